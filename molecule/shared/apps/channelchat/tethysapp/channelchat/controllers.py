@@ -1,0 +1,17 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The chat's page."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from tethys_sdk.routing import controller
+
+from .app import App
+
+
+@controller(login_required=False)
+def home(request: HttpRequest) -> HttpResponse:
+    """Show the chat."""
+    return App.render(request, "home.html")
