@@ -1,0 +1,228 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Local services spoken to over their sockets: Docker's engine, Supervisor, Redis.
+
+Each is a few requests by the standard library, because a server that is only being looked at may have none of the
+client libraries, and a look must not install one.
+"""
+
+from __future__ import annotations
+
+import configparser
+import glob
+import http.client
+import json
+import shutil
+import socket
+import ssl
+import urllib.parse
+import xmlrpc.client
+from pathlib import Path
+from typing import Any
+
+DOCKER_SOCKET = "/var/run/docker.sock"
+# Debian and Ubuntu first, then Rocky's EPEL package, then pip's own default.
+SUPERVISOR_CONFIGS = ("/etc/supervisor/supervisord.conf", "/etc/supervisord.conf", "/etc/supervisor.conf")
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """An HTTP connection over a unix socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Docker:
+    """The engine's API on its local socket; read requests only."""
+
+    def __init__(self, path: str = DOCKER_SOCKET, timeout: float = 20.0) -> None:
+        self._path = path
+        self._timeout = timeout
+
+    def get(self, url: str) -> Any:
+        """The decoded answer, or None where the engine has no such thing; OSError where it does not answer."""
+        connection = UnixConnection(self._path, self._timeout)
+        try:
+            connection.request("GET", url)
+            answer = connection.getresponse()
+            body = answer.read()
+        finally:
+            connection.close()
+        if answer.status == 404:
+            return None
+        if answer.status >= 300:
+            raise OSError(f"Docker's engine answered {answer.status} to {url}")
+        return json.loads(body)
+
+    def image(self, name: str) -> Any:
+        """What the engine knows of a local image, or None."""
+        return self.get("/images/" + urllib.parse.quote(name, safe="/:@") + "/json")
+
+
+class _SupervisorTransport(xmlrpc.client.Transport):
+    def __init__(self, path: str, user: str, password: str, timeout: float) -> None:
+        super().__init__()
+        self._path = path
+        self._user = user
+        self._password = password
+        self._timeout = timeout
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        return UnixConnection(self._path, self._timeout)
+
+    def send_headers(self, connection: http.client.HTTPConnection, headers: list[tuple[str, str]]) -> None:
+        if self._user:
+            import base64
+
+            token = base64.b64encode(f"{self._user}:{self._password}".encode()).decode()
+            headers = [*headers, ("Authorization", "Basic " + token)]
+        super().send_headers(connection, headers)
+
+
+class Supervisor:
+    """Supervisor's configuration file and its XML-RPC interface."""
+
+    def __init__(self, timeout: float = 60.0) -> None:
+        self._timeout = timeout
+        self.installed = shutil.which("supervisord") is not None
+        self.config = next((name for name in SUPERVISOR_CONFIGS if Path(name).is_file()), None)
+        self._parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";",))
+        if self.config:
+            self._parser.read(self.config)
+
+    def _option(self, section: str, option: str, default: str) -> str:
+        return self._parser.get(section, option, fallback=default).strip()
+
+    @property
+    def socket_path(self) -> str:
+        return self._option("unix_http_server", "file", "/var/run/supervisor.sock")
+
+    @property
+    def include_globs(self) -> list[str]:
+        """The patterns of the [include] section, absolute, in the order in which Supervisor reads them."""
+        base = Path(self.config).parent if self.config else Path("/")
+        return [str(base / pattern) for pattern in self._option("include", "files", "").split()]
+
+    def program_files(self) -> list[str]:
+        """The files that Supervisor reads besides its own, sorted as it sorts them."""
+        found: list[str] = []
+        for pattern in self.include_globs:
+            found.extend(name for name in sorted(glob.glob(pattern)) if name not in found)
+        return found
+
+    def rpc(self) -> Any:
+        """The `supervisor` namespace of the XML-RPC interface."""
+        transport = _SupervisorTransport(
+            self.socket_path,
+            self._option("unix_http_server", "username", ""),
+            self._option("unix_http_server", "password", ""),
+            self._timeout,
+        )
+        return xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=transport).supervisor
+
+    def state(self) -> dict[str, Any] | None:
+        """{pid, version}, or None where no supervisord answers."""
+        if not self.config:
+            return None
+        try:
+            rpc = self.rpc()
+            return {"pid": rpc.getPID(), "version": rpc.getSupervisorVersion()}
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error):
+            return None
+
+
+class RedisError(Exception):
+    """Redis answered with an error, or not in its protocol."""
+
+
+class Redis:
+    """One connection to a Redis server: enough to log in, and to ask what it is and what it holds."""
+
+    def __init__(self, endpoint: dict[str, Any], timeout: float = 5.0) -> None:
+        if endpoint.get("path"):
+            plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            plain.settimeout(timeout)
+            plain.connect(endpoint["path"])
+        else:
+            plain = socket.create_connection((endpoint["host"], int(endpoint["port"])), timeout=timeout)
+        self._socket: socket.socket = plain
+        if endpoint.get("tls"):
+            context = ssl.create_default_context(cafile=endpoint.get("ca_file") or None)
+            self._socket = context.wrap_socket(plain, server_hostname=endpoint["host"])
+        self._reader = self._socket.makefile("rb")
+        try:
+            if endpoint.get("password"):
+                login = [endpoint["username"]] if endpoint.get("username") else []
+                self.command("AUTH", *login, endpoint["password"])
+        except (OSError, RedisError):
+            self.close()
+            raise
+
+    def __enter__(self) -> Redis:
+        return self
+
+    def __exit__(self, *_reason: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._reader.close()
+        self._socket.close()
+
+    def command(self, *words: str | int) -> Any:
+        """The answer to one command; RedisError with Redis's own words where it refuses."""
+        encoded = [str(word).encode() for word in words]
+        request = b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded)
+        self._socket.sendall(request)
+        return self._answer()
+
+    def _line(self) -> bytes:
+        line = self._reader.readline()
+        if not line.endswith(b"\r\n"):
+            raise RedisError("the connection was closed, or it is no Redis that answers")
+        return line[:-2]
+
+    def _answer(self) -> Any:
+        line = self._line()
+        kind, rest = line[:1], line[1:]
+        if kind == b"+":
+            return rest.decode(errors="replace")
+        if kind == b"-":
+            raise RedisError(rest.decode(errors="replace"))
+        if kind == b":":
+            return int(rest)
+        if kind == b"$":
+            size = int(rest)
+            if size < 0:
+                return None
+            return self._reader.read(size + 2)[:-2].decode(errors="replace")
+        if kind == b"*":
+            return [self._answer() for _ in range(max(int(rest), 0))]
+        raise RedisError("what answers there does not speak Redis's protocol")
+
+    def version(self) -> str | None:
+        """The server's version, or None where this user may not ask."""
+        try:
+            info = str(self.command("INFO", "server"))
+        except RedisError:
+            return None
+        return next((line.partition(":")[2] for line in info.splitlines() if line.startswith("redis_version:")), None)
+
+    def foreign_key(self, prefix: str, limit: int = 10000) -> str | None:
+        """The first key found that does not start with the layer's prefix, or None after `limit` keys."""
+        cursor, seen = "0", 0
+        while seen < limit:
+            cursor, keys = self.command("SCAN", cursor, "COUNT", 1000)
+            for key in keys:
+                if not key.startswith(prefix):
+                    return str(key)
+            seen += len(keys)
+            if cursor == "0":
+                return None
+        return None

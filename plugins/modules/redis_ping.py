@@ -1,0 +1,141 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ask a Redis, from the server that will use it, whether a channel layer can work with it."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: redis_ping
+short_description: Ask whether a channel layer can work with a Redis
+version_added: 1.0.0
+author:
+  - tethys.channels contributors (@tethys-channels)
+description:
+  - Logs in to each server as the portal would, and sends it the kinds of command that the layer class needs, none of which changes anything.
+attributes:
+  check_mode:
+    support: full
+    description: Only reads, so it does the same in check mode.
+  diff_mode:
+    support: none
+    description: There is nothing to compare.
+  platform:
+    support: full
+    platforms: posix
+    description: Any POSIX system.
+options:
+  endpoints:
+    description: The servers, each with C(host) and C(port) or C(path), and C(username), C(password), C(tls) where it has them.
+    type: list
+    elements: dict
+    required: true
+  backend:
+    description: The layer class.
+    type: str
+    default: channels_redis.core.RedisChannelLayer
+  prefix:
+    description: The prefix of the layer's keys and channels.
+    type: str
+    default: asgi
+  variable:
+    description: The variable that the messages name.
+    type: str
+    default: tethys_layer_hosts
+  retries:
+    description: How many seconds to keep trying a server that does not answer.
+    type: int
+    default: 0
+"""
+
+EXAMPLES = r"""
+- name: Ask the Redis that is there already
+  tethys.channels.redis_ping:
+    endpoints:
+      - host: redis.example.org
+        port: 6379
+        password: "{{ vault_redis_password }}"
+"""
+
+RETURN = r"""
+problems:
+  description: A sentence for each server that the layer cannot work with.
+  returned: always
+  type: list
+  elements: str
+versions:
+  description: The version of each server that lets this user ask for it, else null.
+  returned: always
+  type: list
+  elements: str
+"""
+
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils.services import Redis, RedisError
+
+
+def probes(backend: str, prefix: str) -> list[list[str]]:
+    """Commands that need the layer's rights and change nothing."""
+    name = f"{prefix}_tethys_channels_ping"
+    if ".pubsub." in backend:
+        return [["PING"], ["PUBLISH", name, ""]]
+    return [["PING"], ["ZCOUNT", name, "-inf", "+inf"], ["EVAL", "return 1", "0"]]
+
+
+def place(endpoint: dict[str, Any]) -> str:
+    """Where a server is, without its password."""
+    return str(endpoint.get("path") or f"{endpoint.get('host')}:{endpoint.get('port')}")
+
+
+def ask(endpoint: dict[str, Any], commands: list[list[str]]) -> tuple[str | None, str | None]:
+    """The problem, or None, and the version, or None."""
+    try:
+        with Redis(endpoint) as redis:
+            for command in commands:
+                redis.command(*command)
+            version = redis.version()
+    except RedisError as error:
+        return f"refuses the layer ({error})", None
+    except (OSError, ValueError) as error:
+        return f"cannot be reached ({error})", None
+    if version and int(version.split(".", maxsplit=1)[0]) < 5:
+        return f"is Redis {version}, and channels_redis needs 5.0 or later", version
+    return None, version
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "endpoints": {"type": "list", "elements": "dict", "required": True, "no_log": True},
+            "backend": {"type": "str", "default": "channels_redis.core.RedisChannelLayer"},
+            "prefix": {"type": "str", "default": "asgi"},
+            "variable": {"type": "str", "default": "tethys_layer_hosts"},
+            "retries": {"type": "int", "default": 0},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    problems: list[str] = []
+    versions: list[str | None] = []
+    end = time.monotonic() + params["retries"]
+    for endpoint in params["endpoints"]:
+        problem, version = ask(endpoint, probes(params["backend"], params["prefix"]))
+        while problem and time.monotonic() < end:
+            time.sleep(0.5)
+            problem, version = ask(endpoint, probes(params["backend"], params["prefix"]))
+        versions.append(version)
+        if problem:
+            problems.append(
+                f"{params['variable']}: the Redis at {place(endpoint)} {problem}: correct its address, its credentials or "
+                "its access rules."
+            )
+    module.exit_json(changed=False, problems=problems, versions=versions)
+
+
+if __name__ == "__main__":
+    main()

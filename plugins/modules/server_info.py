@@ -1,0 +1,326 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look at what a server runs besides the portal: Docker, Redis, Supervisor, listeners, programs."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: server_info
+short_description: Look at the services a portal's channel layer needs
+version_added: 1.0.0
+author:
+  - tethys.channels contributors (@tethys-channels)
+description:
+  - Reads, in one task, what C(tethys.channels.preflight) needs to know of a server besides the portal itself.
+  - It changes nothing, and needs nothing installed on the server but Python.
+attributes:
+  check_mode:
+    support: full
+    description: Only reads, so it does the same in check mode.
+  diff_mode:
+    support: none
+    description: There is nothing to compare.
+  platform:
+    support: full
+    platforms: posix
+    description: Linux only, since it reads C(/proc).
+options:
+  ports:
+    description: The TCP ports of which to tell who listens.
+    type: list
+    elements: int
+    required: true
+  container_name:
+    description: The name of the Redis container that the collection runs.
+    type: str
+    required: true
+  container_image:
+    description: The Redis image that the collection runs.
+    type: str
+    required: true
+  redis_port:
+    description: The port on which that container answers.
+    type: int
+    required: true
+  program:
+    description: The Supervisor group of the portal's ASGI processes.
+    type: str
+    default: asgi
+  state_dir:
+    description: The folder in which the collection keeps what it must remember on a server.
+    type: path
+    default: /etc/tethys_channels
+"""
+
+EXAMPLES = r"""
+- name: Look at the server
+  tethys.channels.server_info:
+    ports: [8000]
+    container_name: tethys-channels-redis
+    container_image: redis:8.2
+    redis_port: 6379
+  register: server
+"""
+
+RETURN = r"""
+server:
+  description: What was found.
+  returned: always
+  type: dict
+  contains:
+    root:
+      description: Whether the module runs as root.
+      type: bool
+    os:
+      description: The C(ID), C(ID_LIKE) and C(VERSION_ID) of C(/etc/os-release).
+      type: dict
+    docker:
+      description: C(installed), C(running), C(version) and C(problem) of Docker's engine.
+      type: dict
+    image_present:
+      description: Whether the engine holds the image.
+      type: bool
+    container:
+      description: The collection's own container (C(id), C(image), C(running)), or null.
+      type: dict
+    redis_port_container:
+      description: Another container that publishes O(redis_port), or null.
+      type: dict
+    docker_library:
+      description: Whether this Python has the C(requests) library that community.docker needs.
+      type: bool
+    supervisor:
+      description: C(installed), C(running), C(pid), C(version), C(config) and C(program_files).
+      type: dict
+    programs:
+      description: The files under Supervisor that define the program, each with its other sections.
+      type: list
+      elements: dict
+    processes:
+      description: Supervisor's processes of the group, as name, state and pid.
+      type: list
+      elements: dict
+    listeners:
+      description: Who listens on O(ports) and O(redis_port), as port, address, pid, command and user.
+      type: list
+      elements: dict
+    state:
+      description: The names of the files in O(state_dir).
+      type: list
+      elements: str
+"""
+
+import configparser
+import http.client
+import importlib.util
+import os
+import pwd
+import shutil
+import xmlrpc.client
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils.services import Docker, Redis, RedisError, Supervisor
+
+LISTEN = "0A"
+
+
+def os_release() -> dict[str, str]:
+    """ID, ID_LIKE and VERSION_ID of this system."""
+    found = {"id": "", "id_like": "", "version_id": ""}
+    try:
+        text = Path("/etc/os-release").read_text(encoding="utf-8")
+    except OSError:
+        return found
+    for line in text.splitlines():
+        name, _equals, value = line.partition("=")
+        if name.lower() in found:
+            found[name.lower()] = value.strip().strip("\"'")
+    return found
+
+
+def _address(text: str) -> str:
+    """The address in a row of /proc/net/tcp, as far as it matters: loopback, everything, or something else."""
+    if text in ("0100007F", "00000000000000000000000001000000"):
+        return "loopback"
+    if not text.strip("0"):
+        return "everything"
+    return "other"
+
+
+def listeners(ports: set[int]) -> list[dict[str, Any]]:
+    """Who listens on these TCP ports."""
+    inodes: dict[str, dict[str, Any]] = {}
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            rows = Path(table).read_text(encoding="ascii").splitlines()[1:]
+        except OSError:
+            continue
+        for row in rows:
+            fields = row.split()
+            address, _colon, port = fields[1].partition(":")
+            if fields[3] == LISTEN and int(port, 16) in ports:
+                inodes[f"socket:[{fields[9]}]"] = {"port": int(port, 16), "address": _address(address)}
+    found: list[dict[str, Any]] = []
+    for entry in Path("/proc").iterdir():
+        if not inodes or not entry.name.isdigit():
+            continue
+        try:
+            links = {os.readlink(str(descriptor)) for descriptor in (entry / "fd").iterdir()}
+            held = links & set(inodes)
+            if not held:
+                continue
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            uid = entry.stat().st_uid
+        except OSError:
+            continue  # it ended while we looked
+        try:
+            user = pwd.getpwuid(uid).pw_name
+        except KeyError:
+            user = str(uid)
+        found.extend(
+            {**inodes[name], "pid": int(entry.name), "user": user, "command": command[:200]} for name in sorted(held)
+        )
+    return sorted(found, key=lambda row: (row["port"], row["pid"]))
+
+
+def docker_state(engine: Docker) -> dict[str, Any]:
+    """Whether an engine is there and answers."""
+    state: dict[str, Any] = {
+        "installed": shutil.which("dockerd") is not None or shutil.which("docker") is not None,
+        "running": False,
+        "version": None,
+        "problem": None,
+    }
+    try:
+        state["version"] = engine.get("/version")["Version"]
+        state["running"] = state["installed"] = True
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        state["problem"] = str(error)
+    return state
+
+
+def _container(found: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": found["Id"][:12],
+        "name": found["Names"][0].lstrip("/") if found.get("Names") else "",
+        "image": found["Image"],
+        "running": found["State"] == "running",
+        "labels": found.get("Labels") or {},
+    }
+
+
+def containers(engine: Docker, name: str, port: int) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Our container, and the other one that publishes the Redis port."""
+    ours = other = None
+    for found in engine.get("/containers/json?all=1"):
+        row = _container(found)
+        if row["name"] == name:
+            ours = row
+        elif row["running"] and any(published.get("PublicPort") == port for published in found.get("Ports", [])):
+            other = row
+    return ours, other
+
+
+def describe_redis(port: int, layer_prefix: str = "asgi") -> dict[str, Any]:
+    """What an open Redis on the loopback holds: its version, and a key that is not the layer's."""
+    try:
+        with Redis({"host": "127.0.0.1", "port": port}) as redis:
+            return {"version": redis.version(), "foreign_key": redis.foreign_key(layer_prefix), "problem": None}
+    except (OSError, RedisError) as error:
+        return {"version": None, "foreign_key": None, "problem": str(error)}
+
+
+def programs(supervisor: Supervisor, group: str) -> list[dict[str, Any]]:
+    """The program files that define the group, and what else they define."""
+    found = []
+    for name in supervisor.program_files():
+        parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";",))
+        try:
+            parser.read(name)
+        except configparser.Error:
+            continue
+        sections = parser.sections()
+        ours = [title for title in sections if title.partition(":")[2] == group]
+        if ours:
+            section = ours[0]
+            found.append(
+                {
+                    "path": name,
+                    "link": os.readlink(name) if Path(name).is_symlink() else None,
+                    "others": [title for title in sections if title not in ours],
+                    "user": parser.get(section, "user", fallback="root"),
+                    "numprocs": parser.get(section, "numprocs", fallback="1"),
+                    "socket": parser.get(section, "socket", fallback=""),
+                    "managed": "tethys.channels" in Path(name).read_text(encoding="utf-8", errors="replace"),
+                }
+            )
+    return found
+
+
+def processes(supervisor: Supervisor, group: str) -> list[dict[str, Any]]:
+    """Supervisor's processes of the group."""
+    try:
+        rows = supervisor.rpc().getAllProcessInfo()
+    except (OSError, http.client.HTTPException, xmlrpc.client.Error):
+        return []
+    return [
+        {"name": row["name"], "state": row["statename"], "pid": row["pid"]} for row in rows if row["group"] == group
+    ]
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "ports": {"type": "list", "elements": "int", "required": True},
+            "container_name": {"type": "str", "required": True},
+            "container_image": {"type": "str", "required": True},
+            "redis_port": {"type": "int", "required": True},
+            "program": {"type": "str", "default": "asgi"},
+            "state_dir": {"type": "path", "default": "/etc/tethys_channels"},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    engine = Docker()
+    docker = docker_state(engine)
+    ours = other = None
+    image_present = False
+    if docker["running"]:
+        ours, other = containers(engine, params["container_name"], params["redis_port"])
+        image_present = engine.image(params["container_image"]) is not None
+        if other:
+            other["redis"] = describe_redis(params["redis_port"])
+    supervisor = Supervisor()
+    answer = supervisor.state()
+    state_dir = Path(params["state_dir"])
+    server = {
+        "root": os.geteuid() == 0,
+        "os": os_release(),
+        "docker": docker,
+        "docker_library": importlib.util.find_spec("requests") is not None,
+        "image_present": image_present,
+        "container": ours,
+        "redis_port_container": other,
+        "supervisor": {
+            "installed": supervisor.installed,
+            "running": answer is not None,
+            "pid": answer["pid"] if answer else None,
+            "version": answer["version"] if answer else None,
+            "config": supervisor.config,
+            "include": supervisor.include_globs,
+        },
+        "programs": programs(supervisor, params["program"]),
+        "processes": processes(supervisor, params["program"]) if answer else [],
+        "listeners": listeners({*params["ports"], params["redis_port"]}),
+        "state": sorted(os.listdir(state_dir)) if os.access(state_dir, os.R_OK) else [],
+    }
+    module.exit_json(changed=False, server=server)
+
+
+if __name__ == "__main__":
+    main()

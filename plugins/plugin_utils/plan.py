@@ -1,0 +1,443 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Step 1 of a run: what was asked for and what was found go in, the plan and every reason against it come out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.tethys.channels.plugins.plugin_utils.layers import redis_endpoints
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
+    BACKENDS,
+    LAYOUTS,
+    MEMORY_BACKEND,
+    POLICIES,
+    Refusal,
+    asgi_processes,
+    choice_refusal,
+    closest,
+    show,
+    whole_number,
+)
+
+ROLES = Path(__file__).parents[2] / "roles"
+BOKEH = ("auto", "in_use", "not_in_use")
+VARIABLES = (
+    "tethys_home",
+    "tethys_conda_prefix",
+    "tethys_asgi_processes",
+    "tethys_port",
+    "tethys_user",
+    "tethys_layer_backend",
+    "tethys_layer_hosts",
+    "tethys_bokeh",
+    "tethys_bokeh_policy",
+    "tethys_asgi_layout",
+    "tethys_hosts",
+)
+# Redis 5 has no users and had its last fix in 2022; 6.0 and 7.0 have none for CVE-2025-49844 (FACTS: Lua, any user).
+END_OF_LIFE = {"5": "2022-04-27", "6.0": "2022-05", "7.0": "2024-07"}
+FAMILIES = ("debian", "rhel")
+
+
+@lru_cache(maxsize=1)
+def role_options() -> dict[str, dict[str, Any]]:
+    """Every role's variables with their argument specs, read from the roles themselves."""
+    options: dict[str, dict[str, Any]] = {}
+    for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
+        specs = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]
+        for entry in specs.values():
+            options.update(entry.get("options") or {})
+    return options
+
+
+def misspelt(names: Iterable[str], known: Iterable[str] = ()) -> list[str]:
+    """A sentence for each variable that looks like this collection's and is not."""
+    options = role_options()
+    roles = tuple(f"{path.name}_" for path in sorted(ROLES.iterdir()) if path.is_dir())
+    allowed = {*VARIABLES, *options, *known}
+    found = []
+    for name in sorted(set(names) - allowed):
+        if name.startswith("tethys_"):
+            near = closest(name, [*VARIABLES, *options])
+        elif name.startswith(roles):
+            near = closest(name, options)
+            if not near:
+                continue  # a user's own variable that happens to begin like a role's name
+        else:
+            continue
+        found.append(
+            f"{name} is not a variable of tethys.channels{near}: correct its name, or, if it is your own, "
+            f"list it in preflight_known_variables."
+        )
+    return found
+
+
+def wrong_role_values(values: Mapping[str, Any]) -> list[str]:
+    """A sentence for each role variable whose value its argument spec does not take."""
+    options = role_options()
+    found = []
+    for name in sorted(set(values) & set(options)):
+        option = {key: value for key, value in options[name].items() if key not in ("description", "version_added")}
+        value = values[name]
+        if value is None or option.get("type") == "raw":
+            continue
+        secret = bool(option.pop("no_log", False))
+        option["required"] = False
+        result = ArgumentSpecValidator({name: option}).validate({name: value})
+        if result.error_messages:
+            if option.get("choices"):
+                way_out = "one of " + ", ".join(str(choice) for choice in option["choices"])
+            else:
+                way_out = f"a value of type {option.get('type', 'str')}"
+            found.append(f"{name} is {'not shown' if secret else show(value)}: set it to {way_out}.")
+    return found
+
+
+def _path_refusal(variable: str, value: Any, what: str) -> str | None:
+    if value in (None, ""):
+        return f"{variable} is not set: set it to {what}."
+    if not isinstance(value, str) or not PurePosixPath(value).is_absolute():
+        return f"{variable} is {show(value)}: set it to {what}, as an absolute path."
+    if re.search(r"[\x00-\x1f\"'`$\\;%]", value):
+        return f"{variable} is {show(value)}, which has a character that Supervisor or a shell would read: use a plain path."
+    return None
+
+
+def check_variables(asked: Mapping[str, Any]) -> list[str]:
+    """A sentence for each `tethys_` variable whose value can be refused without looking at the server."""
+    reasons: list[str | None] = [
+        _path_refusal("tethys_home", asked["tethys_home"], "the folder of portal_config.yml"),
+        _path_refusal("tethys_conda_prefix", asked["tethys_conda_prefix"], "the Tethys conda environment"),
+    ]
+    port, processes = whole_number(asked["tethys_port"]), whole_number(asked["tethys_asgi_processes"])
+    if port is None or port > 65535:
+        reasons.append(f"tethys_port is {show(asked['tethys_port'])}: set it to a port number from 1 to 65535.")
+    user = asked["tethys_user"]
+    if user not in (None, "") and not (isinstance(user, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*\$?", user)):
+        reasons.append(f"tethys_user is {show(user)}: set it to the name of a user on the server.")
+    reasons.append(choice_refusal("tethys_bokeh", asked["tethys_bokeh"], BOKEH))
+    try:
+        # Bokeh is decided once the portal was read; all that can be said of the other values is said here.
+        asgi_processes(
+            asked["tethys_asgi_processes"],
+            bokeh="not_in_use",
+            policy=asked["tethys_bokeh_policy"],
+            backend=asked["tethys_layer_backend"],
+            layout=asked["tethys_asgi_layout"],
+        )
+    except Refusal as refusal:
+        reasons.extend(refusal.reasons)
+    if asked["tethys_asgi_layout"] == "socket_per_process":
+        reasons.append(
+            "tethys_asgi_layout is 'socket_per_process', which this version does not provide yet: "
+            "set it to shared_socket."
+        )
+        if port and processes and port + processes - 1 > 65535:
+            reasons.append(f"tethys_port is {port}, and {processes} ports from there do not exist: set a lower one.")
+    hosts = asked["tethys_layer_hosts"]
+    if hosts not in (None, "", []):
+        try:
+            redis_endpoints(hosts)
+        except Refusal as refusal:
+            reasons.extend(refusal.reasons)
+        if asked["tethys_layer_backend"] == MEMORY_BACKEND:
+            reasons.append(
+                f"tethys_layer_hosts is given with tethys_layer_backend {MEMORY_BACKEND}, which uses no Redis: "
+                "remove one of the two."
+            )
+    return [reason for reason in reasons if reason]
+
+
+def family(os: Mapping[str, str]) -> str | None:
+    """The family of distributions whose package names and folders apply."""
+    words = {os.get("id", ""), *os.get("id_like", "").split()}
+    return next((name for name in FAMILIES if words & {name, {"rhel": "fedora"}.get(name, name)}), None)
+
+
+def image_version(image: str) -> str | None:
+    """The version that an image's tag tells, as `8.2` or `5`, or None."""
+    found = re.fullmatch(r".*:(\d+(?:\.\d+)?)[^/]*", image)
+    return found.group(1) if found else None
+
+
+def image_warning(image: str) -> str | None:
+    """A warning for an image that no longer gets security fixes."""
+    version = image_version(image)
+    if version is None or not re.search(r"redis[^/]*:", image):
+        return None
+    for old, date in END_OF_LIFE.items():
+        if version == old or version.startswith(f"{old}."):
+            return (
+                f"redis_container_image is {image}: Redis {old} had its last security fix by {date}. "
+                "Set it to one that still gets them, such as redis:8.2."
+            )
+    return None
+
+
+class Look:
+    """What the look at a server found, and what follows from it."""
+
+    def __init__(self, asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+        self.asked = asked
+        self.options = options
+        self.portal: Mapping[str, Any] = found.get("portal") or {}
+        self.server: Mapping[str, Any] = found.get("server") or {}
+        self.packages: Mapping[str, Any] = found.get("packages") or {}
+        self.given_redis: Mapping[str, Any] = found.get("redis") or {}
+        self.reasons: list[str] = []
+        self.warnings: list[str] = []
+        self.announce: list[str] = []
+
+    @property
+    def redis(self) -> str:
+        """Where the layer's Redis comes from: `container`, `given` or `none`."""
+        if self.asked["tethys_layer_backend"] == MEMORY_BACKEND:
+            return "none"
+        return "given" if self.asked["tethys_layer_hosts"] else "container"
+
+    def portal_reasons(self) -> None:
+        """The environment, the home, the file and the user."""
+        portal, asked = self.portal, self.asked
+        if not self.server.get("root"):
+            self.reasons.append(
+                "The tasks do not run as root: set ansible_become to true, or ansible_user to root, for this host."
+            )
+            return
+        if portal.get("prefix_problem"):
+            self.reasons.append(
+                f"tethys_conda_prefix is {show(asked['tethys_conda_prefix'])}: {_tail(portal['prefix_problem'])}"
+                " Set it to the environment in which `tethys` is installed (`conda env list` shows it)."
+            )
+        if portal.get("home_problem"):
+            self.reasons.append(
+                f"tethys_home is {show(asked['tethys_home'])}: {_tail(portal['home_problem'])}"
+                " Set it to the folder of portal_config.yml."
+            )
+        if asked["tethys_user"] and portal.get("user_problem"):
+            self.reasons.append(
+                f"tethys_user is {show(asked['tethys_user'])}: {_tail(portal['user_problem'])} Set it to a user of this server."
+            )
+        elif not portal.get("user"):
+            self.reasons.append(
+                "tethys_user is not set and no web server's user (nginx, www-data, apache) was found on this server:"
+                " set it to the user that shall run the portal."
+            )
+        config = portal.get("config") or {}
+        if config.get("problem"):
+            self.reasons.append(
+                f"{config.get('path')} cannot be edited safely: {_tail(config['problem'])} Correct the file and run again."
+            )
+        elif portal.get("settings_problem") and not portal.get("prefix_problem") and not portal.get("home_problem"):
+            self.warnings.append(f"The portal's settings could not be read: {_tail(portal['settings_problem'])}")
+        for row in portal.get("access") or []:
+            if not row["ok"]:
+                self.reasons.append(self._access_reason(row))
+
+    def _access_reason(self, row: Mapping[str, Any]) -> str:
+        user, blocked = self.portal.get("user"), row.get("blocked_by") or row["path"]
+        what = {"traverse": "enter", "read": "read", "write": "write to"}.get(row["need"], row["need"])
+        right = {"traverse": "x", "read": "r", "write": "rwx"}.get(row["need"], "rwx")
+        if blocked != row["path"]:
+            right = "x"
+        return (
+            f"tethys_user {user} (who would run the portal) cannot {what} {row['path']}, because of {blocked}: "
+            f"give it access (`setfacl -m u:{user}:{right} {blocked}`), or set tethys_user to the owner."
+        )
+
+    def processes(self) -> int | None:
+        """The number of processes, once Bokeh is known."""
+        asked, bokeh = self.asked, self.asked["tethys_bokeh"]
+        if bokeh == "auto":
+            bokeh = self.portal.get("bokeh", "unknown")
+        try:
+            return asgi_processes(
+                asked["tethys_asgi_processes"],
+                bokeh=bokeh,
+                policy=asked["tethys_bokeh_policy"],
+                backend=asked["tethys_layer_backend"],
+                layout=asked["tethys_asgi_layout"],
+            )
+        except Refusal as refusal:
+            reason = self.portal.get("bokeh_problem")
+            self.reasons.extend(
+                f"{text} (Why it is not known: {_tail(reason)})" if bokeh == "unknown" and reason and "Bokeh" in text else text
+                for text in refusal.reasons
+            )
+            return None
+
+    def redis_reasons(self) -> Mapping[str, Any] | None:
+        """Docker's engine and the Redis port; returns the container that is taken over, if there is one."""
+        server, docker = self.server, self.server.get("docker") or {}
+        if self.redis == "given":
+            self.reasons.extend(self.given_redis.get("problems") or [])
+            return None
+        if self.redis == "none":
+            return None
+        image = self.options["redis_container_image"]
+        warning = image_warning(image)
+        if warning:
+            self.warnings.append(warning)
+        if not docker.get("running"):
+            if docker.get("installed"):
+                self.reasons.append(
+                    "Docker is installed on this server and its engine does not answer: start it"
+                    " (`systemctl start docker`), or set tethys_layer_hosts to a Redis that exists already."
+                )
+            elif not family(server.get("os") or {}):
+                self.reasons.append(
+                    "Docker is not installed, and this collection does not know how this system installs it: install it,"
+                    " or set tethys_layer_hosts to a Redis that exists already."
+                )
+        other = server.get("redis_port_container")
+        port = self.options["redis_container_port"]
+        if other:
+            return self._adopted(other, port)
+        ours = server.get("container") or {}
+        if not ours.get("running"):
+            for row in server.get("listeners") or []:
+                if row["port"] == port:
+                    self.reasons.append(
+                        f"Port {port}, on which Redis shall answer, is held by process {row['pid']} of {row['user']}"
+                        f" ({row['command']}): stop it, set redis_container_port to a free port, or, if it is a Redis that"
+                        f" the layer may use, set tethys_layer_hosts to [['127.0.0.1', {port}]]."
+                    )
+                    break
+        return None
+
+    def _adopted(self, other: Mapping[str, Any], port: int) -> Mapping[str, Any] | None:
+        """A container that publishes our port: the manual's own, or somebody else's."""
+        redis = other.get("redis") or {}
+        hosts = str((self.portal.get("settings") or {}).get("layer_hosts") or "")
+        why = None
+        if redis.get("problem"):
+            why = f"it cannot be asked what it holds ({redis['problem']})"
+        elif redis.get("foreign_key"):
+            why = f"it holds keys that are not a channel layer's ({show(redis['foreign_key'])})"
+        elif str(port) not in hosts:
+            why = "portal_config.yml names no channel layer on that port"
+        if why is None:
+            self.announce.append(
+                f"Container {other['name']} ({other['image']}), the portal's Redis on port {port} until now, is stopped and"
+                " kept; WebSocket messages wait from then until the processes have restarted."
+            )
+            return other
+        self.reasons.append(
+            f"Container {other['name']} ({other['image']}) publishes port {port}, and {why}: if it served only the channel"
+            f" layer, stop it (`docker stop {other['id']}`) and run again, else set redis_container_port to a free port."
+        )
+        return None
+
+    def program_reasons(self) -> Mapping[str, Any] | None:
+        """Supervisor, the program and the port; returns the program file that is taken over, if there is one."""
+        server, supervisor = self.server, self.server.get("supervisor") or {}
+        if supervisor.get("installed") and not supervisor.get("running"):
+            self.announce.append("Supervisor is installed and not running: it will be started.")
+        if not supervisor.get("installed") and not family(server.get("os") or {}):
+            self.reasons.append(
+                "Supervisor is not installed, and this collection does not know how this system installs it: install it first."
+            )
+        programs = server.get("programs") or []
+        if len(programs) > 1:
+            files = " and ".join(program["path"] for program in programs)
+            self.reasons.append(f"Supervisor's program asgi is defined in {files}: leave it in one file only.")
+            return None
+        program = programs[0] if programs else None
+        if program and program["others"]:
+            self.reasons.append(
+                f"{program['path']} defines {', '.join(program['others'])} besides the portal's program, and would lose it:"
+                " move the portal's program (asgi) into a file of its own."
+            )
+        port = whole_number(self.asked["tethys_port"])
+        served = {row["pid"] for row in server.get("processes") or []} | {supervisor.get("pid")}
+        for row in server.get("listeners") or []:
+            if row["port"] == port and row["pid"] not in served:
+                if any(other["port"] == port and other["pid"] in served for other in server["listeners"]):
+                    continue  # a child of ours on the same socket
+                self.reasons.append(
+                    f"tethys_port {port} is held by process {row['pid']} of {row['user']} ({row['command']}), which is not"
+                    " the portal's under Supervisor: stop it, or set tethys_port to the port that nginx sends the portal's"
+                    " requests to."
+                )
+                break
+        if program and not program["managed"]:
+            before = f"run by {program['user']}" if program["user"] != self.portal.get("user") else "as they are"
+            self.announce.append(
+                f"{program['path']} is taken over (processes {before} until now; they will run as"
+                f" {self.portal.get('user')}): Supervisor stops and starts them together for it."
+            )
+            return program
+        return None
+
+
+def _tail(text: str) -> str:
+    text = text.strip()
+    return text if text.endswith((".", ")", "?")) else text + "."
+
+
+def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan of a run, with every reason against it.
+
+    Args:
+        asked: the `tethys_` variables, each with its default.
+        options: the roles' variables that matter to the decision.
+        found: `names` and `values` of the host's variables, `known` ones of the user's own, and what the modules
+            returned (`portal`, `server`, `packages`, `redis`); without `server`, only the variables are judged.
+
+    Returns:
+        `refusals`, `warnings` and `announce` (sentences), and, where nothing is refused, what the roles do.
+    """
+    reasons = [
+        *misspelt(found.get("names") or [], found.get("known") or []),
+        *wrong_role_values(found.get("values") or {}),
+        *check_variables(asked),
+    ]
+    result: dict[str, Any] = {"refusals": reasons, "warnings": [], "announce": []}
+    if not found.get("server"):
+        return result
+
+    look = Look(asked, options, found)
+    look.portal_reasons()
+    adopted_container = adopted_program = None
+    if look.server.get("root"):
+        adopted_container = look.redis_reasons()
+        adopted_program = look.program_reasons()
+        if look.packages.get("failed"):
+            look.reasons.append(_tail(str(look.packages.get("msg"))))
+    processes = look.processes() if not check_variables(asked) else None
+    reasons.extend(reason for reason in look.reasons if reason not in reasons)
+
+    portal, server = look.portal, look.server
+    if not portal.get("lifecycle_consumer") and not portal.get("prefix_problem"):
+        version = (portal.get("versions") or {}).get("tethys_platform")
+        look.warnings.append(
+            f"Tethys {version} has no consumer to prove delivery through (Tethys 4.4 brings it):"
+            " the layer is provisioned, and the run cannot prove that messages arrive."
+        )
+    supervisor = server.get("supervisor") or {}
+    docker = server.get("docker") or {}
+    result.update(
+        warnings=look.warnings,
+        announce=look.announce,
+        processes=processes,
+        user=portal.get("user"),
+        redis=look.redis,
+        family=family(server.get("os") or {}),
+        install_docker=look.redis == "container" and not docker.get("installed"),
+        install_docker_library=look.redis == "container" and not server.get("docker_library"),
+        install_supervisor=not supervisor.get("installed"),
+        start_supervisor=not supervisor.get("running"),
+        adopted_container=adopted_container,
+        adopted_program=adopted_program,
+        portal=dict(portal),
+        server=dict(server),
+    )
+    return result
