@@ -1,0 +1,78 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers, redis_endpoints
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import Refusal
+
+NOTHING = {
+    **{"host": None, "port": None, "path": None, "username": None, "password": None, "sentinel": None},
+    **{"tls": False, "db": 0},
+}
+# Every form of a host, and where it leads.
+FORMS: list[tuple[Any, dict[str, Any]]] = [
+    (["127.0.0.1", 6379], {"host": "127.0.0.1", "port": 6379}),
+    ("redis://redis", {"host": "redis", "port": 6379}),
+    ("redis://[::1]:6380/2", {"host": "::1", "port": 6380, "db": 2}),
+    ("redis://redis:1?db=3", {"host": "redis", "port": 1, "db": 3}),
+    (
+        "rediss://us%40er:p%2Fw@redis",
+        {"host": "redis", "port": 6379, "username": "us@er", "password": "p/w", "tls": True},
+    ),
+    ("redis://redis?username=u&password=p", {"host": "redis", "port": 6379, "username": "u", "password": "p"}),
+    ("unix:///run/re%20dis.sock?db=1", {"path": "/run/re dis.sock", "db": 1}),
+    ("unix://u:p@/r.sock", {"path": "/r.sock", "username": "u", "password": "p"}),
+    ({"path": "/run/re dis.sock", "password": "p"}, {"path": "/run/re dis.sock", "password": "p"}),
+    ({"host": "redis", "db": "4", "password": "p"}, {"host": "redis", "port": 6379, "db": 4, "password": "p"}),
+    ({"address": "rediss://redis", "db": 5}, {"host": "redis", "port": 6379, "tls": True, "db": 5}),
+]
+
+
+@pytest.mark.parametrize(("host", "where"), FORMS)
+def test_where_a_host_leads(host: Any, where: dict[str, Any]) -> None:
+    assert redis_endpoints([host]) == [{**NOTHING, **where}]
+
+
+def test_credentials_are_for_every_host() -> None:
+    found = redis_endpoints([["a", 1], "unix:///r.sock"], {"username": "u", "password": "p"})
+    assert found == [
+        {**NOTHING, "host": "a", "port": 1, "username": "u", "password": "p"},
+        {**NOTHING, "path": "/r.sock", "username": "u", "password": "p"},
+    ]
+
+
+def test_sentinels_have_a_login_of_their_own() -> None:
+    host = {"master_name": "m", "sentinels": [["s1", 1], ["s2", 2]], "sentinel_kwargs": {"password": "sp", "ssl": True}}
+    common = {**NOTHING, "password": "sp", "tls": True, "sentinel": "m"}
+    assert redis_endpoints([host], {"password": "p"}) == [
+        {**common, "host": "s1", "port": 1},
+        {**common, "host": "s2", "port": 2},
+    ]
+
+
+def test_hosts_that_cannot_be_used() -> None:
+    with pytest.raises(Refusal, match="entry 2"):
+        redis_endpoints([["a", 1], "redis"])
+
+
+@pytest.mark.parametrize(
+    ("host", "credentials"),
+    [(host, None) for host, _where in FORMS]
+    + [(host, {"username": "o", "password": "w/n"}) for host, where in FORMS if "password" not in where],
+)
+def test_channels_redis_connects_there(host: Any, credentials: Any) -> None:
+    """The real channels_redis and redis-py make a connection of what the filter writes, to where the endpoint says."""
+    utils = pytest.importorskip("channels_redis.utils")
+    layers = channel_layers([host], credentials)
+    (entry,) = utils.decode_hosts(layers["default"]["CONFIG"]["hosts"])
+    connection = utils.create_pool(entry).make_connection()
+    (endpoint,) = redis_endpoints([host], credentials)
+    for key in ("host", "port", "path", "username", "password"):
+        assert getattr(connection, key, None) == endpoint[key], key
+    assert int(connection.db) == endpoint["db"]
+    assert (type(connection).__name__ == "SSLConnection") is endpoint["tls"]
