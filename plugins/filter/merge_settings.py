@@ -1,0 +1,48 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The merge_settings filter; the logic is in module_utils/portal_yaml.py."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Mapping, Optional
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml import PortalYamlError
+from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml import merge_settings as merge
+
+
+def merge_settings(text: Any, settings: Any, remove: Optional[Any] = None) -> str:
+    """The text of a portal_config.yml with the settings merged in and those named in `remove` taken out."""
+    if not isinstance(text, str):
+        raise AnsibleFilterError(
+            f"merge_settings: its input is the text of a portal_config.yml, not {_kind(text)}; "
+            "read the file with the `file` lookup, without from_yaml."
+        )
+    if not isinstance(settings, Mapping):
+        raise AnsibleFilterError(
+            f"merge_settings: `settings` maps names of settings to their values, and is {_kind(settings)}; "
+            "write it as {'CHANNEL_LAYERS': …}."
+        )
+    names: List[Any] = [remove] if isinstance(remove, str) else remove if remove is not None else []
+    if not isinstance(names, (list, tuple)):
+        raise AnsibleFilterError(
+            f"merge_settings: `remove` is a list of names of settings, and is {_kind(remove)}; "
+            "write it as ['CHANNEL_LAYERS']."
+        )
+    try:
+        return merge("".join(text), settings, names)
+    except PortalYamlError as error:
+        where = "portal_config.yml, " if error.line else ""
+        raise AnsibleFilterError(f"merge_settings: {where}{error}.") from error
+
+
+def _kind(value: Any) -> str:
+    return "nothing" if value is None else f"of type {type(value).__name__}"
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> Dict[str, Callable[..., Any]]:
+        return {"merge_settings": merge_settings}
