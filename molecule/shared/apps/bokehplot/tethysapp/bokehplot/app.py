@@ -14,7 +14,7 @@ class App(TethysAppBase):
     name = "Bokeh Plot"
     description = "A sine wave whose frequency is set by a slider."
     package = "bokehplot"
-    index = "wave"
+    index = "home"
     icon = ""
     root_url = "bokehplot"
     color = "#16a085"
