@@ -23,6 +23,8 @@ import time
 from types import ModuleType
 from typing import Any, Callable, NamedTuple
 
+from ansible_collections.tethys.channels.plugins.module_utils import portal_common
+
 NGINX_CONF = "/etc/nginx/nginx.conf"
 WEB_SERVER_USERS = ("www-data", "nginx", "apache", "www")
 
@@ -41,10 +43,12 @@ os.set_inheritable(_job["answers"], False)
 def _say(message):
     _out.write(json.dumps(message, default=str) + "\\n")
     _out.flush()
-sys.argv[:] = [_job["name"]]
-_scope = {"__name__": "tethys_channels_" + _job["name"], "__file__": _job["name"]}
-exec(compile(_job["source"], _job["name"], "exec"), _scope)
-_scope["main"](_job["params"], _say, _in)
+sys.argv[:] = ["tethys.channels"]
+for _name, _source in _job["modules"]:
+    _module = type(sys)(_name)
+    sys.modules[_name] = _module
+    exec(compile(_source, _name, "exec"), _module.__dict__)
+_module.main(_job["params"], _say, _in)
 _say({"done": True})
 os._exit(0)
 """
@@ -253,8 +257,8 @@ class PortalProcess:
             raise PortalEnded("Nothing can be started as the user %s: %s." % (who.name, error)) from error
         finally:
             os.close(write_end)
-        name = program.__name__.rpartition(".")[2]
-        self.send({"answers": write_end, "name": name, "source": source_of(program.__name__), "params": params})
+        modules = [(name, source_of(name)) for name in (portal_common.__name__, program.__name__)]
+        self.send({"answers": write_end, "modules": modules, "params": params})
 
     def __enter__(self) -> PortalProcess:
         return self

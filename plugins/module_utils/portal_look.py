@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the portal says about itself. This module runs in the portal's own Python and uses nothing of Ansible.
+"""What the portal says about itself. This module runs in the portal's own Python.
 
 It starts Django once, harvests the apps as Tethys does when it serves them, and changes nothing while it looks: what Tethys
 writes to its database at every start is switched off, and the database connection lets only reading statements through.
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.metadata
 import importlib.util
 import logging
 import os
@@ -20,6 +19,14 @@ import re
 import sys
 from typing import Any, Callable, Iterator
 from urllib.parse import quote
+
+from ansible_collections.tethys.channels.plugins.module_utils.portal_common import (
+    Hider,
+    masked,
+    secrets_in,
+    sentence,
+    versions,
+)
 
 PACKAGES = (
     "tethys_platform",
@@ -35,28 +42,26 @@ PACKAGES = (
     "msgpack",
     "autobahn",
 )
-MASK = "********"
-SECRET_NAME = re.compile(r"password|secret|token|encryption_key", re.IGNORECASE)
 READING = re.compile(r"\s*(SELECT|PRAGMA|EXPLAIN|SHOW|WITH|BEGIN|SAVEPOINT|RELEASE|ROLLBACK|COMMIT|SET)\b", re.IGNORECASE)
 
 
 def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], _commands: Any) -> None:
     """Look, and say each part as soon as it is known."""
-    hide = _Hider()
+    hide = Hider()
 
     def tell(message: dict[str, Any]) -> None:
         say(hide.everywhere(message))
 
-    tell({"python": sys.executable, "site_packages": _site_packages(), "versions": _versions()})
+    tell({"python": sys.executable, "site_packages": _site_packages(), "versions": versions(PACKAGES)})
     if params.get("yaml_check"):
         tell({"config_check": _check_yaml(params["yaml_check"], params["config_file"])})
     heard = _Listener()
     try:
         settings = importlib.import_module("django.conf").settings
-        hide.learn(settings)
+        hide.learn(*_secrets(settings))
         found = _settings(settings)
     except Exception as error:
-        tell({"settings_problem": "Django's settings cannot be loaded: %s." % _sentence(error)})
+        tell({"settings_problem": "Django's settings cannot be loaded: %s." % sentence(error)})
         tell(_from_source_alone("Django's settings cannot be loaded"))
         return
     unread = [r for r in heard.records if r.name == "tethys_portal.settings" and r.levelno >= logging.ERROR]
@@ -64,7 +69,7 @@ def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], _command
         {
             "settings": found,
             "settings_problem": "Tethys cannot read portal_config.yml and runs with its own defaults: %s."
-            % _sentence(_error_of(unread[-1]))
+            % sentence(_error_of(unread[-1]))
             if unread
             else None,
         }
@@ -74,7 +79,7 @@ def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], _command
         # With a bare argv Tethys leaves the harvest to us.
         importlib.import_module("django").setup()
     except Exception as error:
-        problem = "Tethys cannot be started: %s." % _sentence(error)
+        problem = "Tethys cannot be started: %s." % sentence(error)
         tell({"start_problem": problem})
         tell(_from_source_alone("Tethys cannot be started"))
         return
@@ -94,20 +99,6 @@ def _site_packages() -> str | None:
     return next((p for p in sys.path if os.path.basename(p) == "site-packages"), None)
 
 
-def _versions() -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for name in PACKAGES:
-        found[name] = None
-        # Older Pythons find a distribution only under the spelling it was installed with.
-        for spelling in (name, name.replace("_", "-")):
-            try:
-                found[name] = importlib.metadata.version(spelling)
-                break
-            except importlib.metadata.PackageNotFoundError:
-                continue
-    return found
-
-
 def _check_yaml(source: str, config_file: str) -> dict[str, Any]:
     """Run the collection's own check of portal_config.yml here, where PyYAML is."""
     scope: dict[str, Any] = {"__name__": "tethys_channels_portal_yaml"}
@@ -116,7 +107,7 @@ def _check_yaml(source: str, config_file: str) -> dict[str, Any]:
             raw = handle.read()
         exec(compile(source, "portal_yaml", "exec"), scope)
     except Exception as error:
-        return {"checked": False, "problem": None, "why": _sentence(error)}
+        return {"checked": False, "problem": None, "why": sentence(error)}
     try:
         scope["check_bytes"](raw)
     except scope["PortalYamlError"] as error:
@@ -124,77 +115,19 @@ def _check_yaml(source: str, config_file: str) -> dict[str, Any]:
     return {"checked": True, "problem": None}
 
 
-# --- what is said, without its secrets ----------------------------------------------------------------------------------
+# --- settings -----------------------------------------------------------------------------------------------------------
 
 
-class _Hider:
-    """Takes the portal's secrets out of everything that leaves: an error message may quote one."""
-
-    def __init__(self) -> None:
-        self._secrets: list[str] = []
-
-    def learn(self, settings: Any) -> None:
-        found = [getattr(settings, "SECRET_KEY", None)]
-        found += [database.get("PASSWORD") for database in getattr(settings, "DATABASES", {}).values()]
-        found += _secret_values(getattr(settings, "CHANNEL_LAYERS", {}))
-        texts = [value for value in found if isinstance(value, str) and len(value) > 3]
-        self._secrets = sorted({*texts, *(quote(t, safe="") for t in texts)}, key=len, reverse=True)
-
-    def everywhere(self, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: self.everywhere(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self.everywhere(item) for item in value]
-        if isinstance(value, str):
-            for secret in self._secrets:
-                value = value.replace(secret, MASK)
-        return value
-
-
-def _secret_values(value: Any, secret: bool = False) -> list[str]:
-    if isinstance(value, dict):
-        return [s for key, item in value.items() for s in _secret_values(item, secret or _is_secret(key))]
-    if isinstance(value, (list, tuple)):
-        return [s for item in value for s in _secret_values(item, secret)]
-    if isinstance(value, str):
-        if secret:
-            return [value]
-        found = re.match(r"[a-z][a-z0-9+.-]*://[^:@/]*:?(.*)@", value, re.IGNORECASE)
-        return [found.group(1)] if found else []
-    return []
-
-
-def _is_secret(key: Any) -> bool:
-    return bool(SECRET_NAME.search(str(key)))
-
-
-def masked(value: Any, secret: bool = False) -> Any:
-    """A setting as it may be shown: passwords, keys and the user part of URLs are masked, everything is JSON."""
-    if isinstance(value, dict):
-        return {str(key): masked(item, secret or _is_secret(key)) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [masked(item, secret) for item in value]
-    if value is None or isinstance(value, (bool, int, float)):
-        return MASK if secret and value is not None else value
-    if secret:
-        return MASK
-    return re.sub(r"^([a-z][a-z0-9+.-]*://)[^/]*@", r"\g<1>%s@" % MASK, str(value), flags=re.IGNORECASE)
-
-
-def _sentence(error: BaseException | None) -> str:
-    if error is None:
-        return "no reason was given"
-    said = " ".join(str(error).split()).rstrip(".")
-    return "%s: %s" % (type(error).__name__, said[:400]) if said else type(error).__name__
+def _secrets(settings: Any) -> list[Any]:
+    found = [getattr(settings, "SECRET_KEY", None)]
+    found += [database.get("PASSWORD") for database in getattr(settings, "DATABASES", {}).values()]
+    return found + secrets_in(getattr(settings, "CHANNEL_LAYERS", {}))
 
 
 def _error_of(record: logging.LogRecord) -> BaseException | None:
     if record.exc_info and record.exc_info[1] is not None:
         return record.exc_info[1]
     return RuntimeError(record.getMessage())
-
-
-# --- settings -----------------------------------------------------------------------------------------------------------
 
 
 def _settings(settings: Any) -> dict[str, Any]:
@@ -314,7 +247,7 @@ def _database_problem(settings: Any) -> str | None:
                 first.name,
             )
     except Exception as error:
-        return "The database %s cannot be read: %s." % (name, _sentence(error))
+        return "The database %s cannot be read: %s." % (name, sentence(error))
     return None
 
 
@@ -363,7 +296,7 @@ def _harvest(settings: Any, heard: _Listener, database_problem: str | None) -> d
         packages = _app_packages()
     except Exception as error:
         packages = {}
-        general.append("the installed apps cannot be listed (%s)" % _sentence(error))
+        general.append("the installed apps cannot be listed (%s)" % sentence(error))
 
     def app_problem(package: str, problem: str) -> None:
         said = problems.setdefault(package, [])
@@ -389,7 +322,7 @@ def _harvest(settings: Any, heard: _Listener, database_problem: str | None) -> d
         harvester = importlib.import_module("tethys_apps.harvester").SingletonHarvester()
         harvester.harvest()
     except Exception as error:
-        general.append("Tethys cannot harvest its apps (%s)" % _sentence(error))
+        general.append("Tethys cannot harvest its apps (%s)" % sentence(error))
 
     apps = list(getattr(harvester, "apps", []))
     loaded = dict(getattr(harvester, "app_modules", {}))
@@ -398,7 +331,7 @@ def _harvest(settings: Any, heard: _Listener, database_problem: str | None) -> d
             continue
         about = re.search(r"\btethysapp\.(\w+)", record.getMessage())
         if about and about.group(1) in packages:
-            app_problem(about.group(1), "it cannot be loaded (%s)" % _sentence(_error_of(record)))
+            app_problem(about.group(1), "it cannot be loaded (%s)" % sentence(_error_of(record)))
     for package in packages:
         if package not in loaded and package not in problems:
             app_problem(package, "Tethys finds no app class in its module app")
@@ -417,7 +350,7 @@ def _harvest(settings: Any, heard: _Listener, database_problem: str | None) -> d
                 if m.handler_type == "bokeh"
             ]
         except Exception as error:
-            app_problem(app.package, "its URLs cannot be read (%s)" % _sentence(error))
+            app_problem(app.package, "its URLs cannot be read (%s)" % sentence(error))
     for package in problems:
         if served is None or package == served:
             known = {(h["app"], h["name"]) for h in handlers}

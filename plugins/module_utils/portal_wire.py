@@ -1,0 +1,233 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""WebSockets to the portal and messages through its channel layer. This module runs in the portal's own Python.
+
+It is the other process of the proof: it holds the sockets, and it sends to their group with the portal's own settings. Which
+socket ended up in which process is for the caller to see, who may look at other users' processes and gives the commands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+import json
+import os
+import re
+import secrets
+import time
+from typing import Any, Callable
+
+from ansible_collections.tethys.channels.plugins.module_utils.portal_common import (
+    Hider,
+    secrets_in,
+    sentence,
+    versions,
+)
+
+PACKAGES = ("tethys_platform", "channels", "channels_redis", "redis", "daphne", "autobahn")
+
+
+def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], commands: Any) -> None:
+    """Say what the portal's settings are, then do as told until the commands end."""
+    settings = importlib.import_module("django.conf").settings
+    layers = settings.CHANNEL_LAYERS
+    default = layers.get("default") or {} if isinstance(layers, dict) else {}
+    hide = Hider()
+    hide.learn(*secrets_in(layers))
+    expected = params.get("expected_layers")
+    prefix = str(getattr(settings, "PREFIX_URL", None) or "").strip("/")
+    say(
+        {
+            "backend": default.get("BACKEND"),
+            "settings_match": None if expected is None else plain(layers) == plain(expected),
+            "versions": versions(PACKAGES),
+            "host": host_name(settings.ALLOWED_HOSTS),
+            "prefix_url": prefix,
+            "consumer": has_consumer(),
+        }
+    )
+    wire = Wire(params["address"], host_name(settings.ALLOWED_HOSTS), prefix, hide)
+    asyncio.run(wire.obey(commands, say))
+
+
+def plain(value: Any) -> str:
+    """A setting as text that is equal for equal settings, whether they came from YAML, JSON or Python."""
+    return json.dumps(value, sort_keys=True, default=lambda v: v.decode() if isinstance(v, bytes) else str(v))
+
+
+def host_name(allowed: Any) -> str:
+    """A name by which the portal lets itself be called."""
+    for name in allowed:
+        if name != "*" and re.match(r"^\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$", str(name)):
+            return str(name).lstrip(".")
+    return "localhost"
+
+
+def has_consumer() -> bool:
+    """Whether this Tethys routes ws/app-lifecycle. Its routes are read, for importing them would start every app."""
+    spec = importlib.util.find_spec("tethys_portal")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        try:
+            with open(os.path.join(folder, "urls.py"), encoding="utf-8") as handle:
+                return "ws/app-lifecycle" in handle.read()
+        except OSError:
+            continue
+    return False
+
+
+class Socket:
+    """One WebSocket as the proof sees it."""
+
+    def __init__(self, number: int, port: int) -> None:
+        self.number = number
+        self.port = port
+        self.local_port = 0
+        self.opened = False
+        self.problem: str | None = None
+        self.close_code: int | None = None
+        self.arrived: dict[str, float] = {}
+        self.protocol: Any = None
+        self.settled = asyncio.Event()
+
+    @property
+    def alive(self) -> bool:
+        return self.opened and self.close_code is None
+
+
+class Wire:
+    """The sockets and the channel layer of one proof."""
+
+    def __init__(self, address: str, host: str, prefix: str, hide: Hider) -> None:
+        self._address = address
+        self._host = host
+        self._hide = hide
+        self._word = "layer_probe_%s" % secrets.token_hex(8)
+        self._path = "/%sws/app-lifecycle/%s/" % (prefix + "/" if prefix else "", self._word)
+        self._sockets: dict[int, Socket] = {}
+        self._arrival = asyncio.Event()
+        self._layer: Any = None
+
+    async def obey(self, commands: Any, say: Callable[[dict[str, Any]], None]) -> None:
+        loop = asyncio.get_running_loop()
+        self._arrival = asyncio.Event()
+        while True:
+            line = await loop.run_in_executor(None, commands.readline)
+            if not line:
+                break
+            command = json.loads(line)
+            do = command.pop("do")
+            if do == "quit":
+                break
+            say(await getattr(self, "do_" + do)(**command))
+        await self.do_keep([])
+
+    async def do_open(self, ports: dict[str, int], seconds: float) -> dict[str, Any]:
+        """Open that many sockets on each port at once, so that a process that is busy with one leaves the next to others."""
+        fresh = []
+        for port, count in ports.items():
+            for _again in range(count):
+                socket = Socket(len(self._sockets), int(port))
+                self._sockets[socket.number] = socket
+                fresh.append(socket)
+        await asyncio.gather(*(self._open(socket, seconds) for socket in fresh))
+        return {
+            "opened": [{"id": s.number, "port": s.port, "local_port": s.local_port} for s in fresh if s.alive],
+            "failed": [
+                {"port": s.port, "why": s.problem or "it was closed at once with code %s" % s.close_code}
+                for s in fresh
+                if not s.alive
+            ],
+        }
+
+    async def _open(self, socket: Socket, seconds: float) -> None:
+        websocket = importlib.import_module("autobahn.asyncio.websocket")
+        wire = self
+
+        class Client(websocket.WebSocketClientProtocol):  # type: ignore[misc,name-defined]
+            def onOpen(self) -> None:
+                socket.opened = True
+                socket.settled.set()
+
+            def onMessage(self, payload: bytes, isBinary: bool) -> None:
+                try:
+                    token = json.loads(payload.decode("utf-8"))["layer_probe"]
+                except (ValueError, KeyError, TypeError):
+                    return
+                socket.arrived.setdefault(token, time.monotonic())
+                wire._arrival.set()
+
+            def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+                socket.close_code = code or 1006
+                if not socket.opened:
+                    socket.problem = str(reason or "it was closed with code %s" % code)
+                socket.settled.set()
+                wire._arrival.set()
+
+        factory = websocket.WebSocketClientFactory(
+            "ws://%s:%d%s" % (self._host, socket.port, self._path), origin="http://%s" % self._host
+        )
+        factory.protocol = Client
+        factory.setProtocolOptions(openHandshakeTimeout=seconds)
+        try:
+            transport, socket.protocol = await asyncio.wait_for(
+                asyncio.get_running_loop().create_connection(factory, self._address, socket.port), seconds
+            )
+            socket.local_port = transport.get_extra_info("sockname")[1]
+            await asyncio.wait_for(socket.settled.wait(), seconds)
+        except asyncio.TimeoutError:
+            socket.problem = "there was no answer within %g seconds" % seconds
+            if socket.protocol is not None:
+                socket.protocol.transport.abort()
+        except OSError as error:
+            socket.problem = os.strerror(error.errno) if error.errno else str(error)
+
+    async def do_keep(self, ids: list[int]) -> dict[str, Any]:
+        """Close all sockets but these."""
+        kept = set(ids)
+        for number in [n for n in self._sockets if n not in kept]:
+            socket = self._sockets.pop(number)
+            if socket.alive:
+                socket.protocol.sendClose(1000)
+        await asyncio.sleep(0.05)
+        return {"kept": len(self._sockets)}
+
+    async def do_send(self, seconds: float) -> dict[str, Any]:
+        """One message to the group, then wait until every living socket has it."""
+        token = secrets.token_hex(8)
+        waiting = [s for s in self._sockets.values() if s.alive]
+        started = time.monotonic()
+        problem = None
+        try:
+            if self._layer is None:
+                self._layer = importlib.import_module("channels.layers").get_channel_layer()
+            message = {"type": "progress.message", "progress_metadata": {"layer_probe": token}}
+            await asyncio.wait_for(self._layer.group_send("app_%s" % self._word, message), seconds)
+        except asyncio.TimeoutError:
+            problem = "there was no answer within %g seconds" % seconds
+        except Exception as error:
+            problem = self._hide.everywhere(sentence(error))
+        while problem is None and any(s.alive and token not in s.arrived for s in waiting):
+            self._arrival.clear()
+            left = started + seconds - time.monotonic()
+            if left <= 0:
+                break
+            try:
+                await asyncio.wait_for(self._arrival.wait(), left)
+            except asyncio.TimeoutError:
+                break
+        return {
+            "problem": problem,
+            "of": [s.number for s in waiting],
+            "received": {str(s.number): round(s.arrived[token] - started, 4) for s in waiting if token in s.arrived},
+            "closed": self._closed(),
+        }
+
+    async def do_rest(self, seconds: float) -> dict[str, Any]:
+        """Be silent for a while, then say which sockets did not live through it."""
+        await asyncio.sleep(seconds)
+        return {"closed": self._closed()}
+
+    def _closed(self) -> dict[str, int | None]:
+        return {str(s.number): s.close_code for s in self._sockets.values() if s.opened and not s.alive}
