@@ -34,7 +34,7 @@ def merge_settings(text: Any, settings: Any, remove: Optional[Any] = None) -> st
         return merge("".join(text), settings, names)
     except PortalYamlError as error:
         where = "portal_config.yml, " if error.line else ""
-        raise AnsibleFilterError(f"merge_settings: {where}{error}.") from error
+        raise AnsibleFilterError(f"merge_settings: {where}{error}.") from None
 
 
 def _kind(value: Any) -> str:

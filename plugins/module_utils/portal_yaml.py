@@ -725,6 +725,57 @@ class Editor:
         else:
             self._remove(entry[1], found, inner)
 
+    def restore(self, name: str, keys: Optional[Sequence[Any]], source: Editor) -> None:
+        """Put `name` back as it is in `source`: whole, or (with `keys`) only those entries of it."""
+        there, origin = source.document, source.settings()
+        was = None if origin is None or there.is_null(origin[1]) else there.find(origin[1], name)
+        if keys is not None:
+            old = None if was is None else there.resolved(was[1])
+            entry = self.settings()
+            doc = self.document
+            now = None if entry is None or doc.is_null(entry[1]) else doc.find(entry[1], name)
+            if now is None:
+                return  # somebody took it out
+            if doc.is_mapping(now[1]):
+                others = [key for key, _ in doc.entries(now[1]) if doc.is_merge_key(key) or doc.scalar_of_key(key) not in keys]
+                if others and (old is None or there.is_mapping(old)):
+                    for key in keys:
+                        inner = None if old is None else there.find(old, key)
+                        if inner is None:
+                            self.remove_entry(name, key)
+                        else:
+                            self.put(name, {key: there.expand(inner[1])})
+                    return
+        if was is None:
+            self.remove(name)
+        elif not self._splice(name, was, source):
+            self.put(name, there.expand(was[1]), merge=False)
+
+    def _splice(self, name: str, was: Tuple[int, int], source: Editor) -> bool:
+        """Put the very lines of an entry back where both files are in block style and indented alike."""
+        doc, there = self.document, source.document
+        entry = self.settings()
+        if entry is None or not doc.is_mapping(entry[1]) or doc.is_flow(entry[1]):
+            return False
+        now = doc.find(entry[1], name)
+        if now is None or there.place(there.starts[was[0]])[1] != doc.place(doc.starts[now[0]])[1]:
+            return False
+        start, end = there.line_start(there.starts[was[0]]), there.owned_end(*was)
+        if there.text[start : there.starts[was[0]]].strip(" ") or not there.text[start:end].endswith(("\n", "\r")):
+            return False
+        here = doc.line_start(doc.starts[now[0]]), doc.owned_end(*now)
+        begin, after = now[0], doc.after(now[1])
+        try:
+            self._guard(begin, after, [doc.root, entry[1]])
+            new = self._outcome(
+                [(*here, there.text[start:end])], begin, after, [("key", name, there.expand(was[1]))]
+            )
+        except (PortalYamlError, _Unexpandable):
+            return False
+        if new is not None:
+            self.document = new
+        return new is not None
+
     # -- edits -----------------------------------------------------------------------------------------------------
 
     def _replace(self, parent: int, entry: Tuple[int, int], value: Any) -> None:
@@ -1046,3 +1097,115 @@ def check_text(text: str, names: Sequence[str] = ("CHANNEL_LAYERS",)) -> None:
 def check_bytes(raw: bytes, names: Sequence[str] = ("CHANNEL_LAYERS",)) -> None:
     """As check_text, for a file as read from disk."""
     check_text(decode(raw), names)
+
+
+# -- going back ----------------------------------------------------------------------------------------------------
+
+# Name of a setting to the entries that were set in it; None where it was set or removed whole.
+Touched = Dict[str, Optional[List[Any]]]
+
+
+def touched(settings: Mapping[str, Any], remove: Iterable[str] = ()) -> Touched:
+    """What merge_settings can change with these arguments."""
+    entries: Touched = {name: None for name in remove}
+    for name, value in settings.items():
+        entries[name] = list(value) if isinstance(value, Mapping) and value else None
+    return entries
+
+
+def restore_settings(text: str, original: str, entries: Touched) -> str:
+    """`text`, which others have changed too, with the touched entries as they are in `original`."""
+    bom = text[:1] == "\ufeff"
+    editor = Editor(text[1:] if bom else text)
+    source = Editor(original[1:] if original[:1] == "\ufeff" else original)
+    for name, keys in entries.items():
+        editor.restore(name, keys, source)
+    return ("\ufeff" if bom else "") + editor.text
+
+
+# -- showing -------------------------------------------------------------------------------------------------------
+
+MASK = "********"
+_SECRET_NAME = re.compile("pass|pwd|secret|key|token|cred|auth", re.IGNORECASE)
+_USERINFO = re.compile("(?<=://).*@", re.DOTALL)
+_ASSIGNMENT = re.compile("((?:pass|pwd|secret|key|token|cred|auth)[a-z_]*=)[^&;, ]+", re.IGNORECASE)
+
+
+def secrets(value: Any, name: str = "") -> Set[str]:
+    """Every text in a value that is a secret by its name, or by its place in a URL."""
+    found: Set[str] = set()
+    if isinstance(value, dict):
+        for key, item in value.items():
+            found |= secrets(item, str(key) if not _SECRET_NAME.search(name) else name)
+    elif isinstance(value, list):
+        for item in value:
+            found |= secrets(item, name)
+    elif value is not None and not isinstance(value, bool):
+        text = str(value)
+        if _SECRET_NAME.search(name):
+            found.add(text)
+        else:
+            for part in _USERINFO.findall(text):
+                found |= {part[:-1], part[:-1].partition(":")[2]}
+            found |= {match.group().partition("=")[2] for match in _ASSIGNMENT.finditer(text)}
+    return found - {""}
+
+
+def _masked(value: Any, other: Any, name: str = "") -> Any:
+    """`value` without its secrets; one that hides a difference to `other` says so."""
+    if isinstance(value, dict) and not _SECRET_NAME.search(name):
+        get = other.get if isinstance(other, dict) else lambda _key: None
+        return {key: _masked(item, get(key), str(key)) for key, item in value.items()}
+    if isinstance(value, list) and not _SECRET_NAME.search(name):
+        others = other if isinstance(other, list) else []
+        return [_masked(item, others[at] if at < len(others) else None, name) for at, item in enumerate(value)]
+    if value is None or isinstance(value, bool):
+        return value
+    if _SECRET_NAME.search(name):
+        shown = MASK
+    elif isinstance(value, str):
+        shown = _ASSIGNMENT.sub(rf"\g<1>{MASK}", _USERINFO.sub(MASK + "@", value))
+        if shown == value:
+            return value
+    else:
+        return value
+    return shown + " (changed)" if other is not None and other != value else shown
+
+
+def masked_blocks(before: str, after: str, entries: Touched) -> Tuple[str, str]:
+    """The touched settings in two texts, in one canonical form, secrets masked: what a diff may show."""
+    old, new = _values(before, entries), _values(after, entries)
+    return _rendered(_masked(old, None)), _rendered(_masked(new, old))
+
+
+def _values(text: str, entries: Touched) -> Dict[str, Any]:
+    editor = Editor(text[1:] if text[:1] == "\ufeff" else text)
+    doc, entry = editor.document, editor.settings()
+    found: Dict[str, Any] = {}
+    for name, keys in entries.items():
+        setting = None if entry is None or doc.is_null(entry[1]) else doc.find(entry[1], name)
+        if setting is None:
+            continue
+        try:
+            value = doc.expand(setting[1])
+        except _Unexpandable:
+            value = "(built of aliases without end)"
+        if keys is not None and isinstance(value, dict):
+            value = {key: item for key, item in value.items() if key in keys}
+        found[name] = value
+    return found
+
+
+def _rendered(values: Dict[str, Any]) -> str:
+    if not values:
+        return ""
+    return "\n".join(block({"settings": _writable(values)}, 0, 2, True)) + "\n"
+
+
+def _writable(value: Any) -> Any:
+    """Values that only an old file can hold (dates, bytes) as text."""
+    if isinstance(value, dict):
+        return {key if isinstance(key, (str, int, float)) else str(key): _writable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_writable(item) for item in value]
+    return value if value is None or isinstance(value, (str, bool, int, float)) else str(value)
