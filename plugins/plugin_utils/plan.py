@@ -198,6 +198,11 @@ class Look:
         self.announce: list[str] = []
 
     @property
+    def goal(self) -> str:
+        """What the run is for: `site`, `check`, `restart` or `remove`."""
+        return str(self.options.get("goal", "site"))
+
+    @property
     def redis(self) -> str:
         """Where the layer's Redis comes from: `container`, `given` or `none`."""
         if self.asked["tethys_layer_backend"] == MEMORY_BACKEND:
@@ -244,8 +249,8 @@ class Look:
 
     def _access_reason(self, row: Mapping[str, Any]) -> str:
         user, blocked = self.portal.get("user"), row.get("blocked_by") or row["path"]
-        what = {"traverse": "enter", "read": "read", "write": "write to"}.get(row["need"], row["need"])
-        right = {"traverse": "x", "read": "r", "write": "rwx"}.get(row["need"], "rwx")
+        what = {"traverse": "enter", "execute": "run", "read": "read", "write": "write to"}.get(row["need"], row["need"])
+        right = {"traverse": "x", "read": "r", "execute": "rx", "write": "rwx"}.get(row["need"], "rwx")
         if blocked != row["path"]:
             right = "x"
         return (
@@ -291,6 +296,11 @@ class Look:
                 self.reasons.append(
                     "Docker is installed on this server and its engine does not answer: start it"
                     " (`systemctl start docker`), or set tethys_layer_hosts to a Redis that exists already."
+                )
+            elif not self.options.get("redis_container_install_engine", True):
+                self.reasons.append(
+                    "Docker is not installed and redis_container_install_engine is false: install it, set that to true,"
+                    " or set tethys_layer_hosts to a Redis that exists already."
                 )
             elif not family(server.get("os") or {}):
                 self.reasons.append(
@@ -406,13 +416,14 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
 
     look = Look(asked, options, found)
     look.portal_reasons()
-    adopted_container = adopted_program = None
-    if look.server.get("root"):
+    adopted_container = adopted_program = processes = None
+    if look.goal == "site" and look.server.get("root"):
         adopted_container = look.redis_reasons()
         adopted_program = look.program_reasons()
-        if look.packages.get("failed"):
-            look.reasons.append(_tail(str(look.packages.get("msg"))))
-    processes = look.processes() if not check_variables(asked) else None
+        if look.packages.get("msg"):
+            look.reasons.append(_tail(str(look.packages["msg"])))
+    if look.goal != "remove":
+        processes = look.processes()
     reasons.extend(reason for reason in look.reasons if reason not in reasons)
 
     portal, server = look.portal, look.server
@@ -430,6 +441,8 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         processes=processes,
         user=portal.get("user"),
         redis=look.redis,
+        redis_port=options["redis_container_port"],
+        moves=look.packages.get("moves") or [],
         family=family(server.get("os") or {}),
         install_docker=look.redis == "container" and not docker.get("installed"),
         install_docker_library=look.redis == "container" and not server.get("docker_library"),

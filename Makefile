@@ -1,0 +1,56 @@
+# tethys.channels: what a visitor and a developer type. `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+export PATH := $(BIN):$(PATH)
+
+.PHONY: help demo test test-core lint sanity unit integration scenario bench images engine collection clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+demo: $(VENV)/.ready engine ## Watch a real Tethys Portal get its channel layer, on a throw-away server
+	@scripts/images server:bookworm redis:7.0
+	@scripts/demo
+
+test: $(VENV)/.ready engine ## Run everything that must pass
+	@scripts/run-tests
+
+test-core: $(VENV)/.ready engine ## Run the quick loop: lint, unit and the core scenarios
+	@scripts/run-tests --core
+
+lint: $(VENV)/.ready ## Run yamllint, ansible-lint, ruff and mypy
+	@scripts/run-tests lint
+
+sanity: $(VENV)/.ready ## Run ansible-test sanity
+	@scripts/run-tests sanity
+
+unit: $(VENV)/.ready ## Run the unit tests
+	@scripts/run-tests unit
+
+integration: $(VENV)/.ready engine ## Build, install and call the collection as a user does
+	@scripts/run-tests integration
+
+scenario: $(VENV)/.ready engine ## Run one molecule scenario: make scenario S=default
+	@scripts/run-tests scenario:$(or $(S),default)
+
+bench: $(VENV)/.ready engine ## Measure: seconds and remote tasks of a run, and the size-to-seconds line of merge_settings
+	@scripts/bench
+
+images: $(VENV)/.ready engine ## Build the test bed's images, as far as they are missing
+	@scripts/images
+
+engine: ## Have a Docker engine that answers
+	@scripts/ensure-engine
+
+collection: $(VENV)/.ready ## Build the collection and install it into .cache/collections
+	@scripts/install-collection
+
+$(VENV)/.ready: requirements-dev.txt scripts/ensure-venv
+	@PYTHON=$(PYTHON) scripts/ensure-venv $(VENV)
+
+clean: ## Remove the test servers, the virtual environment and the caches (images stay)
+	@-docker ps -aq --filter name=tethys-channels- 2>/dev/null | xargs -r docker rm -fv >/dev/null 2>&1
+	rm -rf $(VENV) .cache
