@@ -1,0 +1,548 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Install the channel layer's packages into the portal's Python environment."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: layer_packages
+short_description: Install the channel layer's packages into a Python environment, and move no others
+version_added: 1.0.0
+author:
+  - tethys.channels contributors (@tethys-channels)
+description:
+  - Installs requirements with the environment's own pip, running as the user that the environment belongs to.
+  - Asks pip beforehand what it would do. Where that changes an installed package that is not one of the layer's own, or
+    breaks what another package needs, the module fails and nothing has changed.
+  - Everything is downloaded before anything is installed. An installation that fails or is interrupted is undone from a
+    copy of the files, and the module says whether the environment is as it was.
+  - Where the installed versions and those of their direct dependencies fit, pip is not started.
+attributes:
+  check_mode:
+    support: full
+    description: Asks pip what it would do, which needs the package index or the wheel folder, and installs nothing.
+  diff_mode:
+    support: full
+    description: Shows the versions before and after.
+  platform:
+    support: full
+    platforms: posix
+    description: Any POSIX system.
+options:
+  prefix:
+    description: The environment's folder, in which there is C(bin/python). It needs pip 22.2 or later.
+    type: path
+    required: true
+  requirements:
+    description: What is to be installed, each a name with the versions that are allowed.
+    type: list
+    elements: str
+    required: true
+  allowed:
+    description:
+      - The distributions that may be upgraded or downgraded.
+      - One that is not installed at all may always be added, since nothing depends on it.
+    type: list
+    elements: str
+    default: [channels_redis, redis, msgpack, hiredis, async-timeout]
+  allow_moves:
+    description: Whether others may be upgraded and downgraded too, and be left with requirements that are not met.
+    type: bool
+    default: false
+  index_url:
+    description: The package index, instead of the one that pip is configured for. It may hold a user name and password.
+    type: str
+  extra_index_urls:
+    description: Further package indexes. They may hold a user name and password.
+    type: list
+    elements: str
+  proxy:
+    description: The proxy for the package index. It may hold a user name and password.
+    type: str
+  cert:
+    description: The file with the certificates that the package index is checked against.
+    type: path
+  find_links:
+    description: Folders with wheels, readable by the user that the environment belongs to.
+    type: list
+    elements: path
+  no_index:
+    description: Take everything from O(find_links) and ask no package index.
+    type: bool
+    default: false
+  timeout:
+    description: The seconds after which the installation is given up and undone.
+    type: int
+    default: 900
+notes:
+  - What pip is configured for on the server, in its global configuration file and in C(PIP_) and proxy variables of the
+    task's environment, holds here too.
+"""
+
+EXAMPLES = r"""
+- name: Install the channel layer's packages
+  tethys.channels.layer_packages:
+    prefix: /opt/conda/envs/tethys
+    requirements:
+      - channels_redis>=4.2
+      - redis>=4.6,<8
+
+- name: Install them without a network
+  tethys.channels.layer_packages:
+    prefix: /opt/conda/envs/tethys
+    requirements: [channels_redis>=4.2]
+    find_links: [/srv/wheels]
+    no_index: true
+"""
+
+RETURN = r"""
+moves:
+  description: What was installed, or would be in check mode. C(from) is null where the package is new.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{"name": "redis", "from": "8.1.0", "to": "7.4.0"}]
+installed:
+  description: The versions of the layer's own packages and of those that moved, as they are now.
+  returned: always
+  type: dict
+  sample: {"channels-redis": "4.3.0", "redis": "7.4.0"}
+pip:
+  description: The environment's pip, its C(version) null where there is none.
+  returned: always
+  type: dict
+  sample: {"version": "24.0"}
+reasons:
+  description: Why something had to be installed; empty where everything fitted.
+  returned: always
+  type: list
+  elements: str
+  sample: ["redis is 8.1.0, not <8,>=4.6"]
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any, Iterator
+from urllib.parse import unquote
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils import layer_packages as program
+from ansible_collections.tethys.channels.plugins.module_utils.portal_env import (
+    Account,
+    account_of,
+    become,
+    python_of,
+    source_of,
+)
+
+OLDEST_PIP = (22, 2)  # the first with --dry-run and --report
+LOOK_SECONDS = 120
+RESTORE_SECONDS = 300
+# Of the task's environment and the server's, what says where packages come from; nothing that says where they go.
+HANDED_ON = (
+    *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_CERT", "PIP_CLIENT_CERT"),
+    *("PIP_PROXY", "PIP_TRUSTED_HOST", "PIP_TIMEOUT", "PIP_DEFAULT_TIMEOUT", "PIP_RETRIES", "PIP_CONFIG_FILE"),
+    *("PIP_CONSTRAINT", "PIP_ONLY_BINARY", "PIP_NO_BINARY", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
+    *("http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
+)
+
+
+class Failed(Exception):
+    """The module cannot do what was asked; its text is for the administrator."""
+
+
+class Interrupted(Exception):
+    """Somebody ended the module."""
+
+
+def owner_of(prefix: str) -> Account:
+    """Who the environment's packages belong to."""
+    folders = sorted(Path(prefix, "lib").glob("python3*/site-packages"))
+    # A conda environment may keep the folder of a Python that it has had before.
+    current = [folder for folder in folders if Path(prefix, "bin", folder.parent.name).exists()]
+    place = (current or folders or [Path(prefix)])[-1]
+    return account_of(place.stat().st_uid)
+
+
+def in_one_variable(name: str, values: list[str]) -> str:
+    """Several values as pip reads them from one variable of its environment."""
+    for value in values:
+        if value.split() != [value]:
+            raise Failed(f"{name} has an entry with a blank in it, or an empty one: write %20 for a blank.")
+    return " ".join(values)
+
+
+def pip_environment(params: dict[str, Any], given: dict[str, str]) -> dict[str, str]:
+    """The variables that tell pip where packages come from.
+
+    They are variables and not arguments because an address may hold a password, and the process list is for everybody.
+    """
+    env = {name: given[name] for name in HANDED_ON if name in given}
+    if params["index_url"]:
+        env["PIP_INDEX_URL"] = in_one_variable("index_url", [params["index_url"]])
+    if params["extra_index_urls"]:
+        env["PIP_EXTRA_INDEX_URL"] = in_one_variable("extra_index_urls", params["extra_index_urls"])
+    if params["find_links"]:
+        # As URLs, in which a blank is no blank.
+        env["PIP_FIND_LINKS"] = " ".join(Path(folder).absolute().as_uri() for folder in params["find_links"])
+    if params["no_index"]:
+        env["PIP_NO_INDEX"] = "1"
+    if params["proxy"]:
+        env["PIP_PROXY"] = params["proxy"]
+    if params["cert"]:
+        env["PIP_CERT"] = params["cert"]
+    env.update(
+        PIP_NO_INPUT="1",
+        PIP_DISABLE_PIP_VERSION_CHECK="1",
+        PIP_ROOT_USER_ACTION="ignore",
+        PIP_USER="0",
+    )
+    return env
+
+
+def passwords(params: dict[str, Any]) -> list[str]:
+    """Every user name and password in an address, as it is written and as it is meant."""
+    found: set[str] = set()
+    for url in [params["index_url"], *(params["extra_index_urls"] or []), params["proxy"]]:
+        # Not as a parsed URL: one that cannot be parsed holds its password all the same.
+        authority = (url or "").rpartition("@")[0].rpartition("//")[2]
+        for part in (authority, *authority.split(":", 1)):
+            found.update({part, unquote(part)} - {""})
+    return sorted(found, key=len, reverse=True)
+
+
+def without_passwords(text: str, secrets: list[str]) -> str:
+    """The text with no login of any address in it."""
+    for secret in secrets:
+        text = text.replace(secret, "********")
+    return re.sub(r"(://)[^/\s@]+@", r"\1********@", text)
+
+
+def errors_of(output: str) -> str:
+    """What pip says went wrong, without its progress, its advice and the list of every version there is."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR:")]
+    # Where the index cannot be reached, the errors only say that no version was found.
+    network = [line for line in lines if "connection broken by" in line][-1:]
+    noise = r"^ERROR: | \(from versions: (?!none)[^)]*\)|^WARNING: Retrying \(.*\) after |<[^>]*>: "
+    told = [re.sub(noise, "", line) for line in network + errors]
+    text = "; ".join(line.rstrip(".") for line in told or lines[-3:] or ["it said nothing"])
+    return f"{text}." if len(text) <= 800 else f"{text[:797]}..."
+
+
+def as_versions(moves: list[dict[str, Any]]) -> str:
+    """Moves as a person reads them."""
+    return ", ".join(f"{move['name']} {move['from'] or '(new)'} -> {move['to']}" for move in moves)
+
+
+class Environment:
+    """A Python environment, spoken to as the user that it belongs to. Use it as a context manager."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        self.prefix: str = params["prefix"]
+        self.python = python_of(self.prefix)
+        if not os.access(self.python, os.X_OK):
+            raise Failed(
+                f"tethys_conda_prefix is {self.prefix}, where there is no bin/python: "
+                f"set it to the folder of the portal's Python environment."
+            )
+        self.pip_env = pip_environment(params, dict(os.environ))
+        self._secrets = passwords(params)
+        self.owner = owner_of(self.prefix) if os.geteuid() == 0 else account_of(os.geteuid())
+        self.timeout: int = params["timeout"]
+        self._deadline = time.monotonic() + self.timeout
+        # A root's own folder for temporary files may be closed to the environment's user.
+        self.work = Path(tempfile.mkdtemp(prefix="tethys_channels_", dir="/tmp"))
+        self.touched = False
+
+    def __enter__(self) -> Environment:
+        source = source_of(program.__name__)
+        if source is None:
+            raise Failed(f"The source of {program.__name__} cannot be read.")
+        self.program = self.work / "program.py"
+        self.program.write_text(source, encoding="utf-8")
+        for name in ("wheels", "cache", "home", "tmp"):
+            (self.work / name).mkdir()
+        if os.geteuid() == 0:
+            for path in [self.work, *self.work.iterdir()]:
+                os.chown(path, self.owner.uid, self.owner.gid)
+        return self
+
+    def __exit__(self, *ignored: object) -> None:
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    def _run(self, arguments: list[str], extra: dict[str, str], stdin: str, limit: float) -> tuple[int, str, str]:
+        env = {
+            "PATH": os.pathsep.join([str(Path(self.python).parent), "/usr/local/bin", "/usr/bin", "/bin"]),
+            # Whoever the environment belongs to, nothing of their own settings and packages has a say.
+            "HOME": str(self.work / "home"),
+            "TMPDIR": str(self.work / "tmp"),
+            "LANG": "C.UTF-8",
+            "LC_ALL": "C.UTF-8",
+            **extra,
+        }
+        try:
+            process = subprocess.Popen(
+                [self.python, "-I", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=env,
+                cwd=str(self.work),
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,
+                preexec_fn=become(self.owner),
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise Failed(f"{self.python} cannot be started as the user {self.owner.name}: {error}.") from error
+        try:
+            out, err = process.communicate(stdin, timeout=max(0.0, limit))
+        finally:
+            # pip may have left programs behind that build a package.
+            with contextlib.suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        return process.returncode, out, err
+
+    def ask(self, job: str, limit: float = LOOK_SECONDS, **params: Any) -> dict[str, Any]:
+        """Have the environment's Python do one of the program's jobs."""
+        try:
+            code, out, err = self._run([str(self.program)], {}, json.dumps({"job": job, **params}), limit)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"{self.python} did not answer within {limit:.0f} seconds.") from None
+        lines = out.strip().splitlines()
+        if code != 0 or not lines:
+            last = errors_of(err.strip().rpartition("\n")[2])
+            raise Failed(f"{self.python}, started as the user {self.owner.name}, failed: {last}")
+        answer: dict[str, Any] = json.loads(lines[-1])
+        if answer.get("problem"):
+            raise Failed(answer["problem"])
+        return answer
+
+    def pip(self, *arguments: str) -> None:
+        """Run pip; its errors become the message."""
+        extra = {**self.pip_env, "PIP_CACHE_DIR": str(self.work / "cache")}
+        limit = self._deadline - time.monotonic()
+        try:
+            code, out, err = self._run(["-m", "pip", *arguments], extra, "", limit)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"pip {arguments[0]} was not done within the {self.timeout} s that timeout allows.") from None
+        if code != 0:
+            told = errors_of(without_passwords(f"{out}\n{err}", self._secrets))
+            raise Failed(f"pip {arguments[0]} failed in {self.prefix}: {told}")
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn signals that would end the module into an exception, so that what was begun can be undone."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise Interrupted(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def look(environment: Environment, params: dict[str, Any]) -> dict[str, Any]:
+    """What is installed, and why it is not enough."""
+    return environment.ask(
+        "look",
+        requirements=params["requirements"],
+        allowed=params["allowed"],
+        find_links=params["find_links"] or [],
+    )
+
+
+def plan(environment: Environment, params: dict[str, Any], before: dict[str, Any]) -> list[dict[str, Any]]:
+    """What pip would install, as moves."""
+    version = before["pip"]
+    if version is None:
+        raise Failed(f"{environment.prefix} has no pip: add it with `{environment.python} -m ensurepip`.")
+    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST_PIP:
+        raise Failed(
+            f"pip {version} in {environment.prefix} is too old to say what it would change: "
+            f"upgrade it with `{environment.python} -m pip install --upgrade 'pip>=22.2'`."
+        )
+    report = environment.work / "tmp" / "report.json"
+    environment.pip("install", "--dry-run", "--report", str(report), "--", *params["requirements"])
+    planned = {
+        program.canonical(entry["metadata"]["name"]): entry["metadata"]["version"]
+        for entry in json.loads(report.read_text(encoding="utf-8"))["install"]
+    }
+    # pip believes metadata, and takes an incomplete distribution for a good one.
+    for name in before["damaged"]:
+        if name in before["versions"]:
+            planned.setdefault(name, before["versions"][name])
+    return [{"name": name, "from": before["versions"].get(name), "to": planned[name]} for name in sorted(planned)]
+
+
+def refuse(environment: Environment, params: dict[str, Any], moves: list[dict[str, Any]], own: set[str]) -> None:
+    """Fail where the moves would touch what is not the layer's own."""
+    if params["allow_moves"]:
+        return
+    foreign = [move for move in moves if move["from"] and move["name"] not in own]
+    broken = environment.ask("breaks", planned={move["name"]: move["to"] for move in moves})["breaks"]
+    reasons = []
+    if foreign:
+        reasons.append(f"change packages that are not the channel layer's own ({as_versions(foreign)})")
+    if broken:
+        reasons.append(f"leave packages without what they need ({', '.join(broken)}; planned: {as_versions(moves)})")
+    if reasons:
+        raise Failed(
+            f"To install {', '.join(params['requirements'])} in {environment.prefix}, pip would "
+            f"{' and '.join(reasons)}: ask for versions that fit, or set channels_redis_allow_moves to true to let it."
+        )
+
+
+def undo(
+    environment: Environment, params: dict[str, Any], before: dict[str, Any], saved: dict[str, Any], why: str
+) -> Failed:
+    """Put the files back, look whether everything is as it was, and say so."""
+    # Whoever ends the module now would leave the environment in pieces.
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        environment.ask("restore", RESTORE_SECONDS, **saved)
+        after = look(environment, params)
+    except Failed as failure:
+        return Failed(f"{why} And what was installed before could not be put back: {failure}")
+    names = sorted({*before["versions"], *after["versions"]})
+    wrong = [
+        f"{name} was {before['versions'].get(name)} and is {after['versions'].get(name)}"
+        for name in names
+        if before["versions"].get(name) != after["versions"].get(name)
+    ] + [f"{name} is incomplete" for name in after["damaged"] if name not in before["damaged"]]
+    if wrong:
+        return Failed(f"{why} And not everything could be put back: {', '.join(wrong)}.")
+    return Failed(f"{why} The environment is as it was before.")
+
+
+def install(
+    environment: Environment, params: dict[str, Any], before: dict[str, Any], moves: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Install the moves, all of them or none, and return what is there now."""
+    wheels = environment.work / "wheels"
+    archive = environment.work / "before.tar"
+    environment.pip(
+        "wheel",
+        "--no-deps",
+        "--wheel-dir",
+        str(wheels),
+        *(f"{move['name']}=={move['to']}" for move in moves),
+    )
+    files = [str(wheel) for wheel in sorted(wheels.iterdir())]
+    saved = environment.ask(
+        "save", RESTORE_SECONDS, wheels=str(wheels), archive=str(archive), damaged=before["damaged"]
+    )
+    if saved.get("refused"):
+        raise Failed(saved["refused"])
+    saved["archive"] = str(archive)
+    environment.touched = True
+    try:
+        environment.ask("clear", damaged=before["damaged"])
+        environment.pip("install", "--no-index", "--no-deps", "--force-reinstall", "--", *files)
+        after = look(environment, params)
+        missed = [move["name"] for move in moves if after["versions"].get(move["name"]) != move["to"]]
+        if after["reasons"] or missed:
+            raise Failed(f"After the installation {'; '.join(after['reasons'] or missed)} in {environment.prefix}.")
+        if saved["leftovers"]:
+            environment.ask("tidy", roots=saved["roots"])
+    except Failed as failure:
+        raise undo(environment, params, before, saved, str(failure)) from failure
+    except Interrupted as signalled:
+        why = f"The installation in {environment.prefix} was interrupted ({signalled})."
+        raise undo(environment, params, before, saved, why) from signalled
+    return after
+
+
+def provide(environment: Environment, params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Look, plan, refuse, install; return the module's answer."""
+    before = look(environment, params)
+    if before["refused"]:
+        raise Failed(" ".join(before["refused"]))
+    own = set(before["canonical"].values())
+    moves: list[dict[str, Any]] = []
+    after = before
+    if before["reasons"]:
+        if not before["writable"]:
+            raise Failed(
+                f"{before['site_packages']} belongs to {owner_of(environment.prefix).name}, and the user "
+                f"{environment.owner.name} cannot write there: run the task as root (become: true)."
+            )
+        moves = plan(environment, params, before)
+        refuse(environment, params, moves, own)
+        if moves and not check_mode:
+            after = install(environment, params, before, moves)
+    shown = sorted(own | {move["name"] for move in moves})
+    return {
+        "changed": bool(moves),
+        "moves": moves,
+        "installed": {name: after["versions"][name] for name in shown if name in after["versions"]},
+        "pip": {"version": before["pip"]},
+        "reasons": before["reasons"],
+        "diff": {
+            "before": "".join(f"{move['name']}=={move['from']}\n" for move in moves if move["from"]),
+            "after": "".join(f"{move['name']}=={move['to']}\n" for move in moves),
+        },
+    }
+
+
+def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Do what the module is asked to do, and where that fails, say whether anything has changed."""
+    with interruptible(), Environment(params) as environment:
+        try:
+            return provide(environment, params, check_mode)
+        except Failed as failure:
+            raise Failed(f"{failure}{'' if environment.touched else ' Nothing has been changed.'}") from failure
+        except Interrupted as signalled:
+            done = "after the installation" if environment.touched else "before anything was changed"
+            raise Failed(f"The installation in {params['prefix']} was ended by {signalled} {done}.") from signalled
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "prefix": {"type": "path", "required": True},
+            "requirements": {"type": "list", "elements": "str", "required": True},
+            "allowed": {
+                "type": "list",
+                "elements": "str",
+                "default": ["channels_redis", "redis", "msgpack", "hiredis", "async-timeout"],
+            },
+            "allow_moves": {"type": "bool", "default": False},
+            "index_url": {"type": "str", "no_log": True},
+            "extra_index_urls": {"type": "list", "elements": "str", "no_log": True},
+            "proxy": {"type": "str", "no_log": True},
+            "cert": {"type": "path"},
+            "find_links": {"type": "list", "elements": "path"},
+            "no_index": {"type": "bool", "default": False},
+            "timeout": {"type": "int", "default": 900},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        answer = work(module.params, module.check_mode)
+    except Failed as failure:
+        module.fail_json(msg=str(failure))
+    module.exit_json(**answer)
+
+
+if __name__ == "__main__":
+    main()

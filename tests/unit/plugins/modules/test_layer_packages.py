@@ -1,0 +1,468 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The real pip in a real environment, with distributions made here: no index is asked."""
+
+from __future__ import annotations
+
+import contextlib
+import ensurepip
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.tethys.channels.plugins.modules import layer_packages as module
+
+NOBODY = 65534
+DEFAULTS: dict[str, Any] = {
+    "requirements": ["channels_redis>=4.2", "redis>=4.6,<8"],
+    "allowed": ["channels_redis", "redis", "msgpack", "hiredis", "async-timeout"],
+    "allow_moves": False,
+    "index_url": None,
+    "extra_index_urls": None,
+    "proxy": None,
+    "cert": None,
+    "no_index": True,
+    "timeout": 120,
+}
+
+
+def wheel(
+    folder: Path, name: str, version: str, needs: tuple[str, ...] = (), modules: int = 1, script: str = ""
+) -> Path:
+    """Write a wheel of a package with so many modules."""
+    info = f"{name}-{version}.dist-info"
+    files = {f"{name}/__init__.py": f"version = '{version}'\n"}
+    files.update({f"{name}/m{number}.py": f"n = {number}\n" * 50 for number in range(1, modules)})
+    files[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + "".join(
+        f"Requires-Dist: {need}\n" for need in needs
+    )
+    files[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    if script:
+        files[f"{info}/entry_points.txt"] = f"[console_scripts]\n{script} = {name}:version\n"
+    record = "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"])
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for inner, text in {**files, f"{info}/RECORD": record}.items():
+            archive.writestr(inner, text)
+    return path
+
+
+def pip(prefix: Path, *arguments: str) -> str:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    command = [str(prefix / "bin" / "python"), "-I", "-m", "pip", "--disable-pip-version-check", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
+
+
+def files_of(prefix: Path) -> dict[str, Any]:
+    """Everything in the environment with its mode, owner and content, but for byte code, a cache."""
+    found: dict[str, Any] = {}
+    for path in sorted(prefix.rglob("*")):
+        if path.suffix == ".pyc" or path.name == "__pycache__":
+            continue
+        status = path.lstat()
+        content = path.read_bytes() if path.is_file() and not path.is_symlink() else None
+        found[str(path.relative_to(prefix))] = (status.st_mode, status.st_uid, content)
+    return found
+
+
+def python_for_all() -> str:
+    """A Python that other users can start too, where there is one."""
+    for python in ("/usr/bin/python3", sys.executable):
+        started = subprocess.run([python, "-c", "import venv, sys; assert sys.version_info >= (3, 8)"], check=False)
+        if started.returncode == 0:
+            return python
+    raise AssertionError("this very Python cannot make an environment")
+
+
+@pytest.fixture(scope="module")
+def base() -> Iterator[Path]:
+    """A folder that every user can enter, with wheels and a portal's environment in it."""
+    folder = Path(tempfile.mkdtemp(prefix="layer_packages_"))
+    folder.chmod(0o755)
+    wheels = folder / "wheels"
+    wheels.mkdir()
+    for version, asgiref in (("4.0.0", "3.7"), ("4.3.2", "3.9")):
+        wheel(wheels, "channels", version, (f"asgiref>={asgiref}",))
+    for version in ("3.7.2", "3.11.0"):
+        wheel(wheels, "asgiref", version)
+    wheel(wheels, "channels_redis", "4.3.0", ("redis>=4.6", "msgpack~=1.0", "channels>=4.2.2"))
+    for version in ("4.6.0", "7.4.0", "8.1.0"):
+        wheel(wheels, "redis", version, modules=5)
+    wheel(wheels, "msgpack", "1.1.0", script="msgpack-tool")
+    wheel(wheels, "cache_app", "1.0", ("redis<5",))
+    environment = folder / "environment"
+    subprocess.run([python_for_all(), "-m", "venv", "--without-pip", str(environment)], check=True)
+    (bundled,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
+    subprocess.run(
+        [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-index", str(bundled)],
+        check=True,
+        env={"PYTHONPATH": str(bundled)},
+    )
+    pip(environment, "install", "--no-index", "--find-links", str(wheels), "channels==4.3.2", "asgiref==3.11.0")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def prefix(base: Path) -> Iterator[Path]:
+    """A copy of the environment, for one test."""
+    copy = base / "copy"
+    shutil.copytree(base / "environment", copy, symlinks=True)
+    yield copy
+    shutil.rmtree(copy)
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What pip is configured for on the machine that runs the tests has no say in them."""
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+
+
+def params_for(prefix: Path, **given: Any) -> dict[str, Any]:
+    return {**DEFAULTS, "prefix": str(prefix), "find_links": [str(prefix.parent / "wheels")], **given}
+
+
+def run(prefix: Path, check_mode: bool = False, **given: Any) -> dict[str, Any]:
+    return module.work(params_for(prefix, **given), check_mode)
+
+
+def refused(prefix: Path, **given: Any) -> str:
+    before = files_of(prefix)
+    with pytest.raises(module.Failed) as caught:
+        run(prefix, **given)
+    assert files_of(prefix) == before
+    assert not list(Path("/tmp").glob("tethys_channels_*"))
+    return str(caught.value)
+
+
+def installed(prefix: Path) -> dict[str, str]:
+    return {
+        entry["name"].replace("_", "-"): entry["version"] for entry in json.loads(pip(prefix, "list", "--format=json"))
+    }
+
+
+def test_a_fresh_portal(prefix: Path) -> None:
+    before = files_of(prefix)
+    predicted = run(prefix, check_mode=True)
+    assert files_of(prefix) == before
+    answer = run(prefix)
+    assert answer == {**predicted, "installed": {"channels-redis": "4.3.0", "msgpack": "1.1.0", "redis": "7.4.0"}}
+    assert answer["changed"] is True
+    assert answer["moves"] == [
+        {"name": "channels-redis", "from": None, "to": "4.3.0"},
+        {"name": "msgpack", "from": None, "to": "1.1.0"},
+        {"name": "redis", "from": None, "to": "7.4.0"},
+    ]
+    assert answer["reasons"] == ["channels_redis is not installed", "redis is not installed"]
+    assert answer["diff"]["after"] == "channels-redis==4.3.0\nmsgpack==1.1.0\nredis==7.4.0\n"
+    assert installed(prefix)["redis"] == "7.4.0"
+    assert not list(Path("/tmp").glob("tethys_channels_*"))
+
+
+def test_nothing_to_do_needs_no_pip(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pip(
+        prefix, "install", "--no-index", "--find-links", str(prefix.parent / "wheels"), "channels_redis", "redis==7.4.0"
+    )
+    monkeypatch.setattr(module.Environment, "pip", lambda *_: pytest.fail("pip was started"))
+    answer = run(prefix, find_links=None, no_index=False)
+    assert answer["changed"] is False
+    assert answer["moves"] == answer["reasons"] == []
+    assert answer["installed"]["redis"] == "7.4.0"
+
+
+def test_a_client_that_is_too_new(prefix: Path) -> None:
+    pip(prefix, "install", "--no-index", "--find-links", str(prefix.parent / "wheels"), "channels_redis")
+    answer = run(prefix)
+    assert answer["moves"] == [{"name": "redis", "from": "8.1.0", "to": "7.4.0"}]
+    assert answer["reasons"] == ["redis is 8.1.0, not <8,>=4.6"]
+
+
+def test_a_dependency_that_is_missing(prefix: Path) -> None:
+    run(prefix)
+    pip(prefix, "uninstall", "--yes", "msgpack")
+    answer = run(prefix)
+    assert answer["reasons"] == ["msgpack is not installed"]
+    assert answer["moves"] == [{"name": "msgpack", "from": None, "to": "1.1.0"}]
+
+
+def test_an_old_portal_is_not_moved_unasked(prefix: Path) -> None:
+    wheels = str(prefix.parent / "wheels")
+    pip(prefix, "install", "--no-index", "--find-links", wheels, "channels==4.0.0", "asgiref==3.7.2")
+    message = refused(prefix)
+    assert "(asgiref 3.7.2 -> 3.11.0, channels 4.0.0 -> 4.3.2)" in message
+    assert "set channels_redis_allow_moves to true" in message
+    assert message.endswith("Nothing has been changed.")
+    assert refused(prefix, check_mode=True) == message
+    answer = run(prefix, allow_moves=True)
+    assert {"name": "channels", "from": "4.0.0", "to": "4.3.2"} in answer["moves"]
+    assert answer["installed"]["channels"] == "4.3.2"
+
+
+def test_what_another_app_needs_is_not_broken(prefix: Path) -> None:
+    pip(prefix, "install", "--no-index", "--find-links", str(prefix.parent / "wheels"), "cache_app")
+    message = refused(prefix, requirements=["channels_redis>=4.2", "redis>=7"])
+    assert "cache-app 1.0 needs redis<5" in message
+    assert run(prefix, requirements=["channels_redis>=4.2", "redis>=4.6,<8"])["installed"]["redis"] == "4.6.0"
+
+
+def test_pip_that_cannot_say_what_it_would_do(prefix: Path) -> None:
+    (info,) = prefix.glob("lib/python3*/site-packages/pip-*.dist-info")
+    metadata = (info / "METADATA").read_text().splitlines()
+    changed = ["Version: 21.3.1" if line.startswith("Version: ") else line for line in metadata]
+    (info / "METADATA").write_text("\n".join(changed))
+    message = refused(prefix)
+    assert "pip 21.3.1" in message
+    assert "-m pip install --upgrade 'pip>=22.2'" in message
+
+
+def test_no_pip(prefix: Path) -> None:
+    pip(prefix, "uninstall", "--yes", "pip")
+    assert "has no pip" in refused(prefix)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"requirements": ["redis>=99"]}, "No matching distribution found for redis>=99"),
+        ({"requirements": ["--upgrade"]}, "'--upgrade' is no requirement"),
+        ({"requirements": ["redis @ file:///tmp/redis.whl"]}, "is no requirement"),
+        ({"find_links": ["/nowhere"]}, "The wheel folder /nowhere is not there"),
+        ({"index_url": "https://index.example.org/ simple"}, "index_url has an entry with a blank"),
+    ],
+)
+def test_what_cannot_be_done(prefix: Path, given: dict[str, Any], said: str) -> None:
+    assert said in refused(prefix, **given)
+
+
+def test_a_prefix_without_python() -> None:
+    with pytest.raises(module.Failed, match="tethys_conda_prefix is /nowhere, where there is no bin/python"):
+        run(Path("/nowhere"))
+
+
+def upgrade_half(prefix: Path) -> None:
+    """An environment with another redis, in which pip replaces redis, and then fails."""
+    pip(prefix, "install", "--no-index", "--find-links", str(prefix.parent / "wheels"), "redis==4.6.0")
+    (note,) = prefix.glob("lib/python3*/site-packages/redis")
+    (note / "by_hand.py").write_text("kept = True\n")
+
+
+def test_a_failing_installation_leaves_all_as_it_was(prefix: Path) -> None:
+    upgrade_half(prefix)
+    # pip installs by name, so redis would be in place by the time it finds a file where a folder of zzz belongs.
+    (here,) = prefix.glob("lib/python3*/site-packages")
+    (here / "zzz").write_text("in the way\n")
+    wheels = prefix.parent / "more"
+    wheels.mkdir(exist_ok=True)
+    wheel(wheels, "zzz", "1.0")
+    links = [str(prefix.parent / "wheels"), str(wheels)]
+    message = refused(prefix, requirements=["channels_redis>=4.2", "redis>=7,<8", "zzz"], find_links=links)
+    assert "pip install failed" in message
+    assert message.endswith("The environment is as it was before.")
+    (here / "zzz").unlink()
+    assert run(prefix, requirements=["channels_redis>=4.2", "redis>=7,<8"])["installed"]["redis"] == "7.4.0"
+
+
+def test_what_could_not_be_put_back_is_said(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    upgrade_half(prefix)
+    real_ask, real_pip = module.Environment.ask, module.Environment.pip
+
+    def ask(self: module.Environment, job: str, *args: Any, **params: Any) -> dict[str, Any]:
+        return {} if job == "restore" else real_ask(self, job, *args, **params)
+
+    def fail_late(self: module.Environment, *arguments: str) -> None:
+        real_pip(self, *arguments)
+        if "--force-reinstall" in arguments:
+            raise module.Failed("It failed.")
+
+    monkeypatch.setattr(module.Environment, "ask", ask)
+    monkeypatch.setattr(module.Environment, "pip", fail_late)
+    with pytest.raises(module.Failed, match=r"redis was 4\.6\.0 and is 7\.4\.0"):
+        run(prefix, requirements=["channels_redis>=4.2", "redis>=7,<8"])
+
+
+START = """
+import json, sys
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.tethys.channels.plugins.modules import layer_packages
+with patch_module_args(json.loads(sys.argv[1])):
+    layer_packages.main()
+"""
+
+
+def slow(prefix: Path) -> subprocess.Popen[str]:
+    """The module as a program, in the middle of an installation that takes long enough to be hit there."""
+    wheels = prefix.parent / "slow"
+    wheels.mkdir(exist_ok=True)
+    for inner in (prefix.parent / "wheels").iterdir():
+        shutil.copy(inner, wheels)
+    wheel(wheels, "redis", "7.5.0", modules=1500)
+    given = params_for(prefix, find_links=[str(wheels)], requirements=["redis>=7.5,<8", "channels_redis>=4.2"])
+    arguments = {name: value for name, value in given.items() if value is not None}
+    process = subprocess.Popen(
+        [sys.executable, "-c", START, json.dumps(arguments)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        start_new_session=True,
+    )
+    (here,) = prefix.glob("lib/python3*/site-packages")
+    end = time.monotonic() + 60
+    while not (here / "redis" / "m9.py").exists():
+        assert time.monotonic() < end, "pip did not come so far"
+        assert process.poll() is None
+        time.sleep(0.005)
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_in_the_middle_leaves_all_as_it_was(prefix: Path, number: signal.Signals) -> None:
+    upgrade_half(prefix)
+    before = files_of(prefix)
+    process = slow(prefix)
+    process.send_signal(number)
+    out, _err = process.communicate(timeout=60)
+    answer = json.loads(out)
+    assert answer["failed"] is True
+    assert f"was interrupted ({number.name})" in answer["msg"]
+    assert answer["msg"].endswith("The environment is as it was before.")
+    assert files_of(prefix) == before
+    assert not list(Path("/tmp").glob("tethys_channels_*"))
+
+
+def test_a_killed_run_is_finished_by_the_next(prefix: Path) -> None:
+    upgrade_half(prefix)
+    process = slow(prefix)
+    for path in Path("/proc").glob("[0-9]*"):
+        # pip leads a session of its own; with nobody left to undo it, it must be hit as well.
+        with contextlib.suppress(OSError, IndexError):
+            if int((path / "stat").read_text().rpartition(")")[2].split()[1]) == process.pid:
+                os.kill(int(path.name), signal.SIGKILL)
+    process.kill()
+    process.communicate(timeout=60)
+    for folder in Path("/tmp").glob("tethys_channels_*"):
+        shutil.rmtree(folder)
+    (here,) = prefix.glob("lib/python3*/site-packages")
+    assert not list(here.glob("redis-*.dist-info/RECORD"))
+    answer = run(prefix)
+    assert answer["installed"]["redis"] == "7.4.0"
+    assert len(list(here.glob("redis-*.dist-info"))) == 1
+    assert not list(here.glob("~*"))
+    assert run(prefix)["changed"] is False
+
+
+@pytest.mark.parametrize("lost", ["RECORD", "METADATA", "*"])
+def test_metadata_that_an_interrupted_installation_left(prefix: Path, lost: str) -> None:
+    run(prefix)
+    (info,) = prefix.glob("lib/python3*/site-packages/redis-*.dist-info")
+    for path in list(info.glob(lost)):
+        path.unlink()
+    answer = run(prefix)
+    assert answer["changed"] is True
+    assert "redis is incomplete" in answer["reasons"]
+    assert [move["to"] for move in answer["moves"] if move["name"] == "redis"] == ["7.4.0"]
+    assert run(prefix)["changed"] is False
+
+
+def test_a_file_that_is_missing(prefix: Path) -> None:
+    run(prefix)
+    (lost,) = prefix.glob("lib/python3*/site-packages/redis/m2.py")
+    lost.unlink()
+    answer = run(prefix)
+    assert answer["moves"] == [{"name": "redis", "from": "7.4.0", "to": "7.4.0"}]
+    assert lost.exists()
+
+
+def test_a_time_limit(prefix: Path) -> None:
+    assert "was not done within the 0 s that timeout allows" in refused(prefix, timeout=0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_the_packages_belong_to_the_environments_owner(prefix: Path) -> None:
+    if not Path("/usr/bin/python3").exists():
+        pytest.skip("there is no Python that another user can start")
+    for path in [prefix, *prefix.rglob("*")]:
+        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    run(prefix)
+    assert {status[1] for status in files_of(prefix).values()} == {NOBODY}
+    assert {path.lstat().st_uid for path in prefix.rglob("*.pyc")} == {NOBODY}
+
+
+def test_who_may_not_write_is_told_how(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = module.Environment.ask
+
+    def ask(self: module.Environment, job: str, *args: Any, **params: Any) -> dict[str, Any]:
+        answer = real(self, job, *args, **params)
+        return {**answer, "writable": False} if job == "look" else answer
+
+    monkeypatch.setattr(module.Environment, "ask", ask)
+    assert "run the task as root (become: true)" in refused(prefix)
+
+
+SECRET = "s3cr%2Fet"
+
+
+def test_addresses_go_into_the_environment(tmp_path: Path) -> None:
+    params = params_for(
+        tmp_path,
+        index_url=f"https://joe:{SECRET}@index.example.org/simple",
+        extra_index_urls=["https://a.example.org", "https://b.example.org"],
+        proxy=f"http://joe:{SECRET}@proxy.example.org",
+        find_links=["/srv/the wheels"],
+        cert="/etc/ca.pem",
+    )
+    env = module.pip_environment(
+        params, {"PIP_TARGET": "/elsewhere", "PIP_INDEX_URL": "https://old", "https_proxy": "x"}
+    )
+    assert env["PIP_INDEX_URL"] == params["index_url"]
+    assert env["PIP_EXTRA_INDEX_URL"] == "https://a.example.org https://b.example.org"
+    assert env["PIP_FIND_LINKS"] == "file:///srv/the%20wheels"
+    assert (env["PIP_PROXY"], env["PIP_CERT"], env["PIP_NO_INDEX"]) == (params["proxy"], "/etc/ca.pem", "1")
+    assert env["https_proxy"] == "x"
+    assert "PIP_TARGET" not in env
+
+
+def test_no_password_in_a_message(prefix: Path) -> None:
+    address = f"http://joe:{SECRET}@127.0.0.1:9/simple"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIP_RETRIES", "1")
+        message = refused(prefix, index_url=address, no_index=False, find_links=None)
+    assert "Connection refused" in message
+    for secret in (SECRET, "s3cr/et", "joe"):
+        assert secret not in message
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        (f"https://joe:{SECRET}@h/simple", "no access with s3cr/et or https://joe:s3cr%2Fet@h/simple"),
+        (f"https://token{SECRET}@h/simple", f"no access with token{SECRET}"),
+        (f"https://joe:{SECRET}@[h/simple", f"not a URL: https://joe:{SECRET}@[h/simple"),
+    ],
+)
+def test_passwords_are_hidden(url: str, text: str) -> None:
+    params = {"index_url": url, "extra_index_urls": None, "proxy": None}
+    hidden = module.without_passwords(text, module.passwords(params))
+    assert "s3cr" not in hidden
+    assert "********" in hidden
+
+
+def test_pips_errors_are_short() -> None:
+    versions = ", ".join(str(number) for number in range(500))
+    output = f"Looking in indexes: x\nERROR: Could not find a version of redis>=99 (from versions: {versions})\n\n"
+    assert module.errors_of(output) == "Could not find a version of redis>=99."
+    assert module.errors_of("") == "it said nothing."
+    assert len(module.errors_of("ERROR: " + "x" * 5000)) <= 801
