@@ -26,7 +26,7 @@ class Client(WebSocketClientProtocol):  # type: ignore[misc]  # autobahn's own t
         self.close_code: int | None = None
         self.greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802,N803  # autobahn's names
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # autobahn's names
         data: dict[str, Any] = json.loads(payload)
         self.pid = data["pid"]
         if data["type"] == "hello" and not self.greeted.done():
@@ -34,7 +34,7 @@ class Client(WebSocketClientProtocol):  # type: ignore[misc]  # autobahn's own t
         elif data["type"] == "message":
             self.heard.append(data["text"])
 
-    def onClose(self, wasClean: bool, code: int, reason: str) -> None:  # noqa: N802,N803  # autobahn's names
+    def onClose(self, wasClean: bool, code: int, reason: str) -> None:  # autobahn's names
         self.close_code = code
         if not self.greeted.done():
             self.greeted.set_exception(ConnectionError(f"closed with code {code} before the greeting: {reason}"))
@@ -76,7 +76,10 @@ async def connect(args: argparse.Namespace) -> Client:
     return client
 
 
-async def connect_all(args: argparse.Namespace) -> list[Client]:
-    """Open all sockets at once; those that fail are missing from the list."""
+async def connect_all(args: argparse.Namespace) -> tuple[list[Client], list[str]]:
+    """Open all sockets at once; return those that got in, and why the others did not (each reason once)."""
     results = await asyncio.gather(*(connect(args) for _ in range(args.clients)), return_exceptions=True)
-    return [result for result in results if isinstance(result, Client)]
+    clients = [result for result in results if isinstance(result, Client)]
+    return clients, sorted(
+        {f"{type(result).__name__}: {result}" for result in results if isinstance(result, BaseException)}
+    )

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Open clients of the chat, let one of them speak, and print as JSON how many heard it.
 
-``--processes K`` opens further sockets until K processes hold one, since a shared listening socket spreads them unevenly.
+``--processes K`` opens further sockets until K processes hold one: a shared listening socket spreads them unevenly.
 Ends with 1 where somebody heard nothing.
 """
 
@@ -23,9 +23,9 @@ MOST_CLIENTS = 200
 
 async def fanout(args: Namespace) -> dict[str, object]:
     """Return what came of one message."""
-    clients = await connect_all(args)
+    clients, errors = await connect_all(args)
     asked = args.clients
-    while len({client.pid for client in clients}) < args.processes and len(clients) < MOST_CLIENTS:
+    while not errors and len({client.pid for client in clients}) < args.processes and len(clients) < MOST_CLIENTS:
         clients.append(await connect(args))
         asked += 1
     text = uuid.uuid4().hex
@@ -46,6 +46,7 @@ async def fanout(args: Namespace) -> dict[str, object]:
         "pids": sorted({client.pid for client in clients if client.pid}),
         "sender_pid": clients[0].pid if clients else None,
         "milliseconds": round(slowest * 1000) if slowest is not None else None,
+        "errors": errors,
     }
 
 

@@ -15,7 +15,7 @@ from ws_client import connect_all, options
 
 async def idle(args: Namespace) -> dict[str, object]:
     """Return what is left of the sockets after the silence."""
-    clients = await connect_all(args)
+    clients, errors = await connect_all(args)
     await asyncio.sleep(args.seconds)
     return {
         "clients": args.clients,
@@ -23,6 +23,7 @@ async def idle(args: Namespace) -> dict[str, object]:
         "alive": sum(client.alive for client in clients),
         "close_codes": sorted(client.close_code for client in clients if client.close_code is not None),
         "pids": sorted({client.pid for client in clients if client.pid}),
+        "errors": errors,
     }
 
 

@@ -1,0 +1,112 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the scenarios' tests ask of a server."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+from typing import Any
+
+PREFIX = "/opt/conda/envs/tethys"
+HOME = "/var/lib/tethys"
+CONFIG = f"{HOME}/portal_config.yml"
+CHAT = "ws://127.0.0.1:8000/apps/channelchat/chat/ws/"
+
+
+def playbook(name: str, *arguments: str, **variables: Any) -> subprocess.CompletedProcess[str]:
+    """Run one of the collection's playbooks as an administrator does, against this scenario's inventory."""
+    command = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], f"tethys.channels.{name}", *arguments]
+    if variables:
+        command += ["-e", json.dumps(variables)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+
+
+def changed(run: subprocess.CompletedProcess[str]) -> int:
+    """How many tasks of a run changed something, over all hosts."""
+    assert "PLAY RECAP" in run.stdout, run.stdout + run.stderr
+    return sum(int(number) for number in re.findall(r"changed=(\d+)", run.stdout))
+
+
+def client(host: Any, name: str, *arguments: str) -> dict[str, Any]:
+    """Run one of the WebSocket clients on the server, and return what it saw."""
+    script = f"/opt/clients/{name}.py"
+    result = host.run(f"{PREFIX}/bin/python {script} " + " ".join(arguments))
+    assert result.stdout.startswith("{"), result.stdout + result.stderr
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def daphnes(host: Any) -> list[dict[str, Any]]:
+    """The portal's ASGI processes, as pid, user and command line."""
+    rows = host.check_output("ps -eo pid=,user:32=,args= -ww").splitlines()
+    found = []
+    for row in rows:
+        pid, user, command = row.split(None, 2)
+        if re.match(r"\S*python\S* \S+/daphne ", command):
+            found.append({"pid": int(pid), "user": user, "command": command})
+    return found
+
+
+def django_layers(host: Any, user: str = "www-data") -> Any:
+    """CHANNEL_LAYERS as Django has it, not as a file spells it."""
+    script = "import json; from django.conf import settings; print(json.dumps(settings.CHANNEL_LAYERS))"
+    return json.loads(
+        host.check_output(
+            f"su -s /bin/sh {user} -c 'cd / && TETHYS_HOME={HOME} DJANGO_SETTINGS_MODULE=tethys_portal.settings"
+            f' {PREFIX}/bin/python -c "{script}"\''
+        )
+    )
+
+
+def redis(host: Any, *words: str, user: str = "", password: str = "", port: int = 6379) -> str:
+    """What Redis answers to one command, sent from the server by a plain client."""
+    login = f"--user {user} --pass {password} --no-auth-warning" if user else ""
+    command = "docker exec tethys-channels-redis redis-cli " + login + " " + " ".join(words)
+    return str(host.run(command).stdout).strip()
+
+
+def secrets(host: Any) -> list[str]:
+    """Every secret that no output may show."""
+    kept = json.loads(host.check_output("cat /etc/tethys_channels/credentials.json"))
+    key = re.search(r"^ *SECRET_KEY: *(\S+)", host.check_output(f"cat {CONFIG}"), re.MULTILINE)
+    assert key
+    return [kept["password"], kept["admin_password"], key.group(1)]
+
+
+def decoded(text: str) -> str:
+    """The text with everything in it that could be base64 decoded: a plain search misses a slurped file."""
+    found = []
+    for word in re.findall(r"[A-Za-z0-9+/=_-]{16,}", text):
+        for start in range(4):
+            piece = word[start:]
+            try:
+                found.append(
+                    base64.b64decode(piece + "=" * (-len(piece) % 4), altchars=None).decode("utf-8", "replace")
+                )
+            except ValueError:
+                continue
+    return "\n".join(found)
+
+
+# What a refused run must leave as it was: files with their modes and contents, packages, containers, units, programs.
+SNAPSHOT = r"""
+find /etc /opt/conda /var/lib/tethys /var/log/tethys /run/tethys -xdev \
+  -not -path '*/__pycache__*' -not -path '/etc/mtab' -printf '%p %M %u %g %s %T@ %l\n' 2>/dev/null | sort
+find /etc /var/lib/tethys -xdev -type f -exec sha256sum {} + 2>/dev/null | sort -k2
+dpkg-query -W -f '${Package} ${Version}\n' | sort
+docker ps -a --no-trunc --format '{{.ID}} {{.Image}} {{.Names}} {{.State}}' 2>/dev/null | sort
+docker images --no-trunc -q 2>/dev/null | sort
+systemctl list-unit-files --no-legend --no-pager
+systemctl list-units --type service --state running --no-legend --no-pager --plain | awk '{print $1}'
+supervisorctl status 2>/dev/null | awk '{print $1, $2, $4}'
+"""
+
+
+def snapshot(host: Any) -> str:
+    """Everything of the server that a refused run could have changed."""
+    return str(host.run(SNAPSHOT).stdout)
