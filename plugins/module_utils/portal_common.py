@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the programs in the portal's Python share: versions, and keeping secrets out of what is said. No Ansible, no Django."""
+"""What the programs in the portal's Python share: versions, and keeping secrets out of what is said."""
 
 from __future__ import annotations
 
@@ -97,4 +97,4 @@ def sentence(error: BaseException | None) -> str:
     if error is None:
         return "no reason was given"
     said = " ".join(str(error).split()).rstrip(".")
-    return "%s: %s" % (type(error).__name__, said[:400]) if said else type(error).__name__
+    return f"{type(error).__name__}: {said[:400]}" if said else type(error).__name__

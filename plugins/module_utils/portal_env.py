@@ -3,13 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Start the portal's own Python the way the portal itself is started.
 
-The program that runs in the portal's Python is a module of this collection (``portal_look``, ``portal_wire``). Its source
-travels over standard input, since the portal's user cannot read Ansible's temporary files, and its answers come back as
-lines of JSON on a file descriptor of their own, so that whatever Tethys and the apps print disturbs nothing.
+The program that runs in the portal's Python is a module of this collection (``portal_look``, ``portal_wire``). Its
+source is handed over in an open file without a name, since the portal's user cannot read Ansible's temporary files, and
+its answers come back as lines of JSON on a pipe of their own, which nothing that Tethys and the apps print can disturb.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -20,21 +21,22 @@ import signal
 import subprocess
 import tempfile
 import time
+from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, Iterable, NamedTuple
 
-from ansible_collections.tethys.channels.plugins.module_utils import portal_common
-
+_HERE = __name__.rpartition(".")[0]
 NGINX_CONF = "/etc/nginx/nginx.conf"
 WEB_SERVER_USERS = ("www-data", "nginx", "apache", "www")
 
-# The first line of standard input is the job; what follows belongs to the program. Standard input is then closed for
-# everybody else: an app that asks a question at import time gets an end of file instead of somebody else's lines.
+# Standard input belongs to the program alone: an app that asks a question at import time gets an end of file instead of
+# somebody else's lines.
 _BOOTSTRAP = """
 import json, os, sys
+with os.fdopen(int(sys.argv[1]), "r", encoding="utf-8") as _file:
+    _job = json.load(_file)
 sys.path[:] = [p for p in sys.path if p]
 _in = os.fdopen(os.dup(0), "r", encoding="utf-8")
-_job = json.loads(_in.readline())
 _null = os.open(os.devnull, os.O_RDONLY)
 os.dup2(_null, 0)
 os.close(_null)
@@ -45,16 +47,15 @@ def _say(message):
     _out.flush()
 sys.argv[:] = ["tethys.channels"]
 for _name, _source in _job["modules"]:
-    _module = type(sys)(_name)
-    sys.modules[_name] = _module
+    _module = sys.modules[_name] = type(sys)(_name)
     exec(compile(_source, _name, "exec"), _module.__dict__)
-_module.main(_job["params"], _say, _in)
+sys.modules[_job["program"]].main(_job["params"], _say, _in)
 _say({"done": True})
 os._exit(0)
 """
 
-# The activation scripts of a conda environment are written for bash. One that fails or even leaves the shell must not take
-# the run with it, as it does not take the portal's processes with it: the trap starts Python in either case.
+# The activation scripts of a conda environment are written for bash. One that fails or even leaves the shell must not
+# take the run with it: the trap starts Python in either case.
 _ACTIVATE = """
 answers=$1; shift
 current=
@@ -124,8 +125,7 @@ def account_of(uid: int) -> Account:
 def nginx_user(conf: str = NGINX_CONF) -> str | None:
     """The user that nginx's main configuration names."""
     try:
-        with open(conf, encoding="utf-8", errors="replace") as handle:
-            text = handle.read()
+        text = Path(conf).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     found = re.search(r"^\s*user\s+([^\s;]+)[^;]*;", text, re.MULTILINE)
@@ -145,8 +145,8 @@ def resolve_user(user: str | None = None, conf: str = NGINX_CONF) -> str | None:
 def runner_for(user: str | None, home: str) -> Account:
     """Who runs the portal's Python.
 
-    Without a web server's user it is whoever owns TETHYS_HOME, and never root just because Ansible is. A module that does not
-    run as root can only be itself.
+    Without a web server's user it is whoever owns TETHYS_HOME, and not root just because Ansible is. A module that does
+    not run as root can only be itself.
     """
     if os.geteuid() != 0:
         return account_of(os.geteuid())
@@ -154,7 +154,7 @@ def runner_for(user: str | None, home: str) -> Account:
     if known:
         return known
     try:
-        return account_of(os.stat(home).st_uid)
+        return account_of(Path(home).stat().st_uid)
     except OSError:
         return account_of(0)
 
@@ -179,10 +179,10 @@ def environment(prefix: str, home: str, who: Account) -> dict[str, str]:
     """The environment of the portal's Python before its activation scripts: nothing of Ansible's own is handed on."""
     return {
         "PATH": os.pathsep.join(
-            [os.path.join(prefix, "bin"), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+            [str(Path(prefix, "bin")), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
         ),
         "CONDA_PREFIX": prefix,
-        "CONDA_DEFAULT_ENV": os.path.basename(prefix.rstrip("/")),
+        "CONDA_DEFAULT_ENV": Path(prefix).name,
         "TETHYS_HOME": home,
         "HOME": who.home,
         "USER": who.name,
@@ -198,7 +198,7 @@ def environment(prefix: str, home: str, who: Account) -> dict[str, str]:
 
 def python_of(prefix: str) -> str:
     """The Python of a Tethys environment."""
-    return os.path.join(prefix, "bin", "python")
+    return str(Path(prefix, "bin", "python"))
 
 
 def source_of(module: str) -> str | None:
@@ -211,26 +211,59 @@ def source_of(module: str) -> str | None:
     return get_source(module) if get_source else None
 
 
+def with_helpers(module: str) -> list[str]:
+    """A module of this collection after those of the collection that it imports."""
+    names: list[str] = []
+    for name in re.findall(rf"^from ({re.escape(_HERE)}\.\w+) import", source_of(module) or "", re.MULTILINE):
+        names += with_helpers(name)
+    return [*names, module]
+
+
 def _has_activation_scripts(prefix: str) -> bool:
     try:
-        names = os.listdir(os.path.join(prefix, "etc", "conda", "activate.d"))
-    except OSError:
-        return False
-    return any(name.endswith(".sh") for name in names)
+        return any(entry.suffix == ".sh" for entry in Path(prefix, "etc", "conda", "activate.d").iterdir())
+    except OSError as error:
+        # A folder that only the portal's user may read is left to the shell.
+        return not isinstance(error, FileNotFoundError)
+
+
+def _unnamed(text: str) -> int:
+    """A file descriptor to read the text from. It is no pipe: nobody may ever come to read it."""
+    with tempfile.TemporaryFile() as handle:
+        handle.write(text.encode("utf-8"))
+        handle.flush()
+        handle.seek(0)
+        return os.dup(handle.fileno())
 
 
 class PortalProcess:
     """One start of ``<prefix>/bin/python``, spoken to in lines of JSON. Use it as a context manager."""
 
-    def __init__(self, prefix: str, home: str, who: Account, program: ModuleType, params: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        home: str,
+        who: Account,
+        program: ModuleType,
+        params: dict[str, Any],
+        extras: Iterable[str] = (),
+    ) -> None:
         self.warnings: list[str] = []
         self._buffer = b""
         self._prefix = prefix
         self._who = who
-        self._output = tempfile.TemporaryFile()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process does
         read_end, write_end = os.pipe()
         self._answers = read_end
-        command = [python_of(prefix), "-c", _BOOTSTRAP]
+        names = [*with_helpers(program.__name__), *(name for extra in extras for name in with_helpers(extra))]
+        job = {
+            "answers": write_end,
+            "program": program.__name__,
+            "modules": [(name, source_of(name)) for name in dict.fromkeys(names)],
+            "params": params,
+        }
+        job_file = _unnamed(json.dumps(job))
+        command = [python_of(prefix), "-c", _BOOTSTRAP, str(job_file)]
         if _has_activation_scripts(prefix):
             command = ["bash", "--noprofile", "--norc", "-c", _ACTIVATE, "activate", str(write_end), *command]
         try:
@@ -241,7 +274,7 @@ class PortalProcess:
                 stderr=self._output,
                 env=environment(prefix, home, who),
                 cwd="/",
-                pass_fds=(write_end,),
+                pass_fds=(write_end, job_file),
                 start_new_session=True,
                 preexec_fn=become(who),
             )
@@ -249,16 +282,15 @@ class PortalProcess:
             os.close(read_end)
             self._output.close()
             raise PortalEnded(
-                "%s cannot be started as the user %s: %s." % (python_of(prefix), who.name, error.strerror)
+                f"{python_of(prefix)} cannot be started as the user {who.name}: {error.strerror}."
             ) from error
         except subprocess.SubprocessError as error:
             os.close(read_end)
             self._output.close()
-            raise PortalEnded("Nothing can be started as the user %s: %s." % (who.name, error)) from error
+            raise PortalEnded(f"Nothing can be started as the user {who.name}: {error}.") from error
         finally:
             os.close(write_end)
-        modules = [(name, source_of(name)) for name in (portal_common.__name__, program.__name__)]
-        self.send({"answers": write_end, "modules": modules, "params": params})
+            os.close(job_file)
 
     def __enter__(self) -> PortalProcess:
         return self
@@ -268,12 +300,11 @@ class PortalProcess:
 
     def send(self, message: dict[str, Any]) -> None:
         """Hand the program one line; a program that has ended is noticed by the next ``receive``."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write((json.dumps(message) + "\n").encode("utf-8"))
-            self._process.stdin.flush()
-        except OSError:
-            pass
+        stdin = self._process.stdin
+        if stdin is not None:
+            with contextlib.suppress(OSError):
+                stdin.write((json.dumps(message) + "\n").encode("utf-8"))
+                stdin.flush()
 
     def receive(self, deadline: float) -> dict[str, Any]:
         """The program's next line; ``deadline`` is a moment of ``time.monotonic()``."""
@@ -286,7 +317,7 @@ class PortalProcess:
                 self._note(line.decode("utf-8", "replace"))
                 continue
             if not select.select([self._answers], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise PortalTimeout("%s gave no answer in time." % python_of(self._prefix))
+                raise PortalTimeout(f"{python_of(self._prefix)} gave no answer in time.")
             chunk = os.read(self._answers, 65536)
             if not chunk:
                 raise PortalEnded(self._how_it_ended())
@@ -295,9 +326,9 @@ class PortalProcess:
     def _note(self, line: str) -> None:
         what, colon, script = line.partition(": ")
         if colon and what == "activation failed":
-            self.warnings.append("The activation script %s failed." % script)
+            self.warnings.append(f"The activation script {script} failed.")
         elif colon and what == "activation left the shell":
-            self.warnings.append("The activation script %s left the shell; the scripts after it did not run." % script)
+            self.warnings.append(f"The activation script {script} left the shell; the scripts after it did not run.")
 
     def _how_it_ended(self) -> str:
         try:
@@ -306,41 +337,39 @@ class PortalProcess:
             status = None
         self._output.seek(max(0, self._output.seek(0, os.SEEK_END) - 4000))
         lines = self._output.read().decode("utf-8", "replace").strip().splitlines()
-        how = "ended early" if status is None else "was ended by signal %d" % -status if status < 0 else "failed"
-        return "%s, started as the user %s, %s%s" % (
-            python_of(self._prefix),
-            self._who.name,
-            how,
-            ": %s" % lines[-1].strip() if lines else ".",
-        )
+        how = "ended early" if status is None else f"was ended by signal {-status}" if status < 0 else "failed"
+        why = f": {lines[-1].strip()}" if lines else "."
+        return f"{python_of(self._prefix)}, started as the user {self._who.name}, {how}{why}"
 
     def close(self) -> None:
         """End the whole process group: whatever an app has started goes with it."""
-        try:
+        with contextlib.suppress(OSError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except OSError:
-            pass
         self._process.wait()
         if self._process.stdin is not None:
-            try:
+            with contextlib.suppress(OSError):
                 self._process.stdin.close()
-            except OSError:
-                pass
         os.close(self._answers)
         self._output.close()
 
 
 def run_in_portal(
-    prefix: str, home: str, who: Account, program: ModuleType, params: dict[str, Any], timeout: float
+    prefix: str,
+    home: str,
+    who: Account,
+    program: ModuleType,
+    params: dict[str, Any],
+    timeout: float,
+    extras: Iterable[str] = (),
 ) -> PortalRun:
-    """Run a program to its end and merge the answers it gave on the way.
+    """Run a program to its end and merge the answers it gave on the way; ``extras`` are modules sent along with it.
 
     An answer that came before a failure or the timeout is kept: half a look is worth more than none.
     """
     answer: dict[str, Any] = {}
     deadline = time.monotonic() + timeout
     try:
-        process = PortalProcess(prefix, home, who, program, params)
+        process = PortalProcess(prefix, home, who, program, params, extras)
     except PortalEnded as error:
         return PortalRun(answer, str(error), [])
     with process:
@@ -354,5 +383,5 @@ def run_in_portal(
         except PortalEnded as error:
             problem = str(error)
         except PortalTimeout:
-            problem = "%s did not finish within %g seconds." % (python_of(prefix), timeout)
+            problem = f"{python_of(prefix)} did not finish within {timeout:g} seconds."
         return PortalRun(answer, problem, process.warnings)

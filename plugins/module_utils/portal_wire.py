@@ -3,13 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """WebSockets to the portal and messages through its channel layer. This module runs in the portal's own Python.
 
-It is the other process of the proof: it holds the sockets, and it sends to their group with the portal's own settings. Which
-socket ended up in which process is for the caller to see, who may look at other users' processes and gives the commands.
+It is the other process of the proof: it holds the sockets and sends to their group with the portal's own settings.
+Which socket ended up in which process is seen by its caller, who may look into other users' processes and gives the
+commands.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -17,6 +19,7 @@ import os
 import re
 import secrets
 import time
+from pathlib import Path
 from typing import Any, Callable
 
 from ansible_collections.tethys.channels.plugins.module_utils.portal_common import (
@@ -65,15 +68,20 @@ def host_name(allowed: Any) -> str:
     return "localhost"
 
 
+def in_words(reason: str, seconds: float) -> str:
+    """Autobahn's reason for a WebSocket that did not come to be, shorter."""
+    status = re.search(r"upgrade failed \[(\d+)\]", reason)
+    if status:
+        return f"the portal answered HTTP {status.group(1)}"
+    return f"there was no answer within {seconds:g} seconds" if "handshake timeout" in reason else reason
+
+
 def has_consumer() -> bool:
     """Whether this Tethys routes ws/app-lifecycle. Its routes are read, for importing them would start every app."""
     spec = importlib.util.find_spec("tethys_portal")
     for folder in (spec.submodule_search_locations or []) if spec else []:
-        try:
-            with open(os.path.join(folder, "urls.py"), encoding="utf-8") as handle:
-                return "ws/app-lifecycle" in handle.read()
-        except OSError:
-            continue
+        with contextlib.suppress(OSError):
+            return "ws/app-lifecycle" in Path(folder, "urls.py").read_text(encoding="utf-8")
     return False
 
 
@@ -103,8 +111,8 @@ class Wire:
         self._address = address
         self._host = host
         self._hide = hide
-        self._word = "layer_probe_%s" % secrets.token_hex(8)
-        self._path = "/%sws/app-lifecycle/%s/" % (prefix + "/" if prefix else "", self._word)
+        self._word = f"layer_probe_{secrets.token_hex(8)}"
+        self._path = "/{}ws/app-lifecycle/{}/".format(prefix + "/" if prefix else "", self._word)
         self._sockets: dict[int, Socket] = {}
         self._arrival = asyncio.Event()
         self._layer: Any = None
@@ -124,7 +132,7 @@ class Wire:
         await self.do_keep([])
 
     async def do_open(self, ports: dict[str, int], seconds: float) -> dict[str, Any]:
-        """Open that many sockets on each port at once, so that a process that is busy with one leaves the next to others."""
+        """Open that many sockets on each port at once: a process that is busy with one leaves the next to others."""
         fresh = []
         for port, count in ports.items():
             for _again in range(count):
@@ -135,7 +143,7 @@ class Wire:
         return {
             "opened": [{"id": s.number, "port": s.port, "local_port": s.local_port} for s in fresh if s.alive],
             "failed": [
-                {"port": s.port, "why": s.problem or "it was closed at once with code %s" % s.close_code}
+                {"port": s.port, "why": s.problem or f"it was closed at once with code {s.close_code}"}
                 for s in fresh
                 if not s.alive
             ],
@@ -161,12 +169,12 @@ class Wire:
             def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
                 socket.close_code = code or 1006
                 if not socket.opened:
-                    socket.problem = str(reason or "it was closed with code %s" % code)
+                    socket.problem = in_words(str(reason or f"it was closed with code {code}"), seconds)
                 socket.settled.set()
                 wire._arrival.set()
 
         factory = websocket.WebSocketClientFactory(
-            "ws://%s:%d%s" % (self._host, socket.port, self._path), origin="http://%s" % self._host
+            f"ws://{self._host}:{socket.port}{self._path}", origin=f"http://{self._host}"
         )
         factory.protocol = Client
         factory.setProtocolOptions(openHandshakeTimeout=seconds)
@@ -177,7 +185,7 @@ class Wire:
             socket.local_port = transport.get_extra_info("sockname")[1]
             await asyncio.wait_for(socket.settled.wait(), seconds)
         except asyncio.TimeoutError:
-            socket.problem = "there was no answer within %g seconds" % seconds
+            socket.problem = f"there was no answer within {seconds:g} seconds"
             if socket.protocol is not None:
                 socket.protocol.transport.abort()
         except OSError as error:
@@ -203,9 +211,9 @@ class Wire:
             if self._layer is None:
                 self._layer = importlib.import_module("channels.layers").get_channel_layer()
             message = {"type": "progress.message", "progress_metadata": {"layer_probe": token}}
-            await asyncio.wait_for(self._layer.group_send("app_%s" % self._word, message), seconds)
+            await asyncio.wait_for(self._layer.group_send(f"app_{self._word}", message), seconds)
         except asyncio.TimeoutError:
-            problem = "there was no answer within %g seconds" % seconds
+            problem = f"there was no answer within {seconds:g} seconds"
         except Exception as error:
             problem = self._hide.everywhere(sentence(error))
         while problem is None and any(s.alive and token not in s.arrived for s in waiting):

@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
+import socket
+import time
+from pathlib import Path
 from typing import Iterable, Iterator, NamedTuple
 
 LISTEN = "0A"
@@ -15,12 +19,13 @@ ESTABLISHED = "01"
 
 
 class Process(NamedTuple):
-    """A process that accepts connections."""
+    """A process that accepts connections; ``started``, the kernel's count, tells it from a later one with its pid."""
 
     pid: int
     port: int
     user: str
     started: int
+    started_at: float
     state: str
     age_seconds: float
     supervisor_name: str | None
@@ -39,10 +44,9 @@ class Connection(NamedTuple):
 
 def connections(proc: str = "/proc") -> Iterator[Connection]:
     """The TCP sockets of this network namespace."""
-    for table in ("net/tcp", "net/tcp6"):
+    for table in ("tcp", "tcp6"):
         try:
-            with open(os.path.join(proc, table), encoding="ascii") as handle:
-                lines = handle.read().splitlines()[1:]
+            lines = Path(proc, "net", table).read_text(encoding="ascii").splitlines()[1:]
         except OSError:
             continue
         for line in lines:
@@ -52,39 +56,32 @@ def connections(proc: str = "/proc") -> Iterator[Connection]:
 
 
 def answers_on(address: str, host: str) -> bool:
-    """Whether a socket listening on an address of the kernel's table is reached by connecting to that IPv4 host."""
-    try:
-        wanted = "".join("%02X" % int(part) for part in reversed(host.split(".")))
-    except ValueError:
+    """Whether a socket that listens on an address of the kernel's table is reached by connecting to that IPv4 host."""
+    if set(address) == {"0"}:
         return True
-    return set(address) == {"0"} or address.endswith(wanted)
+    return address.endswith(socket.inet_aton(host)[::-1].hex().upper())
 
 
 def listening(host: str, ports: Iterable[int], proc: str = "/proc") -> dict[int, int]:
     """The listening sockets behind these ports: inode to port."""
     wanted = set(ports)
     return {
-        c.inode: c.port for c in connections(proc) if c.state == LISTEN and c.port in wanted and answers_on(c.address, host)
+        c.inode: c.port
+        for c in connections(proc)
+        if c.state == LISTEN and c.port in wanted and answers_on(c.address, host)
     }
 
 
-def _pids(proc: str) -> Iterator[int]:
-    for name in os.listdir(proc):
-        if name.isdigit():
-            yield int(name)
-
-
-def _fds(pid: int, proc: str) -> Iterator[tuple[int, str]]:
-    folder = "%s/%d/fd" % (proc, pid)
+def _fds(pid: int, proc: str) -> Iterator[tuple[str, str]]:
+    """A process's file descriptors and what they are; none where it has gone or is not ours to see."""
     try:
-        names = os.listdir(folder)
+        entries = list(Path(proc, str(pid), "fd").iterdir())
     except OSError:
         return
-    for name in names:
-        try:
-            yield int(name), os.readlink(os.path.join(folder, name))
-        except OSError:
-            continue
+    for entry in entries:
+        with contextlib.suppress(OSError):
+            # Not Path.readlink: it came with Python 3.9.
+            yield entry.name, os.readlink(str(entry))
 
 
 def sockets_of(pid: int, proc: str = "/proc") -> set[int]:
@@ -97,95 +94,85 @@ def _watched(pid: int, proc: str) -> set[int]:
     """The inodes of the sockets that a process waits on with epoll."""
     inodes: set[int] = set()
     for fd, target in _fds(pid, proc):
-        if target != "anon_inode:[eventpoll]":
-            continue
-        try:
-            with open("%s/%d/fdinfo/%d" % (proc, pid, fd), encoding="ascii") as handle:
-                inodes |= {int(word, 16) for word in re.findall(r"\bino:([0-9a-f]+)", handle.read())}
-        except OSError:
-            continue
+        if target == "anon_inode:[eventpoll]":
+            with contextlib.suppress(OSError):
+                text = Path(proc, str(pid), "fdinfo", fd).read_text(encoding="ascii")
+                inodes |= {int(word, 16) for word in re.findall(r"\bino:([0-9a-f]+)", text)}
     return inodes
 
 
 def _status(pid: int, proc: str) -> list[str]:
-    # The name in parentheses may hold anything, spaces and parentheses too.
-    with open("%s/%d/stat" % (proc, pid), encoding="utf-8", errors="replace") as handle:
-        return handle.read().rpartition(")")[2].split()
+    """The fields of /proc/<pid>/stat from the state on; the name before them may hold anything, parentheses too."""
+    return Path(proc, str(pid), "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
 
 
 def accepting(host: str, ports: Iterable[int], proc: str = "/proc") -> list[Process]:
     """The processes that accept connections on these ports.
 
-    Holding the listening socket is not enough: Supervisor holds the sockets of its fcgi-programs, and a shell around the ASGI
-    server, or a program that an app has started, inherits one as its standard input. The one that accepts waits for it.
-    Where no process is seen waiting, the holders without a holding child are taken.
+    Holding the listening socket is not enough: Supervisor holds the sockets of its fcgi-programs, and a shell around
+    the ASGI server, or a program that an app has started, inherits one as its standard input. The one that accepts
+    waits for it. Where no process is seen waiting, the holders without a holding child are taken.
     """
     sockets = listening(host, ports, proc)
     if not sockets:
         return []
-    holders = {pid: held for pid in _pids(proc) for held in [sockets_of(pid, proc) & set(sockets)] if held}
-    waiting = {pid: held & _watched(pid, proc) for pid, held in holders.items()}
-    waiting = {pid: held for pid, held in waiting.items() if held}
+    pids = (int(entry.name) for entry in Path(proc).iterdir() if entry.name.isdigit())
+    holders = {pid: held for pid in pids for held in [sockets_of(pid, proc) & set(sockets)] if held}
+    waiting = {pid: held for pid in holders for held in [holders[pid] & _watched(pid, proc)] if held}
     if not waiting:
         parents = set()
         for pid in holders:
-            try:
+            with contextlib.suppress(OSError, IndexError):
                 parents.add(int(_status(pid, proc)[1]))
-            except (OSError, IndexError):
-                continue
         waiting = {pid: held for pid, held in holders.items() if pid not in parents}
-    found = (describe(pid, sockets[inode], proc) for pid, held in waiting.items() for inode in sorted(held)[:1])
-    return sorted((p for p in found if p), key=lambda p: (p.port, p.pid))
+    found = (describe(pid, sockets[min(held)], proc) for pid, held in waiting.items())
+    return sorted((process for process in found if process), key=lambda process: (process.port, process.pid))
 
 
 def describe(pid: int, port: int, proc: str = "/proc") -> Process | None:
     """What there is to say about a process; None when it has gone."""
     try:
         status = _status(pid, proc)
-        uid = os.stat("%s/%d" % (proc, pid)).st_uid
-        with open("%s/uptime" % proc, encoding="ascii") as handle:
-            up = float(handle.read().split()[0])
+        uid = Path(proc, str(pid)).stat().st_uid
+        up = float(Path(proc, "uptime").read_text(encoding="ascii").split()[0])
+        started = int(status[19])
     except (OSError, IndexError):
         return None
     try:
         user = pwd.getpwuid(uid).pw_name
     except KeyError:
         user = str(uid)
-    started = int(status[19])
     age = max(0.0, up - started / os.sysconf("SC_CLK_TCK"))
     environ = _environ(pid, proc)
     name, group = environ.get("SUPERVISOR_PROCESS_NAME"), environ.get("SUPERVISOR_GROUP_NAME")
     if name and group and name != group:
-        name = "%s:%s" % (group, name)
-    log = dict(_fds(pid, proc)).get(2, "")
-    return Process(pid, port, user, started, status[0], round(age, 1), name, log if _is_log(log) else None)
-
-
-def _is_log(target: str) -> bool:
-    return target.startswith("/") and not target.startswith("/dev/")
+        name = f"{group}:{name}"
+    log = dict(_fds(pid, proc)).get("2", "")
+    is_file = log.startswith("/") and not log.startswith("/dev/")
+    return Process(
+        pid, port, user, started, time.time() - age, status[0], round(age, 1), name, log if is_file else None
+    )
 
 
 def _environ(pid: int, proc: str) -> dict[str, str]:
     try:
-        with open("%s/%d/environ" % (proc, pid), encoding="utf-8", errors="replace") as handle:
-            pairs = (entry.partition("=") for entry in handle.read().split("\0"))
-            return {key: value for key, _equals, value in pairs}
+        text = Path(proc, str(pid), "environ").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return {}
+    pairs = (entry.partition("=") for entry in text.split("\0"))
+    return {key: value for key, _equals, value in pairs}
 
 
 def still_there(process: Process, proc: str = "/proc") -> bool:
     """Whether that very process still runs."""
     try:
         status = _status(process.pid, proc)
-    except OSError:
+        return int(status[19]) == process.started and status[0] not in "ZX"
+    except (OSError, IndexError):
         return False
-    return len(status) > 19 and int(status[19]) == process.started and status[0] not in "ZX"
 
 
-def who_holds(
-    ends: Iterable[tuple[int, int]], pids: Iterable[int], proc: str = "/proc"
-) -> dict[tuple[int, int], int]:
+def who_holds(ends: Iterable[tuple[int, int]], pids: Iterable[int], proc: str = "/proc") -> dict[tuple[int, int], int]:
     """The process at the other end of each connection, given as (server's port, client's port)."""
     wanted = set(ends)
     inodes = {

@@ -10,8 +10,8 @@ module: portal_info
 short_description: Read what a Tethys Portal is like
 version_added: 1.0.0
 description:
-  - Starts the portal's own Python once, as the portal's user and with the environment's activation scripts, and asks it for its
-    versions, settings, apps and Bokeh handlers.
+  - Starts the portal's own Python once, as the portal's user and with the environment's activation scripts, and asks
+    it for its versions, settings, apps and Bokeh handlers.
   - Changes nothing. What Tethys writes to its database at every start is switched off while it is looked at.
   - Never fails for what the portal is like. What is wrong is reported in sentences for the caller to judge.
 options:
@@ -26,8 +26,8 @@ options:
   user:
     description:
       - The user that the portal's processes run as.
-      - Without it the web server's user is taken, which is the one that C(/etc/nginx/nginx.conf) names, else the first that
-        exists of C(www-data), C(nginx), C(apache) and C(www).
+      - Without it the web server's user is taken, which is the one that C(/etc/nginx/nginx.conf) names, else the
+        first that exists of C(www-data), C(nginx), C(apache) and C(www).
     type: str
   timeout:
     description: Seconds after which the portal's Python is ended; what it has said until then is returned.
@@ -43,7 +43,7 @@ attributes:
   platform:
     platforms: posix
     support: full
-    description: Runs on Linux, on the server that holds the portal's environment; as root, since it becomes the portal's user.
+    description: Runs on Linux, on the portal's server, and as root, since it becomes the portal's user.
 author:
   - tethys.channels contributors (@tethys-channels)
 """
@@ -91,20 +91,22 @@ portal:
       type: str
     versions:
       description:
-        - Versions of the packages that matter to the channel layer, by name with underscores; null where a package is not installed.
+        - Versions of the packages that matter to the channel layer, by name with underscores; null where a package is
+          not installed.
       type: dict
       sample: {"tethys_platform": "4.6.1", "channels_redis": null}
     config:
       description:
-        - Facts of portal_config.yml, being C(path), C(realpath), C(exists), C(owner), C(group), C(mode), C(others_can_read),
-          C(sha256), and C(problem), which is a sentence with line and column where the file cannot be edited, or null.
+        - Facts of portal_config.yml, being C(path), C(realpath), C(exists), C(owner), C(group), C(mode),
+          C(others_can_read), C(sha256), and C(problem), which is a sentence with line and column where the file
+          cannot be edited, or null.
       type: dict
     settings:
       description:
-        - Django's settings as Tethys made them, being C(allowed_hosts), C(debug), C(prefix_url) (without slashes, or null),
-          C(multiple_app_mode), C(standalone_app), C(static_root), C(media_root), C(workspaces_root), C(channel_layers),
-          C(layer_backend), C(layer_hosts) and C(database) (C(engine), C(name), C(host)). Passwords, keys and the user part of
-          URLs are masked.
+        - Django's settings as Tethys made them, being C(allowed_hosts), C(debug), C(prefix_url) (without slashes, or
+          null), C(multiple_app_mode), C(standalone_app), C(static_root), C(media_root), C(workspaces_root),
+          C(channel_layers), C(layer_backend), C(layer_hosts) and C(database) (C(engine), C(name), C(host)).
+          Passwords, keys and the user part of URLs are masked.
       type: dict
     settings_problem:
       description: Why the settings could not be read, or are not those of portal_config.yml, or null.
@@ -117,8 +119,8 @@ portal:
       type: str
     access:
       description:
-        - What the portal's user needs on this server and whether it has it. C(need) is V(traverse), V(read), V(write) or
-          V(execute); C(blocked_by) is the first part of the path that stands in the way.
+        - What the portal's user needs on this server, and whether it has it. C(need) is V(traverse), V(read),
+          V(write) or V(execute); C(blocked_by) is the first part of the path that stands in the way.
       type: list
       elements: dict
       sample: [{"path": "/var/lib/tethys", "need": "traverse", "ok": true, "blocked_by": null}]
@@ -132,10 +134,11 @@ portal:
       elements: dict
     bokeh:
       description:
-        - The Bokeh handlers with C(app), C(name) and C(url), the address of the page as the portal serves it (with its
-          variables in braces), or the string V(unknown).
-        - An empty list means that there is none for certain. Where RV(portal.bokeh_problem) is set there may be more than those
-          listed.
+        - The Bokeh handlers with C(app), C(name) and C(url), the address of the page as the portal serves it (with
+          its variables in braces), or the string V(unknown). A portal in standalone mode serves the handlers of one
+          app only.
+        - An empty list means that there is none for certain. Where RV(portal.bokeh_problem) is set, there may be more
+          than those listed.
       type: raw
       sample: [{"app": "bokehplot", "name": "home", "url": "/apps/bokehplot/"}]
     bokeh_problem:
@@ -143,7 +146,8 @@ portal:
       type: str
     lifecycle_consumer:
       description:
-        - Whether this Tethys has the WebSocket consumer C(ws/app-lifecycle) that a delivery can be proved with. Null when not known.
+        - Whether this Tethys has the WebSocket consumer C(ws/app-lifecycle) that a delivery can be proved with; null
+          when that is not known.
       type: bool
     warnings:
       description: Sentences about what is not a problem of the run but worth knowing.
@@ -158,22 +162,19 @@ import grp
 import hashlib
 import json
 import os
+import re
 import stat
 import time
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils import portal_env, portal_look
+from ansible_collections.tethys.channels.plugins.module_utils import (
+    portal_env,
+    portal_look,
+    portal_yaml,
+)
 
-try:
-    from ansible_collections.tethys.channels.plugins.module_utils import portal_yaml
-
-    HAS_YAML = getattr(portal_yaml, "HAS_YAML", True)
-except ImportError:
-    portal_yaml = None  # type: ignore[assignment]
-    HAS_YAML = False
-
-YAML_CHECK = "ansible_collections.tethys.channels.plugins.module_utils.portal_yaml"
 FIRST_GOOD_BOKEH_DJANGO = (0, 2, 1)
 # Answered by the portal's Python; null until it has answered.
 ASKED = (
@@ -188,7 +189,7 @@ ASKED = (
 
 
 def look(prefix: str, home: str, user: str | None, timeout: float) -> dict[str, Any]:
-    """Everything there is to say about the portal; wrong things are said, not raised."""
+    """Everything there is to say about the portal; what is wrong is said, not raised."""
     started = time.monotonic()
     name = portal_env.resolve_user(user)
     who = portal_env.runner_for(name, home)
@@ -200,7 +201,7 @@ def look(prefix: str, home: str, user: str | None, timeout: float) -> dict[str, 
         home_problem=home_problem(home),
         prefix_owner=owner_of(prefix),
         versions=dict.fromkeys(portal_look.PACKAGES),
-        config=config_facts(os.path.join(home, "portal_config.yml")),
+        config=config_facts(str(Path(home, "portal_config.yml"))),
         apps=[],
         app_problems=[],
         bokeh="unknown",
@@ -211,8 +212,8 @@ def look(prefix: str, home: str, user: str | None, timeout: float) -> dict[str, 
     if not why_not:
         why_not = ask(portal, prefix, home, who, timeout)
     if portal["bokeh"] == "unknown" and not portal["bokeh_problem"]:
-        portal["bokeh_problem"] = "Whether an app has a Bokeh handler is not known: %s" % why_not
-    portal["access"] = access(prefix, home, portal["settings"], who)
+        portal["bokeh_problem"] = f"Whether an app has a Bokeh handler is not known: {why_not}"
+    portal["access"] = access(wanted(prefix, home, portal["settings"]), who)
     portal["warnings"] += bokeh_warnings(portal)
     portal["seconds"] = round(time.monotonic() - started, 2)
     return portal
@@ -222,14 +223,13 @@ def ask(portal: dict[str, Any], prefix: str, home: str, who: portal_env.Account,
     """Have the portal's Python fill in its part; returns why it could not, or None."""
     config = portal["config"]
     params: dict[str, Any] = {}
-    check_there = config["exists"] and not HAS_YAML and portal_env.source_of(YAML_CHECK)
-    if check_there:
-        params = {"yaml_check": portal_env.source_of(YAML_CHECK), "config_file": config["path"]}
-    run = portal_env.run_in_portal(prefix, home, who, portal_look, params, timeout)
+    if config["exists"] and not portal_yaml.HAS_YAML:
+        # Tethys always brings PyYAML, the server's own Python may lack it.
+        params = {"yaml_check": portal_yaml.__name__, "config_file": config["path"]}
+    extras = [params["yaml_check"]] if params else []
+    run = portal_env.run_in_portal(prefix, home, who, portal_look, params, timeout, extras)
     answer = dict(run.answer)
-    checked = answer.pop("config_check", None)
-    if checked:
-        config["problem"] = config["problem"] or checked["problem"]
+    config["problem"] = config["problem"] or answer.pop("config_problem", None)
     portal.update(answer)
     portal["warnings"] += run.warnings
     if run.problem and not portal["python"]:
@@ -239,7 +239,7 @@ def ask(portal: dict[str, Any], prefix: str, home: str, who: portal_env.Account,
     elif run.problem:
         portal["start_problem"] = portal["start_problem"] or run.problem
     if portal["python"] and not portal["versions"]["tethys_platform"]:
-        portal["prefix_problem"] = "tethys-platform is not installed in %s." % prefix
+        portal["prefix_problem"] = f"tethys-platform is not installed in {prefix}."
     return run.problem
 
 
@@ -248,35 +248,36 @@ def user_problem(name: str | None, who: portal_env.Account) -> str | None:
     if name is None:
         return None
     if portal_env.account(name) is None:
-        return "There is no user %s on this server." % name
+        return f"There is no user {name} on this server."
     if who.name != name:
-        return "The portal's Python has to be started as %s, which only root may do, and this runs as %s." % (name, who.name)
+        return f"Only root can start the portal's Python as {name}, and this runs as {who.name} (become)."
     return None
 
 
 def prefix_problem(prefix: str) -> str | None:
     """Why that folder is no Tethys environment."""
-    python = portal_env.python_of(prefix)
-    if not os.path.isdir(prefix):
-        return "There is no folder %s." % prefix
-    if not os.path.exists(python):
-        return "There is no %s, so %s is no Python environment." % (python, prefix)
-    if not os.path.isfile(python) or not os.stat(python).st_mode & 0o111:
-        return "%s is no program." % python
+    python = Path(portal_env.python_of(prefix))
+    if not Path(prefix).is_dir():
+        return f"There is no folder {prefix}."
+    if not python.exists():
+        return f"There is no {python}, so {prefix} is no Python environment."
+    if not python.is_file() or not python.stat().st_mode & 0o111:
+        return f"{python} is no program."
     return None
 
 
 def home_problem(home: str) -> str | None:
     """Why that folder cannot be TETHYS_HOME."""
-    if os.path.isdir(home):
+    folder = Path(home)
+    if folder.is_dir():
         return None
-    return "%s is no folder." % home if os.path.exists(home) else "There is no folder %s." % home
+    return f"{home} is no folder." if folder.exists() else f"There is no folder {home}."
 
 
 def owner_of(path: str) -> dict[str, Any] | None:
     """The owner of a path."""
     try:
-        uid = os.stat(path).st_uid
+        uid = Path(path).stat().st_uid
     except OSError:
         return None
     return {"user": portal_env.account_of(uid).name, "uid": uid}
@@ -284,16 +285,17 @@ def owner_of(path: str) -> dict[str, Any] | None:
 
 def config_facts(path: str) -> dict[str, Any]:
     """Facts of portal_config.yml that need no Tethys."""
+    file, real = Path(path), os.path.realpath(path)
     facts: dict[str, Any] = dict.fromkeys(("owner", "group", "mode", "others_can_read", "sha256", "problem"))
-    facts.update(path=path, realpath=os.path.realpath(path), exists=os.path.exists(path))
+    facts.update(path=path, realpath=real, exists=file.exists())
     if not facts["exists"]:
-        if os.path.islink(path):
-            facts["problem"] = "%s is a link to %s, which does not exist." % (path, facts["realpath"])
+        if file.is_symlink():
+            facts["problem"] = f"{path} is a link to {real}, which does not exist."
         return facts
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):
-        facts["problem"] = "%s is no file." % path
+    if not file.is_file():
+        facts["problem"] = f"{path} is no file."
         return facts
+    status = file.stat()
     try:
         group = grp.getgrgid(status.st_gid).gr_name
     except KeyError:
@@ -301,17 +303,17 @@ def config_facts(path: str) -> dict[str, Any]:
     facts.update(
         owner=portal_env.account_of(status.st_uid).name,
         group=group,
-        mode="%04o" % stat.S_IMODE(status.st_mode),
-        others_can_read=bool(status.st_mode & stat.S_IROTH) and open_to_others(facts["realpath"]),
+        mode=f"{stat.S_IMODE(status.st_mode):04o}",
+        others_can_read=bool(status.st_mode & stat.S_IROTH)
+        and all(folder.stat().st_mode & stat.S_IXOTH for folder in Path(real).parents),
     )
     try:
-        with open(path, "rb") as handle:
-            raw = handle.read()
+        raw = file.read_bytes()
     except OSError as error:
-        facts["problem"] = "%s cannot be read: %s." % (path, error.strerror)
+        facts["problem"] = f"{path} cannot be read: {error.strerror}."
         return facts
     facts["sha256"] = hashlib.sha256(raw).hexdigest()
-    if portal_yaml is not None and HAS_YAML:
+    if portal_yaml.HAS_YAML:
         try:
             portal_yaml.check_bytes(raw)
         except portal_yaml.PortalYamlError as error:
@@ -319,78 +321,62 @@ def config_facts(path: str) -> dict[str, Any]:
     return facts
 
 
-def open_to_others(path: str) -> bool:
-    """Whether everybody on this server can reach a file through its folders."""
-    folder = os.path.dirname(path)
-    while True:
-        if not os.stat(folder).st_mode & stat.S_IXOTH:
-            return False
-        if folder == os.path.dirname(folder):
-            return True
-        folder = os.path.dirname(folder)
-
-
 def wanted(prefix: str, home: str, settings: dict[str, Any] | None) -> list[tuple[str, str]]:
-    """What the portal's user needs: (path, need). What does not exist yet is not asked for."""
+    """What the portal's user needs, as (path, need). What does not exist yet is not asked for."""
+    settings = settings or {}
     needs = [
         (prefix, "traverse"),
         (portal_env.python_of(prefix), "execute"),
         (home, "traverse"),
-        (os.path.join(home, "portal_config.yml"), "read"),
+        (str(Path(home, "portal_config.yml")), "read"),
     ]
-    settings = settings or {}
-    database = settings.get("database") or {"engine": "sqlite3", "name": os.path.join(home, "tethys_platform.sqlite")}
-    if "sqlite" in (database["engine"] or "") and os.path.isabs(database["name"] or ""):
-        needs += [(database["name"], "write"), (os.path.dirname(database["name"]), "write")]
+    database = settings.get("database") or {"engine": "sqlite3", "name": str(Path(home, "tethys_platform.sqlite"))}
+    file = Path(database["name"] or "")
+    if "sqlite" in (database["engine"] or "") and file.is_absolute():
+        # SQLite keeps its journal beside the database.
+        needs += [(str(file), "write"), (str(file.parent), "write")]
     for key, folder in (("workspaces_root", "workspaces"), ("media_root", "media")):
-        needs.append((settings.get(key) or os.path.join(home, folder), "write"))
-    return [(path, need) for path, need in needs if os.path.exists(path)]
+        needs.append((settings.get(key) or str(Path(home, folder)), "write"))
+    return [(path, need) for path, need in dict.fromkeys(needs) if Path(path).exists()]
 
 
-def access(prefix: str, home: str, settings: dict[str, Any] | None, who: portal_env.Account) -> list[dict[str, Any]]:
-    """Ask the kernel, as that user, for everything the portal's user needs."""
+def access(needs: list[tuple[str, str]], who: portal_env.Account) -> list[dict[str, Any]]:
+    """Ask the kernel, as that user, for everything the user needs."""
     # A link's target has folders of its own in the way; only root can follow every link, so this is done beforehand.
-    needs = [(path, os.path.realpath(path), need) for path, need in wanted(prefix, home, settings)]
+    asked = [(path, os.path.realpath(path), need) for path, need in needs]
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
+        status = 1
         try:
             os.close(read_end)
             switch = portal_env.become(who)
             if switch:
                 switch()
-            found = [blocked(path, real, need) for path, real, need in needs]
             with os.fdopen(write_end, "w") as out:
-                json.dump(found, out)
+                json.dump([blocked(path, real, need) for path, real, need in asked], out)
+            status = 0
         finally:
-            os._exit(0)
+            os._exit(status)
     os.close(write_end)
     with os.fdopen(read_end) as answers:
         text = answers.read()
     os.waitpid(child, 0)
-    found = json.loads(text) if text else [path for path, _real, _need in needs]
-    return [
-        {"path": path, "need": need, "ok": by is None, "blocked_by": by}
-        for (path, _real, need), by in zip(needs, found)
-    ]
+    found = json.loads(text) if text else [path for path, _need in needs]
+    return [{"path": path, "need": need, "ok": by is None, "blocked_by": by} for (path, need), by in zip(needs, found)]
 
 
 def blocked(path: str, real: str, need: str) -> str | None:
     """The first part of a path that keeps this process from what it needs there, or None."""
     for place in (path, real):
-        folders = []
-        folder = os.path.dirname(place)
-        while folder not in folders:
-            folders.append(folder)
-            folder = os.path.dirname(folder)
-        for folder in reversed(folders):
+        for folder in reversed(Path(place).parents):
             if not os.access(folder, os.X_OK):
-                return folder
+                return str(folder)
     asked = {"traverse": os.X_OK, "execute": os.X_OK | os.R_OK, "read": os.R_OK, "write": os.W_OK}[need]
-    if os.path.isdir(real):
+    if Path(real).is_dir():
         # To write in a folder, or to read what is in it, one has to be able to enter it.
         asked |= os.X_OK
-    return None if os.access(path, asked) else real
+    return None if os.access(path, asked) else path
 
 
 def bokeh_warnings(portal: dict[str, Any]) -> list[str]:
@@ -399,25 +385,20 @@ def bokeh_warnings(portal: dict[str, Any]) -> list[str]:
     handlers = portal["bokeh"] if isinstance(portal["bokeh"], list) else []
     if version and version_numbers(version) < FIRST_GOOD_BOKEH_DJANGO:
         return [
-            "bokeh-django %s answers only a part of the requests as soon as there is more than one ASGI process; "
-            "0.2.1 is the first version that can be pinned to one of several." % version
+            f"bokeh-django {version} answers only a part of the requests where there is more than one ASGI process; "
+            "0.2.1 is the first version that can be pinned to one of several."
         ]
     if handlers and not version:
-        return ["%s has a Bokeh handler, but bokeh-django is not installed in the environment." % handlers[0]["app"]]
+        return [
+            "{} has a Bokeh handler, but bokeh-django is not installed in the environment.".format(handlers[0]["app"])
+        ]
     return []
 
 
 def version_numbers(version: str) -> tuple[int, ...]:
-    """The leading numbers of a version: 0.2.1rc1 as (0, 2, 1)."""
-    numbers = []
-    for part in version.split("."):
-        digits = "".join(c for c in part[: len(part) - len(part.lstrip("0123456789"))])
-        if not digits:
-            break
-        numbers.append(int(digits))
-        if digits != part:
-            break
-    return tuple(numbers)
+    """The numbers that a version starts with: 0.2.1rc1 as (0, 2, 1)."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(number) for number in found.group(0).split(".")) if found else ()
 
 
 def main() -> None:
