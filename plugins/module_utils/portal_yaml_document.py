@@ -109,8 +109,10 @@ class Document:
             mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
             parts = [getattr(error, name, None) for name in ("context", "problem")]
             what = " ".join(part for part in parts if part) or "unreadable"
-            # marks of a stream's end can lie one past it
-            self.fail(min(mark.index, len(self.text)) if mark else 0, f"this is not YAML ({what}); correct it")
+            where = min(mark.index, len(self.text)) if mark else 0  # marks of a stream's end can lie one past it
+            if self.text[where : where + 1] == "\t":
+                self.fail(where, "this is not YAML (a tab cannot stand here); use spaces")
+            self.fail(where, f"this is not YAML ({what}); correct it")
         except (IndexError, KeyError, ValueError, OverflowError) as error:
             # PyYAML's scanner lets a few of these through, such as chr() of an escape that is no character
             if isinstance(error, PortalYamlError):

@@ -332,8 +332,10 @@ class Editor:
             if doc.column(at) == 0:
                 lines = newline.join([*below, ""])
             return [(colon, max(colon, end), ""), (at, at, lines)]
-        if start > key_line_end:  # written below the key, whose own line stays
-            return [(colon, colon, inline), (key_line_end, doc.line_end(end), lines)]
+        if start > key_line_end:  # written below the key, whose own line stays, as do comments above the value
+            if below:
+                return [(doc.line_start(start), doc.line_end(end), newline.join(below))]
+            return [(colon, colon, inline), (key_line_end, doc.line_end(end), "")]
         last = doc.line_end(end)
         if leaf:  # what follows on the value's last line is a comment, and stays
             return [(colon, max(colon, end), inline), (last, last, lines)]
@@ -369,8 +371,12 @@ class Editor:
         opened = doc.text.index("{", doc.starts[mapping]) + 1
         if not entries:
             return [([(opened, opened, new)], first, first)]
-        end = doc.content_end(entries[-1][1])
-        return [([(end, end, ", " + new)], last, last), ([(opened, opened, new + ", ")], first, first)]
+        key, value = entries[-1]
+        end = doc.content_end(value)
+        indent = doc.text[doc.line_start(doc.starts[key]) : doc.starts[key]]
+        own_line = not indent.strip(" \t") and not doc.text[end : doc.line_end(end)].strip(" \t")
+        gap = doc.newline(end) + indent if own_line else " "
+        return [([(end, end, "," + gap + new)], last, last), ([(opened, opened, new + ", ")], first, first)]
 
     def _block_insertions(self, mapping: int, key: Any, value: Any, mark: str) -> list[Try]:
         doc, text = self.document, self.document.text
@@ -438,14 +444,16 @@ class Editor:
         doc, text = self.document, self.document.text
         doc.colon(key)  # refuses what is not written on lines of its own
         start, end = doc.line_start(doc.starts[key]), doc.owned_end(key, value)
+        found: list[list[Edit]] = []
         if end == len(text) and doc.column(end) and start > 0:
-            # the last line of a text without a final line end: the text keeps having none
-            start -= 2 if text[start - 2 : start] == "\r\n" else 1
+            # The last line of a text without a final line end: the text keeps having none, unless it ends in a block
+            # scalar then, whose value would change.
+            found.append([(start - (2 if text[start - 2 : start] == "\r\n" else 1), end, "")])
         # Blank lines below would become part of a `|+` scalar above.
         blank = end
         while blank < len(text) and not text[blank : doc.line_end(blank)].strip(" \t"):
             blank = doc.next_line(blank)
-        return [[(start, end, "")], [(start, blank, "")]]
+        return [*found, [(start, end, "")], [(start, blank, "")]]
 
     def _flow_removals(self, mapping: int, key: int, value: int) -> list[list[Edit]]:
         doc, text = self.document, self.document.text
@@ -456,9 +464,12 @@ class Editor:
         place = entries.index((key, value))
         before = doc.content_end(entries[place - 1][1]) if place else start
         found: list[list[Edit]] = []
-        if re.fullmatch(r"[ \t]*,[ \t]*", text[before:start]):
-            found.append([(before, end, "")])
         comma = _comma(text, end)
+        line_start, rest_of_line = doc.line_start(start), text[comma or end : doc.line_end(comma or end)]
+        if comma and not text[line_start:start].strip(" \t") and re.fullmatch(r"[ \t]*(#.*)?", rest_of_line):
+            found.append([(line_start, doc.next_line(comma), "")])  # on lines of its own, with a comment perhaps
+        if re.fullmatch(r"\s*,\s*", text[before:start]):
+            found.append([(before, end, "")])
         if comma:
             rest = re.compile(r"[ \t]*").match(text, comma)
             found.append([(start, end, ""), (comma - 1, rest.end() if rest else comma, "")])
