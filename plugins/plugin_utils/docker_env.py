@@ -5,9 +5,9 @@
 
 On its way into the portal's settings the value passes what carries it (a Dockerfile, a compose file or an env file),
 then Salt, which pastes it into a folded block of YAML and hands that to a shell, then the shell, and at last YAML.
-Instead of protecting every sign from every stage, no sign that a stage takes for its own is in the value: YAML, the last
-stage, can write any of them as an escape. What is left is a line of plain ASCII between single quotes, exactly one shell
-word.
+Instead of protecting every sign from every stage, no sign that a stage takes for its own is in the value: YAML, the
+last stage, can write any of them as an escape. What is left is a line of plain ASCII between single quotes, exactly one
+shell word.
 """
 
 from __future__ import annotations
