@@ -26,6 +26,7 @@ from types import ModuleType
 from typing import Any, Callable, Iterable, NamedTuple
 
 _HERE = __name__.rpartition(".")[0]
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 NGINX_CONF = "/etc/nginx/nginx.conf"
 WEB_SERVER_USERS = ("www-data", "nginx", "apache", "www")
 
@@ -336,10 +337,15 @@ class PortalProcess:
         except subprocess.TimeoutExpired:
             status = None
         self._output.seek(max(0, self._output.seek(0, os.SEEK_END) - 4000))
-        lines = self._output.read().decode("utf-8", "replace").strip().splitlines()
-        how = "ended early" if status is None else f"was ended by signal {-status}" if status < 0 else "failed"
-        why = f": {lines[-1].strip()}" if lines else "."
-        return f"{python_of(self._prefix)}, started as the user {self._who.name}, {how}{why}"
+        said = _COLOUR.sub("", self._output.read().decode("utf-8", "replace")).strip().splitlines()
+        if status is None:
+            how = "ended early"
+        elif status < 0:
+            how = f"was ended by signal {-status}"
+        else:
+            how = f"ended with status {status}"
+        last = f"; the last it said is: {said[-1].strip()}" if said else "."
+        return f"{python_of(self._prefix)}, started as the user {self._who.name}, {how}{last}"
 
     def close(self) -> None:
         """End the whole process group: whatever an app has started goes with it."""

@@ -79,7 +79,8 @@ def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], _command
     try:
         settings = importlib.import_module("django.conf").settings
         hide.learn(*_secrets(settings))
-        tell({"settings": _settings(settings), "settings_problem": _unread_config(heard)})
+        unread = _unread_config(heard)
+        tell({"settings": _settings(settings), "settings_problem": unread})
     except _ANYTHING as error:
         tell({"settings_problem": f"Django's settings cannot be loaded: {sentence(error)}."})
         tell(_by_source(None, "Django's settings cannot be loaded"))
@@ -93,9 +94,10 @@ def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], _command
         tell({"start_problem": f"Tethys cannot be started: {sentence(error)}."})
         tell(_by_source(settings, "Tethys cannot be started"))
         return
-    database = _database_problem(settings)
+    database, usable = _database(settings)
     tell({"database_problem": database})
-    tell(_harvest(settings, heard, database))
+    doubts = [doubt for doubt in (unread, None if usable else database) if doubt]
+    tell(_harvest(settings, heard, usable, doubts))
     tell({"lifecycle_consumer": _lifecycle_consumer()})
 
 
@@ -266,13 +268,14 @@ def _look_only(settings: Any) -> None:
                 setattr(place, name, nothing)
 
 
-def _database_problem(settings: Any) -> str | None:
+def _database(settings: Any) -> tuple[str | None, bool]:
+    """What is wrong with the database, and whether it is of use all the same."""
     database = settings.DATABASES.get("default", {})
     name = str(database.get("NAME", ""))
     if name.endswith(_READ_ONLY):
         name = unquote(name[len("file:") : -len(_READ_ONLY)])
         if not Path(name).exists():
-            return f"The database {name} does not exist; 'tethys db migrate' makes it."
+            return f"The database {name} does not exist; 'tethys db migrate' makes it.", False
     if database.get("HOST"):
         name = f"{name} on {database['HOST']}"
     connection = importlib.import_module("django.db").connection
@@ -281,19 +284,20 @@ def _database_problem(settings: Any) -> str | None:
         executor = importlib.import_module("django.db.migrations.executor").MigrationExecutor(connection)
         plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except _ANYTHING as error:
-        return f"The database {name} cannot be read: {sentence(error)}."
+        return f"The database {name} cannot be read: {sentence(error)}.", False
     if not executor.loader.applied_migrations:
-        return f"The database {name} holds no tables of Tethys; 'tethys db migrate' makes them."
+        return f"The database {name} holds no tables of Tethys; 'tethys db migrate' makes them.", False
     if plan:
         first = f"{plan[0][0].app_label}.{plan[0][0].name}"
-        return f"The database {name} lacks migrations ({len(plan)}, from {first} on); 'tethys db migrate' runs them."
-    return None
+        lacks = f"lacks {len(plan)} migration{'s' if len(plan) > 1 else ''}, {first} first"
+        return f"The database {name} {lacks}; 'tethys db migrate' runs what is missing.", True
+    return None, True
 
 
 # --- apps and Bokeh handlers ----------------------------------------------------------------------------------------
 
 
-def _harvest(settings: Any, heard: _Listener, database_problem: str | None) -> dict[str, Any]:
+def _harvest(settings: Any, heard: _Listener, database_usable: bool, doubts: list[str]) -> dict[str, Any]:
     problems: dict[str, list[str]] = {}
     general: list[str] = []
     packages = app_packages()
@@ -330,7 +334,7 @@ def _harvest(settings: Any, heard: _Listener, database_problem: str | None) -> d
         for package in packages.keys() - loaded - problems.keys():
             app_problem(package, "Tethys finds no app class in its module app")
 
-    served = _served_app(settings, database_problem)
+    served = _served_app(settings, database_usable)
     handlers: list[dict[str, str]] = []
     for app in apps:
         if served is None or app.package == served:
@@ -345,20 +349,19 @@ def _harvest(settings: Any, heard: _Listener, database_problem: str | None) -> d
                 h for h in _in_source(settings, package, packages[package]) if (h["app"], h["name"]) not in known
             ]
 
-    reasons = [*general, *(f"the app {package} has a problem: {'; '.join(said)}" for package, said in problems.items())]
-    if database_problem:
-        reasons.append(f"{database_problem[0].lower()}{database_problem[1:].rstrip('.')}")
-    return {
-        **_bokeh_answer(handlers, reasons),
-        "apps": sorted(
+    reasons = [*general, *(f"the app {package} has a problem, {'; '.join(said)}" for package, said in problems.items())]
+    reasons += [doubt.rstrip(".") for doubt in doubts]
+    answer = _bokeh_answer(handlers, reasons)
+    answer["app_problems"] = [
+        {"package": package, "problem": f"The app {package} has a problem: {'; '.join(said)}."}
+        for package, said in sorted(problems.items())
+    ]
+    if not general:
+        answer["apps"] = sorted(
             ({"package": app.package, "name": str(app.name), "root_url": str(app.root_url)} for app in apps),
             key=lambda app: app["package"],
-        ),
-        "app_problems": [
-            {"package": package, "problem": f"The app {package} has a problem: {'; '.join(said)}."}
-            for package, said in sorted(problems.items())
-        ],
-    }
+        )
+    return answer
 
 
 def _handlers(settings: Any, app: Any) -> list[dict[str, str]]:
@@ -386,10 +389,10 @@ def _bokeh_answer(handlers: list[dict[str, str]], reasons: list[str]) -> dict[st
     if not reasons:
         return {"bokeh": handlers, "bokeh_problem": None}
     if handlers:
-        start = "There may be more Bokeh handlers than those listed, because "
+        start = "There may be more Bokeh handlers than those listed: "
     else:
-        start = "Whether an app has a Bokeh handler is not known, because "
-    return {"bokeh": handlers or "unknown", "bokeh_problem": start + "; ".join(reasons) + "."}
+        start = "Whether an app has a Bokeh handler is not known: "
+    return {"bokeh": handlers or "unknown", "bokeh_problem": f"{start}{'; '.join(reasons)}."}
 
 
 def _by_source(settings: Any, reason: str) -> dict[str, Any]:
@@ -405,14 +408,14 @@ def _by_source(settings: Any, reason: str) -> dict[str, Any]:
     }
 
 
-def _served_app(settings: Any, database_problem: str | None) -> str | None:
+def _served_app(settings: Any, database_usable: bool) -> str | None:
     """The one app that a standalone portal serves; None where all are served, or where it is not known which."""
     if not _standalone(settings):
         return None
     chosen = getattr(settings, "STANDALONE_APP", None)
     if chosen:
         return str(chosen)
-    if database_problem:
+    if not database_usable:
         return None
     try:
         first = importlib.import_module("tethys_apps.utilities").get_configured_standalone_app()

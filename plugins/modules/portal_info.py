@@ -213,7 +213,8 @@ def look(prefix: str, home: str, user: str | None, timeout: float) -> dict[str, 
         why_not = ask(portal, prefix, home, who, timeout)
     if portal["bokeh"] == "unknown" and not portal["bokeh_problem"]:
         portal["bokeh_problem"] = f"Whether an app has a Bokeh handler is not known: {why_not}"
-    portal["access"] = access(wanted(prefix, home, portal["settings"]), who)
+    # Without that user there is nobody to ask for.
+    portal["access"] = [] if portal["user_problem"] else access(wanted(prefix, home, portal["settings"]), who)
     portal["warnings"] += bokeh_warnings(portal)
     portal["seconds"] = round(time.monotonic() - started, 2)
     return portal
@@ -324,12 +325,10 @@ def config_facts(path: str) -> dict[str, Any]:
 def wanted(prefix: str, home: str, settings: dict[str, Any] | None) -> list[tuple[str, str]]:
     """What the portal's user needs, as (path, need). What does not exist yet is not asked for."""
     settings = settings or {}
-    needs = [
-        (prefix, "traverse"),
-        (portal_env.python_of(prefix), "execute"),
-        (home, "traverse"),
-        (str(Path(home, "portal_config.yml")), "read"),
-    ]
+    needs = [(prefix, "traverse"), (portal_env.python_of(prefix), "execute")] if Path(prefix).is_dir() else []
+    if not Path(home).is_dir():
+        return needs
+    needs += [(home, "traverse"), (str(Path(home, "portal_config.yml")), "read")]
     database = settings.get("database") or {"engine": "sqlite3", "name": str(Path(home, "tethys_platform.sqlite"))}
     file = Path(database["name"] or "")
     if "sqlite" in (database["engine"] or "") and file.is_absolute():
