@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from typing import Any, Callable, Mapping
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml import PortalYamlError
 from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml import merge_settings as merge
 
 
-def merge_settings(text: Any, settings: Any, remove: Optional[Any] = None) -> str:
+def merge_settings(text: Any, settings: Any, remove: Any | None = None) -> str:
     """The text of a portal_config.yml with the settings merged in and those named in `remove` taken out."""
     if not isinstance(text, str):
         raise AnsibleFilterError(
@@ -24,7 +24,7 @@ def merge_settings(text: Any, settings: Any, remove: Optional[Any] = None) -> st
             f"merge_settings: `settings` maps names of settings to their values, and is {_kind(settings)}; "
             "write it as {'CHANNEL_LAYERS': …}."
         )
-    names: List[Any] = [remove] if isinstance(remove, str) else remove if remove is not None else []
+    names: list[Any] = [remove] if isinstance(remove, str) else remove if remove is not None else []
     if not isinstance(names, (list, tuple)):
         raise AnsibleFilterError(
             f"merge_settings: `remove` is a list of names of settings, and is {_kind(remove)}; "
@@ -44,5 +44,5 @@ def _kind(value: Any) -> str:
 class FilterModule:
     """Ansible's entry point."""
 
-    def filters(self) -> Dict[str, Callable[..., Any]]:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         return {"merge_settings": merge_settings}

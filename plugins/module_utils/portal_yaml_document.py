@@ -160,7 +160,7 @@ class Document:
         value, plain = event.value, event.implicit[0]
         node = self._add((SCALAR, event.tag, event.anchor, value, plain), event)
         merges = False
-        if event.tag is not None or (plain and value and value[0] in _NEEDS_LOOK):
+        if event.tag is not None or (plain and value and value[0] in _NEEDS_LOOK and not value.isdecimal()):
             tag = self.scalar_tag(node)
             key = self._expects_key()
             merges = key and tag == _MERGE

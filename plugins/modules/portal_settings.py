@@ -4,6 +4,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The portal_settings module; how the text is edited is in module_utils/portal_yaml.py."""
 
+# Much here goes by descriptor, which pathlib has no word for.
+# ruff: noqa: PTH103, PTH105, PTH108, PTH116, PTH118, PTH119, PTH120, PTH208
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -16,8 +19,8 @@ description:
   - Sets or removes settings below C(settings:) of a Tethys Portal's C(portal_config.yml) in place. Every byte outside
     the named settings stays as it is, and the file's other secrets never leave the server.
   - It does what the P(tethys.channels.merge_settings#filter) filter does, with the same code.
-  - The file is replaced in one step, and only if it is still the file that was read. Its owner, group, mode, access control
-    lists and security context are kept. Where O(path) is a symbolic link, the file it points to is written.
+  - The file is replaced in one step, and only if it is still the file that was read. Its owner, group, mode, access
+    control lists and security context are kept. Where O(path) is a symbolic link, the file it points to is written.
 requirements:
   - PyYAML, for any Python on the server. Tethys brings it into its own environment, see O(prefix).
 attributes:
@@ -40,8 +43,9 @@ options:
     description:
       - V(present) merges O(settings) in and takes out what O(remove) names.
       - V(absent) takes out what O(settings) and O(remove) name.
-      - V(restored) undoes what earlier runs with the same O(original) did, and forgets it. The file becomes what it was before
-        the first of them, byte for byte, if nobody else has changed it since; else only the settings go back to what they were.
+      - V(restored) undoes what earlier runs with the same O(original) did, and forgets it. The file becomes what it was
+        before the first of them, byte for byte, if nobody else has changed it since; else only the settings go back to
+        what they were.
     type: str
     choices: [present, absent, restored]
     default: present
@@ -59,13 +63,13 @@ options:
   original:
     description:
       - Where to keep the file as it was before the first change, for O(state=restored). It is written once, readable by
-        the module's user alone, with what is needed to know later runs' own changes beside it in a file of the same name with C(.json)
-        added. Without this, nothing is kept.
+        the module's user alone. What is needed to tell our changes from others' is beside it, in a file of the same
+        name with C(.json) added. Without this, nothing is kept.
     type: path
   backup:
     description:
-      - Keep the file as it was before this change beside it, under its name with the process number, the time, and C(~) added,
-        and with its owner and mode.
+      - Keep the file as it was before this change beside it, under its name with the process number, the time, and C(~)
+        added, and with its owner and mode.
       - Backups whose changes were recorded in O(original) are deleted by O(state=restored).
     type: bool
     default: true
@@ -74,8 +78,8 @@ options:
     type: str
   prefix:
     description:
-      - The conda (or other) environment of Tethys. Where Ansible's Python on the server has no PyYAML, the module goes on with
-        the system's Python if that has it, else with C(bin/python) in here.
+      - The conda (or other) environment of Tethys. Where Ansible's Python on the server has no PyYAML, the module goes
+        on with the system's Python if that has it, else with C(bin/python) in here.
     type: path
 """
 
@@ -110,7 +114,8 @@ realpath:
   type: str
   returned: always
 sha256:
-  description: SHA-256 of the file's content after this run (in check mode, what it would be). Empty where there is no file.
+  description:
+    - SHA-256 of the file's content after this run (in check mode, what it would be). Empty where there is no file.
   type: str
   returned: always
 backup_file:
@@ -123,8 +128,8 @@ others_can_read:
   returned: always
 restored:
   description:
-    - What O(state=restored) came to. V(file) is the whole file, V(setting) only the settings since others have changed the
-      file too, V(nothing) that the file already is what it was or that no change of ours is known.
+    - What O(state=restored) came to. V(file) is the whole file, V(setting) only the settings since others have changed
+      the file too, V(nothing) that the file already is what it was or that no change of ours is known.
   type: str
   returned: when O(state=restored)
 """
@@ -138,7 +143,7 @@ import re
 import stat
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Iterator
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
@@ -158,21 +163,26 @@ def sha256(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-def read_file(path: str) -> Tuple[bytes, os.stat_result]:
+def read_file(path: str) -> tuple[bytes, os.stat_result]:
     """Content and status of a regular file."""
     # without O_NONBLOCK a named pipe would wait for a writer
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise Refused(f"{path} is not a regular file; correct tethys_home")
-        raw = file.read(MAX_BYTES + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            raw = file.read(MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(raw) > MAX_BYTES:
-        raise Refused(f"{path} is larger than {MAX_BYTES // 1024 // 1024} MiB, which no portal_config.yml is; correct tethys_home")
+        raise Refused(
+            f"{path} is larger than {MAX_BYTES // 1024 // 1024} MiB, which no portal_config.yml is; correct tethys_home"
+        )
     return raw, status
 
 
-def write_new(path: str, raw: bytes, like: Optional[str] = None) -> None:
+def write_new(path: str, raw: bytes, like: str | None = None) -> None:
     """Write a file that is not there yet, with the attributes of `like`, else for this user alone.
 
     All by descriptor: the folder may belong to another user, who could put a link in the way of a second look by name.
@@ -233,7 +243,12 @@ def replace_file(path: str, raw: bytes) -> None:
     """Write a file of our own in one step."""
     new = temporary(path)
     write_new(new, raw)
-    os.replace(new, path)
+    try:
+        os.replace(new, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(new)
+        raise
     sync_folder(path)
 
 
@@ -248,7 +263,7 @@ class Record:
         self.path = path
         self.notes_path = path + ".json"
         self.realpath = realpath
-        self.notes: Dict[str, Any] = {}
+        self.notes: dict[str, Any] = {}
         self.original = b""
         try:
             self.original = read_file(path)[0]
@@ -256,9 +271,13 @@ class Record:
         except FileNotFoundError:
             return  # never changed, or killed before the notes were there, and so before the first change
         except ValueError:
-            raise Refused(f"{self.notes_path} is damaged, so what {realpath} was before is not known; delete it and {path}") from None
+            raise Refused(
+                f"{self.notes_path} is damaged, so what {realpath} was before is not known; delete it and {path}"
+            ) from None
         if self.notes.get("realpath") != realpath:
-            raise Refused(f"{path} was kept for {self.notes.get('realpath')}, not for {realpath}; give another `original`")
+            raise Refused(
+                f"{path} was kept for {self.notes.get('realpath')}, not for {realpath}; give another `original`"
+            )
 
     def __bool__(self) -> bool:
         return bool(self.notes)
@@ -308,14 +327,14 @@ class Record:
 class PortalSettings:
     """One run of the module."""
 
-    def __init__(self, module: AnsibleModule, settings: Dict[str, Any]) -> None:
+    def __init__(self, module: AnsibleModule, settings: dict[str, Any]) -> None:
         self.module = module
         self.params = module.params
         self.settings = settings
         self.state: str = self.params["state"]
         self.path: str = self.params["path"]
         self.realpath = os.path.realpath(self.path)
-        self.result: Dict[str, Any] = {
+        self.result: dict[str, Any] = {
             "changed": False,
             "path": self.path,
             "realpath": self.realpath,
@@ -324,7 +343,7 @@ class PortalSettings:
             "others_can_read": False,
         }
 
-    def run(self) -> Dict[str, Any]:
+    def run(self) -> dict[str, Any]:
         if self.state == "restored" and not self.params["original"]:
             raise Refused("state=restored needs `original`, where earlier runs kept the file; name it")
         record = Record(self.params["original"], self.realpath) if self.params["original"] else None
@@ -347,25 +366,23 @@ class PortalSettings:
             self.edit(record, raw, status)
         return self.result
 
-    def without_file(self, record: Optional[Record]) -> Dict[str, Any]:
+    def without_file(self, record: Record | None) -> dict[str, Any]:
         if self.state == "present" and self.module.check_mode and (self.settings or self.params["remove"]):
             self.result["changed"] = bool(self.settings)
         elif self.state == "present":
-            raise Refused(
-                f"{self.path} is not there; make it with `tethys gen portal_config`, or correct tethys_home"
-            )
+            raise Refused(f"{self.path} is not there; make it with `tethys gen portal_config`, or correct tethys_home")
         elif self.state == "restored":
             self.result["restored"] = "nothing"
             if record:
                 raise Refused(
-                    f"{self.path} is not there, so it cannot be restored; put it back (as it was, it is kept in {record.path}), "
-                    f"or delete {record.path} and {record.notes_path}"
+                    f"{self.path} is not there, so it cannot be restored; put it back (as it was, it is kept in "
+                    f"{record.path}), or delete {record.path} and {record.notes_path}"
                 )
         return self.result
 
     # -- edits -----------------------------------------------------------------------------------------------------
 
-    def edit(self, record: Optional[Record], raw: bytes, status: os.stat_result) -> None:
+    def edit(self, record: Record | None, raw: bytes, status: os.stat_result) -> None:
         settings, remove = self.settings, list(self.params["remove"])
         if self.state == "absent":
             settings, remove = {}, list(dict.fromkeys([*remove, *settings]))
@@ -407,7 +424,7 @@ class PortalSettings:
 
     def change(
         self,
-        record: Optional[Record],
+        record: Record | None,
         raw: bytes,
         status: os.stat_result,
         new: bytes,
@@ -425,7 +442,7 @@ class PortalSettings:
         # The new file first: where the disk is full nothing else has happened yet.
         new_path = temporary(self.realpath)
         write_new(new_path, new, like=self.realpath)
-        made: List[str] = []
+        made: list[str] = []
         try:
             backup_path = self.backup_name() if backup and self.params["backup"] else ""
             if backup_path:
@@ -448,7 +465,8 @@ class PortalSettings:
 
     def backup_name(self) -> str:
         """As Ansible names its own backups."""
-        return f"{self.realpath}.{os.getpid()}.{time.strftime('%Y-%m-%d@%H:%M:%S')}~"
+        name = f"{self.realpath}.{os.getpid()}.{time.strftime('%Y-%m-%d@%H:%M:%S')}"
+        return next(path for path in (f"{name}{more}~" for more in ("", *range(2, 99))) if not os.path.lexists(path))
 
     def decoded(self, raw: bytes) -> str:
         with self.named():
@@ -482,7 +500,7 @@ def find_yaml(module: AnsibleModule) -> None:
     """Go on with an interpreter that has PyYAML."""
     if portal_yaml.HAS_YAML:
         return
-    prefix: Optional[str] = module.params["prefix"]
+    prefix: str | None = module.params["prefix"]
     own = [os.path.join(prefix, "bin", "python")] if prefix else []
     if not has_respawned():
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # the environment is not ours to leave files in
@@ -510,7 +528,7 @@ def main() -> None:
     find_yaml(module)
     # By itself no_log blots out every value of the mapping wherever it turns up, a port's digits inside a checksum
     # too. So the mapping is hidden as a whole, and only what is secret in it is blotted out.
-    settings: Dict[str, Any] = module.params["settings"]
+    settings: dict[str, Any] = module.params["settings"]
     module.params["settings"] = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
     try:
         module.no_log_values = {text for text in portal_yaml.secrets(portal_yaml.plain(settings)) if len(text) > 3}
