@@ -349,7 +349,11 @@ def _harvest(settings: Any, heard: _Listener, database_usable: bool, doubts: lis
                 h for h in _in_source(settings, package, packages[package]) if (h["app"], h["name"]) not in known
             ]
 
-    reasons = [*general, *(f"the app {package} has a problem, {'; '.join(said)}" for package, said in problems.items())]
+    reasons = list(general)
+    for package, said in problems.items():
+        # What a standalone portal does not serve cannot matter.
+        if served is None or package == served:
+            reasons.append(f"the app {package} has a problem, {'; '.join(said)}")
     reasons += [doubt.rstrip(".") for doubt in doubts]
     answer = _bokeh_answer(handlers, reasons)
     answer["app_problems"] = [

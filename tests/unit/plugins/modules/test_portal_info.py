@@ -1,0 +1,496 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What portal_info says of a portal: by its parts, and (with TETHYS_TEST_PYTHON) of a real one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import sys
+import textwrap
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Callable, Dict
+
+import pytest
+from ansible_collections.tethys.channels.plugins.module_utils import (
+    portal_common,
+    portal_env,
+    portal_look,
+    portal_source,
+)
+from ansible_collections.tethys.channels.plugins.modules import portal_info
+from hypothesis import given
+from hypothesis import strategies as st
+
+Portal = Callable[..., Dict[str, Any]]
+ME = portal_env.account_of(os.geteuid())
+
+
+# --- addresses of pages ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("prefix_url", "root", "pattern", "url"),
+    [
+        ("", "plot", "^$", "/apps/plot/"),
+        ("", "plot", "^wave/$", "/apps/plot/wave/"),
+        ("portal", "plot", "^wave/$", "/portal/apps/plot/wave/"),
+        ("/a/b/", "my_plot", "^$", "/a/b/apps/my-plot/"),
+        ("", None, "^wave/$", "/wave/"),
+        ("portal", None, "^$", "/portal/"),
+        ("", None, "^$", "/"),
+        ("", "plot", r"^y/(?P<year>[0-9]{4})/(?P<a>(x|\))+)/z/$", "/apps/plot/y/{year}/{a}/z/"),
+        ("", "plot", r"^(?P<unclosed>[a-z]", "/apps/plot/{unclosed}/"),
+    ],
+)
+def test_page_url(prefix_url: str, root: str | None, pattern: str, url: str) -> None:
+    assert portal_source.page_url(prefix_url, root, pattern) == url
+
+
+@given(st.text(alphabet="^$()?P<>\\ab[]/{}", max_size=40))
+def test_any_pattern_gives_an_address(pattern: str) -> None:
+    url = portal_source.page_url("", "plot", pattern)
+    assert url.startswith("/apps/plot/")
+    assert url.endswith("/")
+
+
+# --- handlers in source ---------------------------------------------------------------------------------------------
+
+
+def app_folder(tmp_path: Path, **files: str) -> Path:
+    folder = tmp_path / "tethysapp" / "my_app"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("", encoding="utf-8")
+    for name, text in files.items():
+        file = folder / f"{name.replace('__', '/')}.py"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(textwrap.dedent(text), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("@handler\ndef my_plot(doc): ...", [("my_plot", "/apps/root/my-plot/")]),
+        ("@handler()\nasync def plot(doc): ...", [("plot", "/apps/root/plot/")]),
+        ("@routing.handler(name='n', url='/a/{b}/')\ndef plot(doc): ...", [("n", "/apps/root/a/{b}/")]),
+        ("@handler(handler_type='bokeh', url='root')\ndef plot(doc): ...", [("plot", "/apps/root/")]),
+        ("@handler(url=['a', 'b'])\ndef plot(doc): ...", [("plot", "/apps/root/a/"), ("plot_1", "/apps/root/b/")]),
+        (
+            "UrlMap(name='n', url='root/x', controller='c', handler='h', handler_type='bokeh')",
+            [("n", "/apps/root/x/")],
+        ),
+        ("@handler(handler_type='other')\ndef plot(doc): ...", []),
+        ("@controller\ndef handler(request): ...", []),
+        ("handler = logging.StreamHandler()", []),
+        ("# @handler\ndef plot(doc): ...", []),
+        ("import numpy\ndef (", []),
+        ("@handler\ndef plot(doc: ...", []),
+    ],
+)
+def test_handlers_in_source(tmp_path: Path, source: str, found: list[tuple[str, str]]) -> None:
+    folder = app_folder(tmp_path, app="class App:\n    root_url = 'root'", plots__page=source)
+    assert portal_source.declared_handlers("my_app", folder) == [
+        {"app": "my_app", "name": name, "url": url} for name, url in found
+    ]
+
+
+def test_handlers_in_source_as_served(tmp_path: Path) -> None:
+    folder = app_folder(tmp_path, handlers="@handler\ndef plot(doc): ...")
+    assert portal_source.declared_handlers("my_app", folder)[0]["url"] == "/apps/my-app/plot/"
+    assert portal_source.declared_handlers("my_app", folder, "p", standalone=True)[0]["url"] == "/p/plot/"
+
+
+@given(st.binary(max_size=200))
+def test_any_file_can_be_read_for_handlers(tmp_path_factory: pytest.TempPathFactory, source: bytes) -> None:
+    folder = tmp_path_factory.mktemp("app")
+    (folder / "app.py").write_bytes(source)
+    (folder / "handlers.py").write_bytes(b"handler\n" + source)
+    assert isinstance(portal_source.declared_handlers("my_app", folder), list)
+
+
+# --- unknown is not none --------------------------------------------------------------------------------------------
+
+HANDLER = {"app": "a", "name": "n", "url": "/apps/a/n/"}
+
+
+@pytest.mark.parametrize(
+    ("handlers", "reasons", "bokeh", "problem"),
+    [
+        ([], [], [], None),
+        ([HANDLER], [], [HANDLER], None),
+        ([], ["it broke"], "unknown", "Whether an app has a Bokeh handler is not known: it broke."),
+        ([HANDLER], ["x", "y"], [HANDLER], "There may be more Bokeh handlers than those listed: x; y."),
+    ],
+)
+def test_bokeh_answer(handlers: list[dict[str, str]], reasons: list[str], bokeh: Any, problem: str | None) -> None:
+    assert portal_look._bokeh_answer(handlers, reasons) == {"bokeh": bokeh, "bokeh_problem": problem}
+
+
+@pytest.mark.parametrize(
+    ("version", "handlers", "words"),
+    [
+        ("0.2.1", [HANDLER], None),
+        ("1.0", [], None),
+        ("0.2.0", [], "0.2.1 is the first version"),
+        ("0.1.0rc1", "unknown", "0.2.1 is the first version"),
+        (None, [HANDLER], "a has a Bokeh handler, but bokeh-django is not installed"),
+        (None, "unknown", None),
+    ],
+)
+def test_versions_that_misbehave_are_named(version: str | None, handlers: Any, words: str | None) -> None:
+    said = portal_info.bokeh_warnings({"versions": {"bokeh_django": version}, "bokeh": handlers})
+    assert len(said) == (1 if words else 0)
+    assert words is None or words in said[0]
+
+
+# --- secrets --------------------------------------------------------------------------------------------------------
+
+SECRET = "geheim&1234"
+
+
+@pytest.mark.parametrize(
+    ("layers", "shown"),
+    [
+        ({"hosts": [{"host": "r", "port": 1, "password": SECRET}]}, {"host": "r", "port": 1, "password": "********"}),
+        ({"hosts": [f"redis://u:{SECRET}@r:1/0"]}, "redis://********@r:1/0"),
+        ({"hosts": [f"redis://:{SECRET}@r:1"]}, "redis://********@r:1"),
+        ({"hosts": ["redis://r:1"]}, "redis://r:1"),
+        ({"hosts": [("r", 1)]}, ["r", 1]),
+        ({"hosts": [{"host": "r", "password": None}]}, {"host": "r", "password": None}),
+    ],
+)
+def test_layers_are_shown_without_secrets(layers: dict[str, Any], shown: Any) -> None:
+    assert portal_common.masked(layers)["hosts"] == [shown]
+    expected = [SECRET] if SECRET in str(layers) else []
+    assert portal_common.secrets_in(layers) == expected
+
+
+def test_encryption_keys_are_secret() -> None:
+    config = {"symmetric_encryption_keys": ["key-one", b"key-two"], "prefix": "asgi"}
+    assert portal_common.masked(config) == {"symmetric_encryption_keys": ["********", "********"], "prefix": "asgi"}
+    assert portal_common.secrets_in(config) == ["key-one", "key-two"]
+
+
+@given(st.text(min_size=4), st.text(), st.text())
+def test_a_secret_is_never_said(secret: str, before: str, after: str) -> None:
+    hider = portal_common.Hider()
+    hider.learn(secret, None, 5)
+    said = hider.everywhere({"a": [before + secret + after, 1]})["a"][0]
+    assert secret not in said or secret in "********"
+
+
+# --- files and rights -----------------------------------------------------------------------------------------------
+
+
+def test_config_facts(tmp_path: Path) -> None:
+    real = tmp_path / "real.yml"
+    real.write_bytes(b"settings: {}\n")
+    real.chmod(0o640)
+    link = tmp_path / "portal_config.yml"
+    link.symlink_to(real)
+    facts = portal_info.config_facts(str(link))
+    assert facts["exists"]
+    assert facts["realpath"] == str(real)
+    assert facts["mode"] == "0640"
+    assert facts["owner"] == ME.name
+    assert facts["others_can_read"] is False
+    assert facts["sha256"] == hashlib.sha256(b"settings: {}\n").hexdigest()
+    assert facts["problem"] is None
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: path.write_bytes(b"settings:\n\tA: 1\n"), "line 2"),
+        (lambda path: path.write_bytes(b"- a\n"), "line 1"),
+        (lambda path: path.mkdir(), "is no file"),
+        (lambda path: path.symlink_to("/nowhere/at/all"), "is a link to /nowhere/at/all"),
+    ],
+)
+def test_config_problems(tmp_path: Path, make: Any, words: str) -> None:
+    path = tmp_path / "portal_config.yml"
+    make(path)
+    assert words in portal_info.config_facts(str(path))["problem"]
+
+
+def test_others_can_read_only_where_every_folder_lets_them(tmp_path: Path) -> None:
+    path = tmp_path / "closed" / "portal_config.yml"
+    path.parent.mkdir(mode=0o750)
+    path.write_text("{}", encoding="utf-8")
+    path.chmod(0o644)
+    assert portal_info.config_facts(str(path))["others_can_read"] is False
+
+
+@pytest.mark.parametrize(
+    ("prefix", "home", "words"),
+    [("none", "home", "There is no folder"), ("empty", "home", "is no Python environment")],
+)
+def test_look_reports_what_is_not_there(tmp_path: Path, prefix: str, home: str, words: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "home").mkdir()
+    portal = portal_info.look(str(tmp_path / prefix), str(tmp_path / home), ME.name, 5)
+    assert words in portal["prefix_problem"]
+    assert portal["home_problem"] is None
+    assert portal["bokeh"] == "unknown"
+    assert words in portal["bokeh_problem"]
+    assert portal["versions"]["tethys_platform"] is None
+
+
+def test_look_reports_an_unknown_user(tmp_path: Path) -> None:
+    portal = portal_info.look(str(tmp_path), str(tmp_path), "no-such-user", 5)
+    assert portal["user_problem"] == "There is no user no-such-user on this server."
+    assert portal["access"] == []
+
+
+def test_answers_before_a_timeout_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = {"python": "/env/bin/python", "versions": {"tethys_platform": "4.6.1", "bokeh_django": None}}
+    run = portal_env.PortalRun({**answer, "settings": {"database": None}}, "It did not finish.", ["odd script"])
+    monkeypatch.setattr(portal_env, "run_in_portal", lambda *_args: run)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").write_text("", encoding="utf-8")
+    (tmp_path / "bin" / "python").chmod(0o755)
+    portal = portal_info.look(str(tmp_path), str(tmp_path), ME.name, 5)
+    assert portal["start_problem"] == "It did not finish."
+    assert portal["prefix_problem"] is None
+    assert portal["warnings"] == ["odd script"]
+    assert portal["bokeh_problem"] == "Whether an app has a Bokeh handler is not known: It did not finish."
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask for another user")
+def test_access_names_what_is_in_the_way(tmp_path: Path) -> None:
+    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+        folder.chmod(0o755)
+    nobody = portal_env.account("nobody")
+    assert nobody is not None
+    closed = tmp_path / "closed"
+    (closed / "inner").mkdir(parents=True)
+    (closed / "inner" / "file").write_text("", encoding="utf-8")
+    closed.chmod(0o700)
+    link = tmp_path / "link"
+    link.symlink_to(closed / "inner" / "file")
+    open_file = tmp_path / "open"
+    open_file.write_text("", encoding="utf-8")
+    open_file.chmod(0o644)
+    needs = [
+        (str(tmp_path), "traverse"),
+        (str(tmp_path), "write"),
+        (str(closed / "inner" / "file"), "read"),
+        (str(link), "read"),
+        (str(open_file), "read"),
+        (str(open_file), "write"),
+    ]
+    rows = portal_info.access(needs, nobody)
+    assert [(row["ok"], row["blocked_by"]) for row in rows] == [
+        (True, None),
+        (False, str(tmp_path)),
+        (False, str(closed)),
+        (False, str(closed)),
+        (True, None),
+        (False, str(open_file)),
+    ]
+    assert all(row["ok"] for row in portal_info.access(needs, portal_env.account_of(0)))
+
+
+def test_what_does_not_exist_yet_is_not_asked_for(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    assert portal_info.wanted(str(tmp_path / "env"), str(home), None) == [(str(home), "traverse"), (str(home), "write")]
+    (home / "media").mkdir()
+    settings = {"database": {"engine": "django.db.backends.postgresql", "name": "tethys"}, "media_root": None}
+    assert portal_info.wanted(str(tmp_path / "env"), str(home), settings) == [
+        (str(home), "traverse"),
+        (str(home / "media"), "write"),
+    ]
+
+
+# --- a real portal --------------------------------------------------------------------------------------------------
+
+REAL = os.environ.get("TETHYS_TEST_PYTHON")
+real = pytest.mark.skipif(not REAL, reason="TETHYS_TEST_PYTHON does not name the Python of a Tethys environment")
+APP = """
+    from tethys_sdk.base import TethysAppBase
+
+    class App(TethysAppBase):
+        name = "My App"
+        package = "my_app"
+        index = "home"
+        root_url = "my-app"
+"""
+CONTROLLERS = """
+    from django.http import HttpResponse
+    from tethys_sdk.routing import controller
+
+    @controller
+    def home(request):
+        return HttpResponse()
+"""
+HANDLERS = """
+    from tethys_sdk.routing import handler
+
+    @handler(url="wave/{year}")
+    def wave(doc): ...
+"""
+
+
+def environment(folder: Path) -> tuple[Path, Path]:
+    """An environment that starts the real portal's Python and finds our app, and an empty TETHYS_HOME."""
+    prefix, home = folder / "env", folder / "home"
+    scripts = prefix / "etc" / "conda" / "activate.d"
+    for each in (prefix / "bin", scripts, home):
+        each.mkdir(parents=True)
+    (prefix / "bin" / "python").write_text(f'#!/bin/sh\nexec {REAL} "$@"\n', encoding="utf-8")
+    (prefix / "bin" / "python").chmod(0o755)
+    (scripts / "apps.sh").write_text(f"export PYTHONPATH={folder}\n", encoding="utf-8")
+    return prefix, home
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database; to make one takes longer than all the rest of a test."""
+    folder = tmp_path_factory.mktemp("database")
+    prefix, home = environment(folder)
+    (folder / "migration.py").write_text(
+        "import django\nfrom django.core.management import call_command\n\n\n"
+        "def main(params, say, commands):\n    django.setup()\n    call_command('migrate', verbosity=0)\n",
+        encoding="utf-8",
+    )
+    migration = ModuleType("migration")
+    sys.path.insert(0, str(folder))
+    try:
+        problem = portal_env.run_in_portal(str(prefix), str(home), ME, migration, {}, 120).problem
+    finally:
+        sys.path.remove(str(folder))
+    assert problem is None
+    return home / "tethys_platform.sqlite"
+
+
+@pytest.fixture
+def portal(tmp_path: Path, database: Path) -> Portal:
+    """Looks at a real Tethys with an app of ours in it."""
+    prefix, home = environment(tmp_path)
+
+    def look(settings: str = "", migrated: bool = True, **files: str) -> dict[str, Any]:
+        app_folder(tmp_path, **{"app": APP, "controllers": CONTROLLERS, "handlers": HANDLERS, **files})
+        common = f"SECRET_KEY: {SECRET}\nALLOWED_HOSTS: [portal.example.org]\n"
+        config = "settings:\n" + textwrap.indent(common + settings, "  ")
+        (home / "portal_config.yml").write_text(config, encoding="utf-8")
+        if migrated:
+            shutil.copy(database, home)
+        before = snapshot(tmp_path)
+        found = portal_info.look(str(prefix), str(home), ME.name, 60)
+        assert snapshot(tmp_path) == before, "A look changes nothing."
+        assert SECRET not in repr(found)
+        return found
+
+    return look
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
+    return {
+        str(path): (path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest())
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@real
+@pytest.mark.parametrize(
+    ("settings", "url"),
+    [
+        ("", "/apps/my-app/wave/{year}/"),
+        ("PREFIX_URL: /on/here", "/on/here/apps/my-app/wave/{year}/"),
+        ("TETHYS_PORTAL_CONFIG: {MULTIPLE_APP_MODE: false, STANDALONE_APP: my_app}", "/wave/{year}/"),
+    ],
+)
+def test_real_handlers(portal: Portal, settings: str, url: str) -> None:
+    found = portal(settings)
+    assert found["bokeh"] == [{"app": "my_app", "name": "wave", "url": url}]
+    assert found["bokeh_problem"] is None
+    assert found["database_problem"] is None
+    assert found["app_problems"] == []
+    assert found["apps"] == [{"package": "my_app", "name": "My App", "root_url": "my-app"}]
+    assert found["settings"]["allowed_hosts"] == ["portal.example.org"]
+    assert found["settings"]["layer_backend"] == "channels.layers.InMemoryChannelLayer"
+    assert re.match(r"\d+\.\d+", found["versions"]["tethys_platform"])
+    assert isinstance(found["lifecycle_consumer"], bool)
+
+
+@real
+def test_real_portal_without_bokeh(portal: Portal) -> None:
+    found = portal(handlers="")
+    assert found["bokeh"] == []
+    assert found["bokeh_problem"] is None
+
+
+@real
+def test_real_portal_that_serves_another_app(portal: Portal) -> None:
+    found = portal("TETHYS_PORTAL_CONFIG: {MULTIPLE_APP_MODE: false, STANDALONE_APP: other}")
+    assert found["bokeh"] == []
+    assert found["bokeh_problem"] is None
+
+
+@real
+@pytest.mark.parametrize(
+    ("handlers", "listed"),
+    [
+        (HANDLERS, True),
+        ("", False),
+    ],
+)
+def test_real_portal_without_tables(portal: Portal, handlers: str, listed: bool) -> None:
+    found = portal(migrated=False, handlers=handlers)
+    assert "does not exist" in found["database_problem"]
+    assert "does not exist" in found["bokeh_problem"]
+    wave = {"app": "my_app", "name": "wave", "url": "/apps/my-app/wave/{year}/"}
+    assert found["bokeh"] == ([wave] if listed else "unknown")
+
+
+@real
+@pytest.mark.parametrize(
+    ("files", "listed", "words"),
+    [
+        ({"handlers": HANDLERS + "\n    import nothing_like_it\n"}, True, "nothing_like_it"),
+        ({"handlers": "def ("}, False, "SyntaxError"),
+        ({"handlers": "", "controllers": CONTROLLERS + "\n    1 / 0\n"}, False, "ZeroDivisionError"),
+        ({"handlers": "", "app": APP + "\n    raise RuntimeError('no')\n"}, False, "RuntimeError: no"),
+        ({"handlers": "", "app": "# nothing here\n"}, False, "no app class"),
+        ({"app": APP + f"\n    raise RuntimeError('{SECRET}')\n"}, True, "RuntimeError: ********"),
+    ],
+)
+def test_real_portal_with_a_broken_app(portal: Portal, files: dict[str, str], listed: bool, words: str) -> None:
+    found = portal(**files)
+    assert words in found["app_problems"][0]["problem"]
+    assert found["app_problems"][0]["package"] == "my_app"
+    assert words in found["bokeh_problem"]
+    assert bool(found["bokeh"] != "unknown") is listed
+
+
+@real
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [("import sys; sys.exit(3)", "SystemExit"), ("import os; os._exit(3)", "came to no end")],
+)
+def test_real_portal_with_an_app_that_leaves(portal: Portal, code: str, words: str) -> None:
+    found = portal(controllers=code)
+    assert words in found["bokeh_problem"]
+    assert [handler["name"] for handler in found["bokeh"]] == ["wave"]
+
+
+@real
+def test_real_portal_that_cannot_start(portal: Portal) -> None:
+    found = portal("INSTALLED_APPS: [nonsense.app]", migrated=False)
+    assert "No module named 'nonsense'" in found["start_problem"]
+    assert [handler["name"] for handler in found["bokeh"]] == ["wave"]
+    assert found["bokeh_problem"].startswith("There may be more")
+
+
+@real
+def test_real_app_that_writes_to_the_database(portal: Portal) -> None:
+    writes = "\n    from tethys_apps.models import TethysApp\n    TethysApp.objects.create(name='x', package='x')\n"
+    found = portal(controllers=CONTROLLERS + writes)
+    assert "nothing may be written" in found["app_problems"][0]["problem"]
