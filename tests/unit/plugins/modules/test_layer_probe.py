@@ -1,0 +1,468 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The proof of a delivery: who serves a port, what is made of what was seen; with TETHYS_TEST_PYTHON a real portal."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+from ansible_collections.tethys.channels.plugins.module_utils import (
+    portal_env,
+    portal_wire,
+    serving,
+)
+from ansible_collections.tethys.channels.plugins.modules import layer_probe
+
+ME = portal_env.account_of(os.geteuid())
+REDIS = "channels_redis.core.RedisChannelLayer"
+
+# --- who serves a port ----------------------------------------------------------------------------------------------
+
+# Waits for connections with epoll, as an ASGI server does, and keeps them.
+SERVER = """
+import select, socket, sys
+listener = socket.socket(fileno=int(sys.argv[1]))
+listener.setblocking(False)
+poll = select.epoll()
+poll.register(listener.fileno(), select.EPOLLIN)
+kept = []
+print("ready", flush=True)
+while True:
+    poll.poll()
+    try:
+        kept.append(listener.accept()[0])
+    except BlockingIOError:
+        pass
+"""
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(16)
+        yield listening
+
+
+@pytest.fixture
+def servers(listener: socket.socket) -> Iterator[list[int]]:
+    """Two processes that share the listening socket, which this one holds too, as Supervisor does."""
+    fd = listener.fileno()
+    started = [
+        subprocess.Popen([sys.executable, "-c", SERVER, str(fd)], pass_fds=(fd,), stdout=subprocess.PIPE)
+        for _each in range(2)
+    ]
+    for process in started:
+        assert process.stdout is not None
+        process.stdout.readline()
+    yield sorted(process.pid for process in started)
+    for process in started:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def port_of(listener: socket.socket) -> int:
+    return int(listener.getsockname()[1])
+
+
+def test_only_processes_that_wait_for_connections_count(listener: socket.socket, servers: list[int]) -> None:
+    # A program that inherited the socket and never looks at it, such as one started by an app.
+    with subprocess.Popen(["sleep", "30"], stdin=listener.fileno()) as bystander:
+        found = serving.accepting("127.0.0.1", [port_of(listener)])
+        bystander.kill()
+    assert [process.pid for process in found] == servers
+    assert {process.port for process in found} == {port_of(listener)}
+    assert {process.user for process in found} == {ME.name}
+    assert all(serving.still_there(process) for process in found)
+    assert all(process.age_seconds < 60 and abs(process.started_at - time.time()) < 60 for process in found)
+
+
+def test_each_connection_is_found_in_the_process_that_holds_it(listener: socket.socket, servers: list[int]) -> None:
+    port = port_of(listener)
+    clients = [socket.create_connection(("127.0.0.1", port)) for _each in range(12)]
+    ends = [(port, client.getsockname()[1]) for client in clients]
+    for _again in range(50):
+        held = serving.who_holds(ends, servers)
+        if len(held) == len(ends):
+            break
+        time.sleep(0.1)
+    for client in clients:
+        client.close()
+    assert set(held) == set(ends)
+    assert set(held.values()) <= set(servers)
+
+
+def test_nobody_serves_a_port_that_is_only_held(listener: socket.socket) -> None:
+    assert serving.listening("127.0.0.1", [port_of(listener)])
+    assert not serving.listening("127.0.0.2", [port_of(listener)])
+    # This process is the only holder: without a waiting one, the holders are taken.
+    assert [p.pid for p in serving.accepting("127.0.0.1", [port_of(listener)])] == [os.getpid()]
+
+
+def test_a_process_that_has_gone_is_noticed(listener: socket.socket, servers: list[int]) -> None:
+    found = serving.accepting("127.0.0.1", [port_of(listener)])
+    os.kill(servers[0], 9)
+    for _again in range(50):
+        if not all(serving.still_there(process) for process in found):
+            break
+        time.sleep(0.1)
+    assert [serving.still_there(process) for process in found] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "yes"),
+    [
+        ("0100007F", "127.0.0.1", True),
+        ("00000000", "127.0.0.1", True),
+        ("00000000000000000000000000000000", "127.0.0.1", True),
+        ("0000000000000000FFFF00000100007F", "127.0.0.1", True),
+        ("0200007F", "127.0.0.1", False),
+        ("0A00000A", "10.0.0.10", True),
+    ],
+)
+def test_answers_on(address: str, host: str, yes: bool) -> None:
+    assert serving.answers_on(address, host) is yes
+
+
+# --- what the portal's side says ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("allowed", "name"),
+    [
+        (["portal.example.org", "localhost"], "portal.example.org"),
+        ([".example.org"], "example.org"),
+        (["*"], "localhost"),
+        ([], "localhost"),
+        (["[::1]", "*", "a-b.c"], "a-b.c"),
+    ],
+)
+def test_host_name(allowed: list[str], name: str) -> None:
+    assert portal_wire.host_name(allowed) == name
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        ({"a": {"hosts": [("r", 1)]}}, {"a": {"hosts": [["r", 1]]}}, True),
+        ({"a": 1, "b": b"key"}, {"b": "key", "a": 1}, True),
+        ({"a": 1}, {"a": 1, "b": None}, False),
+        ({"a": "1"}, {"a": 1}, False),
+    ],
+)
+def test_equal_settings(one: Any, other: Any, equal: bool) -> None:
+    assert (portal_wire.plain(one) == portal_wire.plain(other)) is equal
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ('closed uncleanly ("WebSocket connection upgrade failed [500]: Internal server error")', "HTTP 500"),
+        ('("WebSocket opening handshake timeout (peer did not finish)")', "no answer within 3 seconds"),
+        ("something else", "something else"),
+    ],
+)
+def test_reasons_in_words(reason: str, words: str) -> None:
+    assert portal_wire.in_words(reason, 3).endswith(words)
+
+
+def test_only_the_secrets_of_the_setting_are_hidden() -> None:
+    layers = {
+        "default": {
+            "BACKEND": REDIS,
+            "CONFIG": {
+                "hosts": [{"host": "127.0.0.1", "username": "tethys", "password": "pw-one"}, "redis://:pw-two@r:1"]
+            },
+        }
+    }
+    assert layer_probe.secret_values(layers) == {"pw-one", "pw-two", "redis://:pw-two@r:1"}
+
+
+# --- what is made of what was seen ------------------------------------------------------------------------------------
+
+
+class Portal:
+    """Plays the portal's side of a proof: three processes, two sockets in each unless said otherwise."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.about: dict[str, Any] = {
+            "backend": REDIS,
+            "settings_match": True,
+            "versions": {"redis": "7.4.1"},
+            "host": "portal.example.org",
+            "prefix_url": "",
+            "consumer": True,
+        }
+        self.pids = [11, 12, 13]
+        self.state = "S"
+        self.takes = {11: 2, 12: 2, 13: 2}
+        self.failed: list[dict[str, Any]] = []
+        self.deaf: set[int] = set()
+        self.send_problem: str | None = None
+        self.dies: set[int] = set()
+        self.age = 10.0
+        self.losing: tuple[int, ...] = ()
+        self.warnings: list[str] = ["An odd script."]
+        self._said: list[dict[str, Any]] = [self.about]
+        self._owner: dict[int, int] = {}
+        self._sends = 0
+        monkeypatch.setattr(portal_env, "PortalProcess", lambda *_args: self)
+        monkeypatch.setattr(serving, "accepting", lambda *_args: [self.process(pid) for pid in self.pids])
+        monkeypatch.setattr(serving, "listening", lambda *_args: {})
+        monkeypatch.setattr(serving, "still_there", lambda process: process.pid not in self.dies)
+        monkeypatch.setattr(serving, "who_holds", lambda ends, _pids: {e: self._owner[e[1]] for e in ends})
+        monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+
+    def process(self, pid: int) -> serving.Process:
+        started = time.time() - self.age
+        return serving.Process(pid, 8000, "www-data", pid, started, self.state, self.age, f"asgi:asgi{pid}", None)
+
+    def __enter__(self) -> Portal:
+        return self
+
+    def __exit__(self, *_ignored: object) -> None:
+        pass
+
+    def receive(self, _deadline: float) -> dict[str, Any]:
+        return self._said.pop(0)
+
+    def send(self, command: dict[str, Any]) -> None:
+        answer = getattr(self, command.pop("do"))(**command)
+        if answer is not None:
+            self._said.append(answer)
+
+    def open(self, ports: dict[str, int], seconds: float) -> dict[str, Any]:
+        opened = []
+        for pid in self.pids:
+            for _each in range(self.takes.get(pid, 0)):
+                number = len(self._owner)
+                self._owner[number] = pid
+                opened.append({"id": number, "port": 8000, "local_port": number})
+        return {"opened": opened, "failed": self.failed}
+
+    def keep(self, ids: list[int]) -> dict[str, Any]:
+        self._owner = {number: pid for number, pid in self._owner.items() if number in ids}
+        return {"kept": len(ids)}
+
+    def rest(self, seconds: float) -> dict[str, Any]:
+        self._sends = 1
+        return {"closed": self.closed()}
+
+    def closed(self) -> dict[str, int]:
+        first = {pid: number for number, pid in sorted(self._owner.items(), reverse=True)}
+        dead = [first[pid] for pid in self.losing] if self._sends else []
+        return {str(number): 1011 for number in dead}
+
+    def quit(self) -> None:
+        return None
+
+
+def message(portal: Portal, seconds: float) -> dict[str, Any]:
+    closed = portal.closed()
+    of = [number for number in portal._owner if str(number) not in closed]
+    heard = [] if portal.send_problem else [n for n in of if portal._owner[n] not in portal.deaf]
+    return {
+        "problem": portal.send_problem,
+        "of": of,
+        "received": {str(number): 0.01 for number in heard},
+        "closed": closed,
+    }
+
+
+@pytest.fixture
+def portal(monkeypatch: pytest.MonkeyPatch) -> Portal:
+    played = Portal(monkeypatch)
+    send = played.send
+
+    def speak(command: dict[str, Any]) -> None:
+        if command["do"] == "send":
+            played._said.append(message(played, command["seconds"]))
+        else:
+            send(command)
+
+    monkeypatch.setattr(played, "send", speak)
+    return played
+
+
+def prove(tmp_path: Path, **given: Any) -> dict[str, Any]:
+    (tmp_path / "portal_config.yml").write_text("{}", encoding="utf-8")
+    os.utime(tmp_path / "portal_config.yml", (time.time() - 1000,) * 2)
+    defaults = {
+        "prefix": "/env",
+        "home": str(tmp_path),
+        "user": ME.name,
+        "host": "127.0.0.1",
+        "ports": [8000],
+        "processes": 3,
+        "idle_seconds": 0,
+        "expected_layers": None,
+        "timeout": 30,
+    }
+    return layer_probe.Probe({**defaults, **given}).run()
+
+
+def test_a_proof_that_holds(portal: Portal, tmp_path: Path) -> None:
+    probe = prove(tmp_path, idle_seconds=7)
+    assert probe["ok"], probe["problems"]
+    assert probe["problems"] == []
+    assert (probe["provable"], probe["reason"]) == (True, None)
+    assert probe["sent"] == probe["received"] > 0
+    assert [p["pid"] for p in probe["processes"]] == [11, 12, 13]
+    assert all(p["sockets"] == p["received"] >= layer_probe.ENOUGH_PER_PROCESS for p in probe["processes"])
+    assert probe["idle"]["of"] == probe["idle"]["alive"] == probe["idle"]["received"] == probe["sent"]
+    assert probe["listeners"] == [{"port": 8000, "processes": 3}]
+    assert probe["warnings"] == ["An odd script."]
+
+
+@pytest.mark.parametrize(
+    ("change", "given", "words"),
+    [
+        (
+            {"deaf": {12}},
+            {},
+            ["process 12 (asgi:asgi12) on port 8000 got the message on 0 of its", "supervisorctl tail"],
+        ),
+        ({"deaf": {12}, "age": 5000.0}, {}, ["it was started before portal_config.yml was last changed"]),
+        ({"takes": {11: 6, 12: 6}}, {}, ["process 13 (asgi:asgi13) on port 8000 took none of our WebSockets"]),
+        ({"losing": (11, 13)}, {"idle_seconds": 7}, ["2 of ", "7 seconds of silence (code 1011)"]),
+        ({"dies": {13}}, {}, ["process 13 (asgi:asgi13) on port 8000 ended during the proof"]),
+        ({"state": "T"}, {}, ["is stopped (state T)"]),
+        ({"pids": [11, 12]}, {}, ["3 ASGI processes are expected on 127.0.0.1:8000, and 2 are there."]),
+        ({"pids": [11]}, {}, ["and 1 is there."]),
+        ({"pids": []}, {"processes": 0}, ["Nothing listens on 127.0.0.1:8000."]),
+        (
+            {"send_problem": "ConnectionError: no"},
+            {},
+            ["Nothing can be sent through the channel layer", "ConnectionError"],
+        ),
+        (
+            {"takes": {}, "failed": [{"port": 8000, "why": "the portal answered HTTP 500"}] * 18},
+            {},
+            ["18 of our WebSockets to 127.0.0.1:8000 could not be opened: the portal answered HTTP 500"],
+        ),
+    ],
+)
+def test_a_proof_that_fails(
+    portal: Portal, tmp_path: Path, change: dict[str, Any], given: dict[str, Any], words: list[str]
+) -> None:
+    for name, value in change.items():
+        setattr(portal, name, value)
+    probe = prove(tmp_path, timeout=1, **given)
+    assert not probe["ok"]
+    for word in words:
+        assert any(word in problem for problem in probe["problems"]), probe["problems"]
+
+
+def test_redis_8_is_named_after_a_silence(portal: Portal, tmp_path: Path) -> None:
+    portal.about["versions"] = {"redis": "8.1.0"}
+    portal.losing = (11,)
+    probe = prove(tmp_path, idle_seconds=7)
+    assert "'redis<8' is needed" in probe["problems"][0]
+    assert probe["idle"]["close_codes"] == {"1011": 1}
+    assert probe["idle"]["alive"] == probe["idle"]["of"] - 1
+
+
+def test_settings_that_are_not_those_expected(portal: Portal, tmp_path: Path) -> None:
+    portal.about["settings_match"] = False
+    probe = prove(tmp_path)
+    assert probe["settings_match"] is False
+    assert "is not what was written" in probe["problems"][0]
+
+
+def test_several_processes_on_the_in_memory_layer(portal: Portal, tmp_path: Path) -> None:
+    portal.about["backend"] = layer_probe.IN_MEMORY
+    portal.deaf = {11, 12, 13}
+    probe = prove(tmp_path, idle_seconds=7)
+    assert not probe["ok"]
+    assert len(probe["problems"]) == 1
+    assert "3 processes serve the portal" in probe["problems"][0]
+    assert probe["received"] == 0
+
+
+def test_one_process_on_the_in_memory_layer_only_has_to_answer(portal: Portal, tmp_path: Path) -> None:
+    portal.about["backend"] = layer_probe.IN_MEMORY
+    portal.pids = [11]
+    probe = prove(tmp_path, processes=1, idle_seconds=7)
+    assert probe["ok"]
+    assert (probe["provable"], probe["reason"]) == (False, "in_memory")
+    assert (probe["sent"], probe["idle"]) == (0, None)
+
+
+def test_a_portal_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch, portal: Portal, tmp_path: Path) -> None:
+    def fail(*_args: object) -> None:
+        raise portal_env.PortalEnded("It cannot be started.")
+
+    monkeypatch.setattr(portal_env, "PortalProcess", fail)
+    probe = prove(tmp_path)
+    assert probe["problems"] == ["The proof could not be carried out: It cannot be started."]
+    assert (probe["provable"], probe["reason"]) == (False, "not_started")
+
+
+# --- a real portal --------------------------------------------------------------------------------------------------
+
+REAL = os.environ.get("TETHYS_TEST_PYTHON")
+real = pytest.mark.skipif(not REAL, reason="TETHYS_TEST_PYTHON does not name the Python of a Tethys environment")
+
+
+@pytest.fixture
+def daphne(tmp_path: Path) -> Iterator[Any]:
+    """Starts a real portal on the in-memory layer, with as many processes as there are ports."""
+    assert REAL is not None
+    prefix, home = tmp_path / "env", tmp_path / "home"
+    (prefix / "bin").mkdir(parents=True)
+    home.mkdir()
+    (prefix / "bin" / "python").write_text(f'#!/bin/sh\nexec {REAL} "$@"\n', encoding="utf-8")
+    (prefix / "bin" / "python").chmod(0o755)
+    config = (
+        "settings:\n  SECRET_KEY: x\n  DEBUG: false\n  ALLOWED_HOSTS: [portal.example.org]\n  PREFIX_URL: on/here\n"
+    )
+    (home / "portal_config.yml").write_text(config, encoding="utf-8")
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(count: int) -> dict[str, Any]:
+        ports = []
+        for _each in range(count):
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                ports.append(free.getsockname()[1])
+        for port in ports:
+            command = [REAL, "-m", "daphne", "-p", str(port), "tethys_portal.asgi:application"]
+            started.append(subprocess.Popen(command, env={**os.environ, "TETHYS_HOME": str(home)}, cwd="/"))
+        deadline = time.monotonic() + 60
+        while len(serving.accepting("127.0.0.1", ports)) < count and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return {"prefix": str(prefix), "home": str(home), "ports": ports}
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@real
+def test_real_portal_with_one_process(daphne: Any, tmp_path: Path) -> None:
+    layers = {"default": {"BACKEND": layer_probe.IN_MEMORY}}
+    probe = prove(tmp_path, **daphne(1), processes=1, expected_layers=layers)
+    assert probe["ok"], probe["problems"]
+    assert probe["reason"] == "in_memory"
+    assert probe["settings_match"] is True
+    assert probe["processes"][0]["sockets"] >= layer_probe.ENOUGH_PER_PROCESS
+
+
+@real
+def test_real_portal_with_two_processes_in_memory(daphne: Any, tmp_path: Path) -> None:
+    probe = prove(tmp_path, **daphne(2), processes=2)
+    assert not probe["ok"]
+    assert [problem.partition(",")[0] for problem in probe["problems"]] == ["CHANNEL_LAYERS is the in-memory layer"]
+    assert all(process["sockets"] >= layer_probe.ENOUGH_PER_PROCESS for process in probe["processes"])
+    assert (probe["sent"] > 0, probe["received"]) == (True, 0)
