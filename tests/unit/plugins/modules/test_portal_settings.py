@@ -121,6 +121,7 @@ def test_no_secret_in_what_it_says(home: Path) -> None:
         assert "redis-secret" not in said
         assert "portal-secret" not in said
         assert "rotated" not in said
+        assert result["invocation"]["module_args"]["settings"] == "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
         assert "channels_redis.core.RedisChannelLayer" in said
         assert "********" in said
         # a capacity of 1 does not blot out every 1
