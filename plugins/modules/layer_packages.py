@@ -138,6 +138,7 @@ from urllib.parse import unquote
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import layer_packages as program
+from ansible_collections.tethys.channels.plugins.module_utils.bounded_run import run_bounded
 from ansible_collections.tethys.channels.plugins.module_utils.portal_env import (
     Account,
     account_of,
@@ -292,29 +293,13 @@ class Environment:
             "LC_ALL": "C.UTF-8",
             **extra,
         }
+        command = [self.python, "-I", *arguments]
         try:
-            process = subprocess.Popen(
-                [self.python, "-I", *arguments],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=env,
-                cwd=str(self.work),
-                encoding="utf-8",
-                errors="replace",
-                start_new_session=True,
-                preexec_fn=become(self.owner),
-            )
+            return run_bounded(command, env, str(self.work), stdin, limit, become(self.owner))
+        except subprocess.TimeoutExpired:
+            raise
         except (OSError, subprocess.SubprocessError) as error:
             raise Failed(f"{self.python} cannot be started as the user {self.owner.name}: {error}.") from error
-        try:
-            out, err = process.communicate(stdin, timeout=max(0.0, limit))
-        finally:
-            # pip may have left programs behind that build a package.
-            with contextlib.suppress(OSError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        return process.returncode, out, err
 
     def ask(self, job: str, limit: float = LOOK_SECONDS, **params: Any) -> dict[str, Any]:
         """Have the environment's Python do one of the program's jobs."""

@@ -59,10 +59,22 @@ def wheel(
     return path
 
 
-def pip(prefix: Path, *arguments: str) -> str:
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
-    command = [str(prefix / "bin" / "python"), "-I", "-m", "pip", "--disable-pip-version-check", *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
+def site_packages(prefix: Path) -> Path:
+    (here,) = list(prefix.glob("lib/python3*/site-packages"))
+    return here
+
+
+def put(prefix: Path, *names: str) -> None:
+    """Install distributions as pip would, only faster: of these wheels, by unpacking them."""
+    for name in names:
+        with zipfile.ZipFile(prefix.parent / "wheels" / f"{name}-py3-none-any.whl") as archive:
+            archive.extractall(site_packages(prefix))
+
+
+def remove(prefix: Path, name: str) -> None:
+    """Uninstall a distribution."""
+    for folder in (site_packages(prefix) / name, *site_packages(prefix).glob(f"{name}-*.dist-info")):
+        shutil.rmtree(folder)
 
 
 def files_of(prefix: Path) -> dict[str, Any]:
@@ -110,7 +122,7 @@ def base() -> Iterator[Path]:
         check=True,
         env={"PYTHONPATH": str(bundled)},
     )
-    pip(environment, "install", "--no-index", "--find-links", str(wheels), "channels==4.3.2", "asgiref==3.11.0")
+    put(environment, "channels-4.3.2", "asgiref-3.11.0")
     yield folder
     shutil.rmtree(folder)
 
@@ -149,10 +161,7 @@ def refused(prefix: Path, **given: Any) -> str:
     return str(caught.value)
 
 
-def installed(prefix: Path) -> dict[str, str]:
-    return {
-        entry["name"].replace("_", "-"): entry["version"] for entry in json.loads(pip(prefix, "list", "--format=json"))
-    }
+LAYER = ("channels_redis-4.3.0", "msgpack-1.1.0", "redis-7.4.0")
 
 
 def test_a_fresh_portal(prefix: Path) -> None:
@@ -169,14 +178,13 @@ def test_a_fresh_portal(prefix: Path) -> None:
     ]
     assert answer["reasons"] == ["channels_redis is not installed", "redis is not installed"]
     assert answer["diff"]["after"] == "channels-redis==4.3.0\nmsgpack==1.1.0\nredis==7.4.0\n"
-    assert installed(prefix)["redis"] == "7.4.0"
+    assert (site_packages(prefix) / "redis" / "__init__.py").read_text() == "version = '7.4.0'\n"
+    assert (prefix / "bin" / "msgpack-tool").exists()
     assert not list(Path("/tmp").glob("tethys_channels_*"))
 
 
 def test_nothing_to_do_needs_no_pip(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pip(
-        prefix, "install", "--no-index", "--find-links", str(prefix.parent / "wheels"), "channels_redis", "redis==7.4.0"
-    )
+    put(prefix, *LAYER)
     monkeypatch.setattr(module.Environment, "pip", lambda *_: pytest.fail("pip was started"))
     answer = run(prefix, find_links=None, no_index=False)
     assert answer["changed"] is False
@@ -185,23 +193,23 @@ def test_nothing_to_do_needs_no_pip(prefix: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_client_that_is_too_new(prefix: Path) -> None:
-    pip(prefix, "install", "--no-index", "--find-links", str(prefix.parent / "wheels"), "channels_redis")
+    put(prefix, "channels_redis-4.3.0", "msgpack-1.1.0", "redis-8.1.0")
     answer = run(prefix)
     assert answer["moves"] == [{"name": "redis", "from": "8.1.0", "to": "7.4.0"}]
     assert answer["reasons"] == ["redis is 8.1.0, not <8,>=4.6"]
 
 
 def test_a_dependency_that_is_missing(prefix: Path) -> None:
-    run(prefix)
-    pip(prefix, "uninstall", "--yes", "msgpack")
+    put(prefix, "channels_redis-4.3.0", "redis-7.4.0")
     answer = run(prefix)
     assert answer["reasons"] == ["msgpack is not installed"]
     assert answer["moves"] == [{"name": "msgpack", "from": None, "to": "1.1.0"}]
 
 
 def test_an_old_portal_is_not_moved_unasked(prefix: Path) -> None:
-    wheels = str(prefix.parent / "wheels")
-    pip(prefix, "install", "--no-index", "--find-links", wheels, "channels==4.0.0", "asgiref==3.7.2")
+    for name in ("channels", "asgiref"):
+        remove(prefix, name)
+    put(prefix, "channels-4.0.0", "asgiref-3.7.2")
     message = refused(prefix)
     assert "(asgiref 3.7.2 -> 3.11.0, channels 4.0.0 -> 4.3.2)" in message
     assert "set channels_redis_allow_moves to true" in message
@@ -213,7 +221,7 @@ def test_an_old_portal_is_not_moved_unasked(prefix: Path) -> None:
 
 
 def test_what_another_app_needs_is_not_broken(prefix: Path) -> None:
-    pip(prefix, "install", "--no-index", "--find-links", str(prefix.parent / "wheels"), "cache_app")
+    put(prefix, "cache_app-1.0", "redis-4.6.0")
     message = refused(prefix, requirements=["channels_redis>=4.2", "redis>=7"])
     assert "cache-app 1.0 needs redis<5" in message
     assert run(prefix, requirements=["channels_redis>=4.2", "redis>=4.6,<8"])["installed"]["redis"] == "4.6.0"
@@ -230,7 +238,7 @@ def test_pip_that_cannot_say_what_it_would_do(prefix: Path) -> None:
 
 
 def test_no_pip(prefix: Path) -> None:
-    pip(prefix, "uninstall", "--yes", "pip")
+    remove(prefix, "pip")
     assert "has no pip" in refused(prefix)
 
 
@@ -253,17 +261,16 @@ def test_a_prefix_without_python() -> None:
         run(Path("/nowhere"))
 
 
-def upgrade_half(prefix: Path) -> None:
-    """An environment with another redis, in which pip replaces redis, and then fails."""
-    pip(prefix, "install", "--no-index", "--find-links", str(prefix.parent / "wheels"), "redis==4.6.0")
-    (note,) = prefix.glob("lib/python3*/site-packages/redis")
-    (note / "by_hand.py").write_text("kept = True\n")
+def older_redis(prefix: Path) -> None:
+    """An environment with an older redis, and with a file in it that no distribution knows of."""
+    put(prefix, "redis-4.6.0")
+    (site_packages(prefix) / "redis" / "by_hand.py").write_text("kept = True\n")
 
 
 def test_a_failing_installation_leaves_all_as_it_was(prefix: Path) -> None:
-    upgrade_half(prefix)
+    older_redis(prefix)
     # pip installs by name, so redis would be in place by the time it finds a file where a folder of zzz belongs.
-    (here,) = prefix.glob("lib/python3*/site-packages")
+    here = site_packages(prefix)
     (here / "zzz").write_text("in the way\n")
     wheels = prefix.parent / "more"
     wheels.mkdir(exist_ok=True)
@@ -277,7 +284,7 @@ def test_a_failing_installation_leaves_all_as_it_was(prefix: Path) -> None:
 
 
 def test_what_could_not_be_put_back_is_said(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    upgrade_half(prefix)
+    older_redis(prefix)
     real_ask, real_pip = module.Environment.ask, module.Environment.pip
 
     def ask(self: module.Environment, job: str, *args: Any, **params: Any) -> dict[str, Any]:
@@ -319,7 +326,7 @@ def slow(prefix: Path) -> subprocess.Popen[str]:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         start_new_session=True,
     )
-    (here,) = prefix.glob("lib/python3*/site-packages")
+    here = site_packages(prefix)
     end = time.monotonic() + 60
     while not (here / "redis" / "m9.py").exists():
         assert time.monotonic() < end, "pip did not come so far"
@@ -330,7 +337,7 @@ def slow(prefix: Path) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_in_the_middle_leaves_all_as_it_was(prefix: Path, number: signal.Signals) -> None:
-    upgrade_half(prefix)
+    older_redis(prefix)
     before = files_of(prefix)
     process = slow(prefix)
     process.send_signal(number)
@@ -344,7 +351,7 @@ def test_a_signal_in_the_middle_leaves_all_as_it_was(prefix: Path, number: signa
 
 
 def test_a_killed_run_is_finished_by_the_next(prefix: Path) -> None:
-    upgrade_half(prefix)
+    older_redis(prefix)
     process = slow(prefix)
     for path in Path("/proc").glob("[0-9]*"):
         # pip leads a session of its own; with nobody left to undo it, it must be hit as well.
@@ -355,7 +362,7 @@ def test_a_killed_run_is_finished_by_the_next(prefix: Path) -> None:
     process.communicate(timeout=60)
     for folder in Path("/tmp").glob("tethys_channels_*"):
         shutil.rmtree(folder)
-    (here,) = prefix.glob("lib/python3*/site-packages")
+    here = site_packages(prefix)
     assert not list(here.glob("redis-*.dist-info/RECORD"))
     answer = run(prefix)
     assert answer["installed"]["redis"] == "7.4.0"
@@ -366,20 +373,19 @@ def test_a_killed_run_is_finished_by_the_next(prefix: Path) -> None:
 
 @pytest.mark.parametrize("lost", ["RECORD", "METADATA", "*"])
 def test_metadata_that_an_interrupted_installation_left(prefix: Path, lost: str) -> None:
-    run(prefix)
-    (info,) = prefix.glob("lib/python3*/site-packages/redis-*.dist-info")
+    put(prefix, *LAYER)
+    (info,) = site_packages(prefix).glob("redis-*.dist-info")
     for path in list(info.glob(lost)):
         path.unlink()
     answer = run(prefix)
-    assert answer["changed"] is True
     assert "redis is incomplete" in answer["reasons"]
-    assert [move["to"] for move in answer["moves"] if move["name"] == "redis"] == ["7.4.0"]
+    assert [move["to"] for move in answer["moves"]] == ["7.4.0"]
     assert run(prefix)["changed"] is False
 
 
 def test_a_file_that_is_missing(prefix: Path) -> None:
-    run(prefix)
-    (lost,) = prefix.glob("lib/python3*/site-packages/redis/m2.py")
+    put(prefix, *LAYER)
+    lost = site_packages(prefix) / "redis" / "m2.py"
     lost.unlink()
     answer = run(prefix)
     assert answer["moves"] == [{"name": "redis", "from": "7.4.0", "to": "7.4.0"}]
