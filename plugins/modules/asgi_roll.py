@@ -34,9 +34,12 @@ options:
     type: str
     default: asgi
   processes:
-    description: How many processes the program file asks for.
+    description: How many processes the program file asks for; 0 for a file that is not the collection's.
     type: int
     required: true
+  port:
+    description: Where the program file is not the collection's, the port on the loopback on which its processes answer.
+    type: int
   run_dir:
     description: The folder of the processes' own sockets, C(tethys_asgi0.sock) and so on.
     type: path
@@ -173,6 +176,19 @@ def answers(path: str) -> bool:
     return True
 
 
+def port_answers(port: int) -> bool:
+    """Whether an HTTP server answers on this port of the loopback."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5.0)
+    try:
+        connection.request("HEAD", "/")
+        connection.getresponse()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
+
+
 def held(path: Path) -> bool:
     """Whether somebody accepts connections on this socket."""
     probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -223,9 +239,10 @@ class Roll:
 
     def wait(self, name: str) -> None:
         """Until the process answers; an error names the log to read."""
+        port = self.params["port"]
         path = str(Path(self.params["run_dir"]) / f"{name}.sock")
         end = time.monotonic() + self.params["timeout"]
-        while not answers(path):
+        while not (port_answers(port) if port else answers(path)):
             state = self.rpc.getProcessInfo(f"{self.group}:{name}")["statename"]
             if state == "FATAL" or time.monotonic() > end:
                 others = [row["name"] for row in self.rows() if row["name"] != name and row["statename"] == "RUNNING"]
@@ -308,6 +325,7 @@ def main() -> None:
         argument_spec={
             "program": {"type": "str", "default": "asgi"},
             "processes": {"type": "int", "required": True},
+            "port": {"type": "int"},
             "run_dir": {"type": "path", "required": True},
             "old_run_dirs": {"type": "list", "elements": "path", "default": ["/run"]},
             "log_dir": {"type": "path", "required": True},
@@ -354,7 +372,7 @@ def main() -> None:
                     roll.restarted.append(name)
                     done.add(name)
             running = [row for row in roll.rows() if row["statename"] == "RUNNING"]
-            if len(running) != params["processes"]:
+            if params["processes"] and len(running) != params["processes"]:
                 raise RollError(
                     f"{len(running)} of {params['processes']} processes run in Supervisor's group {roll.group}:"
                     f" `supervisorctl status` shows which are missing, their logs are in {params['log_dir']}."

@@ -27,10 +27,37 @@ attributes:
     description: Any POSIX system.
 options:
   endpoints:
-    description: The servers, each with C(host) and C(port) or C(path), and C(username), C(password), C(tls) where it has them.
+    description: The servers, as P(tethys.channels.redis_endpoints#filter) returns them.
     type: list
     elements: dict
     required: true
+    suboptions:
+      host:
+        description: The server's name or address.
+        type: str
+      port:
+        description: Its port.
+        type: int
+      path:
+        description: Its unix socket, in place of host and port.
+        type: path
+      username:
+        description: The user to log in as, where the server knows users.
+        type: str
+      password:
+        description: The password to log in with.
+        type: str
+      tls:
+        description: Whether the connection is encrypted.
+        type: bool
+        default: false
+      db:
+        description: The number of the database.
+        type: int
+        default: 0
+      sentinel:
+        description: The name of the primary that a Sentinel watches, where the server is one.
+        type: str
   backend:
     description: The layer class.
     type: str
@@ -111,7 +138,21 @@ def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
         argument_spec={
-            "endpoints": {"type": "list", "elements": "dict", "required": True, "no_log": True},
+            "endpoints": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "host": {"type": "str"},
+                    "port": {"type": "int"},
+                    "path": {"type": "path"},
+                    "username": {"type": "str"},
+                    "password": {"type": "str", "no_log": True},
+                    "tls": {"type": "bool", "default": False},
+                    "db": {"type": "int", "default": 0},
+                    "sentinel": {"type": "str"},
+                },
+            },
             "backend": {"type": "str", "default": "channels_redis.core.RedisChannelLayer"},
             "prefix": {"type": "str", "default": "asgi"},
             "variable": {"type": "str", "default": "tethys_layer_hosts"},

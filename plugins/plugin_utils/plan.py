@@ -81,14 +81,18 @@ def misspelt(names: Iterable[str], known: Iterable[str] = ()) -> list[str]:
     return found
 
 
-def wrong_role_values(values: Mapping[str, Any]) -> list[str]:
-    """A sentence for each role variable whose value its argument spec does not take."""
+def wrong_role_values(values: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """A sentence for each role variable whose value its argument spec does not take.
+
+    A value that came from a `tethys_` variable is judged under that name, the one that the administrator wrote.
+    """
     options = role_options()
+    judged = [repr(value) for value in asked.values()]
     found = []
     for name in sorted(set(values) & set(options)):
         option = {key: value for key, value in options[name].items() if key not in ("description", "version_added")}
         value = values[name]
-        if value is None or option.get("type") == "raw":
+        if value is None or option.get("type") == "raw" or repr(value) in judged:
             continue
         secret = bool(option.pop("no_log", False))
         option["required"] = False
@@ -407,7 +411,7 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
     """
     reasons = [
         *misspelt(found.get("names") or [], found.get("known") or []),
-        *wrong_role_values(found.get("values") or {}),
+        *wrong_role_values(found.get("values") or {}, asked),
         *check_variables(asked),
     ]
     result: dict[str, Any] = {"refusals": reasons, "warnings": [], "announce": []}
@@ -450,6 +454,7 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         start_supervisor=not supervisor.get("running"),
         adopted_container=adopted_container,
         adopted_program=adopted_program,
+        managed=any(program["managed"] for program in server.get("programs") or []),
         portal=dict(portal),
         server=dict(server),
     )

@@ -23,7 +23,10 @@ def playbook(name: str, *arguments: str, **variables: Any) -> subprocess.Complet
     command = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], f"tethys.channels.{name}", *arguments]
     if variables:
         command += ["-e", json.dumps(variables)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    # In one stream, as on a terminal: molecule has failures go to stderr.
+    return subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600, check=False
+    )
 
 
 def changed(run: subprocess.CompletedProcess[str]) -> int:
@@ -95,9 +98,10 @@ def decoded(text: str) -> str:
 
 # What a refused run must leave as it was: files with their modes and contents, packages, containers, units, programs.
 SNAPSHOT = r"""
-find /etc /opt/conda /var/lib/tethys /var/log/tethys /run/tethys -xdev \
-  -not -path '*/__pycache__*' -not -path '/etc/mtab' -printf '%p %M %u %g %s %T@ %l\n' 2>/dev/null | sort
-find /etc /var/lib/tethys -xdev -type f -exec sha256sum {} + 2>/dev/null | sort -k2
+find /etc /opt/conda -xdev -not -path '*/__pycache__*' -not -path /etc/mtab -printf '%p %M %u %g %s %T@ %l\n' | sort
+# A portal that serves writes its logs and its database by itself.
+find /var/lib/tethys /var/log /run/tethys -xdev -printf '%p %M %u %g %l\n' 2>/dev/null | sort
+find /etc /var/lib/tethys -xdev -type f -not -name '*.sqlite*' -exec sha256sum {} + 2>/dev/null | sort -k2
 dpkg-query -W -f '${Package} ${Version}\n' | sort
 docker ps -a --no-trunc --format '{{.ID}} {{.Image}} {{.Names}} {{.State}}' 2>/dev/null | sort
 docker images --no-trunc -q 2>/dev/null | sort

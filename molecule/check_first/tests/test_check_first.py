@@ -1,0 +1,67 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A dry run can be trusted: it tells every change beforehand, makes none, and the run does just that."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from typing import Any
+
+import bed
+
+# What must be told beforehand, each as it stands in the output of a dry run.
+TOLD = [
+    "Would install docker.io",
+    "Would install supervisor",
+    "Would run tethys-channels-test/redis:7.0 as tethys-channels-redis on 127.0.0.1:6379",
+    "+channels-redis==",
+    "CHANNEL_LAYERS:",
+    "numprocs=2",
+    "/var/log/tethys",
+    "/run/tethys",
+    "maxmemory 192mb",
+    "Would prove delivery through 2 process(es)",
+]
+
+
+def changed_tasks(run: subprocess.CompletedProcess[str]) -> set[str]:
+    """The names of the tasks that changed, or would."""
+    found, task = set(), ""
+    for line in run.stdout.splitlines():
+        heading = re.match(r"TASK \[(?:.* : )?(.*)\] \**", line)
+        if heading:
+            task = heading.group(1)
+        elif line.startswith("changed:"):
+            found.add(task)
+    return found
+
+
+def test_a_dry_run_tells_everything_and_changes_nothing(host: Any) -> None:
+    assert host.run("command -v dockerd supervisord").rc != 0
+    before = bed.snapshot(host)
+    dry = bed.playbook("site", "--check", "--diff")
+    assert dry.returncode == 0, dry.stdout
+    assert bed.snapshot(host) == before
+    for words in TOLD:
+        assert words in dry.stdout, words
+    key = re.search(r"SECRET_KEY: *(\S+)", host.check_output(f"cat {bed.CONFIG}"))
+    assert key
+    assert key.group(1) not in dry.stdout + bed.decoded(dry.stdout)
+
+    # Images come from no registry here: what prepare does elsewhere waits until there is an engine.
+    host.check_output(
+        "apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends docker.io"
+        " && systemctl start docker && docker load -q -i /opt/images/redis-7.0.tar"
+    )
+    real = bed.playbook("site")
+    assert real.returncode == 0, real.stdout
+    told = changed_tasks(dry)
+    for task in changed_tasks(real) - {"Install Supervisor", "Start Supervisor"}:
+        assert task in told or (task == "Run the Redis container" and "Predict the container" in told), task
+    again = bed.playbook("site")
+    assert (again.returncode, bed.changed(again)) == (0, 0), again.stdout
+    found = bed.client(host, "ws_fanout", "--url", bed.CHAT, "--clients", "6", "--processes", "2")
+    assert found["delivered"] == found["clients"]
+    assert len(found["pids"]) == 2

@@ -1,0 +1,210 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Three processes on Debian 12: what the first run promised."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import bed
+import pytest
+
+N = 3
+
+
+def test_so_many_processes_as_asked_run_as_the_web_server(host: Any) -> None:
+    found = bed.daphnes(host)
+    assert len(found) == N
+    assert {row["user"] for row in found} == {"www-data"}
+
+
+def test_daphne_stands_directly_under_supervisor(host: Any) -> None:
+    supervisor = host.check_output("supervisorctl pid").strip()
+    parents = {host.check_output(f"ps -o ppid= -p {row['pid']}").strip() for row in bed.daphnes(host)}
+    assert parents == {supervisor}
+
+
+def test_the_environment_was_activated(host: Any) -> None:
+    for row in bed.daphnes(host):
+        environment = host.check_output(f"tr '\\0' '\\n' < /proc/{row['pid']}/environ")
+        assert "TETHYS_TEST_ACTIVATED=yes" in environment.splitlines()
+        assert "TETHYS_HOME=/var/lib/tethys" in environment.splitlines()
+
+
+def test_a_process_may_hold_many_sockets(host: Any) -> None:
+    hard = host.check_output("cat /proc/$(supervisorctl pid)/limits | awk '/open files/ {print $5}'").strip()
+    expected = 65536 if hard == "unlimited" else min(65536, int(hard))
+    for row in bed.daphnes(host):
+        limit = host.check_output(f"awk '/open files/ {{print $4}}' /proc/{row['pid']}/limits").strip()
+        assert int(limit) == expected
+
+
+def test_every_listener_over_every_process_hears(host: Any) -> None:
+    found = bed.client(host, "ws_fanout", "--url", bed.CHAT, "--clients", "12", "--processes", str(N))
+    assert found["delivered"] == found["clients"] >= 12
+    assert len(found["pids"]) == N
+    assert found["duplicates"] == 0
+
+
+def test_sockets_live_through_silence(host: Any) -> None:
+    found = bed.client(host, "ws_idle", "--url", bed.CHAT, "--clients", "6", "--seconds", "12")
+    assert (found["alive"], found["close_codes"]) == (6, [])
+
+
+def test_messages_pass_through_nginx(host: Any) -> None:
+    found = bed.client(
+        host, "ws_fanout", "--url", bed.CHAT.replace(":8000", ""), "--host-header", "portal.example.org", "--clients", "6"
+    )
+    assert found["delivered"] == 6
+
+
+def test_django_has_the_setting(host: Any) -> None:
+    layer = bed.django_layers(host)["default"]
+    assert layer["BACKEND"] == "channels_redis.core.RedisChannelLayer"
+    [server] = layer["CONFIG"]["hosts"]
+    assert (server["host"], server["port"], server["username"]) == ("127.0.0.1", 6379, "tethys")
+
+
+def test_the_portal_config_keeps_owner_mode_and_comments(host: Any) -> None:
+    file = host.file(bed.CONFIG)
+    assert (file.user, file.group, file.mode) == ("www-data", "www-data", 0o600)
+    before = host.check_output("cat /root/portal_config.before")
+    assert set(before.splitlines()) <= set(file.content_string.splitlines())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("PING",), ("CONFIG", "GET", "'*'"), ("FLUSHALL",), ("KEYS", "'*'"), ("INFO",), ("CLIENT", "LIST"), ("ACL", "LIST")],
+    ids=" ".join,
+)
+def test_redis_refuses_whoever_does_not_log_in(host: Any, words: tuple[str, ...]) -> None:
+    assert bed.redis(host, *words).startswith("NOAUTH")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("CONFIG", "GET", "maxmemory"),
+        ("FLUSHALL",),
+        ("KEYS", "'*'"),
+        ("ACL", "LIST"),
+        ("SHUTDOWN",),
+        ("SET", "other", "1"),
+        ("ZCOUNT", "other", "0", "1"),
+    ],
+    ids=" ".join,
+)
+def test_redis_lets_the_portal_do_nothing_else(host: Any, words: tuple[str, ...]) -> None:
+    password = bed.secrets(host)[0]
+    assert bed.redis(host, "PING", user="tethys", password=password) == "PONG"
+    assert bed.redis(host, *words, user="tethys", password=password).startswith("NOPERM")
+
+
+def test_redis_lets_root_look_and_not_read_messages(host: Any) -> None:
+    password = bed.secrets(host)[1]
+    assert "redis_version:7.0" in bed.redis(host, "INFO", "server", user="tethys_admin", password=password)
+    assert bed.redis(host, "ZRANGE", "asgi:x", "0", "1", user="tethys_admin", password=password).startswith("NOPERM")
+
+
+def test_redis_is_out_of_reach_from_another_host(host: Any) -> None:
+    listening = host.check_output("ss -Hltn sport = :6379 | awk '{print $4}'").split()
+    assert listening == ["127.0.0.1:6379"]
+    address = host.check_output("hostname -I").split()[0]
+    assert host.run(f"timeout 3 bash -c '</dev/tcp/{address}/6379'").rc != 0
+    assert host.run("timeout 3 bash -c '</dev/tcp/127.0.0.1/6379'").rc == 0
+
+
+def test_the_container_has_its_limits(host: Any) -> None:
+    [found] = json.loads(host.check_output("docker inspect tethys-channels-redis"))
+    settings = found["HostConfig"]
+    assert settings["Memory"] == 256 * 2**20
+    assert settings["ReadonlyRootfs"] is True
+    assert settings["CapDrop"] == ["all"]
+    assert not settings["Privileged"]
+    assert settings["SecurityOpt"] == ["no-new-privileges:true"]
+    assert settings["RestartPolicy"]["Name"] == "unless-stopped"
+    assert found["State"]["Health"]["Status"] == "healthy"
+    assert found["Config"]["User"] == "16379:16379"
+    admin = bed.secrets(host)[1]
+    assert "maxmemory:201326592" in bed.redis(host, "INFO", "memory", user="tethys_admin", password=admin)
+    assert "noeviction" in bed.redis(host, "INFO", "memory", user="tethys_admin", password=admin)
+    persistence = bed.redis(host, "CONFIG", "GET", "save", user="tethys_admin", password=admin)
+    assert persistence.split() == ["save"]
+
+
+def test_files_and_folders_have_their_owners(host: Any) -> None:
+    assert (host.file("/run/tethys").user, host.file("/run/tethys").mode) == ("www-data", 0o755)
+    assert (host.file("/var/log/tethys").user, host.file("/var/log/tethys").mode) == ("www-data", 0o750)
+    assert host.file("/etc/tethys_channels").mode == 0o700
+    assert host.file("/etc/tethys_channels/credentials.json").mode == 0o600
+    assert host.run("su -s /bin/sh www-data -c 'ls /etc/tethys_channels'").rc != 0
+    names = {name.rpartition("/")[2] for name in host.check_output("ls -1 /var/log/tethys/*.log").split()}
+    assert names == {f"tethys_asgi{number}.log" for number in range(N)}
+
+
+def test_the_run_folder_survives_a_reboot(host: Any) -> None:
+    host.check_output("supervisorctl stop asgi:*")
+    host.check_output("rm -rf /run/tethys && systemd-tmpfiles --create")
+    host.check_output("supervisorctl start asgi:*")
+    assert host.file("/run/tethys").user == "www-data"
+    run = bed.playbook("check")
+    assert run.returncode == 0, run.stdout
+
+
+def test_check_in_a_dry_run_changes_nothing_and_shows_nothing_to_do(host: Any) -> None:
+    before = bed.snapshot(host)
+    run = bed.playbook("site", "--check", "--diff")
+    assert run.returncode == 0, run.stdout
+    assert bed.changed(run) == 0
+    assert bed.snapshot(host) == before
+
+
+def test_a_change_by_hand_is_found_and_only_the_processes_roll(host: Any) -> None:
+    before = {row["pid"] for row in bed.daphnes(host)}
+    host.check_output(f"sed -i 's/# students ask by e-mail/# students ask by phone/' {bed.CONFIG}")
+    run = bed.playbook("site")
+    assert run.returncode == 0, run.stdout
+    assert bed.changed(run) == 1, run.stdout
+    assert not before & {row["pid"] for row in bed.daphnes(host)}
+    host.check_output(f"sed -i 's/# students ask by phone/# students ask by e-mail/' {bed.CONFIG}")
+
+
+def test_fewer_processes_leave_no_socket_behind(host: Any) -> None:
+    run = bed.playbook("site", tethys_asgi_processes=1)
+    assert run.returncode == 0, run.stdout
+    assert len(bed.daphnes(host)) == 1
+    assert host.check_output("ls /run/tethys").split() == ["tethys_asgi0.sock", "tethys_asgi0.sock.lock"]
+
+
+def test_remove_leaves_what_was_found_and_no_run_shows_a_secret(host: Any) -> None:
+    run = bed.playbook("remove")
+    assert run.returncode == 0, run.stdout
+    assert host.check_output(f"cat {bed.CONFIG}") == host.check_output("cat /root/portal_config.before")
+    assert host.check_output(f"ls {bed.HOME}") == host.check_output("cat /root/home.before")
+    assert host.check_output("docker ps -aq") == ""
+    assert not host.file("/etc/tethys_channels").exists
+    assert len(bed.daphnes(host)) == 1  # nothing served the portal before: one process stays, on the in-memory layer
+    assert bed.django_layers(host)["default"]["BACKEND"] == "channels.layers.InMemoryChannelLayer"
+    assert host.run("curl -sf -o /dev/null -H 'Host: portal.example.org' http://127.0.0.1/").rc == 0
+
+    # The same server once more, with everything that Ansible can print.
+    dry = bed.playbook("site", "--check", "--diff", "-vvv")
+    first = bed.playbook("site", "--diff", "-vvv")
+    assert (dry.returncode, first.returncode) == (0, 0), first.stdout
+    assert "CHANNEL_LAYERS" in first.stdout
+    for output in (dry.stdout, first.stdout):
+        text = output + decoded_once(output)
+        for secret in bed.secrets(host):
+            assert secret not in text
+    shown = host.check_output("docker inspect tethys-channels-redis; ps -eo args -ww; docker logs tethys-channels-redis 2>&1")
+    for secret in bed.secrets(host):
+        assert secret not in shown + bed.decoded(shown)
+
+
+def decoded_once(output: str) -> str:
+    """What base64 in the output hides, with a check that the search can see."""
+    probe = "c2VjcmV0IG1lc3NhZ2UgaGVyZQ=="
+    assert "secret message here" in bed.decoded(f"xx {probe} yy")
+    return bed.decoded(output)

@@ -1,0 +1,240 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every refusal: one message with the variable, the value and the way out, and a server that is as it was."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import bed
+import pytest
+
+MEMORY = "channels.layers.InMemoryChannelLayer"
+
+
+def message(run: subprocess.CompletedProcess[str]) -> str:
+    """The refusal as the administrator reads it, its line breaks folded."""
+    assert run.returncode != 0, run.stdout
+    assert "Refused; nothing was changed." in run.stdout, run.stdout
+    assert bed.changed(run) == 0
+    assert "Traceback" not in run.stdout
+    tail = run.stdout[run.stdout.index("fatal:") :].partition("PLAY RECAP")[0]
+    return " ".join(tail.replace("''", "'").split())
+
+
+def refused(host: Any, *words: str, **variables: Any) -> str:
+    """Run the playbook, see that it refuses in these words, and that the server is as it was."""
+    before = bed.snapshot(host)
+    text = message(bed.playbook("site", **variables))
+    assert bed.snapshot(host) == before
+    for word in words:
+        assert word in text, text
+    return text
+
+
+@contextmanager
+def during(host: Any, before: str, after: str) -> Iterator[None]:
+    """A state of the server that lasts as long as a test."""
+    host.check_output(before)
+    try:
+        yield
+    finally:
+        host.check_output(after)
+
+
+@contextmanager
+def config(host: Any, content: bytes) -> Iterator[None]:
+    """Another portal_config.yml."""
+    encoded = base64.b64encode(content).decode()
+    with during(
+        host,
+        f"cp -p {bed.CONFIG} /root/kept && echo {encoded} | base64 -d > {bed.CONFIG}",
+        f"cp -p /root/kept {bed.CONFIG}",
+    ):
+        yield
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, "three", True, "", "4 "], ids=repr)
+def test_a_number_of_processes_that_is_none(host: Any, value: Any) -> None:
+    refused(host, "tethys_asgi_processes", repr(value), "whole number of at least 1", tethys_asgi_processes=value)
+
+
+def test_digits_in_a_string_are_a_number(host: Any) -> None:
+    run = bed.playbook("site", "--check", tethys_asgi_processes="3")
+    assert run.returncode == 0, run.stdout
+    assert "through 3 process(es)" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("tethys_bokeh_policy", "maybe", ["'maybe'", "single, pin"]),
+        ("tethys_bokeh", "sometimes", ["'sometimes'", "auto, in_use, not_in_use"]),
+        ("tethys_asgi_layout", "shared", ["'shared'", "shared_socket"]),
+        ("tethys_layer_backend", "channels_redis.RedisChannelLayer", ["channels_redis.core.RedisChannelLayer"]),
+        ("tethys_port", 70000, ["70000", "1 to 65535"]),
+        ("tethys_home", "relative/path", ["'relative/path'", "absolute"]),
+        ("tethys_user", "no body", ["'no body'", "name of a user"]),
+        ("tethys_layer_hosts", [["127.0.0.1", "banana"]], ["banana"]),
+        ("redis_container_port", "banana", ["'banana'", "int"]),
+    ],
+)
+def test_a_value_that_no_variable_takes(host: Any, variable: str, value: Any, words: list[str]) -> None:
+    refused(host, variable, *words, **{variable: value})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("tethys_asgi_proceses", "tethys_asgi_processes"),
+        ("tethys_layer_host", "tethys_layer_hosts"),
+        ("redis_container_imgae", "redis_container_image"),
+    ],
+)
+def test_a_misspelt_variable(host: Any, wrong: str, right: str) -> None:
+    refused(host, wrong, f"did you mean '{right}'", **{wrong: "1"})
+
+
+def test_several_processes_on_the_in_memory_layer(host: Any) -> None:
+    refused(host, "tethys_asgi_processes is 3", MEMORY, "set tethys_asgi_processes to 1", tethys_layer_backend=MEMORY)
+
+
+def test_every_reason_is_told_at_once(host: Any) -> None:
+    refused(
+        host, "tethys_asgi_processes", "tethys_bokeh_policy", "tethys_port", "tethys_hme",
+        tethys_asgi_processes="three", tethys_bokeh_policy="maybe", tethys_port=0, tethys_hme="/x",
+    )  # fmt: skip
+
+
+def test_a_prefix_without_python(host: Any) -> None:
+    refused(host, "tethys_conda_prefix", "/opt/conda/envs/other", tethys_conda_prefix="/opt/conda/envs/other")
+
+
+def test_a_home_that_is_not_there(host: Any) -> None:
+    refused(host, "tethys_home", "/var/lib/nowhere", tethys_home="/var/lib/nowhere")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"settings:\n  A: [1, 2\nversion: 2\n", ["line"]),
+        (b"- settings\n- version\n", ["mapping"]),
+        (b"settings:\n\tA: 1\n", ["line 2"]),
+        (b"settings:\n  A: \xff\xfe\n", ["UTF-8"]),
+        (b"settings:\n  A: 1\nsettings:\n  B: 2\n", ["settings", "line 3"]),
+    ],
+    ids=["not YAML", "a list", "tabs", "not UTF-8", "duplicate settings"],
+)
+def test_a_portal_config_that_cannot_be_edited_safely(host: Any, content: bytes, words: list[str]) -> None:
+    with config(host, content):
+        refused(host, "portal_config.yml", *words)
+
+
+def test_a_port_held_by_something_else(host: Any) -> None:
+    with during(
+        host,
+        "systemd-run --unit squatter /usr/bin/python3 -m http.server 8000 --bind 127.0.0.1 && sleep 1",
+        "systemctl stop squatter",
+    ):
+        refused(host, "tethys_port 8000", "http.server", "stop it")
+
+
+def test_docker_stopped(host: Any) -> None:
+    with during(host, "systemctl stop docker.socket docker.service", "systemctl start docker.socket docker.service"):
+        refused(host, "Docker", "systemctl start docker", "tethys_layer_hosts")
+
+
+def test_a_redis_port_held_by_something_else(host: Any) -> None:
+    with during(
+        host,
+        "systemd-run --unit squatter /usr/bin/python3 -m http.server 6379 --bind 127.0.0.1 && sleep 1",
+        "systemctl stop squatter",
+    ):
+        refused(host, "6379", "redis_container_port", "tethys_layer_hosts")
+
+
+def test_a_container_of_somebody_else_on_the_redis_port(host: Any) -> None:
+    with during(
+        host,
+        "docker run -d --name cache -p 6379:6379 --entrypoint redis-server tethys-channels-test/redis:7.0"
+        " --protected-mode no && sleep 1 && docker exec cache redis-cli set session:1 x",
+        "docker rm -f cache",
+    ):
+        refused(host, "cache", "session:1", "docker stop", "redis_container_port")
+
+
+def test_a_redis_that_is_not_there(host: Any) -> None:
+    refused(host, "tethys_layer_hosts", "127.0.0.1:7777", "reached", tethys_layer_hosts=[["127.0.0.1", 7777]])
+
+
+def test_a_redis_that_wants_another_password(host: Any) -> None:
+    with during(
+        host,
+        "docker run -d --name theirs -p 127.0.0.1:7777:6379 --entrypoint redis-server tethys-channels-test/redis:7.0"
+        " --requirepass right && sleep 1",
+        "docker rm -f theirs",
+    ):
+        text = refused(
+            host, "tethys_layer_hosts", "127.0.0.1:7777",
+            tethys_layer_hosts=[{"host": "127.0.0.1", "port": 7777, "password": "wr0ng-secret"}],
+        )  # fmt: skip
+        assert "wr0ng-secret" not in text
+
+
+def test_a_user_that_does_not_exist(host: Any) -> None:
+    refused(host, "tethys_user", "'nobody2'", tethys_user="nobody2")
+
+
+def test_a_user_that_cannot_write_the_database(host: Any) -> None:
+    refused(host, "tethys_user", "games", "tethys_platform.sqlite", "setfacl", tethys_user="games")
+
+
+def test_packages_that_are_not_the_layers_would_move(host: Any) -> None:
+    refused(
+        host, "channels", "channels_redis_allow_moves",
+        channels_redis_requirements=["channels_redis>=4.2,<5", "redis>=4.6,<8", "channels<4.3"],
+    )  # fmt: skip
+
+
+def test_bokeh_in_use_with_several_processes(host: Any) -> None:
+    with during(
+        host,
+        f"{bed.PREFIX}/bin/pip install -q --no-deps --no-index /opt/apps/*.whl",
+        f"{bed.PREFIX}/bin/pip uninstall -q -y tethysapp-bokehplot",
+    ):
+        text = refused(host, "tethys_asgi_processes is 3", "/apps/bokehplot/", "set tethys_asgi_processes to 1")
+        assert "tethys_bokeh_policy to pin" in text
+        # One process is no reason to refuse.
+        run = bed.playbook("site", "--check", tethys_asgi_processes=1)
+        assert run.returncode == 0, run.stdout
+
+
+def test_bokeh_that_cannot_be_known(host: Any) -> None:
+    database = f"{bed.HOME}/tethys_platform.sqlite"
+    with during(
+        host,
+        f"{bed.PREFIX}/bin/pip install -q --no-deps --no-index /opt/apps/*.whl && mv {database} /root/",
+        f"mv /root/tethys_platform.sqlite {database} && {bed.PREFIX}/bin/pip uninstall -q -y tethysapp-bokehplot",
+    ):
+        refused(host, "tethys_asgi_processes is 3", "Bokeh")
+
+
+def test_an_inventory_without_portals(host: Any, tmp_path: Path) -> None:
+    inventory = tmp_path / "inventory.yml"
+    inventory.write_text(json.dumps({"all": {"hosts": {"somewhere": {}}}}), encoding="utf-8")
+    run = subprocess.run(
+        ["ansible-playbook", "-i", str(inventory), "tethys.channels.site"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert run.returncode != 0
+    assert "No host matches 'portals'" in " ".join(run.stdout.split())
