@@ -20,7 +20,8 @@ def probe_summary(probe: Any) -> list[str]:
     pids = ", ".join(str(process["pid"]) for process in processes)
     lines = []
     if probe["provable"]:
-        line = f"A message reached {probe['received']} of {probe['sent']} WebSockets over {len(processes)} process(es) ({pids})"
+        line = f"A message reached {probe['received']} of {probe['sent']} WebSockets"
+        line += f" over {len(processes)} process(es) ({pids})"
         if probe["delivery_seconds"] is not None:
             line += f" in {probe['delivery_seconds']:.3f} s"
         lines.append(line + ", sent from another process with the portal's own settings.")

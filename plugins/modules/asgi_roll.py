@@ -226,7 +226,8 @@ class Roll:
             added, changed, removed = self.rpc.reloadConfig()[0]
         except xmlrpc.client.Fault as error:
             raise RollError(
-                f"Supervisor cannot read its configuration ({error.faultString}): `supervisorctl reread` shows which file."
+                f"Supervisor cannot read its configuration ({error.faultString}):"
+                " `supervisorctl reread` shows which file."
             ) from error
         if self.group in changed or self.group in removed:
             self.rpc.stopProcessGroup(self.group, True)
@@ -247,8 +248,8 @@ class Roll:
             if state == "FATAL" or time.monotonic() > end:
                 others = [row["name"] for row in self.rows() if row["name"] != name and row["statename"] == "RUNNING"]
                 raise RollError(
-                    f"Process {self.group}:{name} does not answer ({state}) after {self.params['timeout']} s at the most:"
-                    f" read {self.params['log_dir']}/{name}.log."
+                    f"Process {self.group}:{name} does not answer ({state}) after {self.params['timeout']} s at the"
+                    f" most: read {self.params['log_dir']}/{name}.log."
                     f" {'Still serving: ' + ', '.join(others) if others else 'No other process is running'}."
                 )
             time.sleep(0.2)
@@ -345,7 +346,8 @@ def main() -> None:
         if module.check_mode:
             module.exit_json(changed=True, restarted=[], regrouped=True, removed=[])
         module.fail_json(
-            msg=f"Supervisor does not answer on {supervisor.socket_path}: start it (systemctl start supervisor) and run again."
+            msg=f"Supervisor does not answer on {supervisor.socket_path}: start it (systemctl start supervisor) and run"
+            " again."
         )
     roll = Roll(params, supervisor.rpc())
     record = read_record(Path(params["record"]))
@@ -355,9 +357,7 @@ def main() -> None:
             everything = [row["name"] for row in roll.rows()]
             roll.regrouped = params["program_changed"] or not everything
             if not roll.regrouped:
-                roll.restarted = (
-                    everything if params["pending"] or params["force"] else roll.outdated(sources, record)
-                )
+                roll.restarted = everything if params["pending"] or params["force"] else roll.outdated(sources, record)
             roll.sweep(dry=True)
         else:
             roll.reread()
@@ -380,9 +380,7 @@ def main() -> None:
             roll.keep(sources, record, done)
             roll.sweep(dry=False)
     except RollError as error:
-        module.fail_json(
-            msg=str(error), restarted=roll.restarted, regrouped=roll.regrouped, removed=roll.removed
-        )
+        module.fail_json(msg=str(error), restarted=roll.restarted, regrouped=roll.regrouped, removed=roll.removed)
     except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
         module.fail_json(msg=f"Supervisor stopped answering: {error}. `systemctl status supervisor` tells more.")
     module.exit_json(

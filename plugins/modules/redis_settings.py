@@ -13,7 +13,7 @@ version_added: 1.0.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Makes the two passwords once, on the server, in a folder that only root can enter, and reuses them in every later run.
+  - Makes the two passwords once, on the server, in a folder that only root can enter, and reuses them in later runs.
   - Writes the C(redis.conf) that the container mounts. From Redis 6 it holds the passwords' SHA-256 sums only.
   - Run the task with C(no_log), since it returns the passwords.
 attributes:
@@ -151,9 +151,9 @@ def write(path: Path, text: str, mode: int, uid: int) -> None:
             os.fchown(stream.fileno(), uid, uid)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(name, str(path))
+        Path(name).replace(path)
     except BaseException:
-        os.unlink(name)
+        Path(name).unlink()
         raise
 
 

@@ -317,7 +317,7 @@ def main() -> None:
         "programs": programs(supervisor, params["program"]),
         "processes": processes(supervisor, params["program"]) if answer else [],
         "listeners": listeners({*params["ports"], params["redis_port"]}),
-        "state": sorted(os.listdir(state_dir)) if os.access(state_dir, os.R_OK) else [],
+        "state": sorted(path.name for path in state_dir.iterdir()) if os.access(state_dir, os.R_OK) else [],
     }
     module.exit_json(changed=False, server=server)
 

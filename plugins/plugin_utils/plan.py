@@ -16,10 +16,7 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import redis_endpoints
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
-    BACKENDS,
-    LAYOUTS,
     MEMORY_BACKEND,
-    POLICIES,
     Refusal,
     asgi_processes,
     choice_refusal,
@@ -112,7 +109,10 @@ def _path_refusal(variable: str, value: Any, what: str) -> str | None:
     if not isinstance(value, str) or not PurePosixPath(value).is_absolute():
         return f"{variable} is {show(value)}: set it to {what}, as an absolute path."
     if re.search(r"[\x00-\x1f\"'`$\\;%]", value):
-        return f"{variable} is {show(value)}, which has a character that Supervisor or a shell would read: use a plain path."
+        return (
+            f"{variable} is {show(value)}, which has a character that Supervisor or a shell would read:"
+            " use a plain path."
+        )
     return None
 
 
@@ -233,7 +233,8 @@ class Look:
             )
         if asked["tethys_user"] and portal.get("user_problem"):
             self.reasons.append(
-                f"tethys_user is {show(asked['tethys_user'])}: {_tail(portal['user_problem'])} Set it to a user of this server."
+                f"tethys_user is {show(asked['tethys_user'])}: {_tail(portal['user_problem'])}"
+                " Set it to a user of this server."
             )
         elif not portal.get("user"):
             self.reasons.append(
@@ -243,7 +244,8 @@ class Look:
         config = portal.get("config") or {}
         if config.get("problem"):
             self.reasons.append(
-                f"{config.get('path')} cannot be edited safely: {_tail(config['problem'])} Correct the file and run again."
+                f"{config.get('path')} cannot be edited safely: {_tail(config['problem'])}"
+                " Correct the file and run again."
             )
         elif portal.get("settings_problem") and not portal.get("prefix_problem") and not portal.get("home_problem"):
             self.warnings.append(f"The portal's settings could not be read: {_tail(portal['settings_problem'])}")
@@ -253,7 +255,7 @@ class Look:
 
     def _access_reason(self, row: Mapping[str, Any]) -> str:
         user, blocked = self.portal.get("user"), row.get("blocked_by") or row["path"]
-        what = {"traverse": "enter", "execute": "run", "read": "read", "write": "write to"}.get(row["need"], row["need"])
+        what = {"traverse": "enter", "execute": "run", "write": "write to"}.get(row["need"], row["need"])
         right = {"traverse": "x", "read": "r", "execute": "rx", "write": "rwx"}.get(row["need"], "rwx")
         if blocked != row["path"]:
             right = "x"
@@ -276,9 +278,9 @@ class Look:
                 layout=asked["tethys_asgi_layout"],
             )
         except Refusal as refusal:
-            reason = self.portal.get("bokeh_problem")
+            reason = self.portal.get("bokeh_problem") if bokeh == "unknown" else None
             self.reasons.extend(
-                f"{text} (Why it is not known: {_tail(reason)})" if bokeh == "unknown" and reason and "Bokeh" in text else text
+                f"{text} (Why it is not known: {_tail(reason)})" if reason and "Bokeh" in text else text
                 for text in refusal.reasons
             )
             return None
@@ -308,8 +310,8 @@ class Look:
                 )
             elif not family(server.get("os") or {}):
                 self.reasons.append(
-                    "Docker is not installed, and this collection does not know how this system installs it: install it,"
-                    " or set tethys_layer_hosts to a Redis that exists already."
+                    "Docker is not installed, and this collection does not know how this system installs it:"
+                    " install it, or set tethys_layer_hosts to a Redis that exists already."
                 )
         other = server.get("redis_port_container")
         port = self.options["redis_container_port"]
@@ -321,8 +323,8 @@ class Look:
                 if row["port"] == port:
                     self.reasons.append(
                         f"Port {port}, on which Redis shall answer, is held by process {row['pid']} of {row['user']}"
-                        f" ({row['command']}): stop it, set redis_container_port to a free port, or, if it is a Redis that"
-                        f" the layer may use, set tethys_layer_hosts to [['127.0.0.1', {port}]]."
+                        f" ({row['command']}): stop it, set redis_container_port to a free port, or, if it is a Redis"
+                        f" that the layer may use, set tethys_layer_hosts to [['127.0.0.1', {port}]]."
                     )
                     break
         return None
@@ -340,13 +342,14 @@ class Look:
             why = "portal_config.yml names no channel layer on that port"
         if why is None:
             self.announce.append(
-                f"Container {other['name']} ({other['image']}), the portal's Redis on port {port} until now, is stopped and"
-                " kept; WebSocket messages wait from then until the processes have restarted."
+                f"Container {other['name']} ({other['image']}), the portal's Redis on port {port} until now, is stopped"
+                " and kept; WebSocket messages wait from then until the processes have restarted."
             )
             return other
         self.reasons.append(
-            f"Container {other['name']} ({other['image']}) publishes port {port}, and {why}: if it served only the channel"
-            f" layer, stop it (`docker stop {other['id']}`) and run again, else set redis_container_port to a free port."
+            f"Container {other['name']} ({other['image']}) publishes port {port}, and {why}: if it served only the"
+            f" channel layer, stop it (`docker stop {other['id']}`) and run again, else set redis_container_port to a"
+            " free port."
         )
         return None
 
@@ -357,7 +360,8 @@ class Look:
             self.announce.append("Supervisor is installed and not running: it will be started.")
         if not supervisor.get("installed") and not family(server.get("os") or {}):
             self.reasons.append(
-                "Supervisor is not installed, and this collection does not know how this system installs it: install it first."
+                "Supervisor is not installed, and this collection does not know how this system installs it:"
+                " install it first."
             )
         programs = server.get("programs") or []
         if len(programs) > 1:
@@ -367,8 +371,8 @@ class Look:
         program = programs[0] if programs else None
         if program and program["others"]:
             self.reasons.append(
-                f"{program['path']} defines {', '.join(program['others'])} besides the portal's program, and would lose it:"
-                " move the portal's program (asgi) into a file of its own."
+                f"{program['path']} defines {', '.join(program['others'])} besides the portal's program, and would lose"
+                " it: move the portal's program (asgi) into a file of its own."
             )
         port = whole_number(self.asked["tethys_port"])
         served = {row["pid"] for row in server.get("processes") or []} | {supervisor.get("pid")}
@@ -377,9 +381,9 @@ class Look:
                 if any(other["port"] == port and other["pid"] in served for other in server["listeners"]):
                     continue  # a child of ours on the same socket
                 self.reasons.append(
-                    f"tethys_port {port} is held by process {row['pid']} of {row['user']} ({row['command']}), which is not"
-                    " the portal's under Supervisor: stop it, or set tethys_port to the port that nginx sends the portal's"
-                    " requests to."
+                    f"tethys_port {port} is held by process {row['pid']} of {row['user']} ({row['command']}), which is"
+                    " not the portal's under Supervisor: stop it, or set tethys_port to the port that nginx sends the"
+                    " portal's requests to."
                 )
                 break
         if program and not program["managed"]:
