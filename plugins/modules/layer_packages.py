@@ -150,6 +150,8 @@ from ansible_collections.tethys.channels.plugins.module_utils.portal_env import 
 OLDEST_PIP = (22, 2)  # the first with --dry-run and --report
 LOOK_SECONDS = 120
 RESTORE_SECONDS = 300
+# Not what TMPDIR says: a root's own folder for temporary files may be closed to the environment's user.
+TEMPORARY = "/tmp"  # noqa: S108 - what lies in it has a name of its own and mode 0700
 # Of the task's environment and the server's, what says where packages come from; nothing that says where they go.
 HANDED_ON = (
     *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_CERT", "PIP_CLIENT_CERT"),
@@ -263,8 +265,7 @@ class Environment:
         self.owner = owner_of(self.prefix) if os.geteuid() == 0 else account_of(os.geteuid())
         self.timeout: int = params["timeout"]
         self._deadline = time.monotonic() + self.timeout
-        # A root's own folder for temporary files may be closed to the environment's user.
-        self.work = Path(tempfile.mkdtemp(prefix="tethys_channels_", dir="/tmp"))
+        self.work = Path(tempfile.mkdtemp(prefix="tethys_channels_", dir=TEMPORARY))
         self.touched = False
 
     def __enter__(self) -> Environment:

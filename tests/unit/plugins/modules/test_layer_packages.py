@@ -105,6 +105,7 @@ def base() -> Iterator[Path]:
     folder.chmod(0o755)
     wheels = folder / "wheels"
     wheels.mkdir()
+    (folder / "temporary").mkdir(mode=0o755)
     for version, asgiref in (("4.0.0", "3.7"), ("4.3.2", "3.9")):
         wheel(wheels, "channels", version, (f"asgiref>={asgiref}",))
     for version in ("3.7.2", "3.11.0"):
@@ -137,8 +138,9 @@ def prefix(base: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def own_settings(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What pip is configured for on the machine that runs the tests has no say in them."""
+    monkeypatch.setattr(module, "TEMPORARY", str(base / "temporary"))
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -157,7 +159,7 @@ def refused(prefix: Path, **given: Any) -> str:
     with pytest.raises(module.Failed) as caught:
         run(prefix, **given)
     assert files_of(prefix) == before
-    assert not list(Path("/tmp").glob("tethys_channels_*"))
+    assert not list((prefix.parent / "temporary").iterdir())
     return str(caught.value)
 
 
@@ -180,7 +182,7 @@ def test_a_fresh_portal(prefix: Path) -> None:
     assert answer["diff"]["after"] == "channels-redis==4.3.0\nmsgpack==1.1.0\nredis==7.4.0\n"
     assert (site_packages(prefix) / "redis" / "__init__.py").read_text() == "version = '7.4.0'\n"
     assert (prefix / "bin" / "msgpack-tool").exists()
-    assert not list(Path("/tmp").glob("tethys_channels_*"))
+    assert not list((prefix.parent / "temporary").iterdir())
 
 
 def test_nothing_to_do_needs_no_pip(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,6 +307,7 @@ START = """
 import json, sys
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.tethys.channels.plugins.modules import layer_packages
+layer_packages.TEMPORARY = sys.argv[2]
 with patch_module_args(json.loads(sys.argv[1])):
     layer_packages.main()
 """
@@ -320,7 +323,7 @@ def slow(prefix: Path) -> subprocess.Popen[str]:
     given = params_for(prefix, find_links=[str(wheels)], requirements=["redis>=7.5,<8", "channels_redis>=4.2"])
     arguments = {name: value for name, value in given.items() if value is not None}
     process = subprocess.Popen(
-        [sys.executable, "-c", START, json.dumps(arguments)],
+        [sys.executable, "-c", START, json.dumps(arguments), str(prefix.parent / "temporary")],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -347,7 +350,7 @@ def test_a_signal_in_the_middle_leaves_all_as_it_was(prefix: Path, number: signa
     assert f"was interrupted ({number.name})" in answer["msg"]
     assert answer["msg"].endswith("The environment is as it was before.")
     assert files_of(prefix) == before
-    assert not list(Path("/tmp").glob("tethys_channels_*"))
+    assert not list((prefix.parent / "temporary").iterdir())
 
 
 def test_a_killed_run_is_finished_by_the_next(prefix: Path) -> None:
@@ -360,7 +363,7 @@ def test_a_killed_run_is_finished_by_the_next(prefix: Path) -> None:
                 os.kill(int(path.name), signal.SIGKILL)
     process.kill()
     process.communicate(timeout=60)
-    for folder in Path("/tmp").glob("tethys_channels_*"):
+    for folder in (prefix.parent / "temporary").iterdir():
         shutil.rmtree(folder)
     here = site_packages(prefix)
     assert not list(here.glob("redis-*.dist-info/RECORD"))
