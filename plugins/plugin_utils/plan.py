@@ -363,7 +363,7 @@ class Look:
                 "Supervisor is not installed, and this collection does not know how this system installs it:"
                 " install it first."
             )
-        programs = server.get("programs") or []
+        programs: list[Mapping[str, Any]] = server.get("programs") or []
         if len(programs) > 1:
             files = " and ".join(program["path"] for program in programs)
             self.reasons.append(f"Supervisor's program asgi is defined in {files}: leave it in one file only.")
