@@ -113,6 +113,11 @@ def probes(backend: str, prefix: str) -> list[list[str]]:
     return [["PING"], ["ZCOUNT", name, "-inf", "+inf"], ["EVAL", "return 1", "0"]]
 
 
+def commands_for(endpoint: dict[str, Any], backend: str, prefix: str) -> list[list[str]]:
+    """What to send to one server; a Sentinel answers nothing but PING of these."""
+    return [["PING"]] if endpoint.get("sentinel") else probes(backend, prefix)
+
+
 def place(endpoint: dict[str, Any]) -> str:
     """Where a server is, without its password."""
     return str(endpoint.get("path") or f"{endpoint.get('host')}:{endpoint.get('port')}")
@@ -165,10 +170,11 @@ def main() -> None:
     versions: list[str | None] = []
     end = time.monotonic() + params["retries"]
     for endpoint in params["endpoints"]:
-        problem, version = ask(endpoint, probes(params["backend"], params["prefix"]))
+        commands = commands_for(endpoint, params["backend"], params["prefix"])
+        problem, version = ask(endpoint, commands)
         while problem and time.monotonic() < end:
             time.sleep(0.5)
-            problem, version = ask(endpoint, probes(params["backend"], params["prefix"]))
+            problem, version = ask(endpoint, commands)
         versions.append(version)
         if problem:
             problems.append(

@@ -226,6 +226,11 @@ class Look:
                 f"tethys_conda_prefix is {show(asked['tethys_conda_prefix'])}: {_tail(portal['prefix_problem'])}"
                 " Set it to the environment in which `tethys` is installed (`conda env list` shows it)."
             )
+        elif not (portal.get("versions") or {}).get("tethys_platform"):
+            self.reasons.append(
+                f"tethys_conda_prefix is {show(asked['tethys_conda_prefix'])}, and tethys-platform is not installed there:"
+                " set it to the environment in which `tethys` is installed (`conda env list` shows it)."
+            )
         if portal.get("home_problem"):
             self.reasons.append(
                 f"tethys_home is {show(asked['tethys_home'])}: {_tail(portal['home_problem'])}"
