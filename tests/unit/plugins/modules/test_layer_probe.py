@@ -212,6 +212,8 @@ class Portal:
         self.dies: set[int] = set()
         self.age = 10.0
         self.losing: tuple[int, ...] = ()
+        self.loses_at_once = False
+        self.hears_again_after = 99
         self.warnings: list[str] = ["An odd script."]
         self._said: list[dict[str, Any]] = [self.about]
         self._owner: dict[int, int] = {}
@@ -268,9 +270,17 @@ class Portal:
 
 
 def message(portal: Portal, seconds: float) -> dict[str, Any]:
+    # A socket that closes while its message is awaited was still open when it was sent.
     closed = portal.closed()
+    portal.hears_again_after -= 1
+    if portal.hears_again_after < 0:
+        portal.deaf = set()
     of = [number for number in portal._owner if str(number) not in closed]
     heard = [] if portal.send_problem else [n for n in of if portal._owner[n] not in portal.deaf]
+    if portal.loses_at_once:
+        portal._sends = 1
+        closed = portal.closed()
+        heard = [n for n in heard if str(n) not in closed]
     return {
         "problem": portal.send_problem,
         "of": of,
@@ -361,6 +371,24 @@ def test_a_proof_that_fails(
     assert not probe["ok"]
     for word in words:
         assert any(word in problem for problem in probe["problems"]), probe["problems"]
+
+
+def test_a_message_that_is_lost_once_is_sent_again(portal: Portal, tmp_path: Path) -> None:
+    portal.deaf = {12}
+    portal.hears_again_after = 1
+    probe = prove(tmp_path)
+    assert probe["ok"], probe["problems"]
+    assert probe["messages"] == 2
+    assert probe["received"] == probe["sent"]
+    assert any("It took 2 messages" in warning for warning in probe["warnings"])
+
+
+def test_a_socket_that_closes_while_a_message_is_awaited(portal: Portal, tmp_path: Path) -> None:
+    portal.losing = (12,)
+    portal.loses_at_once = True
+    probe = prove(tmp_path)
+    assert not probe["ok"]
+    assert "process 12 (asgi:asgi12) on port 8000 got the message on" in probe["problems"][0]
 
 
 def test_redis_8_is_named_after_a_silence(portal: Portal, tmp_path: Path) -> None:
