@@ -16,7 +16,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml import
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-# `make bench` runs 10,000, see tests/bench/bench_merge_settings.py
+# `make bench` runs 5,000 of each kind, see tests/bench/bench_merge_settings.py
 EXAMPLES = int(os.environ.get("TETHYS_EXAMPLES", "300"))
 LAYER = {
     "BACKEND": "channels_redis.core.RedisChannelLayer",
