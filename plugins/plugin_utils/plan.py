@@ -440,6 +440,18 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
     reasons.extend(reason for reason in look.reasons if reason not in reasons)
 
     portal, server = look.portal, look.server
+    settings = portal.get("settings") or {}
+    changes = look.packages.get("moves") or settings.get("layer_backend") != asked["tethys_layer_backend"]
+    if look.goal == "site" and server.get("processes") and changes and not adopted_program:
+        if len(server["processes"]) != processes:
+            look.announce.append(
+                f"{len(server['processes'])} processes run and tethys_asgi_processes is {processes}: Supervisor stops and"
+                " starts them together for it, and requests of those seconds fail."
+            )
+        elif processes == 1:
+            look.announce.append(
+                "The one process has to restart for the new layer: requests of the seconds until it answers again fail."
+            )
     if not portal.get("lifecycle_consumer") and not portal.get("prefix_problem"):
         version = (portal.get("versions") or {}).get("tethys_platform")
         look.warnings.append(

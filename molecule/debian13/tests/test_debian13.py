@@ -1,0 +1,66 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Debian 13, Redis 8, the pub/sub layer; then a Redis that exists already, and a portal without a portal_config.yml."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bed
+
+THEIRS = [{"host": "127.0.0.1", "port": 7777, "password": "theirs: 100% $ecret"}]
+
+
+def delivered(host: Any, processes: int) -> bool:
+    """Whether everybody over so many processes hears a message."""
+    found = bed.client(host, "ws_fanout", "--url", bed.CHAT, "--clients", "8", "--processes", str(processes))
+    return bool(found["delivered"] == found["clients"] and len(found["pids"]) == processes)
+
+
+def test_messages_reach_every_process_through_the_pubsub_layer(host: Any) -> None:
+    assert bed.django_layers(host)["default"]["BACKEND"] == "channels_redis.pubsub.RedisPubSubChannelLayer"
+    assert delivered(host, 2)
+    assert bed.client(host, "ws_idle", "--url", bed.CHAT)["alive"] == 6
+
+
+def test_the_user_has_the_rights_of_that_layer_and_no_others(host: Any) -> None:
+    password = bed.secrets(host)[0]
+    assert "8.0" in host.check_output("docker exec tethys-channels-redis redis-server --version")
+    assert bed.redis(host, "PUBLISH", "asgi__x", "1", user="tethys", password=password) == "0"
+    assert bed.redis(host, "PUBLISH", "other", "1", user="tethys", password=password).startswith("NOPERM")
+    assert bed.redis(host, "ZADD", "asgi_x", "1", "1", user="tethys", password=password).startswith("NOPERM")
+
+
+def test_a_redis_that_exists_already_is_used_as_it_is(host: Any) -> None:
+    host.check_output(
+        "docker run -d --name theirs -p 127.0.0.1:7777:6379 --entrypoint redis-server tethys-channels-test/redis:8.0"
+        f" --requirepass '{THEIRS[0]['password']}'"
+    )
+    variables = {
+        "tethys_layer_hosts": THEIRS,
+        "tethys_layer_backend": "channels_redis.core.RedisChannelLayer",
+        "tethys_asgi_processes": 3,
+    }
+    before = host.check_output("docker ps -aq | sort")
+    run = bed.playbook("site", "--diff", "-vvv", **variables)
+    assert run.returncode == 0, run.stdout
+    # What ansible-playbook was called with is the caller's own output.
+    shown = "\n".join(line for line in run.stdout.splitlines() if not line.startswith(("ansible-playbook", "extra_vars")))
+    assert THEIRS[0]["password"] not in shown + bed.decoded(shown)
+    assert delivered(host, 3)
+    assert host.check_output("docker ps -aq | sort") == before
+    again = bed.playbook("site", **variables)
+    assert (again.returncode, bed.changed(again)) == (0, 0), again.stdout
+
+
+def test_a_portal_without_a_portal_config_gets_one(host: Any) -> None:
+    host.check_output(f"mv {bed.CONFIG} /root/away")
+    run = bed.playbook("site")
+    assert run.returncode == 0, run.stdout
+    file = host.file(bed.CONFIG)
+    assert (file.user, file.mode) == ("www-data", 0o600)
+    assert "SECRET_KEY" in file.content_string
+    assert bed.django_layers(host)["default"]["BACKEND"] == "channels_redis.pubsub.RedisPubSubChannelLayer"
+    again = bed.playbook("site")
+    assert (again.returncode, bed.changed(again)) == (0, 0), again.stdout
