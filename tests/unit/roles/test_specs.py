@@ -1,0 +1,118 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every role's argument specs and defaults say the same, and all roles read a collection-wide variable alike."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROLES = Path(__file__).parents[3] / "roles"
+NAMES = sorted(path.name for path in ROLES.iterdir() if path.is_dir())
+# A variable without a default stands in the defaults all the same, commented out.
+COMMENTED_OUT = re.compile(r"^# (\w+):", re.MULTILINE)
+# The one form in which a role reads a collection-wide variable, with or without a default.
+READS = re.compile(r"\{\{ (?P<variable>tethys_\w+)(?: \| default\((?P<default>.*)\))? \}\}")
+
+
+def defaults_text(role: str) -> str:
+    """The role's defaults as they are written."""
+    return (ROLES / role / "defaults" / "main.yml").read_text(encoding="utf-8")
+
+
+def defaults(role: str) -> dict[str, Any]:
+    """The role's defaults."""
+    found: dict[str, Any] = yaml.safe_load(defaults_text(role))
+    return found
+
+
+def spec(role: str) -> dict[str, Any]:
+    """The role's argument spec."""
+    text = (ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
+    found: dict[str, Any] = yaml.safe_load(text)["argument_specs"]["main"]
+    return found
+
+
+def reads(value: Any) -> re.Match[str] | None:
+    """The collection-wide variable that a default reads, if it reads one."""
+    return READS.fullmatch(value) if isinstance(value, str) else None
+
+
+def test_there_are_roles() -> None:
+    assert {"preflight", "redis_container", "asgi_service"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_the_specs_describe_every_default_and_nothing_else(role: str) -> None:
+    commented = {name for name in COMMENTED_OUT.findall(defaults_text(role)) if name.startswith(f"{role}_")}
+    assert set(spec(role)["options"]) == set(defaults(role)) | commented
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_the_defaults_are_the_same_in_both(role: str) -> None:
+    written = {name: value for name, value in defaults(role).items() if not reads(value)}
+    told = {name: option["default"] for name, option in spec(role)["options"].items() if "default" in option}
+    assert told == written
+    assert {name: type(value) for name, value in told.items()} == {name: type(value) for name, value in written.items()}
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_every_variable_carries_the_roles_name(role: str) -> None:
+    assert [name for name in spec(role)["options"] if not name.startswith(f"{role}_")] == []
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_every_variable_is_described(role: str) -> None:
+    for name, option in spec(role)["options"].items():
+        assert option["type"], name
+        assert option["description"], name
+        for sentence in option["description"]:
+            assert re.fullmatch(r"([A-Z]|redis-py).*[.]", sentence), f"{name}: {sentence}"
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_every_variable_has_a_comment_above_it(role: str) -> None:
+    lines = defaults_text(role).splitlines()
+    variable = re.compile(rf"(# )?{role}_\w+:")
+    for above, line in zip(lines, lines[1:]):
+        if variable.match(line):
+            assert above.startswith("# ") and not variable.match(above), line
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_whatever_may_be_secret_is_not_logged(role: str) -> None:
+    for name, option in spec(role)["options"].items():
+        if re.search(r"password|secret|token|proxy|index_url", name):
+            assert option.get("no_log") is True, name
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_a_role_tells_its_attributes_with_reasons(role: str) -> None:
+    attributes = spec(role)["attributes"]
+    assert set(attributes) == {"check_mode", "diff_mode", "platform"}
+    for name, attribute in attributes.items():
+        assert attribute["support"] in ("full", "partial", "none"), name
+        assert attribute["description"].endswith("."), name
+    assert attributes["platform"]["platforms"]
+
+
+def test_all_roles_read_a_collection_wide_variable_with_one_default() -> None:
+    found: dict[str, dict[str, set[str]]] = {}
+    for role in NAMES:
+        for name, value in defaults(role).items():
+            match = reads(value)
+            # Another form would hide a default from this test and from the README's table.
+            assert match or "tethys_" not in str(value), f"{name}: {value}"
+            if match:
+                kinds = found.setdefault(match["variable"], {"preflight": set(), "others": set()})
+                kinds["preflight" if role == "preflight" else "others"].add(str(match["default"]))
+    for variable, kinds in found.items():
+        # Only preflight may meet an unset one that is required: it refuses it in words of its own.
+        required = kinds["preflight"] == {"''"}
+        assert kinds["preflight"], f"{variable} is read without preflight having judged it"
+        assert kinds["others"] <= ({"None"} if required else kinds["preflight"]), f"{variable}: {kinds}"
