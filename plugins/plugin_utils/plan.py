@@ -442,13 +442,13 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
     portal, server = look.portal, look.server
     settings = portal.get("settings") or {}
     changes = look.packages.get("moves") or settings.get("layer_backend") != asked["tethys_layer_backend"]
-    if look.goal == "site" and server.get("processes") and changes and not adopted_program:
+    if look.goal == "site" and server.get("processes") and not adopted_program:
         if len(server["processes"]) != processes:
             look.announce.append(
                 f"{len(server['processes'])} processes run and tethys_asgi_processes is {processes}: Supervisor stops and"
                 " starts them together for it, and requests of those seconds fail."
             )
-        elif processes == 1:
+        elif processes == 1 and changes:
             look.announce.append(
                 "The one process has to restart for the new layer: requests of the seconds until it answers again fail."
             )
