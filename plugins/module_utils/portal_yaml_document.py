@@ -305,7 +305,7 @@ class Document:
         return self.signatures[node][0] in (MAPPING, SEQUENCE) and bool(self.signatures[node][3])
 
     def scalar_tag(self, node: int) -> str:
-        _, tag, _, value, plain = self.signatures[node]
+        _kind, tag, _style, value, plain = self.signatures[node]
         return str(self.scalars.resolve(yaml.ScalarNode, value, (plain, not plain)) if tag in (None, "!") else tag)
 
     def scalar(self, node: int) -> Any:
@@ -419,7 +419,7 @@ class Document:
 
     def key_column(self, mapping: int) -> int | None:
         """The column of a block mapping's keys; None where no key is written plainly."""
-        for key, _ in self.entries(mapping):
+        for key, _value in self.entries(mapping):
             start = self.line_start(self.starts[key])
             if not self.text[start : self.starts[key]].strip(" "):
                 return self.starts[key] - start
@@ -433,7 +433,7 @@ class Document:
             outer = self.key_column(mapping)
             if outer is None:
                 continue
-            for _, value in self.entries(mapping):
+            for _key, value in self.entries(mapping):
                 if self.signatures[value][0] == MAPPING and not self.is_flow(value):
                     inner = self.key_column(value)
                     if inner is not None and inner > outer:
@@ -455,7 +455,8 @@ class Document:
 
     def quotes_keys(self, near: int) -> bool:
         """Whether the keys around stand in double quotes, as in JSON."""
-        keys = [key for key, _ in self.entries(near)] or [key for key, _ in self.entries(self.root)]
+        keys = [key for key, _value in self.entries(near)]
+        keys = keys or [key for key, _value in self.entries(self.root)]
         return bool(keys) and all(self.text[self.starts[key] : self.starts[key] + 1] == '"' for key in keys)
 
     # -- spans -----------------------------------------------------------------------------------------------------
@@ -522,4 +523,5 @@ def hashable(value: Any) -> tuple[str, Any]:
 def equal(left: Any, right: Any) -> bool:
     if type(left) is not type(right):
         return False
-    return bool(left == right) or (left != left and right != right)
+    # Only what is no number (NaN) is unlike itself.
+    return bool(left == right) or (left != left and right != right)  # pylint: disable=comparison-with-itself

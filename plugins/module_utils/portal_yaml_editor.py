@@ -254,7 +254,7 @@ class Editor:
             if keys is not None and now is None:
                 return  # somebody took it out
             if keys is not None and now is not None and doc.is_mapping(now[1]):
-                others = [k for k, _ in doc.entries(now[1]) if doc.is_merge_key(k) or doc.scalar_of_key(k) not in keys]
+                others = [k for k, _v in doc.entries(now[1]) if doc.is_merge_key(k) or doc.scalar_of_key(k) not in keys]
                 if others:
                     old = None if was is None else there.resolved(was[1])
                     for key in keys:

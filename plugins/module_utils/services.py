@@ -204,7 +204,7 @@ class Redis:
                 return None
             return self._reader.read(size + 2)[:-2].decode(errors="replace")
         if kind == b"*":
-            return [self._answer() for _ in range(max(int(rest), 0))]
+            return [self._answer() for _each in range(max(int(rest), 0))]
         raise RedisError("what answers there does not speak Redis's protocol")
 
     def version(self) -> str | None:

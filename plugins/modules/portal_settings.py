@@ -359,11 +359,10 @@ class PortalSettings:
         expected = self.params["expected_sha256"]
         if expected and expected.lower() != digest:
             raise Refused(f"{self.path} has been changed since it was read at the start; run again")
-        if self.state == "restored":
-            assert record is not None  # noqa: S101 - asked for above
-            self.restore(record, raw, status)
-        else:
+        if self.state != "restored":
             self.edit(record, raw, status)
+        elif record is not None:  # asked for above
+            self.restore(record, raw, status)
         return self.result
 
     def without_file(self, record: Record | None) -> dict[str, Any]:

@@ -13,7 +13,8 @@ version_added: 1.0.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Logs in to each server as the portal would, and sends it the kinds of command that the layer class needs, none of which changes anything.
+  - Logs in to each server as the portal would, and sends it the kinds of command that the layer class needs.
+  - None of them changes anything.
 attributes:
   check_mode:
     support: full
@@ -178,8 +179,8 @@ def main() -> None:
         versions.append(version)
         if problem:
             problems.append(
-                f"{params['variable']}: the Redis at {place(endpoint)} {problem}: correct its address, its credentials or "
-                "its access rules."
+                f"{params['variable']}: the Redis at {place(endpoint)} {problem}: correct its address, its credentials or"
+                " its access rules."
             )
     module.exit_json(changed=False, problems=problems, versions=versions)
 

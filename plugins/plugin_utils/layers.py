@@ -135,7 +135,8 @@ def _secret(where: str, key: str, value: Any) -> str | None:
 
 
 def _has_secret(where: str, entry: Mapping[Any, Any]) -> bool:
-    return any([_secret(where, key, entry.get(key)) for key in ("username", "password")])
+    read = [_secret(where, key, entry.get(key)) for key in ("username", "password")]  # each may be refused
+    return any(read)
 
 
 def _database(where: str, value: Any) -> int:

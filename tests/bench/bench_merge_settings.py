@@ -63,7 +63,7 @@ def sizes() -> None:
         line = f"{size:>6}"
         for loader, runs in ((None, True), (fast, fast is not None), (yaml.SafeLoader, size <= SLOWEST)):
             if runs:
-                taken = min(seconds(text, loader) for _ in range(3 if size <= 300 else 1))
+                taken = min(seconds(text, loader) for _each in range(3 if size <= 300 else 1))
                 line += f" {taken:>10.3f} {1000 * taken / size:>7.2f}"
             else:
                 line += f" {'-':>10} {'-':>7}"

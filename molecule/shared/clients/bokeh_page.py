@@ -82,7 +82,7 @@ def main() -> int:
     logging.disable(logging.ERROR)
     moved: list[bool] = []
     errors: set[str] = set()
-    for _ in range(args.loads):
+    for _load in range(args.loads):
         try:
             moved.append(load(args.url))
         except (OSError, RuntimeError, ValueError) as error:

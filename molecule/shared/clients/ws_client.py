@@ -70,7 +70,8 @@ async def connect(args: argparse.Namespace) -> Client:
         f"{parts.scheme}://{args.host_header}:{port}{parts.path}", origin=args.origin or f"http://{args.host_header}"
     )
     factory.protocol = Client
-    _, client = await asyncio.get_running_loop().create_connection(factory, parts.hostname, port, ssl=tls or None)
+    loop = asyncio.get_running_loop()
+    _transport, client = await loop.create_connection(factory, parts.hostname, port, ssl=tls or None)
     assert isinstance(client, Client)
     await asyncio.wait_for(client.greeted, args.timeout)
     return client
@@ -78,7 +79,7 @@ async def connect(args: argparse.Namespace) -> Client:
 
 async def connect_all(args: argparse.Namespace) -> tuple[list[Client], list[str]]:
     """Open all sockets at once; return those that got in, and why the others did not (each reason once)."""
-    results = await asyncio.gather(*(connect(args) for _ in range(args.clients)), return_exceptions=True)
+    results = await asyncio.gather(*(connect(args) for _each in range(args.clients)), return_exceptions=True)
     clients = [result for result in results if isinstance(result, Client)]
     return clients, sorted(
         {f"{type(result).__name__}: {result}" for result in results if isinstance(result, BaseException)}

@@ -38,7 +38,7 @@ def refused(*args: Any, **kwargs: Any) -> str:
 def test_numbers_and_their_digits(value: Any, number: int) -> None:
     result = asgi_processes(value, bokeh=False)
     assert result == number
-    assert type(result) is int
+    assert isinstance(result, int) and not isinstance(result, bool)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_the_answer_is_an_allowed_number_or_a_refusal(value: Any, bokeh: Any, po
     except AnsibleFilterError:
         pass
     else:
-        assert type(number) is int
+        assert isinstance(number, int) and not isinstance(number, bool)
         assert str(number) == str(value)
         assert number == 1 or policy == "pin" or bokeh in (False, [], "not_in_use")
     assert repr(before) == repr((value, bokeh))
