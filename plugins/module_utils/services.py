@@ -10,6 +10,7 @@ client libraries, and a look must not install one.
 from __future__ import annotations
 
 import configparser
+import contextlib
 import glob
 import http.client
 import json
@@ -95,7 +96,9 @@ class Supervisor:
         self.config = next((name for name in SUPERVISOR_CONFIGS if Path(name).is_file()), None)
         self._parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";",))
         if self.config:
-            self._parser.read(self.config)
+            # One that Supervisor could not start with tells nothing; that nobody answers will be seen.
+            with contextlib.suppress(configparser.Error, UnicodeDecodeError):
+                self._parser.read(self.config, encoding="utf-8")
 
     def _option(self, section: str, option: str, default: str) -> str:
         return self._parser.get(section, option, fallback=default).strip()
@@ -108,7 +111,8 @@ class Supervisor:
     def include_globs(self) -> list[str]:
         """The patterns of the [include] section, absolute, in the order in which Supervisor reads them."""
         base = Path(self.config).parent if self.config else Path("/")
-        return [str(base / pattern) for pattern in self._option("include", "files", "").split()]
+        patterns = self._option("include", "files", "").replace("%(here)s", str(base)).split()
+        return [str(base / pattern) for pattern in patterns]
 
     def program_files(self) -> list[str]:
         """The files that Supervisor reads besides its own, sorted as it sorts them."""
@@ -137,6 +141,10 @@ class Supervisor:
             return {"pid": rpc.getPID(), "version": rpc.getSupervisorVersion()}
         except (OSError, http.client.HTTPException, xmlrpc.client.Error):
             return None
+
+
+CLOSED = "the connection was closed, or it is no Redis that answers"
+NO_REDIS = "what answers there does not speak Redis's protocol"
 
 
 class RedisError(Exception):
@@ -181,12 +189,15 @@ class Redis:
         encoded = [str(word).encode() for word in words]
         request = b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded)
         self._socket.sendall(request)
-        return self._answer()
+        try:
+            return self._answer()
+        except (ValueError, MemoryError, RecursionError) as error:
+            raise RedisError(NO_REDIS) from error
 
     def _line(self) -> bytes:
         line = self._reader.readline()
         if not line.endswith(b"\r\n"):
-            raise RedisError("the connection was closed, or it is no Redis that answers")
+            raise RedisError(CLOSED)
         return line[:-2]
 
     def _answer(self) -> Any:
@@ -202,10 +213,13 @@ class Redis:
             size = int(rest)
             if size < 0:
                 return None
-            return self._reader.read(size + 2)[:-2].decode(errors="replace")
+            text = self._reader.read(size + 2)
+            if len(text) < size + 2:
+                raise RedisError(CLOSED)
+            return text[:-2].decode(errors="replace")
         if kind == b"*":
             return [self._answer() for _each in range(max(int(rest), 0))]
-        raise RedisError("what answers there does not speak Redis's protocol")
+        raise RedisError(NO_REDIS)
 
     def version(self) -> str | None:
         """The server's version, or None where this user may not ask."""

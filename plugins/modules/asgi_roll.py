@@ -300,7 +300,7 @@ class Roll:
 
     def sweep(self, dry: bool) -> None:
         """Remove the sockets that no process holds, with their lock links."""
-        for folder in {self.params["run_dir"], *self.params["old_run_dirs"]}:
+        for folder in dict.fromkeys([self.params["run_dir"], *self.params["old_run_dirs"]]):
             for path in sorted(Path(folder).glob("tethys_asgi*.sock")):
                 if not held(path):
                     lock = Path(f"{path}.lock")

@@ -1,0 +1,289 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Redis, Docker's engine and Supervisor as the modules speak to them, over real sockets with made-up servers behind."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import socket
+import xmlrpc.client
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from ansible_collections.tethys.channels.plugins.module_utils import services
+from ansible_collections.tethys.channels.plugins.module_utils.services import Docker, Redis, RedisError, Supervisor
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+Start = Callable[..., Any]
+
+
+# --- Redis ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unix", [False, True])
+def test_redis_answers(redis: Start, tmp_path: Path, unix: bool) -> None:
+    fake, endpoint = redis(path=tmp_path / "redis.sock" if unix else None)
+    with Redis(endpoint) as client:
+        assert client.command("PING") == "PONG"
+        assert client.command("ZCOUNT", "asgié", "-inf", "+inf") == 1
+        assert client.command("GET", "asgi") is None
+        assert client.version() == "7.0.15"
+    assert fake.seen[1] == ["ZCOUNT", "asgié", "-inf", "+inf"]
+    with pytest.raises(OSError, match=r"closed|descriptor"):
+        client.command("PING")
+
+
+@pytest.mark.parametrize(
+    ("login", "sent"),
+    [
+        ({}, []),
+        ({"username": "tethys"}, []),
+        ({"password": "it's 1"}, [["AUTH", "it's 1"]]),
+        ({"username": "tethys", "password": "p"}, [["AUTH", "tethys", "p"]]),
+    ],
+)
+def test_redis_logs_in(redis: Start, login: dict[str, str], sent: list[list[str]]) -> None:
+    fake, endpoint = redis(
+        user=login.get("username", "") if "password" in login else "", password=login.get("password", "")
+    )
+    with Redis({**endpoint, **login}) as client:
+        assert client.command("PING") == "PONG"
+    assert fake.seen == [*sent, ["PING"]]
+
+
+def test_redis_refuses_a_login(redis: Start) -> None:
+    _fake, endpoint = redis(password="right")
+    with pytest.raises(RedisError, match=r"^WRONGPASS invalid"):
+        Redis({**endpoint, "password": "wrong"})
+    with Redis(endpoint) as client, pytest.raises(RedisError, match=r"^NOAUTH"):
+        client.command("PING")
+
+
+def test_redis_hides_its_version_from_most(redis: Start) -> None:
+    _fake, endpoint = redis(refused=("INFO",))
+    with Redis(endpoint) as client:
+        assert client.version() is None
+
+
+@pytest.mark.parametrize(
+    ("keys", "limit", "found"),
+    [
+        ([], 10000, None),
+        (["asgi:group:a", "asgi"], 10000, None),
+        (["asgi:1", "session:1"], 10000, "session:1"),
+        ([f"asgi:{number}" for number in range(2500)] + ["other"], 10000, "other"),
+        ([f"asgi:{number}" for number in range(2500)] + ["other"], 2000, None),
+    ],
+    ids=["empty", "only the layer's", "another's", "on the third page", "beyond the limit"],
+)
+def test_foreign_key(redis: Start, keys: list[str], limit: int, found: str | None) -> None:
+    _fake, endpoint = redis(keys=keys)
+    with Redis(endpoint) as client:
+        assert client.foreign_key("asgi", limit) == found
+
+
+def says(data: bytes) -> Callable[[socket.socket], None]:
+    """A server that says this to whatever it hears, and hangs up."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(data)
+
+    return talk
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"5.7.1-MySQL\n",
+        b"+half a li",
+        b":no number\r\n",
+        b"$no number\r\n",
+        b"$5\r\nab",
+        b"$99999999999999\r\nab",
+        b"*2\r\n+one\r\n",
+        b"*1\r\n" * 5000,
+    ],
+    ids=lambda data: data[:12],
+)
+def test_what_is_no_redis(serve: Start, data: bytes) -> None:
+    server = serve(says(data))
+    with Redis({"host": "127.0.0.1", "port": server.port}) as client, pytest.raises(RedisError):
+        client.command("PING")
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from([b"*2", b"$3", b"$-1", b":7", b"+OK", b"-ERR no", b"\r\n", b"abc", b"\xff"])))
+def test_whatever_answers_is_an_answer_or_a_redis_error(serve: Start, parts: list[bytes]) -> None:
+    server = serve(says(b"".join(parts)))
+    with Redis({"host": "127.0.0.1", "port": server.port}) as client:
+        with contextlib.suppress(RedisError):
+            client.command("PING")
+
+
+def test_nobody_listens(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        with pytest.raises(OSError, match="refused"):
+            Redis({"host": "127.0.0.1", "port": free.getsockname()[1]})
+    with pytest.raises(OSError, match="No such file"):
+        Redis({"path": str(tmp_path / "none.sock")})
+
+
+def test_redis_without_tls_where_tls_is_wanted(redis: Start) -> None:
+    _fake, endpoint = redis()
+    with pytest.raises(OSError, match=r"(?i)ssl|tls|eof|reset"):
+        Redis({**endpoint, "tls": True}, timeout=2)
+
+
+# --- Docker's engine ------------------------------------------------------------------------------------------------
+
+
+def speaks_http(answers: dict[str, tuple[int, Any]], seen: list[str]) -> Callable[[socket.socket], None]:
+    """A server that answers requests for these paths in JSON."""
+
+    def talk(connection: socket.socket) -> None:
+        request = b""
+        while b"\r\n\r\n" not in request:
+            request += connection.recv(1000)
+        path = request.split()[1].decode()
+        seen.append(path)
+        status, body = answers.get(path, (404, {"message": "no such thing"}))
+        text = json.dumps(body).encode()
+        connection.sendall(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%s" % (status, len(text), text))
+
+    return talk
+
+
+def test_docker(serve: Start, tmp_path: Path) -> None:
+    seen: list[str] = []
+    answers = {
+        "/version": (200, {"Version": "20.10.24"}),
+        "/broken": (500, {}),
+        "/images/docker.io/library/redis:8.2/json": (200, {"Id": "sha256:1"}),
+    }
+    serve(speaks_http(answers, seen), tmp_path / "docker.sock")
+    docker = Docker(str(tmp_path / "docker.sock"))
+    assert docker.get("/version") == {"Version": "20.10.24"}
+    assert docker.image("docker.io/library/redis:8.2") == {"Id": "sha256:1"}
+    assert docker.image("a b") is None
+    assert seen[-1] == "/images/a%20b/json"
+    with pytest.raises(OSError, match="answered 500 to /broken"):
+        docker.get("/broken")
+
+
+def test_no_docker(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        Docker(str(tmp_path / "none.sock")).get("/version")
+
+
+# --- Supervisor -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Supervisor]:
+    """A Supervisor with this configuration file."""
+
+    def start(text: str | None) -> Supervisor:
+        config = tmp_path / "supervisord.conf"
+        if text is not None:
+            config.write_text(text.replace("FOLDER", str(tmp_path)), encoding="utf-8")
+        monkeypatch.setattr(services, "SUPERVISOR_CONFIGS", (str(tmp_path / "none.conf"), str(config)))
+        return Supervisor(timeout=2)
+
+    return start
+
+
+CONFIG = """\
+; the distribution's file
+[unix_http_server]
+file=FOLDER/supervisor.sock   ; (the path to the socket file)
+chmod=0700
+username = admin
+password = it's%secret
+
+[include]
+files = conf.d/*.conf FOLDER/more/*.ini
+"""
+
+
+def test_supervisor_configuration(supervisor: Start, tmp_path: Path) -> None:
+    found = supervisor(CONFIG)
+    assert found.config == str(tmp_path / "supervisord.conf")
+    assert found.socket_path == str(tmp_path / "supervisor.sock")
+    assert found.include_globs == [str(tmp_path / "conf.d/*.conf"), str(tmp_path / "more/*.ini")]
+
+
+def test_supervisor_reads_its_programs_sorted_and_once(supervisor: Start, tmp_path: Path) -> None:
+    for name in ("conf.d/b.conf", "conf.d/a.conf", "conf.d/c.txt", "more/x.ini"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("", encoding="utf-8")
+    found = supervisor("[include]\nfiles = more/*.ini conf.d/*.conf\n    %(here)s/more/x.*\n").program_files()
+    assert found == [str(tmp_path / name) for name in ("more/x.ini", "conf.d/a.conf", "conf.d/b.conf")]
+
+
+@pytest.mark.parametrize("text", [None, "", "[supervisord]\n", "nonsense\n[include\n", "[include]\nfiles=\n"])
+def test_supervisor_without_a_configuration_to_speak_of(supervisor: Start, text: str | None) -> None:
+    found = supervisor(text)
+    assert found.socket_path == "/var/run/supervisor.sock"
+    assert (found.include_globs, found.program_files()) == ([], [])
+
+
+def speaks_xml_rpc(answers: dict[str, Any], headers: list[str]) -> Callable[[socket.socket], None]:
+    """A server that answers XML-RPC calls by the method's name."""
+
+    def talk(connection: socket.socket) -> None:
+        reader = connection.makefile("rb")
+        while True:
+            size = 0
+            while True:
+                line = reader.readline().strip().decode()
+                if not line:
+                    break
+                headers.append(line)
+                if line.lower().startswith("content-length:"):
+                    size = int(line.partition(":")[2])
+            if not size:
+                return
+            _parameters, method = xmlrpc.client.loads(reader.read(size))
+            body = xmlrpc.client.dumps((answers[str(method)],), methodresponse=True).encode()
+            connection.sendall(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+            )
+
+    return talk
+
+
+def test_supervisor_answers(supervisor: Start, serve: Start, tmp_path: Path) -> None:
+    headers: list[str] = []
+    answers = {"supervisor.getPID": 17, "supervisor.getSupervisorVersion": "4.2.5"}
+    serve(speaks_xml_rpc(answers, headers), tmp_path / "supervisor.sock")
+    assert supervisor(CONFIG).state() == {"pid": 17, "version": "4.2.5"}
+    assert "Authorization: Basic " + base64.b64encode(b"admin:it's%secret").decode() in headers
+
+
+def test_supervisor_needs_no_login_where_it_has_none(supervisor: Start, serve: Start, tmp_path: Path) -> None:
+    headers: list[str] = []
+    serve(speaks_xml_rpc({"supervisor.getPID": 17, "supervisor.getSupervisorVersion": ""}, headers), tmp_path / "s")
+    assert supervisor("[unix_http_server]\nfile=FOLDER/s\n").state() is not None
+    assert not [line for line in headers if line.startswith("Authorization")]
+
+
+@pytest.mark.parametrize(
+    "answer", [None, b"", b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", b"nonsense\r\n"]
+)
+def test_supervisor_does_not_answer(supervisor: Start, serve: Start, tmp_path: Path, answer: bytes | None) -> None:
+    if answer is not None:
+        serve(says(answer), tmp_path / "supervisor.sock")
+    assert supervisor(CONFIG).state() is None
+
+
+def test_supervisor_without_a_file(supervisor: Start) -> None:
+    assert supervisor(None).state() is None
