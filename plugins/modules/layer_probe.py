@@ -173,8 +173,7 @@ IN_MEMORY = "channels.layers.InMemoryChannelLayer"
 ENOUGH_PER_PROCESS = 3
 # For each process on a port.
 OPENED_AT_ONCE = 6
-# With a shared listening socket, chance decides who takes a connection. 90 sockets met three processes in 100 of 100
-# trials; this is the bound for each process.
+# With a shared listening socket, chance decides who takes a connection, so there have to be bounds.
 OPENED_PER_PROCESS = 40
 HANDSHAKE_SECONDS = 10.0
 ARRIVAL_SECONDS = 4.0

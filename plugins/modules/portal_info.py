@@ -120,10 +120,18 @@ portal:
     access:
       description:
         - What the portal's user needs on this server, and whether it has it. C(need) is V(traverse), V(read),
-          V(write) or V(execute); C(blocked_by) is the first part of the path that stands in the way.
+          V(write) or V(execute); C(blocked_by) is the first part of the path that stands in the way, and C(owner)
+          whose that is.
       type: list
       elements: dict
-      sample: [{"path": "/var/lib/tethys", "need": "traverse", "ok": true, "blocked_by": null}]
+      sample: [{"path": "/var/lib/tethys", "need": "traverse", "ok": true, "blocked_by": null, "owner": null}]
+    leftovers:
+      description:
+        - What the portal's user cannot write in the folders of workspaces and of media, for each C(folder) and
+          C(owner) its C(count) and an C(example).
+        - Portals that ran as another user, such as root, have left such files there.
+      type: list
+      elements: dict
     apps:
       description: The installed apps with C(package), C(name) and C(root_url).
       type: list
@@ -166,7 +174,7 @@ import re
 import stat
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import (
@@ -176,6 +184,8 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
 )
 
 FIRST_GOOD_BOKEH_DJANGO = (0, 2, 1)
+# A portal with more files than this in its workspaces is looked at in part: the look must not take minutes.
+MOST_ENTRIES = 100_000
 # Answered by the portal's Python; null until it has answered.
 ASKED = (
     "python",
@@ -214,7 +224,9 @@ def look(prefix: str, home: str, user: str | None, timeout: float) -> dict[str, 
     if portal["bokeh"] == "unknown" and not portal["bokeh_problem"]:
         portal["bokeh_problem"] = f"Whether an app has a Bokeh handler is not known: {why_not}"
     # Without that user there is nobody to ask for.
-    portal["access"] = [] if portal["user_problem"] else access(wanted(prefix, home, portal["settings"]), who)
+    known = not portal["user_problem"]
+    portal["access"] = access(wanted(prefix, home, portal["settings"]), who) if known else []
+    portal["leftovers"] = leftovers(data_folders(home, portal["settings"]), who) if known else []
     portal["warnings"] += bokeh_warnings(portal)
     portal["seconds"] = round(time.monotonic() - started, 2)
     return portal
@@ -255,12 +267,20 @@ def user_problem(name: str | None, who: portal_env.Account) -> str | None:
     return None
 
 
+def yes(question: Callable[[], bool]) -> bool:
+    """The answer to a question about a path; who is not root may meet a folder on the way that it cannot enter."""
+    try:
+        return question()
+    except OSError:
+        return False
+
+
 def prefix_problem(prefix: str) -> str | None:
     """Why that folder is no Tethys environment."""
     python = Path(portal_env.python_of(prefix))
-    if not Path(prefix).is_dir():
+    if not yes(Path(prefix).is_dir):
         return f"There is no folder {prefix}."
-    if not python.exists():
+    if not yes(python.exists):
         return f"There is no {python}, so {prefix} is no Python environment."
     if not python.is_file() or not python.stat().st_mode & 0o111:
         return f"{python} is no program."
@@ -269,10 +289,9 @@ def prefix_problem(prefix: str) -> str | None:
 
 def home_problem(home: str) -> str | None:
     """Why that folder cannot be TETHYS_HOME."""
-    folder = Path(home)
-    if folder.is_dir():
+    if yes(Path(home).is_dir):
         return None
-    return f"{home} is no folder." if folder.exists() else f"There is no folder {home}."
+    return f"{home} is no folder." if yes(Path(home).exists) else f"There is no folder {home}."
 
 
 def owner_of(path: str) -> dict[str, Any] | None:
@@ -288,9 +307,9 @@ def config_facts(path: str) -> dict[str, Any]:
     """Facts of portal_config.yml that need no Tethys."""
     file, real = Path(path), os.path.realpath(path)
     facts: dict[str, Any] = dict.fromkeys(("owner", "group", "mode", "others_can_read", "sha256", "problem"))
-    facts.update(path=path, realpath=real, exists=file.exists())
+    facts.update(path=path, realpath=real, exists=yes(file.exists))
     if not facts["exists"]:
-        if file.is_symlink():
+        if yes(file.is_symlink):
             facts["problem"] = f"{path} is a link to {real}, which does not exist."
         return facts
     if not file.is_file():
@@ -325,8 +344,8 @@ def config_facts(path: str) -> dict[str, Any]:
 def wanted(prefix: str, home: str, settings: dict[str, Any] | None) -> list[tuple[str, str]]:
     """What the portal's user needs, as (path, need). What does not exist yet is not asked for."""
     settings = settings or {}
-    needs = [(prefix, "traverse"), (portal_env.python_of(prefix), "execute")] if Path(prefix).is_dir() else []
-    if not Path(home).is_dir():
+    needs = [(prefix, "traverse"), (portal_env.python_of(prefix), "execute")] if yes(Path(prefix).is_dir) else []
+    if not yes(Path(home).is_dir):
         return needs
     needs += [(home, "traverse"), (str(Path(home, "portal_config.yml")), "read")]
     database = settings.get("database") or {"engine": "sqlite3", "name": str(Path(home, "tethys_platform.sqlite"))}
@@ -334,15 +353,64 @@ def wanted(prefix: str, home: str, settings: dict[str, Any] | None) -> list[tupl
     if "sqlite" in (database["engine"] or "") and file.is_absolute():
         # SQLite keeps its journal beside the database.
         needs += [(str(file), "write"), (str(file.parent), "write")]
-    for key, folder in (("workspaces_root", "workspaces"), ("media_root", "media")):
-        needs.append((settings.get(key) or str(Path(home, folder)), "write"))
-    return [(path, need) for path, need in dict.fromkeys(needs) if Path(path).exists()]
+        needs += [(f"{file}-{kind}", "write") for kind in ("journal", "wal", "shm")]
+    needs += [(folder, "write") for folder in data_folders(home, settings)]
+    return [(path, need) for path, need in dict.fromkeys(needs) if yes(Path(path).exists)]
+
+
+def data_folders(home: str, settings: dict[str, Any] | None) -> list[str]:
+    """Where the portal's apps keep what they write."""
+    settings = settings or {}
+    folders = (("workspaces_root", "workspaces"), ("media_root", "media"))
+    return [settings.get(key) or str(Path(home, folder)) for key, folder in folders]
 
 
 def access(needs: list[tuple[str, str]], who: portal_env.Account) -> list[dict[str, Any]]:
     """Ask the kernel, as that user, for everything the user needs."""
     # A link's target has folders of its own in the way; only root can follow every link, so this is done beforehand.
     asked = [(path, os.path.realpath(path), need) for path, need in needs]
+    found = as_user(who, lambda: [blocked(path, real, need) for path, real, need in asked])
+    found = [path for path, _need in needs] if found is None else found
+    rows = []
+    for (path, need), by in zip(needs, found):
+        owner = owner_of(by) if by else None
+        rows.append(
+            {"path": path, "need": need, "ok": by is None, "blocked_by": by, "owner": owner["user"] if owner else None}
+        )
+    return rows
+
+
+def leftovers(folders: list[str], who: portal_env.Account) -> list[dict[str, Any]]:
+    """What in the data folders that user cannot write, by its owner."""
+    found = as_user(who, lambda: unwritable(folders)) or []
+    return [{**row, "owner": portal_env.account_of(row["uid"]).name} for row in found]
+
+
+def unwritable(folders: list[str]) -> list[dict[str, Any]]:
+    """The files and folders in these that this process cannot write, by their owner's number."""
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    seen = 0
+    for top in folders:
+        for folder, names, files in os.walk(top):
+            for name in names + files:
+                seen += 1
+                if seen > MOST_ENTRIES:
+                    return list(found.values())
+                path = Path(folder, name)
+                need = os.W_OK | os.X_OK if name in names else os.W_OK
+                try:
+                    status = path.lstat()
+                except OSError:
+                    continue  # it went away
+                if stat.S_ISLNK(status.st_mode) or os.access(path, need):
+                    continue
+                fresh = {"folder": top, "uid": status.st_uid, "count": 0, "example": str(path)}
+                found.setdefault((top, status.st_uid), fresh)["count"] += 1
+    return list(found.values())
+
+
+def as_user(who: portal_env.Account, question: Callable[[], Any]) -> Any:
+    """The answer to a question that a child process asks as that user; None where it came to nothing."""
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
@@ -353,7 +421,7 @@ def access(needs: list[tuple[str, str]], who: portal_env.Account) -> list[dict[s
             if switch:
                 switch()
             with os.fdopen(write_end, "w") as out:
-                json.dump([blocked(path, real, need) for path, real, need in asked], out)
+                json.dump(question(), out)
             status = 0
         finally:
             os._exit(status)
@@ -361,8 +429,7 @@ def access(needs: list[tuple[str, str]], who: portal_env.Account) -> list[dict[s
     with os.fdopen(read_end) as answers:
         text = answers.read()
     os.waitpid(child, 0)
-    found = json.loads(text) if text else [path for path, _need in needs]
-    return [{"path": path, "need": need, "ok": by is None, "blocked_by": by} for (path, need), by in zip(needs, found)]
+    return json.loads(text) if text else None
 
 
 def blocked(path: str, real: str, need: str) -> str | None:
