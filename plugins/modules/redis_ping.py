@@ -135,7 +135,8 @@ def ask(endpoint: dict[str, Any], commands: list[list[str]]) -> tuple[str | None
         return f"refuses the layer ({error})", None
     except (OSError, ValueError) as error:
         return f"cannot be reached ({error})", None
-    if version and int(version.split(".", maxsplit=1)[0]) < 5:
+    major = (version or "").split(".", maxsplit=1)[0]
+    if major.isdecimal() and int(major) < 5:
         return f"is Redis {version}, and channels_redis needs 5.0 or later", version
     return None, version
 

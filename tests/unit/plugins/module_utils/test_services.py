@@ -123,9 +123,8 @@ def test_what_is_no_redis(serve: Start, data: bytes) -> None:
 @given(st.lists(st.sampled_from([b"*2", b"$3", b"$-1", b":7", b"+OK", b"-ERR no", b"\r\n", b"abc", b"\xff"])))
 def test_whatever_answers_is_an_answer_or_a_redis_error(serve: Start, parts: list[bytes]) -> None:
     server = serve(says(b"".join(parts)))
-    with Redis({"host": "127.0.0.1", "port": server.port}) as client:
-        with contextlib.suppress(RedisError):
-            client.command("PING")
+    with Redis({"host": "127.0.0.1", "port": server.port}) as client, contextlib.suppress(RedisError):
+        client.command("PING")
 
 
 def test_nobody_listens(tmp_path: Path) -> None:

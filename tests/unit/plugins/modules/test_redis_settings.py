@@ -1,0 +1,280 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Redis's configuration and credentials: what is in the file, who can read it, what is kept, what is shown."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from ansible_collections.tethys.channels.plugins.modules import redis_settings
+from hypothesis import given
+from hypothesis import strategies as st
+
+CORE = "channels_redis.core.RedisChannelLayer"
+PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
+CREDENTIALS = {"password": "p", "admin_password": "a"}
+UID = 16379
+
+
+def sums(password: str) -> str:
+    return hashlib.sha256(password.encode()).hexdigest()
+
+
+# --- the users ------------------------------------------------------------------------------------------------------
+
+
+def test_users_of_the_core_layer() -> None:
+    default, portal, admin = redis_settings.users(CREDENTIALS, "asgi", CORE, True)
+    assert default == "user default off"
+    assert portal.startswith(f"user tethys on #{sums('p')} resetkeys -@all ")
+    assert " ~asgi* " in portal
+    granted = {word for word in portal.split() if word.startswith("+")}
+    assert {"+bzpopmin", "+eval", "+evalsha", "+zadd", "+ping", "+hello", "+auth"} <= granted
+    # None of these is the portal's, and Redis 7.0 does not start with the last one.
+    assert not {"+get", "+set", "+keys", "+scan", "+info", "+flushall", "+config", "+client|setinfo"} & granted
+    # 6.0 knows no rights on channels.
+    assert "&" not in portal + admin
+    assert "resetchannels" not in portal + admin
+
+
+def test_users_of_the_pubsub_layer() -> None:
+    _default, portal, _admin = redis_settings.users(CREDENTIALS, "other", PUBSUB, True)
+    assert " resetchannels &other* +publish +subscribe +unsubscribe" in portal
+    assert "~" not in portal
+
+
+def test_the_admin_can_look_and_not_read() -> None:
+    admin = redis_settings.users(CREDENTIALS, "asgi", CORE, True)[2]
+    assert admin.startswith(f"user tethys_admin on #{sums('a')} ")
+    assert {"+info", "+client", "+acl"} <= set(admin.split())
+    assert not {"+get", "+set", "+zrange", "+eval", "+@all"} & set(admin.split())
+
+
+def redis_word(text: str) -> bytes:
+    """A double-quoted word as Redis reads it in its configuration."""
+    assert text[0] == text[-1] == '"'
+    simple = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
+    found, rest = b"", text[1:-1].encode()
+    while rest:
+        match = re.match(rb"\\x([0-9a-fA-F]{2})", rest)
+        if match:
+            found, rest = found + bytes([int(match.group(1), 16)]), rest[4:]
+        elif rest[:1] == b"\\":
+            found, rest = found + simple.get(rest[1:2], rest[1:2]), rest[2:]
+        else:
+            assert rest[:1] != b'"', "the word ends too early"
+            found, rest = found + rest[:1], rest[1:]
+    return found
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1))
+def test_any_password_without_users(password: str) -> None:
+    (line,) = redis_settings.users({"password": password}, "asgi", CORE, False)
+    keyword, _space, word = line.partition(" ")
+    assert keyword == "requirepass"
+    assert len(line.splitlines()) == 1
+    assert redis_word(word) == password.encode()
+
+
+def test_configuration() -> None:
+    lines = redis_settings.configuration(192)
+    assert {"maxmemory 192mb", "maxmemory-policy noeviction", 'save ""', "appendonly no"} <= set(lines)
+
+
+# --- the module, on files -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the module keeps things; who is not root sees what would be root's as root's."""
+    if os.geteuid() != 0:
+        owners: dict[str, int] = {}
+        real_stat = Path.stat
+
+        def owned(self: Path, **arguments: Any) -> os.stat_result:
+            found = list(real_stat(self, **arguments))
+            found[stat.ST_UID] = owners.get(str(self), 0 if self.suffix == ".json" or self == folder else UID)
+            return os.stat_result(found)
+
+        monkeypatch.setattr(os, "chown", lambda *_arguments: None)
+        monkeypatch.setattr(os, "fchown", lambda *_arguments: None)
+        monkeypatch.setattr(Path, "stat", owned)
+    folder = tmp_path / "tethys_channels"
+    return folder
+
+
+@pytest.fixture
+def run(run_module: Callable[..., dict[str, Any]], folder: Path) -> Callable[..., dict[str, Any]]:
+    def run(check: bool = False, **arguments: Any) -> dict[str, Any]:
+        given = {"directory": str(folder), "uid": UID, "maxmemory_mb": 192, **arguments}
+        return run_module(redis_settings.main, check, **given)
+
+    return run
+
+
+Run = Callable[..., "dict[str, Any]"]
+
+
+def modes(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder.parent)): stat.filemode(path.stat().st_mode)
+        for path in [folder, *sorted(folder.rglob("*"))]
+    }
+
+
+def test_first_run_and_the_next(run: Run, folder: Path) -> None:
+    first = run()
+    assert first["changed"]
+    assert modes(folder) == {
+        "tethys_channels": "drwx------",
+        "tethys_channels/credentials.json": "-rw-------",
+        "tethys_channels/redis": "dr-x------",
+        "tethys_channels/redis/redis.conf": "-r--------",
+    }
+    assert [(folder / name).stat().st_uid for name in (".", "credentials.json", "redis", "redis/redis.conf")] == [
+        *(0, 0),
+        *(UID, UID),
+    ]
+    assert first["config_dir"] == str(folder / "redis")
+    second = run()
+    assert not second["changed"]
+    assert {**second, "changed": True, "diff": first["diff"]} == first
+
+
+def test_the_configuration_holds_sums_only(run: Run, folder: Path) -> None:
+    credentials = run()["credentials"]
+    text = (folder / "redis" / "redis.conf").read_text(encoding="utf-8")
+    assert credentials["password"] not in text
+    assert credentials["admin_password"] not in text
+    assert f"#{sums(credentials['password'])}" in text
+    assert f"#{sums(credentials['admin_password'])}" in text
+    assert (credentials["username"], credentials["admin_username"]) == ("tethys", "tethys_admin")
+    assert len(credentials["password"]) >= 40
+    assert credentials["password"] != credentials["admin_password"]
+    assert "requirepass" not in text
+    assert text.endswith("\n")
+
+
+def test_a_server_without_users(run: Run, folder: Path) -> None:
+    credentials = run(acl=False, password='it"s')["credentials"]
+    assert credentials == {
+        "username": None,
+        "password": 'it"s',
+        "admin_username": None,
+        "admin_password": 'it"s',
+    }
+    assert 'requirepass "it\\x22s"\n' in (folder / "redis" / "redis.conf").read_text(encoding="utf-8")
+
+
+def test_a_given_password_takes_the_place_of_the_kept_one(run: Run, folder: Path) -> None:
+    first = run()
+    second = run(password="given")
+    assert second["changed"]
+    assert second["config_sum"] != first["config_sum"]
+    assert second["credentials"]["password"] == "given"
+    assert second["credentials"]["admin_password"] == first["credentials"]["admin_password"]
+    assert json.loads((folder / "credentials.json").read_text(encoding="utf-8"))["password"] == "given"
+    assert run()["credentials"]["password"] == "given"
+
+
+@pytest.mark.parametrize(
+    "change", [{"maxmemory_mb": 64}, {"backend": PUBSUB}, {"prefix": "other"}, {"acl": False}], ids=str
+)
+def test_every_change_changes_the_sum(run: Run, change: dict[str, Any]) -> None:
+    first = run()
+    second = run(**change)
+    assert second["changed"]
+    assert second["config_sum"] != first["config_sum"]
+    assert second["credentials"]["password"] == first["credentials"]["password"]
+
+
+def test_the_sum_tells_nothing_of_a_guessable_password(run: Run, folder: Path) -> None:
+    one = run(password="guessable")["config_sum"]
+    (folder / "credentials.json").unlink()
+    assert run(password="guessable")["config_sum"] != one
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize(
+    ("path", "mode"), [(".", 0o755), ("credentials.json", 0o644), ("redis", 0o755), ("redis/redis.conf", 0o644)]
+)
+def test_a_wrong_mode_is_put_right(run: Run, folder: Path, path: str, mode: int, check: bool) -> None:
+    run()
+    before = modes(folder)
+    (folder / path).chmod(mode)
+    assert run(check)["changed"]
+    assert (modes(folder) == before) is not check
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("path", [".", "credentials.json", "redis", "redis/redis.conf"])
+def test_a_wrong_owner_is_put_right(run: Run, folder: Path, path: str) -> None:
+    run()
+    os.chown(folder / path, 12345, 12345)
+    assert run()["changed"]
+    assert not run()["changed"]
+
+
+def test_check_mode_writes_nothing(run: Run, folder: Path) -> None:
+    result = run(check=True)
+    assert result["changed"]
+    assert result["credentials"]["password"]
+    assert not folder.exists()
+
+
+def test_the_difference_shows_no_user(run: Run, folder: Path) -> None:
+    first = run()["diff"]
+    assert first["before"] == ""
+    assert "maxmemory 192mb\n" in first["after"]
+    second = run(maxmemory_mb=64)["diff"]
+    assert second["before"] == first["after"]
+    assert "maxmemory 64mb\n" in second["after"]
+    plain = run(acl=False)["diff"]
+    shown = json.dumps([first, second, plain, run(acl=True)["diff"]])
+    credentials = json.loads((folder / "credentials.json").read_text(encoding="utf-8"))
+    for secret in credentials.values():
+        assert secret not in shown
+        assert sums(secret) not in shown
+    assert "requirepass" not in shown
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"password": ""}'])
+def test_credentials_that_are_none_are_made_anew(run: Run, folder: Path, text: str) -> None:
+    run()
+    (folder / "credentials.json").write_text(text, encoding="utf-8")
+    assert len(run()["credentials"]["password"]) >= 40
+
+
+def test_a_run_that_dies_leaves_the_file_as_it_was(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run()
+    before = (folder / "redis" / "redis.conf").read_text(encoding="utf-8")
+
+    def fail(*_arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fail)
+        result = run(maxmemory_mb=64)
+    assert result["failed"]
+    assert "No space left on device" in result["msg"]
+    assert (folder / "redis" / "redis.conf").read_text(encoding="utf-8") == before
+    assert not run()["changed"]
+    assert len(list(folder.rglob("*"))) == 3
+
+
+def test_who_may_not_read_is_told_to_be_root(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_self: Path, **_arguments: Any) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", fail)
+    result = run()
+    assert result["failed"]
+    assert "ansible_become: true" in result["msg"]
