@@ -73,6 +73,9 @@ server:
     root:
       description: Whether the module runs as root.
       type: bool
+    name:
+      description: This server's own name.
+      type: str
     os:
       description: The C(ID), C(ID_LIKE) and C(VERSION_ID) of C(/etc/os-release).
       type: dict
@@ -86,7 +89,8 @@ server:
       description: The collection's own container (C(id), C(image), C(running)), or null.
       type: dict
     redis_port_container:
-      description: Another container that publishes O(redis_port), or null.
+      description:
+        - Another container that publishes O(redis_port), with what its Redis says and its C(restart_policy), or null.
       type: dict
     docker_library:
       description: Whether this Python has the C(requests) library that community.docker needs.
@@ -103,7 +107,9 @@ server:
       type: list
       elements: dict
     listeners:
-      description: Who listens on O(ports) and O(redis_port), as port, address, pid, command and user.
+      description:
+        - Who listens on O(ports) and O(redis_port), as port, address, pid, command, user, and C(program), which is the
+          Supervisor group that started it, or null.
       type: list
       elements: dict
     state:
@@ -118,6 +124,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import socket
 import xmlrpc.client
 from pathlib import Path
 from typing import Any
@@ -181,10 +188,25 @@ def listeners(ports: set[int]) -> list[dict[str, Any]]:
             user = pwd.getpwuid(uid).pw_name
         except KeyError:
             user = str(uid)
-        found.extend(
-            {**inodes[name], "pid": int(entry.name), "user": user, "command": command[:200]} for name in sorted(held)
-        )
+        about = {
+            "pid": int(entry.name),
+            "user": user,
+            "command": command[:200],
+            "program": program_of(entry),
+        }
+        found.extend({**inodes[name], **about} for name in sorted(held))
     return sorted(found, key=lambda row: (row["port"], row["pid"]))
+
+
+def program_of(process: Path) -> str | None:
+    """The Supervisor group that started a process, or one of its ancestors."""
+    # Supervisor tells each program its names, and programs hand their environment on.
+    try:
+        pairs = (process / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    name = next((pair for pair in pairs if pair.startswith(b"SUPERVISOR_GROUP_NAME=")), b"")
+    return name.partition(b"=")[2].decode(errors="replace") or None
 
 
 def docker_state(engine: Docker) -> dict[str, Any]:
@@ -223,6 +245,13 @@ def containers(engine: Docker, name: str, port: int) -> tuple[dict[str, Any] | N
         elif row["running"] and any(published.get("PublicPort") == port for published in found.get("Ports", [])):
             other = row
     return ours, other
+
+
+def restart_policy(engine: Docker, container: str) -> str:
+    """A container's restart policy, as `docker update --restart` takes it."""
+    policy = (engine.get(f"/containers/{container}/json") or {}).get("HostConfig", {}).get("RestartPolicy") or {}
+    name, retries = policy.get("Name") or "no", policy.get("MaximumRetryCount")
+    return f"{name}:{retries}" if retries else str(name)
 
 
 def describe_redis(port: int, layer_prefix: str = "asgi") -> dict[str, Any]:
@@ -295,11 +324,13 @@ def main() -> None:
         image_present = engine.image(params["container_image"]) is not None
         if other:
             other["redis"] = describe_redis(params["redis_port"])
+            other["restart_policy"] = restart_policy(engine, other["id"])
     supervisor = Supervisor()
     answer = supervisor.state()
     state_dir = Path(params["state_dir"])
     server = {
         "root": os.geteuid() == 0,
+        "name": socket.gethostname(),
         "os": os_release(),
         "docker": docker,
         "docker_library": importlib.util.find_spec("requests") is not None,

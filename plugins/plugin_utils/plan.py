@@ -221,15 +221,19 @@ class Look:
                 "The tasks do not run as root: set ansible_become to true, or ansible_user to root, for this host."
             )
             return
-        if portal.get("prefix_problem"):
+        blocked = [row for row in portal.get("access") or [] if not row["ok"]]
+        prefix = str(asked["tethys_conda_prefix"])
+        # That the user cannot start the environment's Python is told once, by what stands in its way.
+        startable = not any(row["path"].startswith(prefix) for row in blocked)
+        if portal.get("prefix_problem") and startable:
             self.reasons.append(
                 f"tethys_conda_prefix is {show(asked['tethys_conda_prefix'])}: {_tail(portal['prefix_problem'])}"
                 " Set it to the environment in which `tethys` is installed (`conda env list` shows it)."
             )
-        elif not (portal.get("versions") or {}).get("tethys_platform"):
+        elif startable and not (portal.get("versions") or {}).get("tethys_platform"):
             self.reasons.append(
-                f"tethys_conda_prefix is {show(asked['tethys_conda_prefix'])}, and tethys-platform is not installed there:"
-                " set it to the environment in which `tethys` is installed (`conda env list` shows it)."
+                f"tethys_conda_prefix is {show(asked['tethys_conda_prefix'])}, and tethys-platform is not installed"
+                " there: set it to the environment in which `tethys` is installed (`conda env list` shows it)."
             )
         if portal.get("home_problem"):
             self.reasons.append(
@@ -254,26 +258,41 @@ class Look:
             )
         elif portal.get("settings_problem") and not portal.get("prefix_problem") and not portal.get("home_problem"):
             self.warnings.append(f"The portal's settings could not be read: {_tail(portal['settings_problem'])}")
-        for row in portal.get("access") or []:
-            if not row["ok"]:
-                self.reasons.append(self._access_reason(row))
+        for place in dict.fromkeys(row["blocked_by"] or row["path"] for row in blocked):
+            self.reasons.append(
+                self._access_reason(place, [row for row in blocked if (row["blocked_by"] or row["path"]) == place])
+            )
 
-    def _access_reason(self, row: Mapping[str, Any]) -> str:
-        user, blocked = self.portal.get("user"), row.get("blocked_by") or row["path"]
-        what = {"traverse": "enter", "execute": "run", "write": "write to"}.get(row["need"], row["need"])
-        right = {"traverse": "x", "read": "r", "execute": "rx", "write": "rwx"}.get(row["need"], "rwx")
-        if blocked != row["path"]:
-            right = "x"
-        return (
-            f"tethys_user {user} (who would run the portal) cannot {what} {row['path']}, because of {blocked}: "
-            f"give it access (`setfacl -m u:{user}:{right} {blocked}`), or set tethys_user to the owner."
+    def _access_reason(self, place: str, rows: list[Mapping[str, Any]]) -> str:
+        """One sentence for everything that one file or folder keeps from the portal's user."""
+        user, owner, need = self.portal.get("user"), rows[0].get("owner"), rows[0]["need"]
+        inside = list(dict.fromkeys(row["path"] for row in rows if row["path"] != place))
+        if inside:
+            paths = " and ".join(inside[:2]) + (f" and {len(inside) - 2} more" if len(inside) > 2 else "")
+            what, right = f"enter {place}, and has to reach {paths}", "x"
+        else:
+            what = {"traverse": "enter", "execute": "run", "read": "read", "write": "write to"}[need] + f" {place}"
+            right = {"traverse": "x", "execute": "rx", "read": "r", "write": "rwX"}[need]
+        ways_out = [f"give it access (`setfacl -m u:{user}:{right} {place}`)"]
+        if need == "write" and not inside:
+            ways_out.append(f"hand that over (`chown {user} {place}`)")
+        if owner and owner not in (user, "root"):
+            ways_out.append(f"set tethys_user to {owner}, whose it is")
+        return f"tethys_user {user} (who would run the portal) cannot {what}: {', or '.join(ways_out)}."
+
+    @property
+    def could_look(self) -> bool:
+        """Whether the portal's Python could be started at all, so that what it did not say means something."""
+        return bool(self.server.get("root")) and not any(
+            self.portal.get(problem) for problem in ("prefix_problem", "home_problem", "user_problem")
         )
 
     def processes(self) -> int | None:
         """The number of processes, once Bokeh is known."""
         asked, bokeh = self.asked, self.asked["tethys_bokeh"]
         if bokeh == "auto":
-            bokeh = self.portal.get("bokeh", "unknown")
+            # Where nobody could look, the reason for that is told already.
+            bokeh = self.portal.get("bokeh", "unknown") if self.could_look else "not_in_use"
         try:
             return asgi_processes(
                 asked["tethys_asgi_processes"],
@@ -337,18 +356,17 @@ class Look:
     def _adopted(self, other: Mapping[str, Any], port: int) -> Mapping[str, Any] | None:
         """A container that publishes our port: the manual's own, or somebody else's."""
         redis = other.get("redis") or {}
-        hosts = str((self.portal.get("settings") or {}).get("layer_hosts") or "")
         why = None
         if redis.get("problem"):
             why = f"it cannot be asked what it holds ({redis['problem']})"
         elif redis.get("foreign_key"):
             why = f"it holds keys that are not a channel layer's ({show(redis['foreign_key'])})"
-        elif str(port) not in hosts:
-            why = "portal_config.yml names no channel layer on that port"
+        elif not self._is_the_layers(port):
+            why = "portal_config.yml names no channel layer on that port of this server"
         if why is None:
             self.announce.append(
                 f"Container {other['name']} ({other['image']}), the portal's Redis on port {port} until now, is stopped"
-                " and kept; WebSocket messages wait from then until the processes have restarted."
+                " and kept; WebSockets fail from then until the processes have restarted."
             )
             return other
         self.reasons.append(
@@ -357,6 +375,22 @@ class Look:
             " free port."
         )
         return None
+
+    def _is_the_layers(self, port: int) -> bool:
+        """Whether the portal's own settings have its channel layer on that port of this server."""
+        settings = self.portal.get("settings") or {}
+        if not str(settings.get("layer_backend") or "").startswith("channels_redis."):
+            return False
+        here = {"127.0.0.1", "localhost", "::1", self.server.get("name")}
+        # channels_redis, told no hosts, takes this one.
+        for host in settings.get("layer_hosts") or [["localhost", 6379]]:
+            try:
+                found = redis_endpoints([host])
+            except Refusal:
+                continue
+            if any(endpoint["host"] in here and endpoint["port"] == port for endpoint in found):
+                return True
+        return False
 
     def program_reasons(self) -> Mapping[str, Any] | None:
         """Supervisor, the program and the port; returns the program file that is taken over, if there is one."""
@@ -380,17 +414,28 @@ class Look:
                 " it: move the portal's program (asgi) into a file of its own."
             )
         port = whole_number(self.asked["tethys_port"])
-        served = {row["pid"] for row in server.get("processes") or []} | {supervisor.get("pid")}
-        for row in server.get("listeners") or []:
-            if row["port"] == port and row["pid"] not in served:
-                if any(other["port"] == port and other["pid"] in served for other in server["listeners"]):
-                    continue  # a child of ours on the same socket
+        served = {row["pid"] for row in server.get("processes") or []}
+        held = [row for row in server.get("listeners") or [] if row["port"] == port]
+        # Supervisor holds the sockets of its fcgi-programs itself; which of its programs serves there is what matters.
+        known = {*served, supervisor.get("pid")}
+        strangers = [row for row in held if row["pid"] not in known and row.get("program") != "asgi"]
+        if strangers and not any(row["pid"] in served for row in held):
+            row = strangers[0]
+            who = f"process {row['pid']} of {row['user']} ({row['command']})"
+            if row.get("program"):
                 self.reasons.append(
-                    f"tethys_port {port} is held by process {row['pid']} of {row['user']} ({row['command']}), which is"
-                    " not the portal's under Supervisor: stop it, or set tethys_port to the port that nginx sends the"
-                    " portal's requests to."
+                    f"tethys_port {port} is held by Supervisor's program {row['program']} ({who}), and the portal's"
+                    " program is to be asgi: rename it to asgi in its file, or take that file away, and run"
+                    " `supervisorctl update`; or set tethys_port to another port, to which nginx then has to send the"
+                    " portal's requests."
                 )
-                break
+            else:
+                self.reasons.append(
+                    f"tethys_port {port} is held by {who}, which is not the portal's under Supervisor: stop it, or set"
+                    " tethys_port to the port that nginx sends the portal's requests to."
+                )
+        if program and not program["managed"] and program["user"] != self.portal.get("user"):
+            self.reasons.extend(self._leftover_reasons(program["user"]))
         if program and not program["managed"]:
             before = f"run by {program['user']}" if program["user"] != self.portal.get("user") else "as they are"
             self.announce.append(
@@ -399,6 +444,19 @@ class Look:
             )
             return program
         return None
+
+    def _leftover_reasons(self, before: str) -> Iterable[str]:
+        """What the user who ran the portal until now has left in its data folders, and the new one cannot write."""
+        user = self.portal.get("user")
+        for row in self.portal.get("leftovers") or []:
+            if row["owner"] == before:
+                more = f" and {row['count'] - 1} more in {row['folder']}" if row["count"] > 1 else ""
+                stay = f", or set tethys_user to {before}" if before != "root" else ""
+                yield (
+                    f"tethys_user {user} (who would run the portal) cannot write {row['example']}{more}, of {before},"
+                    f" who runs it until now: hand that over"
+                    f" (`find {row['folder']} -user {before} -exec chown -h {user} {{}} +`){stay}."
+                )
 
 
 def _tail(text: str) -> str:
@@ -445,14 +503,14 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
     if look.goal == "site" and server.get("processes") and not adopted_program:
         if len(server["processes"]) != processes:
             look.announce.append(
-                f"{len(server['processes'])} processes run and tethys_asgi_processes is {processes}: Supervisor stops and"
-                " starts them together for it, and requests of those seconds fail."
+                f"{len(server['processes'])} processes run and tethys_asgi_processes is {processes}: Supervisor stops"
+                " and starts them together for it, and requests of those seconds fail."
             )
         elif processes == 1 and changes:
             look.announce.append(
                 "The one process has to restart for the new layer: requests of the seconds until it answers again fail."
             )
-    if not portal.get("lifecycle_consumer") and not portal.get("prefix_problem"):
+    if not portal.get("lifecycle_consumer") and look.could_look:
         version = (portal.get("versions") or {}).get("tethys_platform")
         look.warnings.append(
             f"Tethys {version} has no consumer to prove delivery through (Tethys 4.4 brings it):"

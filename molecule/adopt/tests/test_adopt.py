@@ -1,0 +1,247 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A portal set up by the manual: what is taken over, what is left alone, what is refused, and the way back.
+
+The tests stand in the order of the story: refused, dry run, taken over, given back.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import bed
+import pytest
+
+N = 2
+PROGRAM = "/etc/supervisor/conf.d/asgi_supervisord.conf"
+NGINX = "/etc/supervisor/conf.d/nginx_supervisord.conf"
+THEIRS = f"{bed.HOME}/asgi_supervisord.conf"
+
+
+def folded(text: str) -> str:
+    """Output without the line breaks and doubled quotes that YAML puts in."""
+    return " ".join(text.replace("''", "'").split())
+
+
+def refused(host: Any, **variables: Any) -> str:
+    """Run the playbook, see that it refuses and that the server is as it was; returns what it said."""
+    before = bed.snapshot(host)
+    run = bed.playbook("site", **variables)
+    assert run.returncode != 0, run.stdout
+    assert "Refused; nothing was changed." in run.stdout, run.stdout
+    assert bed.snapshot(host) == before
+    return folded(run.stdout[run.stdout.index("fatal:") :].partition("PLAY RECAP")[0])
+
+
+def manual_container(host: Any) -> dict[str, Any]:
+    """The container that the manual has one start, by its image."""
+    [name] = host.check_output("docker ps -aq --filter ancestor=tethys-channels-test/redis:5.0").split()
+    [found] = json.loads(host.check_output(f"docker inspect {name}"))
+    return dict(found)
+
+
+def nginx_master(host: Any) -> str:
+    """The pid of nginx's master process, as Supervisor knows it."""
+    return str(host.check_output("supervisorctl pid nginx")).strip()
+
+
+@pytest.fixture(scope="module")
+def before(host: Any) -> dict[str, Any]:
+    """What the manual's portal is like."""
+    return {
+        "nginx": nginx_master(host),
+        "container": manual_container(host)["Id"],
+        "link": host.check_output(f"readlink {PROGRAM}"),
+        "nginx_link": host.check_output(f"readlink {NGINX}"),
+        "processes": [row["pid"] for row in bed.daphnes(host)],
+    }
+
+
+@pytest.fixture(scope="module")
+def taken_over(host: Any, before: dict[str, Any]) -> str:
+    """The first run, and what it printed."""
+    run = bed.playbook("site")
+    assert run.returncode == 0, run.stdout
+    return folded(run.stdout)
+
+
+def test_the_server_is_the_manuals(host: Any, before: dict[str, Any]) -> None:
+    [daphne] = bed.daphnes(host)
+    assert daphne["user"] == "root"
+    assert before["link"] == THEIRS
+    assert host.check_output("systemctl is-active nginx || true") == "inactive"
+    supervisor = host.check_output("supervisorctl pid").strip()
+    assert host.check_output(f"ps -o ppid= -p {before['nginx']}").strip() == supervisor
+    assert host.check_output("ss -Hltn sport = :6379 | awk '{print $4}'").split()[0] == "0.0.0.0:6379"
+    assert "redis_version:5.0" in host.check_output(f"docker exec {before['container']} redis-cli INFO server")
+    assert bed.django_layers(host)["default"]["CONFIG"] == {"hosts": [["127.0.0.1", 6379]]}
+    assert host.run("curl -sf -o /dev/null -H 'Host: portal.example.org' http://127.0.0.1/").rc == 0
+
+
+@pytest.mark.parametrize("name", ["tethys_platform.sqlite", "workspaces"])
+def test_what_the_new_user_could_not_write_is_told_beforehand(host: Any, before: dict[str, Any], name: str) -> None:
+    path = f"{bed.HOME}/{name}"
+    host.check_output(f"chown root:root {path}")
+    try:
+        text = refused(host)
+        assert f"tethys_user www-data (who would run the portal) cannot write to {path}" in text
+        assert f"`chown www-data {path}`" in text
+    finally:
+        host.check_output(f"chown www-data:www-data {path}")
+
+
+def test_what_the_root_process_left_in_the_workspaces_is_told_beforehand(host: Any, before: dict[str, Any]) -> None:
+    folder = f"{bed.HOME}/workspaces"
+    host.check_output(f"cd {folder} && mkdir -p channelchat/app_workspace && touch channelchat/app_workspace/model.csv")
+    text = refused(host)
+    assert f"cannot write {folder}/channelchat and 2 more in {folder}, of root, who runs it until now" in text
+    way_out = f"find {folder} -user root -exec chown -h www-data {{}} +"
+    assert f"`{way_out}`" in text
+    host.check_output(way_out)
+    run = bed.playbook("site", "--check")
+    assert run.returncode == 0, run.stdout
+
+
+def test_a_container_that_the_portal_does_not_name_is_left_alone(host: Any, before: dict[str, Any]) -> None:
+    stop = f"`docker stop {before['container'][:12]}`"
+    host.check_output(f"sed -i 's/127.0.0.1, 6379/10.9.8.7, 6379/' {bed.CONFIG}")
+    try:
+        text = refused(host)
+        assert "publishes port 6379, and portal_config.yml names no channel layer on that port of this server" in text
+        assert stop in text
+    finally:
+        host.check_output(f"cp -p /root/portal_config.before {bed.CONFIG}")
+
+
+def test_a_program_of_another_name_is_named(host: Any, before: dict[str, Any]) -> None:
+    other = "/etc/supervisor/conf.d/portal.conf"
+    host.check_output(
+        f"rm {PROGRAM} && sed 's/fcgi-program:asgi/fcgi-program:portal/' {THEIRS} > {other} && supervisorctl update"
+        " && for i in $(seq 60); do curl -s -o /dev/null http://127.0.0.1:8000/ && break; sleep 0.5; done"
+    )
+    try:
+        text = refused(host)
+        assert "tethys_port 8000 is held by Supervisor's program portal" in text
+        assert "rename it to asgi" in text
+    finally:
+        host.check_output(
+            f"rm {other} && ln -s {THEIRS} {PROGRAM} && supervisorctl update"
+            " && for i in $(seq 60); do curl -s -o /dev/null http://127.0.0.1:8000/ && break; sleep 0.5; done"
+        )
+
+
+def test_a_dry_run_changes_nothing_and_tells_what_is_taken_over(host: Any, before: dict[str, Any]) -> None:
+    state = bed.snapshot(host)
+    run = bed.playbook("site", "--check", "--diff")
+    assert run.returncode == 0, run.stdout
+    assert bed.snapshot(host) == state
+    text = folded(run.stdout)
+    assert f"{PROGRAM} is taken over (processes run by root until now; they will run as www-data)" in text
+    assert "(tethys-channels-test/redis:5.0), the portal's Redis on port 6379 until now, is stopped and kept" in text
+
+
+def test_a_redis_that_does_not_come_up_leaves_the_old_one_serving(host: Any, before: dict[str, Any]) -> None:
+    run = bed.playbook("site", redis_container_image="tethys-channels-test/redis:5.0", redis_container_acl=True,
+                       redis_container_timeout=8)  # fmt: skip
+    assert run.returncode != 0
+    assert "serves as before" in folded(run.stdout), run.stdout
+    assert manual_container(host)["State"]["Running"]
+    assert host.check_output("docker ps -q").split() == [before["container"][:12]]
+    assert host.run("curl -sf -o /dev/null -H 'Host: portal.example.org' http://127.0.0.1/").rc == 0
+
+
+def test_the_run_takes_over_and_says_so(host: Any, before: dict[str, Any], taken_over: str) -> None:
+    assert f"{PROGRAM} is taken over (processes run by root until now; they will run as www-data)" in taken_over
+    found = bed.daphnes(host)
+    assert [row["user"] for row in found] == ["www-data"] * N
+    assert not {row["pid"] for row in found} & set(before["processes"])
+
+
+def test_a_second_run_changes_nothing(host: Any, taken_over: str) -> None:
+    run = bed.playbook("site")
+    assert run.returncode == 0, run.stdout
+    assert bed.changed(run) == 0, run.stdout
+    assert "taken over" not in run.stdout
+
+
+def test_every_listener_hears(host: Any, taken_over: str) -> None:
+    found = bed.client(host, "ws_fanout", "--url", bed.CHAT, "--clients", "12", "--processes", str(N))
+    assert found["delivered"] == found["clients"] >= 12
+    assert len(found["pids"]) == N
+    through_nginx = bed.CHAT.replace(":8000", "")
+    found = bed.client(
+        host, "ws_fanout", "--url", through_nginx, "--host-header", "portal.example.org", "--clients", "6"
+    )
+    assert found["delivered"] == 6
+
+
+def test_nginx_is_left_alone(host: Any, before: dict[str, Any], taken_over: str) -> None:
+    assert nginx_master(host) == before["nginx"]
+    assert host.check_output(f"readlink {NGINX}") == before["nginx_link"]
+    assert host.check_output("systemctl is-enabled nginx || true") == "disabled"
+
+
+def test_the_manuals_files_in_the_home_are_left_alone(host: Any, taken_over: str) -> None:
+    assert host.run(f"cmp {THEIRS} /root/asgi_supervisord.before").rc == 0
+    assert not host.file(PROGRAM).is_symlink
+    assert "tethys.channels" in host.file(PROGRAM).content_string
+
+
+def test_no_stale_socket_is_left(host: Any, taken_over: str) -> None:
+    assert host.check_output("ls -A /run | grep -c tethys_asgi || true") == "0"
+    assert len(host.check_output("ls -A /run/tethys").split()) == 2 * N
+
+
+def test_the_old_container_is_stopped_and_kept(host: Any, before: dict[str, Any], taken_over: str) -> None:
+    found = manual_container(host)
+    assert found["Id"] == before["container"]
+    assert not found["State"]["Running"]
+    assert host.check_output("ss -Hltn sport = :6379 | awk '{print $4}'").split() == ["127.0.0.1:6379"]
+    address = host.check_output("hostname -I").split()[0]
+    assert host.run(f"timeout 3 bash -c '</dev/tcp/{address}/6379'").rc != 0
+
+
+def test_the_portal_still_writes_its_database_and_workspaces(host: Any, taken_over: str) -> None:
+    host.check_output(f"su -s /bin/sh www-data -c 'touch {bed.HOME}/workspaces/channelchat/app_workspace/model.csv'")
+    # A login writes the session and the time of the login.
+    login = host.check_output(
+        "cd /tmp && rm -f jar && page() { curl -s -b jar -c jar -H 'Host: portal.example.org' \"$@\"; }"
+        " && token=$(page http://127.0.0.1/accounts/login/"
+        " | grep -o 'csrfmiddlewaretoken\" value=\"[^\"]*' | cut -d'\"' -f3)"
+        " && page -o /dev/null -w '%{http_code}' -H 'Origin: http://portal.example.org'"
+        " --data-urlencode csrfmiddlewaretoken=$token -d 'username=admin&password=admin&login-submit=1'"
+        " http://127.0.0.1/accounts/login/; rm -f jar"
+    )
+    assert login == "302"
+    assert host.check_output(f"find {bed.HOME} -name '*.sqlite*' -not -user www-data") == ""
+
+
+def test_remove_gives_everything_back(host: Any, before: dict[str, Any], taken_over: str) -> None:
+    run = bed.playbook("remove")
+    assert run.returncode == 0, run.stdout
+    assert host.check_output(f"readlink {PROGRAM}") == before["link"]
+    assert host.run(f"cmp {THEIRS} /root/asgi_supervisord.before").rc == 0
+    assert host.run(f"cmp {bed.CONFIG} /root/portal_config.before").rc == 0
+    assert host.check_output(f"ls {bed.HOME}") == host.check_output("cat /root/home.before")
+    assert host.check_output("docker ps -aq --no-trunc").split() == [before["container"]]
+    found = manual_container(host)
+    assert found["State"]["Running"]
+    assert found["HostConfig"]["RestartPolicy"]["Name"] == "no"
+    assert not host.file("/etc/tethys_channels").exists
+    assert not host.file("/etc/tmpfiles.d/tethys_channels.conf").exists
+    assert not host.file("/run/tethys").exists
+    [daphne] = bed.daphnes(host)
+    assert daphne["user"] == "root"
+    assert nginx_master(host) == before["nginx"]
+    assert host.run("curl -sf -o /dev/null -H 'Host: portal.example.org' http://127.0.0.1/").rc == 0
+    fanout = bed.client(host, "ws_fanout", "--url", bed.CHAT, "--clients", "6")
+    assert fanout["delivered"] == 6
+
+
+def test_removed_twice_is_removed_once(host: Any, before: dict[str, Any]) -> None:
+    state = bed.snapshot(host)
+    run = bed.playbook("remove")
+    assert run.returncode == 0, run.stdout
+    assert bed.snapshot(host) == state
