@@ -26,6 +26,14 @@ TOLD = [
 ]
 
 
+# What is foretold under another task's name, since the module that will do it cannot be asked yet.
+PREDICTED = {
+    "Predict the installation of Supervisor": "Install Supervisor",
+    "Predict the container": "Run the Redis container",
+    "Predict the Supervisor program": "Write the Supervisor program",
+}
+
+
 def changed_tasks(run: subprocess.CompletedProcess[str]) -> set[str]:
     """The names of the tasks that changed, or would."""
     found, task = set(), ""
@@ -57,9 +65,8 @@ def test_a_dry_run_tells_everything_and_changes_nothing(host: Any) -> None:
     )
     real = bed.playbook("site")
     assert real.returncode == 0, real.stdout
-    told = changed_tasks(dry)
-    for task in changed_tasks(real) - {"Install Supervisor", "Start Supervisor"}:
-        assert task in told or (task == "Run the Redis container" and "Predict the container" in told), task
+    told = {PREDICTED.get(task, task) for task in changed_tasks(dry)}
+    assert changed_tasks(real) - {"Start Supervisor"} <= told
     again = bed.playbook("site")
     assert (again.returncode, bed.changed(again)) == (0, 0), again.stdout
     found = bed.client(host, "ws_fanout", "--url", bed.CHAT, "--clients", "6", "--processes", "2")
