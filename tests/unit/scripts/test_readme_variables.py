@@ -1,0 +1,102 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The README's tables of variables come from the roles."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    """The script, which has no suffix."""
+    sys.dont_write_bytecode = True  # a cache beside it would be one more file in scripts/
+    loader = importlib.machinery.SourceFileLoader("readme_variables", str(ROOT / "scripts" / "readme-variables"))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    assert spec
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of what the script reads and writes."""
+    for name in ("roles", "playbooks"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "README.md", tmp_path)
+    return tmp_path
+
+
+def test_the_readme_is_up_to_date(script: ModuleType) -> None:
+    assert script.main(["--check"], ROOT) == 0
+
+
+def test_every_variable_is_in_the_readme(script: ModuleType) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for path in ROOT.glob("roles/*/meta/argument_specs.yml"):
+        for name in yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"]:
+            assert f"`{name}`" in text
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("roles/redis_container/meta/argument_specs.yml", "default: 256", "default: 512"),
+        ("roles/redis_container/meta/argument_specs.yml", "The container's name.", "What it is called."),
+        ("roles/preflight/defaults/main.yml", "default(8000)", "default(9000)"),
+        ("playbooks/site.yml", "default('portals')", "default('webservers')"),
+    ],
+)
+def test_a_changed_role_makes_the_tables_out_of_date(
+    script: ModuleType, tree: Path, capsys: pytest.CaptureFixture[str], path: str, old: str, new: str
+) -> None:
+    file = tree / path
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+    before = (tree / "README.md").read_text(encoding="utf-8")
+    assert script.main(["--check"], tree) == 1
+    assert "run scripts/readme-variables" in capsys.readouterr().err
+    assert (tree / "README.md").read_text(encoding="utf-8") == before
+
+    assert script.main([], tree) == 0
+    assert script.main(["--check"], tree) == 0
+    after = (tree / "README.md").read_text(encoding="utf-8")
+    assert after != before
+    # Nothing but the tables is touched.
+    assert after.partition(script.BEGIN)[0] == before.partition(script.BEGIN)[0]
+    assert after.partition(script.END)[2] == before.partition(script.END)[2]
+
+
+def test_a_readme_without_the_marks_is_refused(
+    script: ModuleType, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tree / "README.md").write_text("# Nothing\n", encoding="utf-8")
+    assert script.main([], tree) == 1
+    assert script.BEGIN in capsys.readouterr().err
+    assert (tree / "README.md").read_text(encoding="utf-8") == "# Nothing\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("C(<prefix>/bin/python) exists.", "`<prefix>/bin/python` exists."),
+        ("V(auto) or O(other)", "`auto` or `other`"),
+        ("a|b", "a\\|b"),
+        ("ABC(x)", "ABC(x)"),
+    ],
+)
+def test_ansibles_markup_becomes_markdown(script: ModuleType, text: str, expected: str) -> None:
+    assert script.markdown(text) == expected
