@@ -1,0 +1,86 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sentences about a proof."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.tethys.channels.plugins.filter.probe_summary import FilterModule, probe_summary
+
+PROBE: dict[str, Any] = {
+    "provable": True,
+    "reason": None,
+    "processes": [{"pid": 101}, {"pid": 102}],
+    "sent": 8,
+    "received": 8,
+    "delivery_seconds": 0.0123,
+    "idle": None,
+    "backend": "channels_redis.core.RedisChannelLayer",
+    "versions": {"redis": "7.4.1", "channels": "4.3.2", "hiredis": None},
+    "warnings": [],
+}
+LAST = "channels_redis.core.RedisChannelLayer, channels 4.3.2, redis 7.4.1"
+
+
+def summary(**changes: Any) -> list[str]:
+    probe = {**copy.deepcopy(PROBE), **changes}
+    before = copy.deepcopy(probe)
+    lines = probe_summary(probe)
+    assert probe == before
+    return lines
+
+
+def test_a_delivery() -> None:
+    assert summary() == [
+        "A message reached 8 of 8 WebSockets over 2 process(es) (101, 102) in 0.012 s, sent from another process with"
+        " the portal's own settings.",
+        LAST,
+    ]
+
+
+def test_a_delivery_that_was_not_timed() -> None:
+    assert summary(received=0, delivery_seconds=None)[0] == (
+        "A message reached 0 of 8 WebSockets over 2 process(es) (101, 102), sent from another process with the"
+        " portal's own settings."
+    )
+
+
+def test_a_silence() -> None:
+    idle = {"seconds": 7, "of": 8, "alive": 6, "received": 5}
+    assert summary(idle=idle)[1] == ("After 7 s of silence 6 of 8 WebSockets were open, and 5 got the next message.")
+
+
+@pytest.mark.parametrize(
+    ("reason", "why"),
+    [
+        ("in_memory", "one process on the in-memory layer hears only itself"),
+        ("no_consumer", "Tethys before 4.4 has no consumer to prove it through"),
+        ("not_started", "not_started"),
+    ],
+)
+def test_no_proof(reason: str, why: str) -> None:
+    lines = summary(provable=False, reason=reason, processes=[{"pid": 7}])
+    assert lines == [f"1 process(es) answer (7); delivery was not proved: {why}.", LAST]
+
+
+def test_warnings_come_last() -> None:
+    assert summary(warnings=["One.", "Two."])[-2:] == ["One.", "Two."]
+
+
+def test_without_versions() -> None:
+    assert summary(versions=None)[-1].startswith("channels_redis.core.RedisChannelLayer")
+
+
+@pytest.mark.parametrize("value", [None, "", [], {}, {"sent": 1}, 7])
+def test_what_is_no_probe(value: Any) -> None:
+    with pytest.raises(AnsibleFilterError, match=r"probe_summary: .* is no answer of layer_probe: give its `probe`"):
+        probe_summary(value)
+
+
+def test_the_filter_is_found() -> None:
+    assert FilterModule().filters() == {"probe_summary": probe_summary}
