@@ -180,8 +180,8 @@ def main() -> None:
         versions.append(version)
         if problem:
             problems.append(
-                f"{params['variable']}: the Redis at {place(endpoint)} {problem}: correct its address, its credentials or"
-                " its access rules."
+                f"{params['variable']}: the Redis at {place(endpoint)} {problem}: correct its address, its credentials"
+                " or its access rules."
             )
     module.exit_json(changed=False, problems=problems, versions=versions)
 

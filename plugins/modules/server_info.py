@@ -130,9 +130,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils import serving
 from ansible_collections.tethys.channels.plugins.module_utils.services import Docker, Redis, RedisError, Supervisor
-
-LISTEN = "0A"
 
 
 def os_release() -> dict[str, str]:
@@ -151,7 +150,7 @@ def os_release() -> dict[str, str]:
 
 def _address(text: str) -> str:
     """The address in a row of /proc/net/tcp, as far as it matters: loopback, everything, or something else."""
-    if text in ("0100007F", "00000000000000000000000001000000"):
+    if text in ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"):
         return "loopback"
     if not text.strip("0"):
         return "everything"
@@ -160,26 +159,19 @@ def _address(text: str) -> str:
 
 def listeners(ports: set[int]) -> list[dict[str, Any]]:
     """Who listens on these TCP ports."""
-    inodes: dict[str, dict[str, Any]] = {}
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            rows = Path(table).read_text(encoding="ascii").splitlines()[1:]
-        except OSError:
-            continue
-        for row in rows:
-            fields = row.split()
-            address, _colon, port = fields[1].partition(":")
-            if fields[3] == LISTEN and int(port, 16) in ports:
-                inodes[f"socket:[{fields[9]}]"] = {"port": int(port, 16), "address": _address(address)}
+    inodes = {
+        row.inode: {"port": row.port, "address": _address(row.address)}
+        for row in serving.connections()
+        if row.state == serving.LISTEN and row.port in ports
+    }
     found: list[dict[str, Any]] = []
     for entry in Path("/proc").iterdir():
         if not inodes or not entry.name.isdigit():
             continue
+        held = serving.sockets_of(int(entry.name)) & set(inodes)
+        if not held:
+            continue
         try:
-            links = {os.readlink(str(descriptor)) for descriptor in (entry / "fd").iterdir()}
-            held = links & set(inodes)
-            if not held:
-                continue
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
             uid = entry.stat().st_uid
         except OSError:
@@ -194,7 +186,7 @@ def listeners(ports: set[int]) -> list[dict[str, Any]]:
             "command": command[:200],
             "program": program_of(entry),
         }
-        found.extend({**inodes[name], **about} for name in sorted(held))
+        found.extend({**inodes[inode], **about} for inode in sorted(held))
     return sorted(found, key=lambda row: (row["port"], row["pid"]))
 
 
@@ -242,7 +234,7 @@ def containers(engine: Docker, name: str, port: int) -> tuple[dict[str, Any] | N
         row = _container(found)
         if row["name"] == name:
             ours = row
-        elif row["running"] and any(published.get("PublicPort") == port for published in found.get("Ports", [])):
+        elif row["running"] and any(published.get("PublicPort") == port for published in found.get("Ports") or []):
             other = row
     return ours, other
 
@@ -266,11 +258,13 @@ def describe_redis(port: int, layer_prefix: str = "asgi") -> dict[str, Any]:
 def programs(supervisor: Supervisor, group: str) -> list[dict[str, Any]]:
     """The program files that define the group, and what else they define."""
     found = []
-    for name in supervisor.program_files():
+    # Supervisor's own file too: it may hold programs besides what the distribution has in it.
+    for name in [*([supervisor.config] if supervisor.config else []), *supervisor.program_files()]:
         parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";",))
         try:
-            parser.read(name)
-        except configparser.Error:
+            text = Path(name).read_text(encoding="utf-8", errors="replace")
+            parser.read_string(text)
+        except (OSError, configparser.Error):
             continue
         sections = parser.sections()
         ours = [title for title in sections if title.partition(":")[2] == group]
@@ -284,7 +278,7 @@ def programs(supervisor: Supervisor, group: str) -> list[dict[str, Any]]:
                     "user": parser.get(section, "user", fallback="root"),
                     "numprocs": parser.get(section, "numprocs", fallback="1"),
                     "socket": parser.get(section, "socket", fallback=""),
-                    "managed": "tethys.channels" in Path(name).read_text(encoding="utf-8", errors="replace"),
+                    "managed": "tethys.channels" in text,
                 }
             )
     return found

@@ -1,0 +1,346 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What server_info sees of a server: this one's own sockets, and made-up engines and program files."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+import sys
+import xmlrpc.client
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from ansible_collections.tethys.channels.plugins.module_utils import services
+from ansible_collections.tethys.channels.plugins.modules import server_info
+
+Start = Callable[..., Any]
+
+
+# --- the system -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (
+            'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nVERSION_ID="12"\nID=debian\n# ID=other\n',
+            {"id": "debian", "id_like": "", "version_id": "12"},
+        ),
+        (
+            "ID='rocky'\nID_LIKE=\"rhel centos fedora\"\nVERSION_ID='9.4'",
+            {"id": "rocky", "id_like": "rhel centos fedora", "version_id": "9.4"},
+        ),
+        ("", {"id": "", "id_like": "", "version_id": ""}),
+        (None, {"id": "", "id_like": "", "version_id": ""}),
+    ],
+)
+def test_os_release(monkeypatch: pytest.MonkeyPatch, text: str | None, found: dict[str, str]) -> None:
+    def read(self: Path, encoding: str) -> str:
+        assert str(self) == "/etc/os-release"
+        if text is None:
+            raise FileNotFoundError
+        return text
+
+    monkeypatch.setattr(Path, "read_text", read)
+    assert server_info.os_release() == found
+
+
+# --- listeners ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("family", "address", "kind"),
+    [
+        (socket.AF_INET, "127.0.0.1", "loopback"),
+        (socket.AF_INET, "0.0.0.0", "everything"),  # noqa: S104 - a test
+        (socket.AF_INET, "127.0.0.2", "other"),
+        (socket.AF_INET6, "::1", "loopback"),
+        (socket.AF_INET6, "::", "everything"),
+        (socket.AF_INET6, "::ffff:127.0.0.1", "loopback"),
+    ],
+)
+def test_a_listener_is_this_process(family: socket.AddressFamily, address: str, kind: str) -> None:
+    with socket.socket(family, socket.SOCK_STREAM) as listening:
+        try:
+            listening.bind((address, 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+        port = listening.getsockname()[1]
+        assert server_info.listeners({port}) == [], "What is bound and does not listen is nobody's yet."
+        listening.listen()
+        (row,) = server_info.listeners({port, 1})
+        assert (row["port"], row["address"], row["pid"]) == (port, kind, os.getpid())
+        assert row["user"] == pwd.getpwuid(os.geteuid()).pw_name
+        assert Path(sys.executable).name in row["command"]
+        assert len(row["command"]) <= 200
+    assert server_info.listeners({port}) == []
+
+
+def test_everybody_who_holds_a_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        port = listening.getsockname()[1]
+        come, go = os.pipe()
+        child = os.fork()
+        if not child:
+            os.close(go)
+            os.read(come, 1)
+            os._exit(0)
+        try:
+            rows = server_info.listeners({port})
+        finally:
+            os.close(go)
+            os.close(come)
+            os.waitpid(child, 0)
+        assert sorted(row["pid"] for row in rows) == sorted((os.getpid(), child))
+
+
+def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(uid: int) -> Any:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        (row,) = server_info.listeners({listening.getsockname()[1]})
+        assert row["user"] == str(os.geteuid())
+
+
+# --- Docker ---------------------------------------------------------------------------------------------------------
+
+
+class Engine:
+    """An engine that answers from a table."""
+
+    def __init__(self, answers: dict[str, Any]) -> None:
+        self.answers = answers
+
+    def get(self, url: str) -> Any:
+        found = self.answers[url]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+def container(number: int, name: str | None, state: str = "running", port: int | None = None, **more: Any) -> Any:
+    ports = [{"PrivatePort": 6379, "Type": "tcp"}] + ([{"PrivatePort": 6379, "PublicPort": port}] if port else [])
+    return {
+        "Id": f"{number:064x}",
+        "Names": [f"/{name}"] if name else [],
+        "Image": "redis:5",
+        "State": state,
+        "Ports": ports,
+        **more,
+    }
+
+
+def test_docker_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_info.shutil, "which", lambda _name: None)
+    state = server_info.docker_state(Engine({"/version": {"Version": "20.10"}}))
+    assert state == {"installed": True, "running": True, "version": "20.10", "problem": None}
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_docker_that_does_not(monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
+    monkeypatch.setattr(server_info.shutil, "which", lambda name: f"/usr/bin/{name}" if installed else None)
+    state = server_info.docker_state(Engine({"/version": FileNotFoundError(2, "No such file or directory")}))
+    assert (state["installed"], state["running"]) == (installed, False)
+    assert "No such file" in state["problem"]
+
+
+LIST = "/containers/json?all=1"
+
+
+@pytest.mark.parametrize(
+    ("rows", "ours", "other"),
+    [
+        ([], None, None),
+        ([container(1, "ours", port=6379), container(2, "web", port=80)], "ours", None),
+        ([container(1, "ours", "exited"), container(2, "theirs", port=6379)], "ours", "theirs"),
+        ([container(2, "theirs", "exited", port=6379)], None, None),
+        ([container(2, None, port=6379, Labels=None)], None, ""),
+        ([container(2, "x", Ports=None)], None, None),
+    ],
+)
+def test_containers(rows: list[Any], ours: str | None, other: str | None) -> None:
+    found = server_info.containers(Engine({LIST: rows}), "ours", 6379)
+    assert [row and row["name"] for row in found] == [ours, other]
+    for row in found:
+        if row:
+            assert set(row) == {"id", "name", "image", "running", "labels"}
+            assert (len(row["id"]), row["labels"]) == (12, {})
+
+
+def test_what_a_redis_holds(redis: Start) -> None:
+    _fake, endpoint = redis(keys=["asgi:1", "session:1"], version="5.0.6")
+    found = server_info.describe_redis(endpoint["port"])
+    assert found == {"version": "5.0.6", "foreign_key": "session:1", "problem": None}
+
+
+def test_a_redis_that_cannot_be_asked(redis: Start) -> None:
+    _fake, endpoint = redis(password="theirs")
+    found = server_info.describe_redis(endpoint["port"])
+    assert (found["version"], found["foreign_key"]) == (None, None)
+    assert found["problem"].startswith("NOAUTH")
+
+
+# --- programs under Supervisor --------------------------------------------------------------------------------------
+
+MANUAL = """\
+; Generated by tethys gen
+[fcgi-program:asgi]
+socket=tcp://127.0.0.1:8000
+command=bash -c "source x && daphne -u /run/tethys_asgi%(process_num)d.sock --fd 0"  ; the server
+numprocs=2
+"""
+OURS = (
+    "; Ansible managed\n; The role tethys.channels.asgi_service writes this file\n[fcgi-program:asgi]\nuser=www-data\n"
+)
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """A Supervisor that reads these files."""
+
+    def start(main: str = "", **files: str | bytes) -> Any:
+        config = tmp_path / "supervisord.conf"
+        config.write_text(main + "\n[include]\nfiles=conf.d/*.conf\n", encoding="utf-8")
+        (tmp_path / "conf.d").mkdir()
+        for name, text in files.items():
+            raw = text.encode() if isinstance(text, str) else text
+            (tmp_path / "conf.d" / f"{name}.conf").write_bytes(raw)
+        monkeypatch.setattr(services, "SUPERVISOR_CONFIGS", (str(config),))
+        return services.Supervisor()
+
+    return start
+
+
+def test_the_manuals_program(supervisor: Start, tmp_path: Path) -> None:
+    found = server_info.programs(supervisor(asgi=MANUAL, nginx="[program:nginx]\ncommand=nginx\n"), "asgi")
+    assert found == [
+        {
+            "path": str(tmp_path / "conf.d" / "asgi.conf"),
+            "link": None,
+            "others": [],
+            "user": "root",
+            "numprocs": "2",
+            "socket": "tcp://127.0.0.1:8000",
+            "managed": False,
+        }
+    ]
+
+
+def test_a_link_into_the_home(supervisor: Start, tmp_path: Path) -> None:
+    (tmp_path / "home.conf").write_text(MANUAL, encoding="utf-8")
+    here = supervisor()
+    (tmp_path / "conf.d" / "asgi.conf").symlink_to(tmp_path / "home.conf")
+    (tmp_path / "conf.d" / "gone.conf").symlink_to(tmp_path / "nowhere.conf")
+    (found,) = server_info.programs(here, "asgi")
+    assert (found["path"], found["link"]) == (str(tmp_path / "conf.d" / "asgi.conf"), str(tmp_path / "home.conf"))
+
+
+def test_the_collections_own_program(supervisor: Start) -> None:
+    (found,) = server_info.programs(supervisor(asgi=OURS), "asgi")
+    assert (found["managed"], found["user"], found["numprocs"]) == (True, "www-data", "1")
+
+
+def test_a_file_with_other_programs(supervisor: Start) -> None:
+    (found,) = server_info.programs(supervisor(all=MANUAL + "[program:nginx]\n[program:celery]\n"), "asgi")
+    assert found["others"] == ["program:nginx", "program:celery"]
+
+
+def test_two_files_with_the_program(supervisor: Start, tmp_path: Path) -> None:
+    found = server_info.programs(supervisor(a=MANUAL, b="[program:asgi]\n"), "asgi")
+    assert [Path(row["path"]).name for row in found] == ["a.conf", "b.conf"]
+
+
+def test_the_program_in_supervisors_own_file(supervisor: Start, tmp_path: Path) -> None:
+    (found,) = server_info.programs(supervisor("[supervisord]\n" + MANUAL), "asgi")
+    assert found["path"] == str(tmp_path / "supervisord.conf")
+    assert found["others"] == ["supervisord", "include"]
+
+
+def test_files_that_cannot_be_read_as_configuration(supervisor: Start) -> None:
+    latin = "; für alle\n".encode("latin-1") + MANUAL.encode()
+    found = server_info.programs(supervisor(broken="nonsense\n", asgi=latin), "asgi")
+    assert [Path(row["path"]).name for row in found] == ["asgi.conf"]
+
+
+def test_no_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "SUPERVISOR_CONFIGS", ())
+    assert server_info.programs(services.Supervisor(), "asgi") == []
+
+
+class Rpc:
+    """Supervisor's answer about its processes."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def rpc(self) -> Rpc:
+        return self
+
+    def getAllProcessInfo(self) -> Any:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def test_the_groups_processes() -> None:
+    rows = [{"group": group, "name": f"{group}0", "statename": "RUNNING", "pid": 7, "x": 1} for group in ("asgi", "b")]
+    assert server_info.processes(Rpc(rows), "asgi") == [{"name": "asgi0", "state": "RUNNING", "pid": 7}]
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), xmlrpc.client.Fault(1, "SHUTDOWN_STATE")])
+def test_a_supervisor_that_ends_meanwhile(error: Exception) -> None:
+    assert server_info.processes(Rpc(error), "asgi") == []
+
+
+# --- the module -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_the_whole_look(
+    run_module: Callable[..., dict[str, Any]],
+    supervisor: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    check: bool,
+) -> None:
+    supervisor(asgi=MANUAL)
+    monkeypatch.setattr(services, "DOCKER_SOCKET", str(tmp_path / "docker.sock"))
+    monkeypatch.setattr(server_info, "Docker", lambda: services.Docker(str(tmp_path / "docker.sock")))
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "credentials.json").touch()
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        port = listening.getsockname()[1]
+        result = run_module(
+            server_info.main,
+            check,
+            ports=[port],
+            container_name="ours",
+            container_image="redis:8.2",
+            redis_port=port,
+            state_dir=str(state),
+        )
+    server = result["server"]
+    assert result["changed"] is False
+    assert server["root"] is (os.geteuid() == 0)
+    assert server["docker"]["running"] is False
+    assert (server["container"], server["redis_port_container"], server["image_present"]) == (None, None, False)
+    assert (server["supervisor"]["running"], server["supervisor"]["config"]) == (
+        False,
+        str(tmp_path / "supervisord.conf"),
+    )
+    assert [row["numprocs"] for row in server["programs"]] == ["2"]
+    assert [row["pid"] for row in server["listeners"]] == [os.getpid()]
+    assert server["state"] == ["credentials.json"]
