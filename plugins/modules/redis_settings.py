@@ -75,6 +75,11 @@ config_sum:
   description: A sum of the configuration, which changes whenever the container has to read it again.
   returned: always
   type: str
+config:
+  description: The lines of the configuration, without its users.
+  returned: always
+  type: list
+  elements: str
 config_dir:
   description: The folder that the container mounts.
   returned: always
@@ -249,6 +254,7 @@ def main() -> None:
     hidden = ("user ", "requirepass ")
     module.exit_json(
         changed=changed,
+        config=shown,
         config_dir=str(redis_dir),
         # Salted, because a sum over a guessable password would tell it to whoever reads the container's labels.
         config_sum=sha256(credentials["admin_password"] + text)[:32],
