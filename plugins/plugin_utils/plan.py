@@ -14,8 +14,9 @@ from typing import Any
 
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.tethys.channels.plugins.plugin_utils.layers import redis_endpoints
+from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers, redis_endpoints
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
+    BACKENDS,
     MEMORY_BACKEND,
     Refusal,
     asgi_processes,
@@ -43,6 +44,14 @@ VARIABLES = (
 # Redis 5 has no users and had its last fix in 2022; 6.0 and 7.0 have none for CVE-2025-49844 (FACTS: Lua, any user).
 END_OF_LIFE = {"5": "2022-04-27", "6.0": "2022-05", "7.0": "2024-07"}
 FAMILIES = ("debian", "rhel")
+# The least that a role's number may be, where that is not 1.
+LEAST = {
+    "asgi_service_log_backups": 0,
+    "layer_check_idle_seconds": 0,
+    "layer_check_processes": 0,
+    "redis_container_memory_mb": 16,
+}
+LARGEST_PORT = 65535
 
 
 @lru_cache(maxsize=1)
@@ -56,11 +65,25 @@ def role_options() -> dict[str, dict[str, Any]]:
     return options
 
 
-def misspelt(names: Iterable[str], known: Iterable[str] = ()) -> list[str]:
+@lru_cache(maxsize=1)
+def sources() -> dict[str, str]:
+    """The role variables that take their value from a `tethys_` variable, with that one."""
+    found: dict[str, str] = {}
+    for path in sorted(ROLES.glob("*/defaults/main.yml")):
+        for name, value in yaml.safe_load(path.read_text(encoding="utf-8")).items():
+            match = re.match(r"\{\{ (tethys_\w+)", str(value))
+            if match:
+                found[name] = match.group(1)
+    return found
+
+
+def misspelt(names: Iterable[str], known: Any = ()) -> list[str]:
     """A sentence for each variable that looks like this collection's and is not."""
     options = role_options()
     roles = tuple(f"{path.name}_" for path in sorted(ROLES.iterdir()) if path.is_dir())
-    allowed = {*VARIABLES, *options, *known}
+    # One that is no list is refused by its type.
+    own = re.split(r"[,\s]+", known) if isinstance(known, str) else known if isinstance(known, (list, tuple)) else []
+    allowed = {*VARIABLES, *options, *(str(name) for name in own)}
     found = []
     for name in sorted(set(names) - allowed):
         if name.startswith("tethys_"):
@@ -84,31 +107,72 @@ def wrong_role_values(values: Mapping[str, Any], asked: Mapping[str, Any]) -> li
     A value that came from a `tethys_` variable is judged under that name, the one that the administrator wrote.
     """
     options = role_options()
-    judged = [repr(value) for value in asked.values()]
     found = []
     for name in sorted(set(values) & set(options)):
-        option = {key: value for key, value in options[name].items() if key not in ("description", "version_added")}
-        value = values[name]
-        if value is None or option.get("type") == "raw" or repr(value) in judged:
+        value, source = values[name], sources().get(name)
+        if source and (value is None or repr(value) == repr(asked.get(source))):
             continue
-        secret = bool(option.pop("no_log", False))
-        option["required"] = False
-        result = ArgumentSpecValidator({name: option}).validate({name: value})
-        if result.error_messages:
-            if option.get("choices"):
-                way_out = "one of " + ", ".join(str(choice) for choice in option["choices"])
-            else:
-                way_out = f"a value of type {option.get('type', 'str')}"
-            found.append(f"{name} is {'not shown' if secret else show(value)}: set it to {way_out}.")
+        if value is None and "default" not in options[name]:
+            continue
+        reason = _role_value_refusal(name, options[name], value, asked)
+        if reason:
+            found.append(reason)
     return found
 
 
-def _path_refusal(variable: str, value: Any, what: str) -> str | None:
+def _role_value_refusal(name: str, described: Mapping[str, Any], value: Any, asked: Mapping[str, Any]) -> str | None:
+    option = {key: held for key, held in described.items() if key not in ("description", "version_added", "default")}
+    secret = bool(option.pop("no_log", False))
+    kind = option.get("type", "str")
+    if name == "portal_config_layer_options":
+        return _layer_options_refusal(name, value, asked)
+    if name in ("asgi_service_run_dir", "asgi_service_log_dir"):
+        return _path_refusal(name, value, "a folder on the server", unquoted=True)
+    auto = name in ("redis_container_acl", "layer_check_idle_seconds")
+    if auto:
+        kind = option["type"] = "bool" if name == "redis_container_acl" else "int"
+    if kind == "raw" or (auto and value == "auto"):
+        return None
+    if kind == "int":
+        least, most = LEAST.get(name, 1), LARGEST_PORT if name.endswith("_port") else None
+        number = 0 if str(value) == "0" else whole_number(value)
+        if number is not None and number >= least and (most is None or number <= most):
+            return None
+        way_out = f"a whole number (int) {f'from {least} to {most}' if most else f'of at least {least}'}"
+    elif value is not None and not ArgumentSpecValidator({name: option}).validate({name: value}).error_messages:
+        return None
+    elif option.get("choices"):
+        way_out = "one of " + ", ".join(str(choice) for choice in option["choices"])
+    else:
+        way_out = f"a value of type {kind}"
+    return f"{name} is {'not shown' if secret else show(value)}: set it to {'auto or ' if auto else ''}{way_out}."
+
+
+def _layer_options_refusal(name: str, value: Any, asked: Mapping[str, Any]) -> str | None:
+    """What the layer's class would not take is refused before a server is touched, not when the file is written."""
+    backend = asked.get("tethys_layer_backend")
+    if not isinstance(backend, str) or backend not in BACKENDS:
+        return None  # refused by itself
+    try:
+        channel_layers([["127.0.0.1", 6379]], options=value, backend=backend)
+    except Refusal as refusal:
+        return f"{name}: {refusal}"
+    prefix = (value or {}).get("prefix")
+    if prefix and not asked.get("tethys_layer_hosts") and not re.fullmatch(r"[A-Za-z0-9_.:-]+", prefix):
+        return (
+            f"{name} has the prefix {show(prefix)}, which Redis's access rules cannot name: use letters, digits and"
+            " the signs _ . : - only."
+        )
+    return None
+
+
+def _path_refusal(variable: str, value: Any, what: str, unquoted: bool = False) -> str | None:
+    """Why a path cannot be used; `unquoted` if it stands in the program's shell line without quotes."""
     if value in (None, ""):
         return f"{variable} is not set: set it to {what}."
     if not isinstance(value, str) or not PurePosixPath(value).is_absolute():
         return f"{variable} is {show(value)}: set it to {what}, as an absolute path."
-    if re.search(r"[\x00-\x1f\"'`$\\;%]", value):
+    if re.search(r"[\x00-\x1f\x7f\"'`$\\;%]" + (r"|[\s*?\[\](){}<>|&#!~]" if unquoted else ""), value):
         return (
             f"{variable} is {show(value)}, which has a character that Supervisor or a shell would read:"
             " use a plain path."
@@ -120,10 +184,12 @@ def check_variables(asked: Mapping[str, Any]) -> list[str]:
     """A sentence for each `tethys_` variable whose value can be refused without looking at the server."""
     reasons: list[str | None] = [
         _path_refusal("tethys_home", asked["tethys_home"], "the folder of portal_config.yml"),
-        _path_refusal("tethys_conda_prefix", asked["tethys_conda_prefix"], "the Tethys conda environment"),
+        _path_refusal(
+            "tethys_conda_prefix", asked["tethys_conda_prefix"], "the Tethys conda environment", unquoted=True
+        ),
     ]
     port, processes = whole_number(asked["tethys_port"]), whole_number(asked["tethys_asgi_processes"])
-    if port is None or port > 65535:
+    if port is None or port > LARGEST_PORT:
         reasons.append(f"tethys_port is {show(asked['tethys_port'])}: set it to a port number from 1 to 65535.")
     user = asked["tethys_user"]
     if user not in (None, "") and not (isinstance(user, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*\$?", user)):
@@ -145,7 +211,7 @@ def check_variables(asked: Mapping[str, Any]) -> list[str]:
             "tethys_asgi_layout is 'socket_per_process', which this version does not provide yet: "
             "set it to shared_socket."
         )
-        if port and processes and port + processes - 1 > 65535:
+        if port and processes and port + processes - 1 > LARGEST_PORT:
             reasons.append(f"tethys_port is {port}, and {processes} ports from there do not exist: set a lower one.")
     hosts = asked["tethys_layer_hosts"]
     if hosts not in (None, "", []):
@@ -169,7 +235,8 @@ def family(os: Mapping[str, str]) -> str | None:
 
 def image_version(image: str) -> str | None:
     """The version that an image's tag tells, as `8.2` or `5`, or None."""
-    found = re.fullmatch(r".*:(\d+(?:\.\d+)?)[^/]*", image)
+    # A digest behind the tag has a colon of its own.
+    found = re.fullmatch(r".*:(\d+(?:\.\d+)?)[^/]*", image.partition("@")[0])
     return found.group(1) if found else None
 
 
@@ -212,6 +279,11 @@ class Look:
         if self.asked["tethys_layer_backend"] == MEMORY_BACKEND:
             return "none"
         return "given" if self.asked["tethys_layer_hosts"] else "container"
+
+    @property
+    def redis_port(self) -> int:
+        """The port of the container, a number also where the command line delivered its digits."""
+        return whole_number(self.options["redis_container_port"]) or 6379
 
     def portal_reasons(self) -> None:
         """The environment, the home, the file and the user."""
@@ -317,7 +389,7 @@ class Look:
             return None
         if self.redis == "none":
             return None
-        image = self.options["redis_container_image"]
+        image = str(self.options["redis_container_image"])
         warning = image_warning(image)
         if warning:
             self.warnings.append(warning)
@@ -338,13 +410,13 @@ class Look:
                     " install it, or set tethys_layer_hosts to a Redis that exists already."
                 )
         other = server.get("redis_port_container")
-        port = self.options["redis_container_port"]
+        port = self.redis_port
         if other:
             return self._adopted(other, port)
         ours = server.get("container") or {}
         if not ours.get("running"):
             for row in server.get("listeners") or []:
-                if row["port"] == port:
+                if row["port"] == port and row["address"] != "other":
                     self.reasons.append(
                         f"Port {port}, on which Redis shall answer, is held by process {row['pid']} of {row['user']}"
                         f" ({row['command']}): stop it, set redis_container_port to a free port, or, if it is a Redis"
@@ -415,7 +487,7 @@ class Look:
             )
         port = whole_number(self.asked["tethys_port"])
         served = {row["pid"] for row in server.get("processes") or []}
-        held = [row for row in server.get("listeners") or [] if row["port"] == port]
+        held = [row for row in server.get("listeners") or [] if row["port"] == port and row["address"] != "other"]
         # Supervisor holds the sockets of its fcgi-programs itself; which of its programs serves there is what matters.
         known = {*served, supervisor.get("pid")}
         strangers = [row for row in held if row["pid"] not in known and row.get("program") != "asgi"]
@@ -503,14 +575,14 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
     if look.goal == "site" and server.get("processes") and not adopted_program:
         if len(server["processes"]) != processes:
             look.announce.append(
-                f"{len(server['processes'])} processes run and tethys_asgi_processes is {processes}: Supervisor stops"
-                " and starts them together for it, and requests of those seconds fail."
+                f"Supervisor runs {len(server['processes'])} process(es) and tethys_asgi_processes is {processes}: it"
+                " stops and starts them together for it, and requests of those seconds fail."
             )
         elif processes == 1 and changes:
             look.announce.append(
                 "The one process has to restart for the new layer: requests of the seconds until it answers again fail."
             )
-    if not portal.get("lifecycle_consumer") and look.could_look:
+    if portal.get("lifecycle_consumer") is False and look.could_look:
         version = (portal.get("versions") or {}).get("tethys_platform")
         look.warnings.append(
             f"Tethys {version} has no consumer to prove delivery through (Tethys 4.4 brings it):"
@@ -524,7 +596,7 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         processes=processes,
         user=portal.get("user"),
         redis=look.redis,
-        redis_port=options["redis_container_port"],
+        redis_port=look.redis_port,
         moves=look.packages.get("moves") or [],
         family=family(server.get("os") or {}),
         install_docker=look.redis == "container" and not docker.get("installed"),

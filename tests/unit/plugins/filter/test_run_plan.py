@@ -1,0 +1,52 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The filter run_plan; the decisions themselves are tested beside the code behind it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.tethys.channels.plugins.filter import run_plan as module
+from ansible_collections.tethys.channels.plugins.filter.run_plan import FilterModule, run_plan
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import Refusal
+
+ASKED: dict[str, Any] = {
+    "tethys_home": "/var/lib/tethys",
+    "tethys_conda_prefix": "/opt/conda/envs/tethys",
+    "tethys_asgi_processes": 1,
+    "tethys_port": 8000,
+    "tethys_user": "",
+    "tethys_layer_backend": "channels_redis.core.RedisChannelLayer",
+    "tethys_layer_hosts": [],
+    "tethys_bokeh": "auto",
+    "tethys_bokeh_policy": "single",
+    "tethys_asgi_layout": "shared_socket",
+}
+
+
+def test_the_variables_alone() -> None:
+    before = copy.deepcopy(ASKED)
+    assert run_plan(ASKED, {}, {}) == {"refusals": [], "warnings": [], "announce": []}
+    assert before == ASKED
+
+
+def test_reasons_are_in_the_answer_and_raise_nothing() -> None:
+    result = run_plan({**ASKED, "tethys_port": "x", "tethys_home": ""}, {}, {"names": ["tethys_hme"]})
+    assert [reason.split()[0] for reason in result["refusals"]] == ["tethys_hme", "tethys_home", "tethys_port"]
+
+
+def test_a_refusal_that_escapes_is_the_filters(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: Any) -> None:
+        raise Refusal("No.")
+
+    monkeypatch.setattr(module, "plan", refuse)
+    with pytest.raises(AnsibleFilterError, match=r"^run_plan: No\.$"):
+        run_plan(ASKED, {}, {})
+
+
+def test_the_filter_is_found() -> None:
+    assert FilterModule().filters() == {"run_plan": run_plan}

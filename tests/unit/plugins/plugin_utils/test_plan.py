@@ -1,0 +1,882 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan of a run: every reason against it in its own words, and none against a server that is as it should be."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from ansible_collections.tethys.channels.plugins.plugin_utils import plan as planning
+from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
+    CORE_BACKEND,
+    MEMORY_BACKEND,
+    PUBSUB_BACKEND,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+HOME, PREFIX = "/var/lib/tethys", "/opt/conda/envs/tethys"
+ASKED: dict[str, Any] = {
+    "tethys_home": HOME,
+    "tethys_conda_prefix": PREFIX,
+    "tethys_asgi_processes": 3,
+    "tethys_port": 8000,
+    "tethys_user": "",
+    "tethys_layer_backend": CORE_BACKEND,
+    "tethys_layer_hosts": [],
+    "tethys_bokeh": "auto",
+    "tethys_bokeh_policy": "single",
+    "tethys_asgi_layout": "shared_socket",
+}
+OPTIONS: dict[str, Any] = {
+    "goal": "site",
+    "redis_container_image": "docker.io/library/redis:8.2",
+    "redis_container_install_engine": True,
+    "redis_container_port": 6379,
+}
+PORTAL: dict[str, Any] = {
+    "user": "www-data",
+    "user_problem": None,
+    "prefix_problem": None,
+    "home_problem": None,
+    "versions": {"tethys_platform": "4.6.1", "channels_redis": None},
+    "config": {"path": f"{HOME}/portal_config.yml", "exists": True, "problem": None},
+    "settings": {"layer_backend": MEMORY_BACKEND, "layer_hosts": None},
+    "settings_problem": None,
+    "access": [{"path": HOME, "need": "traverse", "ok": True, "blocked_by": None}],
+    "bokeh": [],
+    "bokeh_problem": None,
+    "lifecycle_consumer": True,
+}
+SERVER: dict[str, Any] = {
+    "root": True,
+    "name": "portal",
+    "os": {"id": "debian", "id_like": "", "version_id": "12"},
+    "docker": {"installed": True, "running": True, "version": "20.10", "problem": None},
+    "docker_library": True,
+    "image_present": True,
+    "container": None,
+    "redis_port_container": None,
+    "supervisor": {
+        "installed": True,
+        "running": True,
+        "pid": 300,
+        "version": "4.2.5",
+        "config": "/c",
+        "include": ["/c/*"],
+    },
+    "programs": [],
+    "processes": [],
+    "listeners": [],
+    "state": [],
+}
+MANUAL = {
+    "path": "/etc/supervisor/conf.d/asgi.conf",
+    "link": f"{HOME}/asgi_supervisord.conf",
+    "others": [],
+    "user": "root",
+    "numprocs": "1",
+    "socket": "tcp://127.0.0.1:8000",
+    "managed": False,
+}
+OURS = {**MANUAL, "user": "www-data", "numprocs": "3", "link": None, "managed": True}
+THEIRS = {
+    "id": "0123456789ab",
+    "name": "eager_euler",
+    "image": "redis:5",
+    "running": True,
+    "labels": {},
+    "redis": {"version": "5.0.14", "foreign_key": None, "problem": None},
+    "restart_policy": "no",
+}
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any] | None) -> dict[str, Any]:
+    return {**copy.deepcopy(base), **copy.deepcopy(changes or {})}
+
+
+def judge(
+    asked: dict[str, Any] | None = None,
+    options: dict[str, Any] | None = None,
+    portal: dict[str, Any] | None = None,
+    server: dict[str, Any] | None = None,
+    **found: Any,
+) -> dict[str, Any]:
+    """The plan for a healthy server with these differences."""
+    given = (merged(ASKED, asked), merged(OPTIONS, options), copy.deepcopy(found))
+    given[2].update(portal=merged(PORTAL, portal), server=merged(SERVER, server))
+    before = copy.deepcopy(given)
+    result = plan(*given)
+    assert given == before, "What was handed in is not changed."
+    for sentence in [*result["refusals"], *result["warnings"], *result["announce"]]:
+        assert sentence[0].isupper() or sentence.startswith(("tethys_", "redis_", "asgi_", "/", "portal_", "layer_"))
+        assert sentence.endswith((".", ")")), sentence
+        assert "\n" not in sentence
+    return result
+
+
+def refusals(*arguments: Any, **changes: Any) -> list[str]:
+    found: list[str] = judge(*arguments, **changes)["refusals"]
+    return found
+
+
+def variables(asked: dict[str, Any] | None = None, **found: Any) -> list[str]:
+    """The refusals before a server was looked at."""
+    reasons: list[str] = plan(merged(ASKED, asked), OPTIONS, found)["refusals"]
+    return reasons
+
+
+def row(pid: int, port: int, command: str = "python3 -m http.server", **more: Any) -> dict[str, Any]:
+    return {
+        "port": port,
+        "address": "loopback",
+        "pid": pid,
+        "user": "alice",
+        "command": command,
+        "program": None,
+        **more,
+    }
+
+
+# --- a server that is as it should be -------------------------------------------------------------------------------
+
+
+def test_a_first_run() -> None:
+    result = judge()
+    assert (result["refusals"], result["warnings"], result["announce"]) == ([], [], [])
+    assert {name: result[name] for name in ("processes", "user", "redis", "redis_port", "family", "managed")} == {
+        "processes": 3,
+        "user": "www-data",
+        "redis": "container",
+        "redis_port": 6379,
+        "family": "debian",
+        "managed": False,
+    }
+    for name in ("install_docker", "install_docker_library", "install_supervisor", "start_supervisor"):
+        assert result[name] is False, name
+    assert (result["adopted_container"], result["adopted_program"], result["moves"]) == (None, None, [])
+
+
+def test_a_later_run() -> None:
+    settings = {"layer_backend": CORE_BACKEND, "layer_hosts": [{"host": "127.0.0.1", "port": 6379, "password": "***"}]}
+    result = judge(
+        portal={"settings": settings},
+        server={
+            "container": {"id": "1", "name": "tethys-channels-redis", "running": True},
+            "programs": [OURS],
+            "processes": [{"name": f"tethys_asgi{n}", "state": "RUNNING", "pid": 400 + n} for n in range(3)],
+            "listeners": [row(1, 6379, "docker-proxy"), row(300, 8000), row(400, 8000), row(401, 8000)],
+        },
+    )
+    assert (result["refusals"], result["warnings"], result["announce"]) == ([], [], [])
+    assert (result["managed"], result["adopted_program"]) == (True, None)
+
+
+def test_a_bare_server() -> None:
+    nothing = {"installed": False, "running": False}
+    result = judge(server={"docker": nothing, "docker_library": False, "supervisor": {**nothing, "include": []}})
+    assert result["refusals"] == []
+    for name in ("install_docker", "install_docker_library", "install_supervisor", "start_supervisor"):
+        assert result[name] is True, name
+
+
+@pytest.mark.parametrize(
+    ("os", "family"),
+    [
+        ({"id": "debian"}, "debian"),
+        ({"id": "ubuntu", "id_like": "debian"}, "debian"),
+        ({"id": "rocky", "id_like": "rhel centos fedora"}, "rhel"),
+        ({"id": "fedora"}, "rhel"),
+        ({"id": "arch"}, None),
+        ({}, None),
+    ],
+)
+def test_family(os: dict[str, str], family: str | None) -> None:
+    assert planning.family(os) == family
+
+
+def test_the_packages_that_would_move_are_handed_on() -> None:
+    moves = [{"name": "redis", "from": None, "to": "7.4.1"}]
+    assert judge(packages={"moves": moves})["moves"] == moves
+
+
+# --- the variables --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"tethys_home": ""}, "tethys_home is not set: set it to the folder of portal_config.yml."),
+        ({"tethys_home": None}, "tethys_home is not set: set it to the folder of portal_config.yml."),
+        (
+            {"tethys_home": "tethys"},
+            "tethys_home is 'tethys': set it to the folder of portal_config.yml, as an absolute path.",
+        ),
+        (
+            {"tethys_home": ["/a"]},
+            "tethys_home is ['/a']: set it to the folder of portal_config.yml, as an absolute path.",
+        ),
+        (
+            {"tethys_home": '/a"b'},
+            "tethys_home is '/a\"b', which has a character that Supervisor or a shell would read: use a plain path.",
+        ),
+        ({"tethys_conda_prefix": ""}, "tethys_conda_prefix is not set: set it to the Tethys conda environment."),
+        (
+            {"tethys_conda_prefix": "/opt/my envs/tethys"},
+            "tethys_conda_prefix is '/opt/my envs/tethys', which has a character that Supervisor or a shell would read:"
+            " use a plain path.",
+        ),
+        ({"tethys_port": 70000}, "tethys_port is 70000: set it to a port number from 1 to 65535."),
+        ({"tethys_port": 0}, "tethys_port is 0: set it to a port number from 1 to 65535."),
+        ({"tethys_port": True}, "tethys_port is True: set it to a port number from 1 to 65535."),
+        ({"tethys_user": "no body"}, "tethys_user is 'no body': set it to the name of a user on the server."),
+        ({"tethys_user": 33}, "tethys_user is 33: set it to the name of a user on the server."),
+        (
+            {"tethys_bokeh": "in_us"},
+            "tethys_bokeh is 'in_us' (did you mean 'in_use'?): set it to one of auto, in_use, not_in_use.",
+        ),
+        ({"tethys_bokeh_policy": "x"}, "tethys_bokeh_policy is 'x': set it to one of single, pin."),
+        (
+            {"tethys_asgi_layout": "shared"},
+            "tethys_asgi_layout is 'shared' (did you mean 'shared_socket'?): set it to one of shared_socket,"
+            " socket_per_process.",
+        ),
+        (
+            {"tethys_asgi_layout": "socket_per_process"},
+            "tethys_asgi_layout is 'socket_per_process', which this version does not provide yet: set it to"
+            " shared_socket.",
+        ),
+        (
+            {"tethys_asgi_processes": "three"},
+            "tethys_asgi_processes is 'three': set it to a whole number of at least 1, written in digits.",
+        ),
+        (
+            {"tethys_layer_backend": MEMORY_BACKEND},
+            f"tethys_asgi_processes is 3 with tethys_layer_backend {MEMORY_BACKEND}, where only the sender's own"
+            f" process hears a message: set tethys_asgi_processes to 1, or tethys_layer_backend to {CORE_BACKEND}.",
+        ),
+        (
+            {"tethys_layer_backend": MEMORY_BACKEND, "tethys_asgi_processes": 1, "tethys_layer_hosts": [["a", 1]]},
+            f"tethys_layer_hosts is given with tethys_layer_backend {MEMORY_BACKEND}, which uses no Redis: remove one"
+            " of the two.",
+        ),
+        (
+            {"tethys_layer_hosts": [["a", "b"]]},
+            "tethys_layer_hosts entry 1 has the port 'b': write a number from 1 to 65535.",
+        ),
+    ],
+)
+def test_a_variable_is_refused(asked: dict[str, Any], sentence: str) -> None:
+    assert variables(asked) == [sentence]
+    assert sentence in refusals(asked)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"tethys_port": "8080"},
+        {"tethys_asgi_processes": "2"},
+        {"tethys_user": "svc.tethys-1$"},
+        {"tethys_user": None},
+        {"tethys_layer_hosts": None},
+        {"tethys_layer_hosts": ["redis://redis:6379/1"]},
+        {"tethys_home": "/srv/the portal"},
+        {"tethys_home": "/srv/é"},
+        {"tethys_layer_backend": PUBSUB_BACKEND},
+    ],
+)
+def test_a_variable_is_taken(asked: dict[str, Any]) -> None:
+    assert variables(asked) == []
+
+
+def test_the_last_port_of_several() -> None:
+    asked = {"tethys_asgi_layout": "socket_per_process", "tethys_port": 65534}
+    assert "tethys_port is 65534, and 3 ports from there do not exist: set a lower one." in variables(asked)
+
+
+def test_every_reason_is_told_at_once() -> None:
+    found = variables(
+        {"tethys_home": "", "tethys_port": 0, "tethys_bokeh": "x", "tethys_asgi_processes": 0},
+        names=["tethys_hme"],
+        values={"redis_container_port": "banana"},
+    )
+    for word in ("tethys_home", "tethys_port", "tethys_bokeh", "tethys_asgi_processes", "tethys_hme", "banana"):
+        assert [reason for reason in found if word in reason], word
+
+
+ANYTHING: Any = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from(["auto", "/a", "3"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.fixed_dictionaries({name: st.just(value) | ANYTHING for name, value in ASKED.items()}))
+def test_anything_is_judged_in_sentences(asked: dict[str, Any]) -> None:
+    for sentence in plan(asked, OPTIONS, {})["refusals"]:
+        assert sentence.endswith((".", ")"))
+        assert [name for name in ASKED if name in sentence], sentence
+    plan(asked, OPTIONS, {"server": SERVER, "portal": PORTAL})
+
+
+# --- the names ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("tethys_asgi_proceses", "tethys_asgi_processes"),
+        ("tethys_layer_host", "tethys_layer_hosts"),
+        ("redis_container_imgae", "redis_container_image"),
+        ("asgi_service_log_maxmb", "asgi_service_log_max_mb"),
+    ],
+)
+def test_a_misspelt_name(name: str, right: str) -> None:
+    assert variables(names=["ansible_host", name]) == [
+        f"{name} is not a variable of tethys.channels (did you mean '{right}'?): correct its name, or, if it is your"
+        " own, list it in preflight_known_variables."
+    ]
+
+
+def test_a_name_like_none_of_ours() -> None:
+    (reason,) = variables(names=["tethys_geoserver_admin_secret"])
+    assert reason.startswith("tethys_geoserver_admin_secret is not a variable of tethys.channels: correct its name")
+
+
+@pytest.mark.parametrize(
+    ("names", "known"),
+    [
+        (list(ASKED), []),
+        (["tethys_hosts", "redis_container_image", "preflight_goal", "channels_redis_index_url"], []),
+        (["tethys_zzz"], ["tethys_zzz"]),
+        (["tethys_zzz", "tethys_yyy"], "tethys_zzz, tethys_yyy"),
+        (["layer_check_of_my_own_with_a_long_name"], []),
+        (["other", "tethysapp_name"], []),
+    ],
+)
+def test_names_that_are_right(names: list[str], known: Any) -> None:
+    assert variables(names=names, known=known) == []
+
+
+@pytest.mark.parametrize("known", [None, 7, {"a": 1}, [["a"]]])
+def test_known_names_that_are_no_list_of_names(known: Any) -> None:
+    assert len(variables(names=["tethys_zzz"], known=known)) == 1
+
+
+# --- the roles' own variables ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("redis_container_port", "banana", "is 'banana': set it to a whole number (int) from 1 to 65535."),
+        ("redis_container_port", 0, "is 0: set it to a whole number (int) from 1 to 65535."),
+        ("redis_container_port", 65536, "is 65536: set it to a whole number (int) from 1 to 65535."),
+        ("redis_container_port", True, "is True: set it to a whole number (int) from 1 to 65535."),
+        ("redis_container_port", "", "is '': set it to a whole number (int) from 1 to 65535."),
+        ("redis_container_port", [], "is []: set it to a whole number (int) from 1 to 65535."),
+        ("redis_container_port", None, "is None: set it to a whole number (int) from 1 to 65535."),
+        ("redis_container_memory_mb", 8, "is 8: set it to a whole number (int) of at least 16."),
+        ("redis_container_uid", 0, "is 0: set it to a whole number (int) of at least 1."),
+        ("redis_container_acl", "perhaps", "is 'perhaps': set it to auto or a value of type bool."),
+        ("layer_check_idle_seconds", -1, "is -1: set it to auto or a whole number (int) of at least 0."),
+        ("asgi_service_processes", "four", "is 'four': set it to a whole number (int) of at least 1."),
+        ("asgi_service_log_dir", "logs", "is 'logs': set it to a folder on the server, as an absolute path."),
+        ("portal_config_backup", "perhaps", "is 'perhaps': set it to a value of type bool."),
+        ("channels_redis_requirements", {"a": 1}, "is {'a': 1}: set it to a value of type list."),
+        ("preflight_goal", "destroy", "is 'destroy': set it to one of site, check, restart, remove."),
+    ],
+)
+def test_a_roles_value_is_refused(name: str, value: Any, sentence: str) -> None:
+    assert variables(values={name: value}) == [f"{name} {sentence}"]
+
+
+def test_a_secret_of_another_type_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"redis_container_password": {"type": "int", "no_log": True}}
+    monkeypatch.setattr(planning, "role_options", lambda: options)
+    found = planning.wrong_role_values({"redis_container_password": "s3cret"}, ASKED)
+    assert found == ["redis_container_password is not shown: set it to a whole number (int) of at least 1."]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("redis_container_port", "6380"),
+        ("redis_container_acl", "auto"),
+        ("redis_container_acl", False),
+        ("redis_container_acl", "no"),
+        ("redis_container_password", "it's"),
+        ("redis_container_password", None),
+        ("layer_check_idle_seconds", "auto"),
+        ("layer_check_idle_seconds", 0),
+        ("layer_check_processes", 0),
+        ("asgi_service_log_backups", "0"),
+        ("asgi_service_home", None),
+        ("portal_config_layer_hosts", ["anything"]),
+        ("portal_config_layer_options", {}),
+        ("portal_config_layer_options", None),
+        ("portal_config_layer_options", {"capacity": 500, "prefix": "mine"}),
+        ("channels_redis_requirements", "redis<8"),
+        ("unknown", object()),
+    ],
+)
+def test_a_roles_value_is_taken(name: str, value: Any) -> None:
+    assert variables(values={name: value}) == []
+
+
+def test_a_value_that_came_from_a_tethys_variable_is_told_once() -> None:
+    values = {"asgi_service_processes": "three", "layer_check_processes": "three", "redis_container_port": "three"}
+    found = variables({"tethys_asgi_processes": "three"}, values=values)
+    assert [reason.split()[0] for reason in found] == ["redis_container_port", "tethys_asgi_processes"]
+
+
+@pytest.mark.parametrize(
+    ("value", "asked", "words"),
+    [
+        ({"capcity": 1}, {}, "option 'capcity' (did you mean 'capacity'?)"),
+        ({"capacity": "many"}, {}, "option capacity is 'many'"),
+        ({"expiry": 30}, {"tethys_layer_backend": PUBSUB_BACKEND}, "is none that channels_redis.pubsub"),
+        ("capacity: 1", {}, "options are no mapping"),
+        ({"prefix": "a b"}, {}, "has the prefix 'a b'"),
+    ],
+)
+def test_the_layers_options_are_refused_before_a_server_is_touched(
+    value: Any, asked: dict[str, Any], words: str
+) -> None:
+    (reason,) = variables(asked, values={"portal_config_layer_options": value})
+    assert reason.startswith("portal_config_layer_options")
+    assert words in reason
+
+
+def test_a_redis_of_ones_own_may_have_any_prefix() -> None:
+    options = {"portal_config_layer_options": {"prefix": "a b"}}
+    assert variables({"tethys_layer_hosts": [["redis", 6379]]}, values=options) == []
+
+
+@given(st.fixed_dictionaries({name: ANYTHING for name in sorted(planning.role_options())}))
+def test_any_value_of_a_role_is_judged_in_sentences(values: dict[str, Any]) -> None:
+    for sentence in plan(ASKED, OPTIONS, {"values": values})["refusals"]:
+        assert sentence.endswith((".", ")"))
+
+
+def test_the_roles_own_defaults_are_taken() -> None:
+    values = {name: option["default"] for name, option in planning.role_options().items() if "default" in option}
+    assert variables(values=values) == []
+
+
+# --- the portal -----------------------------------------------------------------------------------------------------
+
+
+def test_without_root_nothing_else_is_said() -> None:
+    assert refusals(portal={"prefix_problem": "No."}, server={"root": False}) == [
+        "The tasks do not run as root: set ansible_become to true, or ansible_user to root, for this host."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("portal", "asked", "sentence"),
+    [
+        (
+            {"prefix_problem": "/opt/x/bin/python does not exist"},
+            {},
+            f"tethys_conda_prefix is '{PREFIX}': /opt/x/bin/python does not exist. Set it to the environment in which"
+            " `tethys` is installed (`conda env list` shows it).",
+        ),
+        (
+            {"versions": {"tethys_platform": None}},
+            {},
+            f"tethys_conda_prefix is '{PREFIX}', and tethys-platform is not installed there: set it to the environment"
+            " in which `tethys` is installed (`conda env list` shows it).",
+        ),
+        (
+            {"home_problem": "It does not exist."},
+            {},
+            f"tethys_home is '{HOME}': It does not exist. Set it to the folder of portal_config.yml.",
+        ),
+        (
+            {"user_problem": "There is no such user."},
+            {"tethys_user": "nobody2"},
+            "tethys_user is 'nobody2': There is no such user. Set it to a user of this server.",
+        ),
+        (
+            {"user": None, "user_problem": "None was found."},
+            {},
+            "tethys_user is not set and no web server's user (nginx, www-data, apache) was found on this server: set it"
+            " to the user that shall run the portal.",
+        ),
+        (
+            {"config": {"path": "/p.yml", "exists": True, "problem": "Line 3 is no YAML"}},
+            {},
+            "/p.yml cannot be edited safely: Line 3 is no YAML. Correct the file and run again.",
+        ),
+    ],
+)
+def test_a_portal_is_refused(portal: dict[str, Any], asked: dict[str, Any], sentence: str) -> None:
+    assert refusals(asked, portal=portal) == [sentence]
+
+
+def test_settings_that_could_not_be_read_are_a_warning() -> None:
+    result = judge(portal={"settings_problem": "KeyError: 'X'"})
+    assert result["refusals"] == []
+    assert "The portal's settings could not be read: KeyError: 'X'." in result["warnings"]
+
+
+def blocked(path: str, need: str, by: str | None = None, owner: str | None = None) -> dict[str, Any]:
+    return {"path": path, "need": need, "ok": False, "blocked_by": by, "owner": owner}
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (
+            [blocked(HOME, "traverse")],
+            [
+                f"tethys_user www-data (who would run the portal) cannot enter {HOME}:",
+                f"setfacl -m u:www-data:x {HOME}",
+            ],
+        ),
+        ([blocked("/f", "read")], ["cannot read /f:", "setfacl -m u:www-data:r /f"]),
+        ([blocked("/f", "execute")], ["cannot run /f:", "setfacl -m u:www-data:rx /f"]),
+        ([blocked("/f", "write")], ["cannot write to /f:", "u:www-data:rwX /f", "chown www-data /f"]),
+        (
+            [blocked("/home/alice/t", "traverse", "/home/alice", "alice")],
+            [
+                "cannot enter /home/alice, and has to reach /home/alice/t:",
+                "setfacl -m u:www-data:x /home/alice",
+                "set tethys_user to alice",
+            ],
+        ),
+        (
+            [blocked(f"/home/alice/{name}", "read", "/home/alice", "alice") for name in "abcd"],
+            ["has to reach /home/alice/a and /home/alice/b and 2 more:"],
+        ),
+    ],
+)
+def test_what_the_user_cannot_reach(rows: list[dict[str, Any]], words: list[str]) -> None:
+    (reason,) = refusals(portal={"access": rows})
+    for word in words:
+        assert word in reason
+    assert "set tethys_user to root" not in reason
+
+
+def test_a_tethys_that_cannot_prove() -> None:
+    result = judge(portal={"lifecycle_consumer": False, "versions": {"tethys_platform": "4.3.8"}})
+    assert result["refusals"] == []
+    assert result["warnings"] == [
+        "Tethys 4.3.8 has no consumer to prove delivery through (Tethys 4.4 brings it): the layer is provisioned, and"
+        " the run cannot prove that messages arrive."
+    ]
+    assert judge(portal={"lifecycle_consumer": None})["warnings"] == []
+
+
+# --- Bokeh ----------------------------------------------------------------------------------------------------------
+
+HANDLERS = [{"app": "plot", "name": "home", "url": "/apps/plot/"}]
+
+
+@pytest.mark.parametrize(
+    ("asked", "portal", "words"),
+    [
+        ({}, {"bokeh": HANDLERS}, ["plot: home at /apps/plot/", "tethys_bokeh_policy to pin"]),
+        ({}, {"bokeh": "unknown", "bokeh_problem": "No tables"}, ["(Why it is not known: No tables.)", "not_in_use"]),
+        ({"tethys_bokeh": "in_use"}, {"bokeh": []}, ["Bokeh is in use (tethys_bokeh: in_use)"]),
+    ],
+)
+def test_bokeh_with_several_processes(asked: dict[str, Any], portal: dict[str, Any], words: list[str]) -> None:
+    (reason,) = refusals(asked, portal=portal)
+    for word in ["tethys_asgi_processes is 3", "set tethys_asgi_processes to 1", *words]:
+        assert word in reason
+    assert judge(asked, portal=portal)["processes"] is None
+    assert judge({**asked, "tethys_asgi_processes": 1}, portal=portal)["processes"] == 1
+
+
+def test_bokeh_that_is_said_not_to_be_in_use() -> None:
+    assert judge({"tethys_bokeh": "not_in_use"}, portal={"bokeh": HANDLERS})["processes"] == 3
+
+
+def test_where_nobody_could_look_bokeh_is_no_second_reason() -> None:
+    portal = {"home_problem": "It does not exist.", "bokeh": "unknown", "bokeh_problem": "x"}
+    assert len(refusals(portal=portal)) == 1
+
+
+# --- Redis ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("docker", "options", "os", "words"),
+    [
+        ({"installed": True}, {}, "debian", ["engine does not answer: start it (`systemctl start docker`)"]),
+        ({"installed": False}, {"redis_container_install_engine": False}, "debian", ["install_engine is false"]),
+        ({"installed": False}, {}, "arch", ["does not know how this system installs it"]),
+    ],
+)
+def test_no_docker(docker: dict[str, Any], options: dict[str, Any], os: str, words: list[str]) -> None:
+    server = {"docker": {**docker, "running": False}, "os": {"id": os}}
+    (reason,) = refusals(options=options, server=server)
+    for word in [*words, "set tethys_layer_hosts to a Redis that exists already"]:
+        assert word in reason
+    # Who brings a Redis of his own, or needs none, needs no Docker.
+    assert refusals({"tethys_layer_hosts": [["redis", 6379]]}, options=options, server=server) == []
+    memory = {"tethys_layer_backend": MEMORY_BACKEND, "tethys_asgi_processes": 1}
+    assert refusals(memory, options=options, server=server) == []
+
+
+def test_where_redis_comes_from() -> None:
+    assert judge({"tethys_layer_hosts": [["redis", 6379]]})["redis"] == "given"
+    assert judge({"tethys_layer_backend": MEMORY_BACKEND, "tethys_asgi_processes": 1})["redis"] == "none"
+
+
+def test_a_given_redis_that_is_refused() -> None:
+    problems = ["tethys_layer_hosts: the Redis at redis:6379 cannot be reached: correct its address."]
+    asked = {"tethys_layer_hosts": [["redis", 6379]]}
+    assert refusals(asked, redis={"problems": problems}) == problems
+    assert refusals(redis={"problems": problems}) == []
+
+
+@pytest.mark.parametrize("port", [6380, "6380"])
+def test_a_port_that_somebody_holds(port: Any) -> None:
+    (reason,) = refusals(options={"redis_container_port": port}, server={"listeners": [row(7, 6380)]})
+    assert reason == (
+        "Port 6380, on which Redis shall answer, is held by process 7 of alice (python3 -m http.server): stop it, set"
+        " redis_container_port to a free port, or, if it is a Redis that the layer may use, set tethys_layer_hosts to"
+        " [['127.0.0.1', 6380]]."
+    )
+    assert judge(options={"redis_container_port": port})["redis_port"] == 6380
+
+
+def test_a_port_on_another_address_is_free() -> None:
+    listeners = [row(7, 6379, address="other"), row(7, 8000, address="other")]
+    assert refusals(server={"listeners": listeners}) == []
+
+
+def test_our_own_container_may_hold_the_port() -> None:
+    server = {"container": {"running": True}, "listeners": [row(7, 6379, "docker-proxy")]}
+    assert refusals(server=server) == []
+    server["container"] = {"running": False}
+    assert len(refusals(server=server)) == 1
+
+
+@pytest.mark.parametrize(
+    ("image", "old"),
+    [
+        ("redis:5", "5"),
+        ("redis:5.0.14-alpine", "5"),
+        ("docker.io/library/redis:5@sha256:8ab", "5"),
+        ("localhost:5000/redis:6.0", "6.0"),
+        ("redis:7.0.15", "7.0"),
+        ("redis:8.2", None),
+        ("redis:8.2@sha256:5ab", None),
+        ("redis:6.2", None),
+        ("redis:7", None),
+        ("redis", None),
+        ("redis:latest", None),
+        ("localhost:5000/redis", None),
+        ("valkey/valkey:5", None),
+        (5, None),
+    ],
+)
+def test_an_image_without_fixes_earns_a_warning(image: Any, old: str | None) -> None:
+    result = judge(options={"redis_container_image": image})
+    assert result["refusals"] == []
+    assert len(result["warnings"]) == bool(old)
+    if old:
+        assert result["warnings"][0].startswith(f"redis_container_image is {image}: Redis {old} had its last security")
+        assert result["warnings"][0].endswith("such as redis:8.2.")
+    assert judge({"tethys_layer_hosts": [["a", 1]]}, options={"redis_container_image": image})["warnings"] == []
+
+
+def taken_over(layer_hosts: Any, backend: str = CORE_BACKEND, **theirs: Any) -> dict[str, Any]:
+    settings = {"layer_backend": backend, "layer_hosts": layer_hosts}
+    listeners = [row(9, 6379, "docker-proxy", address="everything")]
+    server = {"redis_port_container": {**THEIRS, **theirs}, "listeners": listeners}
+    return judge(portal={"settings": settings}, server=server)
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        [["127.0.0.1", 6379]],
+        ["redis://localhost:6379/0"],
+        [{"host": "127.0.0.1", "port": 6379}],
+        [["portal", 6379]],
+        [["elsewhere", 1], ["::1", 6379]],
+        None,
+    ],
+)
+def test_the_manuals_container_is_taken_over(hosts: Any) -> None:
+    result = taken_over(hosts)
+    assert result["refusals"] == []
+    assert result["adopted_container"]["id"] == THEIRS["id"]
+    (sentence,) = [text for text in result["announce"] if "eager_euler" in text]
+    assert sentence.startswith("Container eager_euler (redis:5), the portal's Redis on port 6379 until now, is stopped")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ({"layer_hosts": [["127.0.0.1", 16379]]}, "names no channel layer on that port of this server"),
+        ({"layer_hosts": [["redis.example.org", 6379]]}, "names no channel layer on that port of this server"),
+        ({"layer_hosts": None, "backend": MEMORY_BACKEND}, "names no channel layer on that port of this server"),
+        (
+            {"layer_hosts": [["127.0.0.1", 6379]], "redis": {"foreign_key": "session:1"}},
+            "holds keys that are not a channel layer's ('session:1')",
+        ),
+        (
+            {"layer_hosts": [["127.0.0.1", 6379]], "redis": {"problem": "NOAUTH Authentication required."}},
+            "it cannot be asked what it holds (NOAUTH Authentication required.)",
+        ),
+    ],
+)
+def test_a_container_of_somebody_else_is_not(arguments: dict[str, Any], why: str) -> None:
+    result = taken_over(**arguments)
+    (reason,) = result["refusals"]
+    assert reason.startswith("Container eager_euler (redis:5) publishes port 6379, and ")
+    assert why in reason
+    assert "(`docker stop 0123456789ab`)" in reason
+    assert "redis_container_port" in reason
+    assert result["adopted_container"] is None
+
+
+# --- Supervisor -----------------------------------------------------------------------------------------------------
+
+
+def test_supervisor_that_does_not_run_is_announced() -> None:
+    result = judge(server={"supervisor": {"installed": True, "running": False, "pid": None}})
+    assert result["refusals"] == []
+    assert result["announce"] == ["Supervisor is installed and not running: it will be started."]
+    assert (result["install_supervisor"], result["start_supervisor"]) == (False, True)
+
+
+def test_no_supervisor_on_an_unknown_system() -> None:
+    (reason,) = refusals(server={"supervisor": {"installed": False}, "os": {"id": "arch"}})
+    assert reason.startswith("Supervisor is not installed, and this collection does not know")
+
+
+def test_the_program_in_two_files() -> None:
+    (reason,) = refusals(server={"programs": [OURS, {**MANUAL, "path": "/b.conf"}]})
+    assert reason == (f"Supervisor's program asgi is defined in {OURS['path']} and /b.conf: leave it in one file only.")
+
+
+def test_a_file_with_other_programs() -> None:
+    result = judge(server={"programs": [{**MANUAL, "others": ["program:nginx", "program:celery"]}]})
+    (reason,) = result["refusals"]
+    assert reason == (
+        f"{MANUAL['path']} defines program:nginx, program:celery besides the portal's program, and would lose it: move"
+        " the portal's program (asgi) into a file of its own."
+    )
+
+
+@pytest.mark.parametrize(("user", "before"), [("root", "run by root"), ("www-data", "as they are")])
+def test_the_manuals_program_is_taken_over(user: str, before: str) -> None:
+    program = {**MANUAL, "user": user}
+    server = {"programs": [program], "processes": [{"name": "tethys_asgi0", "state": "RUNNING", "pid": 400}]}
+    result = judge(server={**server, "listeners": [row(300, 8000), row(400, 8000)]})
+    assert result["refusals"] == []
+    assert result["adopted_program"] == program
+    assert result["announce"] == [
+        f"{MANUAL['path']} is taken over (processes {before} until now; they will run as www-data): Supervisor stops"
+        " and starts them together for it."
+    ]
+
+
+def test_files_that_root_left_behind() -> None:
+    leftovers = [{"folder": HOME, "owner": "root", "count": 3, "example": f"{HOME}/db.sqlite"}]
+    (reason,) = refusals(portal={"leftovers": leftovers}, server={"programs": [MANUAL]})
+    assert f"cannot write {HOME}/db.sqlite and 2 more in {HOME}, of root, who runs it until now" in reason
+    assert f"`find {HOME} -user root -exec chown -h www-data {{}} +`" in reason
+    assert refusals(portal={"leftovers": leftovers}, server={"programs": [OURS]}) == []
+
+
+@pytest.mark.parametrize("port", [8000, "8000"])
+def test_the_portals_port_is_held(port: Any) -> None:
+    (reason,) = refusals({"tethys_port": port}, server={"listeners": [row(7, 8000)]})
+    assert reason == (
+        "tethys_port 8000 is held by process 7 of alice (python3 -m http.server), which is not the portal's under"
+        " Supervisor: stop it, or set tethys_port to the port that nginx sends the portal's requests to."
+    )
+
+
+def test_the_portals_port_is_held_by_another_program_of_supervisor() -> None:
+    (reason,) = refusals(server={"listeners": [row(300, 8000), row(7, 8000, program="portal")]})
+    assert "is held by Supervisor's program portal (process 7 of alice" in reason
+    assert "rename it to asgi" in reason
+
+
+def test_a_child_of_ours_may_hold_the_portals_port() -> None:
+    server = {
+        "programs": [OURS],
+        "processes": [{"name": f"tethys_asgi{n}", "state": "RUNNING", "pid": 400 + n} for n in range(3)],
+        "listeners": [row(400, 8000), row(500, 8000, "geoserver")],
+    }
+    assert refusals(server=server) == []
+
+
+@pytest.mark.parametrize(
+    ("running", "asked", "moves", "words"),
+    [
+        (1, 3, [], "Supervisor runs 1 process(es) and tethys_asgi_processes is 3: it stops"),
+        (3, 1, [], "Supervisor runs 3 process(es) and tethys_asgi_processes is 1: it stops"),
+        (3, 3, [{"name": "redis"}], None),
+        (1, 1, [{"name": "redis"}], "The one process has to restart for the new layer"),
+        (1, 1, [], None),
+    ],
+)
+def test_a_gap_is_announced(running: int, asked: int, moves: list[Any], words: str | None) -> None:
+    processes = [{"name": f"tethys_asgi{n}", "state": "RUNNING", "pid": 400 + n} for n in range(running)]
+    result = judge(
+        {"tethys_asgi_processes": asked},
+        portal={"settings": {"layer_backend": CORE_BACKEND, "layer_hosts": [["127.0.0.1", 6379]]}},
+        server={"programs": [OURS], "processes": processes},
+        packages={"moves": moves},
+    )
+    assert result["refusals"] == []
+    assert len(result["announce"]) == bool(words)
+    assert words is None or result["announce"][0].startswith(words)
+
+
+# --- packages and goals ---------------------------------------------------------------------------------------------
+
+
+def test_packages_that_cannot_be_installed() -> None:
+    message = "channels would move from 4.3.2 to 4.2.0: set channels_redis_allow_moves to true"
+    assert [
+        text
+        for text in plan(ASKED, OPTIONS, {"server": SERVER, "portal": PORTAL, "packages": {"msg": message}})["refusals"]
+    ] == [message + "."]
+
+
+@pytest.mark.parametrize("goal", ["check", "restart", "remove"])
+def test_what_does_not_matter_to_other_goals(goal: str) -> None:
+    result = judge(
+        options={"goal": goal},
+        server={
+            "docker": {"installed": True, "running": False},
+            "redis_port_container": {**THEIRS, "redis": {"foreign_key": "x"}},
+            "programs": [OURS, MANUAL],
+            "listeners": [row(7, 8000), row(7, 6379)],
+        },
+        packages={"msg": "No."},
+    )
+    assert result["refusals"] == []
+    assert (result["adopted_container"], result["adopted_program"]) == (None, None)
+    assert result["processes"] == (None if goal == "remove" else 3)
+
+
+@pytest.mark.parametrize(("goal", "refused"), [("check", True), ("restart", True), ("remove", False)])
+def test_bokeh_matters_as_long_as_processes_run(goal: str, refused: bool) -> None:
+    assert bool(refusals(options={"goal": goal}, portal={"bokeh": HANDLERS})) is refused
+
+
+@pytest.mark.parametrize("goal", ["site", "check", "restart", "remove"])
+def test_every_goal_needs_root_and_a_portal(goal: str) -> None:
+    assert len(refusals(options={"goal": goal}, server={"root": False})) == 1
+    assert len(refusals(options={"goal": goal}, portal={"home_problem": "No."})) == 1
