@@ -416,7 +416,7 @@ class Look:
         ours = server.get("container") or {}
         if not ours.get("running"):
             for row in server.get("listeners") or []:
-                if row["port"] == port and row["address"] != "other":
+                if row["port"] == port and row.get("address") != "other":
                     self.reasons.append(
                         f"Port {port}, on which Redis shall answer, is held by process {row['pid']} of {row['user']}"
                         f" ({row['command']}): stop it, set redis_container_port to a free port, or, if it is a Redis"
@@ -487,7 +487,7 @@ class Look:
             )
         port = whole_number(self.asked["tethys_port"])
         served = {row["pid"] for row in server.get("processes") or []}
-        held = [row for row in server.get("listeners") or [] if row["port"] == port and row["address"] != "other"]
+        held = [row for row in server.get("listeners") or [] if row["port"] == port and row.get("address") != "other"]
         # Supervisor holds the sockets of its fcgi-programs itself; which of its programs serves there is what matters.
         known = {*served, supervisor.get("pid")}
         strangers = [row for row in held if row["pid"] not in known and row.get("program") != "asgi"]
