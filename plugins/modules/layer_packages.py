@@ -294,7 +294,8 @@ class Environment:
             "LC_ALL": "C.UTF-8",
             **extra,
         }
-        command = [self.python, "-I", *arguments]
+        # -B, since -I ignores the variable of that meaning: a look leaves nothing behind, not even byte code.
+        command = [self.python, "-I", "-B", *arguments]
         try:
             return run_bounded(command, env, str(self.work), stdin, limit, become(self.owner))
         except subprocess.TimeoutExpired:

@@ -10,10 +10,12 @@ import json
 import os
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
-PREFIX = "/opt/conda/envs/tethys"
-HOME = "/var/lib/tethys"
+# A scenario whose portal is elsewhere says so in its verifier's env.
+PREFIX = os.environ.get("TETHYS_TEST_PREFIX", "/opt/conda/envs/tethys")
+HOME = os.environ.get("TETHYS_TEST_HOME", "/var/lib/tethys")
 CONFIG = f"{HOME}/portal_config.yml"
 CHAT = "ws://127.0.0.1:8000/apps/channelchat/chat/ws/"
 
@@ -38,7 +40,8 @@ def changed(run: subprocess.CompletedProcess[str]) -> int:
 def client(host: Any, name: str, *arguments: str) -> dict[str, Any]:
     """Run one of the WebSocket clients on the server, and return what it saw."""
     script = f"/opt/clients/{name}.py"
-    result = host.run(f"{PREFIX}/bin/python {script} " + " ".join(arguments))
+    # -B: it runs as root, and the environment may belong to somebody else.
+    result = host.run(f"{PREFIX}/bin/python -B {script} " + " ".join(arguments))
     assert result.stdout.startswith("{"), result.stdout + result.stderr
     found: dict[str, Any] = json.loads(result.stdout)
     return found
@@ -98,17 +101,17 @@ def decoded(text: str) -> str:
 
 # What a refused run must leave as it was: files with their modes and contents, packages, containers, units, programs.
 SNAPSHOT = r"""
-find /etc /opt/conda -xdev -not -path '*/__pycache__*' -not -path /etc/mtab -printf '%p %M %u %g %s %T@ %l\n' | sort
+find /etc @CONDA@ -xdev -not -path '*/__pycache__*' -not -path /etc/mtab -printf '%p %M %u %g %s %T@ %l\n' | sort
 # A portal that serves writes its logs and its database by itself.
-find /var/lib/tethys /var/log /run/tethys -xdev -printf '%p %M %u %g %l\n' 2>/dev/null | sort
-find /etc /var/lib/tethys -xdev -type f -not -name '*.sqlite*' -exec sha256sum {} + 2>/dev/null | sort -k2
+find @HOME@ /var/log /run/tethys -xdev -printf '%p %M %u %g %l\n' 2>/dev/null | sort
+find /etc @HOME@ -xdev -type f -not -name '*.sqlite*' -exec sha256sum {} + 2>/dev/null | sort -k2
 dpkg-query -W -f '${Package} ${Version}\n' | sort
 docker ps -a --no-trunc --format '{{.ID}} {{.Image}} {{.Names}} {{.State}}' 2>/dev/null | sort
 docker images --no-trunc -q 2>/dev/null | sort
 systemctl list-unit-files --no-legend --no-pager
 systemctl list-units --type service --state running --no-legend --no-pager --plain | awk '{print $1}'
 supervisorctl status 2>/dev/null | awk '{print $1, $2, $4}'
-"""
+""".replace("@HOME@", HOME).replace("@CONDA@", str(Path(PREFIX).parents[1]))
 
 
 def snapshot(host: Any) -> str:

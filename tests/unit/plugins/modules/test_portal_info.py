@@ -293,7 +293,47 @@ def test_access_names_what_is_in_the_way(tmp_path: Path) -> None:
         (True, None),
         (False, str(open_file)),
     ]
+    assert [row["owner"] for row in rows] == [None, "root", "root", "root", None, "root"]
     assert all(row["ok"] for row in portal_info.access(needs, portal_env.account_of(0)))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask for another user")
+def test_what_another_user_left_behind_is_counted_by_owner(tmp_path: Path) -> None:
+    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+        folder.chmod(0o755)
+    nobody = portal_env.account("nobody")
+    assert nobody is not None
+    data, other = tmp_path / "workspaces", tmp_path / "media"
+    (data / "app").mkdir(parents=True)
+    other.mkdir()
+    for name in ("of_root", "own", "open"):
+        (data / "app" / name).write_text("", encoding="utf-8")
+    (data / "app" / "open").chmod(0o666)
+    os.chown(data / "app" / "own", nobody.uid, nobody.gid)
+    (other / "link").symlink_to(data / "app" / "of_root")
+    found = portal_info.leftovers([str(data), str(other), str(tmp_path / "missing")], nobody)
+    assert found == [{"folder": str(data), "uid": 0, "owner": "root", "count": 2, "example": str(data / "app")}]
+    assert portal_info.leftovers([str(data)], portal_env.account_of(0)) == []
+
+
+def test_so_many_files_are_looked_at_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portal_info, "MOST_ENTRIES", 3)
+    monkeypatch.setattr(os, "access", lambda *_args: False)
+    for number in range(9):
+        (tmp_path / str(number)).touch()
+    assert [row["count"] for row in portal_info.unwritable([str(tmp_path)])] == [3]
+
+
+def test_a_folder_that_cannot_be_entered_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(_path: Path) -> bool:
+        raise PermissionError
+
+    for name in ("exists", "is_dir", "is_symlink"):
+        monkeypatch.setattr(Path, name, closed)
+    assert portal_info.prefix_problem("/home/alice/env") == "There is no folder /home/alice/env."
+    assert portal_info.home_problem("/home/alice/tethys") == "There is no folder /home/alice/tethys."
+    assert portal_info.config_facts("/home/alice/tethys/portal_config.yml")["exists"] is False
+    assert portal_info.wanted("/home/alice/env", "/home/alice/tethys", None) == []
 
 
 def test_what_does_not_exist_yet_is_not_asked_for(tmp_path: Path) -> None:

@@ -1,0 +1,153 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Over ssh and sudo, to a portal in a home folder that nobody else may enter: refused with the way out, then run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import Any
+
+import bed
+import pytest
+
+N = 2
+USER = "alice"
+WITHIN = "/home/alice"
+
+
+def folded(text: str) -> str:
+    """Output without the line breaks and doubled quotes that YAML puts in."""
+    return " ".join(text.replace("''", "'").split())
+
+
+def refusal(run: subprocess.CompletedProcess[str]) -> list[str]:
+    """The reasons of a refused run, one a line as YAML lists them."""
+    assert run.returncode != 0, run.stdout
+    assert "Refused; nothing was changed." in run.stdout, run.stdout
+    assert "Traceback" not in run.stdout
+    listed = run.stdout[run.stdout.index("fatal:") :].partition("PLAY RECAP")[0]
+    return folded(listed).partition("Refused; nothing was changed.")[2].split(" - ")[1:]
+
+
+@pytest.fixture(scope="module")
+def first(host: Any) -> str:
+    """The first run, and what it printed."""
+    run = bed.playbook("site", tethys_user=USER)
+    assert run.returncode == 0, run.stdout
+    return folded(run.stdout)
+
+
+def test_the_way_is_ssh_and_sudo(host: Any) -> None:
+    run = subprocess.run(
+        [
+            "ansible",
+            "-i",
+            os.environ["MOLECULE_INVENTORY_FILE"],
+            "portals",
+            "-m",
+            "ansible.builtin.command",
+            "-a",
+            "id -un",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stdout.splitlines()[-1] == "deploy", run.stdout + run.stderr
+    assert host.check_output(f"stat -c '%a %U' {WITHIN}") == "750 alice"
+    assert host.run("su -s /bin/sh deploy -c 'ls /home/alice'").rc != 0
+    assert host.run("su -s /bin/sh www-data -c 'ls /home/alice'").rc != 0
+
+
+def test_the_web_servers_user_cannot_enter_the_home(host: Any) -> None:
+    before = bed.snapshot(host)
+    reasons = refusal(bed.playbook("site"))
+    assert bed.snapshot(host) == before
+    [reason] = reasons
+    assert "tethys_user www-data (who would run the portal) cannot enter /home/alice" in reason
+    assert bed.PREFIX in reason
+    assert "`setfacl -m u:www-data:x /home/alice`" in reason
+    assert "or set tethys_user to alice, whose it is" in reason
+
+
+def test_without_becoming_root_there_is_one_reason(host: Any) -> None:
+    before = bed.snapshot(host)
+    reasons = refusal(bed.playbook("site", ansible_become=False, tethys_user=USER))
+    assert bed.snapshot(host) == before
+    [reason] = reasons
+    assert "The tasks do not run as root: set ansible_become to true" in reason
+
+
+def test_a_dry_run_changes_nothing(host: Any) -> None:
+    before = bed.snapshot(host)
+    run = bed.playbook("site", "--check", "--diff", tethys_user=USER)
+    assert run.returncode == 0, run.stdout
+    assert bed.snapshot(host) == before
+    assert "Would prove delivery through 2 process(es)" in run.stdout
+
+
+def test_the_processes_run_as_the_homes_owner(host: Any, first: str) -> None:
+    assert [row["user"] for row in bed.daphnes(host)] == [USER] * N
+    for row in bed.daphnes(host):
+        environment = host.check_output(f"tr '\\0' '\\n' < /proc/{row['pid']}/environ").splitlines()
+        assert {"TETHYS_TEST_ACTIVATED=yes", f"TETHYS_HOME={bed.HOME}", "HOME=/home/alice"} <= set(environment)
+
+
+def test_a_second_run_changes_nothing(host: Any, first: str) -> None:
+    run = bed.playbook("site", tethys_user=USER)
+    assert run.returncode == 0, run.stdout
+    assert bed.changed(run) == 0, run.stdout
+
+
+def test_no_run_had_trouble_with_its_temporary_files(host: Any, first: str) -> None:
+    assert "world-readable" not in first
+    assert "WARNING" not in first
+    assert host.check_output("ls -A /home/deploy/.ansible/tmp") == ""
+
+
+def test_every_listener_hears(host: Any, first: str) -> None:
+    found = bed.client(host, "ws_fanout", "--url", bed.CHAT, "--clients", "12", "--processes", str(N))
+    assert found["delivered"] == found["clients"] >= 12
+    assert len(found["pids"]) == N
+    through_nginx = bed.CHAT.replace(":8000", "")
+    found = bed.client(
+        host, "ws_fanout", "--url", through_nginx, "--host-header", "portal.example.org", "--clients", "6"
+    )
+    assert found["delivered"] == 6
+
+
+def test_nothing_in_the_home_became_anybody_elses(host: Any, first: str) -> None:
+    assert "channels_redis" in host.check_output(f"ls {bed.PREFIX}/lib/python3*/site-packages")
+    assert host.check_output(f"find {WITHIN} -not -user {USER}") == ""
+    assert host.check_output(f"find {WITHIN} -not -group {USER}") == ""
+    config = host.file(bed.CONFIG)
+    assert (config.user, config.mode) == (USER, 0o600)
+    assert host.check_output(f"stat -c '%a %U' {WITHIN}") == "750 alice"
+
+
+def test_logs_and_run_folder_are_the_owners(host: Any, first: str) -> None:
+    assert (host.file("/var/log/tethys").user, host.file("/var/log/tethys").mode) == (USER, 0o750)
+    assert host.file("/run/tethys").user == USER
+    assert "channel layer" not in host.check_output("cat /var/log/tethys/*.log").lower()
+
+
+@pytest.mark.parametrize("name", ["check", "restart"])
+def test_the_other_playbooks_go_the_same_way(host: Any, first: str, name: str) -> None:
+    before = {row["pid"] for row in bed.daphnes(host)}
+    run = bed.playbook(name, tethys_user=USER)
+    assert run.returncode == 0, run.stdout
+    after = {row["pid"] for row in bed.daphnes(host)}
+    assert (after == before) if name == "check" else not after & before
+
+
+def test_remove_leaves_the_home_as_it_was(host: Any, first: str) -> None:
+    run = bed.playbook("remove", tethys_user=USER)
+    assert run.returncode == 0, run.stdout
+    assert host.run(f"cmp {bed.CONFIG} /root/portal_config.before").rc == 0
+    assert host.check_output(f"ls {bed.HOME}") == host.check_output("cat /root/home.before")
+    assert host.check_output(f"find {WITHIN} -not -user {USER}") == ""
+    assert host.check_output("docker ps -aq") == ""
+    assert not host.file("/etc/tethys_channels").exists
+    assert [row["user"] for row in bed.daphnes(host)] == [USER]

@@ -1,0 +1,215 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run takes over from a portal that was set up by hand, and what stands in its way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.tethys.channels.plugins.plugin_utils.plan import Look
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, MEMORY_BACKEND
+
+CONTAINER = {"id": "0123456789ab", "name": "busy_name", "image": "redis:5", "running": True, "redis": {}}
+PROGRAM = {"path": "/etc/supervisor/conf.d/asgi.conf", "others": [], "user": "root", "managed": False}
+LISTENER = {"port": 8000, "address": "loopback", "pid": 7, "user": "root", "command": "daphne", "program": None}
+
+
+def look(portal: dict[str, Any] | None = None, server: dict[str, Any] | None = None) -> Look:
+    """A look at a server that the manual's portal runs on, with some of it otherwise."""
+    asked = {
+        "tethys_home": "/srv/home",
+        "tethys_conda_prefix": "/srv/env",
+        "tethys_asgi_processes": 2,
+        "tethys_port": 8000,
+        "tethys_user": "",
+        "tethys_layer_backend": CORE_BACKEND,
+        "tethys_layer_hosts": [],
+        "tethys_bokeh": "auto",
+        "tethys_bokeh_policy": "single",
+        "tethys_asgi_layout": "shared_socket",
+    }
+    options = {"goal": "site", "redis_container_image": "redis:8.2", "redis_container_port": 6379}
+    found = {
+        "portal": {
+            "user": "www-data",
+            "versions": {"tethys_platform": "4.6.1"},
+            "settings": {"layer_backend": CORE_BACKEND, "layer_hosts": [["127.0.0.1", 6379]]},
+            "bokeh": [],
+            **(portal or {}),
+        },
+        "server": {
+            "root": True,
+            "name": "portal1",
+            "docker": {"installed": True, "running": True},
+            "supervisor": {"installed": True, "running": True, "pid": 1},
+            "redis_port_container": CONTAINER,
+            "programs": [PROGRAM],
+            **(server or {}),
+        },
+    }
+    return Look(asked, options, found)
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        [["127.0.0.1", 6379]],
+        [["localhost", 6379]],
+        ["redis://127.0.0.1"],
+        ["redis://portal1:6379/0"],
+        [{"host": "127.0.0.1", "port": 6379}],
+        [["10.0.0.9", 6379], ["127.0.0.1", 6379]],
+        None,  # channels_redis then takes localhost
+    ],
+    ids=str,
+)
+def test_the_container_that_the_settings_name_is_taken_over(hosts: Any) -> None:
+    found = look({"settings": {"layer_backend": CORE_BACKEND, "layer_hosts": hosts}})
+    assert found.redis_reasons() == CONTAINER
+    assert found.reasons == []
+    assert "busy_name (redis:5)" in found.announce[0]
+
+
+@pytest.mark.parametrize(
+    ("portal", "redis", "why"),
+    [
+        ({"settings": None}, {}, "names no channel layer on that port of this server"),
+        ({"settings": {"layer_backend": MEMORY_BACKEND, "layer_hosts": None}}, {}, "names no channel layer"),
+        (
+            {"settings": {"layer_backend": CORE_BACKEND, "layer_hosts": [["10.0.0.9", 6379]]}},
+            {},
+            "names no channel layer",
+        ),
+        (
+            {"settings": {"layer_backend": CORE_BACKEND, "layer_hosts": [["127.0.0.1", 6380]]}},
+            {},
+            "names no channel layer",
+        ),
+        ({"settings": {"layer_backend": CORE_BACKEND, "layer_hosts": ["********"]}}, {}, "names no channel layer"),
+        ({}, {"foreign_key": "session:1"}, "holds keys that are not a channel layer's ('session:1')"),
+        ({}, {"problem": "NOAUTH"}, "cannot be asked what it holds (NOAUTH)"),
+    ],
+    ids=str,
+)
+def test_another_container_is_left_alone_with_the_command_to_type(
+    portal: dict[str, Any], redis: dict[str, Any], why: str
+) -> None:
+    found = look(portal, {"redis_port_container": {**CONTAINER, "redis": redis}})
+    assert found.redis_reasons() is None
+    [reason] = found.reasons
+    assert why in reason
+    assert "(`docker stop 0123456789ab`)" in reason
+    assert "set redis_container_port to a free port" in reason
+
+
+@pytest.mark.parametrize(
+    ("listeners", "processes"),
+    [
+        ([], []),
+        ([LISTENER], [{"pid": 7}]),
+        ([{**LISTENER, "pid": 1}, LISTENER], [{"pid": 7}]),
+        ([{**LISTENER, "pid": 8}, LISTENER], [{"pid": 7}]),  # a child on the same socket
+        ([{**LISTENER, "pid": 8, "program": "asgi"}], [{"pid": 7}]),  # a shell stands between
+        ([{**LISTENER, "port": 6379}], []),
+    ],
+    ids=str,
+)
+def test_the_portals_own_processes_may_hold_the_port(listeners: list[Any], processes: list[Any]) -> None:
+    found = look(server={"listeners": listeners, "processes": processes})
+    assert found.program_reasons() == PROGRAM
+    assert found.reasons == []
+
+
+@pytest.mark.parametrize(
+    ("listeners", "words"),
+    [
+        ([LISTENER], ["held by process 7 of root (daphne)", "stop it"]),
+        ([{**LISTENER, "program": "portal"}], ["Supervisor's program portal (process 7", "rename it to asgi"]),
+        ([{**LISTENER, "pid": 1}, {**LISTENER, "program": "portal"}], ["Supervisor's program portal (process 7"]),
+    ],
+    ids=str,
+)
+def test_somebody_elses_process_may_not(listeners: list[Any], words: list[str]) -> None:
+    found = look(server={"listeners": listeners, "processes": []})
+    found.program_reasons()
+    [reason] = found.reasons
+    for word in ["tethys_port 8000", *words]:
+        assert word in reason
+
+
+@pytest.mark.parametrize(
+    ("before", "owner", "managed", "reasons"),
+    [
+        ("root", "root", False, 1),
+        ("root", "ana", False, 0),  # not what the portal's processes wrote
+        ("root", "root", True, 0),  # they run as www-data already
+        ("www-data", "root", False, 0),
+    ],
+)
+def test_what_the_user_before_left_counts_where_the_user_changes(
+    before: str, owner: str, managed: bool, reasons: int
+) -> None:
+    row = {"folder": "/srv/workspaces", "owner": owner, "count": 3, "example": "/srv/workspaces/app"}
+    found = look({"leftovers": [row]}, {"programs": [{**PROGRAM, "user": before, "managed": managed}]})
+    found.program_reasons()
+    assert len(found.reasons) == reasons
+    for reason in found.reasons:
+        assert "cannot write /srv/workspaces/app and 2 more in /srv/workspaces, of root" in reason
+        assert "`find /srv/workspaces -user root -exec chown -h www-data {} +`" in reason
+
+
+def row(path: str, need: str, blocked_by: str, owner: str) -> dict[str, Any]:
+    """One thing that the portal's user lacks."""
+    return {"path": path, "need": need, "ok": False, "blocked_by": blocked_by, "owner": owner}
+
+
+def test_one_folder_in_the_way_is_one_reason() -> None:
+    places = [("/srv/env", "traverse"), ("/srv/env/bin/python", "execute"), ("/srv/home", "traverse")]
+    found = look(
+        {
+            "access": [row(path, need, "/srv", "alice") for path, need in places],
+            "versions": {},
+            "prefix_problem": "/srv/env/bin/python cannot be started as the user www-data: Permission denied.",
+            "bokeh": "unknown",
+        }
+    )
+    found.portal_reasons()
+    assert found.processes() == 2
+    assert found.reasons == [
+        "tethys_user www-data (who would run the portal) cannot enter /srv, and has to reach /srv/env and"
+        " /srv/env/bin/python and 1 more: give it access (`setfacl -m u:www-data:x /srv`), or set tethys_user to alice,"
+        " whose it is."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("need", "owner", "words", "not_said"),
+    [
+        (
+            "write",
+            "root",
+            ["write to /srv/db", "setfacl -m u:www-data:rwX /srv/db", "chown www-data /srv/db"],
+            "to root",
+        ),
+        ("write", "ana", ["chown www-data /srv/db", "set tethys_user to ana"], "to root"),
+        ("read", "ana", ["read /srv/db", "setfacl -m u:www-data:r /srv/db", "set tethys_user to ana"], "chown"),
+        ("read", "www-data", ["setfacl"], "set tethys_user"),
+    ],
+)
+def test_each_reason_has_its_ways_out(need: str, owner: str, words: list[str], not_said: str) -> None:
+    found = look({"access": [row("/srv/db", need, "/srv/db", owner)]})
+    found.portal_reasons()
+    [reason] = found.reasons
+    for word in words:
+        assert word in reason
+    assert not_said not in reason
+
+
+def test_who_is_not_root_is_told_just_that() -> None:
+    found = look({"prefix_problem": "There is no folder /srv/env.", "bokeh": "unknown"}, {"root": False})
+    found.portal_reasons()
+    assert found.processes() == 2
+    [reason] = found.reasons
+    assert reason.startswith("The tasks do not run as root")
