@@ -145,7 +145,7 @@ def test_somebody_elses_process_may_not(listeners: list[Any], words: list[str]) 
         ("root", "root", False, 1),
         ("root", "ana", False, 0),  # not what the portal's processes wrote
         ("root", "root", True, 0),  # they run as www-data already
-        ("www-data", "root", False, 0),
+        ("www-data", "www-data", False, 0),  # its own, and read-only on purpose
     ],
 )
 def test_what_the_user_before_left_counts_where_the_user_changes(
