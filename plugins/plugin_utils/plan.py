@@ -43,7 +43,10 @@ VARIABLES = (
 )
 # Redis 5 has no users and had its last fix in 2022; 6.0 and 7.0 have none for CVE-2025-49844 (FACTS: Lua, any user).
 END_OF_LIFE = {"5": "2022-04-27", "6.0": "2022-05", "7.0": "2024-07"}
-FAMILIES = ("debian", "rhel")
+FAMILIES = ("debian",)
+# Folders of the system's own, which must not be given to the portal nor taken away with it.
+SYSTEM_FOLDERS = ("/var/log", "/var/run", "/var/lib", "/var/tmp", "/usr/local", "/etc/supervisor")  # noqa: S108
+LAYOUT_TO_COME = " (tethys_asgi_layout socket_per_process comes with a later version of this collection.)"
 # The least that a role's number may be, where that is not 1.
 LEAST = {
     "asgi_service_log_backups": 0,
@@ -115,6 +118,11 @@ def wrong_role_values(values: Mapping[str, Any], asked: Mapping[str, Any]) -> li
         if value is None and "default" not in options[name]:
             continue
         reason = _role_value_refusal(name, options[name], value, asked)
+        if not reason and source and not name.startswith("layer_check_") and str(value) != str(asked.get(source)):
+            # What was judged is the tethys_ variable: a role that went by another value would escape every rule.
+            # Hosts may hold a password.
+            seen = "differs" if source == "tethys_layer_hosts" else f"is {show(value)}, and differs"
+            reason = f"{name} {seen} from {source}, by which the run is judged: set {source} only."
         if reason:
             found.append(reason)
     return found
@@ -127,7 +135,7 @@ def _role_value_refusal(name: str, described: Mapping[str, Any], value: Any, ask
     if name == "portal_config_layer_options":
         return _layer_options_refusal(name, value, asked)
     if name in ("asgi_service_run_dir", "asgi_service_log_dir"):
-        return _path_refusal(name, value, "a folder on the server", unquoted=True)
+        return _path_refusal(name, value, "a folder on the server", unquoted=True) or _system_folder(name, value)
     auto = name in ("redis_container_acl", "layer_check_idle_seconds")
     if auto:
         kind = option["type"] = "bool" if name == "redis_container_acl" else "int"
@@ -164,6 +172,14 @@ def _layer_options_refusal(name: str, value: Any, asked: Mapping[str, Any]) -> s
             " the signs _ . : - only."
         )
     return None
+
+
+def _system_folder(name: str, value: str) -> str | None:
+    """Why a folder that the system shares cannot be the portal's own."""
+    folder = PurePosixPath(value)
+    if len(folder.parts) > 2 and str(folder) not in SYSTEM_FOLDERS and ".." not in folder.parts:
+        return None
+    return f"{name} is {show(value)}, which is not the portal's alone: set it to a folder of its own, such as {folder}/tethys."
 
 
 def _path_refusal(variable: str, value: Any, what: str, unquoted: bool = False) -> str | None:
@@ -375,10 +391,9 @@ class Look:
             )
         except Refusal as refusal:
             reason = self.portal.get("bokeh_problem") if bokeh == "unknown" else None
-            self.reasons.extend(
-                f"{text} (Why it is not known: {_tail(reason)})" if reason and "Bokeh" in text else text
-                for text in refusal.reasons
-            )
+            for text in refusal.reasons:
+                why = f" (Why it is not known: {_tail(reason)})" if reason and "Bokeh" in text else ""
+                self.reasons.append(text + why + (LAYOUT_TO_COME if "socket_per_process" in text else ""))
             return None
 
     def redis_reasons(self) -> Mapping[str, Any] | None:
@@ -414,7 +429,12 @@ class Look:
         if other:
             return self._adopted(other, port)
         ours = server.get("container") or {}
-        if not ours.get("running"):
+        if ours and "tethys.channels.config" not in ours.get("labels", {}):
+            self.reasons.append(
+                f"redis_container_name is {ours['name']}, and the container of that name ({ours['image']}) is not this"
+                " collection's: set redis_container_name to a name of its own."
+            )
+        if not (ours.get("running") and port in ours.get("ports", [])):
             for row in server.get("listeners") or []:
                 if row["port"] == port and row.get("address") != "other":
                     self.reasons.append(
@@ -468,7 +488,13 @@ class Look:
         """Supervisor, the program and the port; returns the program file that is taken over, if there is one."""
         server, supervisor = self.server, self.server.get("supervisor") or {}
         if supervisor.get("installed") and not supervisor.get("running"):
-            self.announce.append("Supervisor is installed and not running: it will be started.")
+            if supervisor.get("silent"):
+                self.reasons.append(
+                    "A supervisord runs on this server and does not answer on its unix socket: set [unix_http_server]"
+                    " in its configuration (Debian's has it), restart it, and run again."
+                )
+            else:
+                self.announce.append("Supervisor is installed and not running: it will be started.")
         if not supervisor.get("installed") and not family(server.get("os") or {}):
             self.reasons.append(
                 "Supervisor is not installed, and this collection does not know how this system installs it:"
@@ -516,6 +542,20 @@ class Look:
             )
             return program
         return None
+
+    def restart_reasons(self) -> None:
+        """A restart is of our own program, with as many processes as asked for."""
+        programs = [program for program in self.server.get("programs") or [] if program["managed"]]
+        asked = str(self.asked["tethys_asgi_processes"])
+        if not programs:
+            self.reasons.append(
+                "The portal's processes are not run by this collection yet: run tethys.channels.site first."
+            )
+        elif programs[0]["numprocs"] != asked:
+            self.reasons.append(
+                f"tethys_asgi_processes is {asked} and the program has {programs[0]['numprocs']}: run tethys.channels.site,"
+                " which changes the number."
+            )
 
     def _leftover_reasons(self, before: str) -> Iterable[str]:
         """What the user who ran the portal until now has left in its data folders, and the new one cannot write."""
@@ -565,6 +605,8 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         adopted_program = look.program_reasons()
         if look.packages.get("msg"):
             look.reasons.append(_tail(str(look.packages["msg"])))
+    elif look.goal == "restart" and look.server.get("root"):
+        look.restart_reasons()
     if look.goal != "remove":
         processes = look.processes()
     reasons.extend(reason for reason in look.reasons if reason not in reasons)

@@ -421,7 +421,9 @@ def test_a_secret_of_another_type_is_not_shown(monkeypatch: pytest.MonkeyPatch) 
         ("layer_check_processes", 0),
         ("asgi_service_log_backups", "0"),
         ("asgi_service_home", None),
-        ("portal_config_layer_hosts", ["anything"]),
+        ("portal_config_layer_hosts", []),
+        ("asgi_service_processes", str(ASKED["tethys_asgi_processes"])),
+        ("layer_check_processes", 7),
         ("portal_config_layer_options", {}),
         ("portal_config_layer_options", None),
         ("portal_config_layer_options", {"capacity": 500, "prefix": "mine"}),
@@ -437,6 +439,22 @@ def test_a_value_that_came_from_a_tethys_variable_is_told_once() -> None:
     values = {"asgi_service_processes": "three", "layer_check_processes": "three", "redis_container_port": "three"}
     found = variables({"tethys_asgi_processes": "three"}, values=values)
     assert [reason.split()[0] for reason in found] == ["redis_container_port", "tethys_asgi_processes"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "seen", "source"),
+    [
+        ("asgi_service_processes", 9, "is 9, and differs", "tethys_asgi_processes"),
+        ("asgi_service_port", 9000, "is 9000, and differs", "tethys_port"),
+        ("portal_config_home", "/srv/other", "is '/srv/other', and differs", "tethys_home"),
+        ("portal_config_layer_hosts", ["redis://:s3cret@elsewhere"], "differs", "tethys_layer_hosts"),
+    ],
+)
+def test_a_role_goes_by_no_other_value_than_the_one_that_was_judged(
+    name: str, value: Any, seen: str, source: str
+) -> None:
+    found = variables(values={name: value})
+    assert found == [f"{name} {seen} from {source}, by which the run is judged: set {source} only."]
 
 
 @pytest.mark.parametrize(
