@@ -4,7 +4,10 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
-export PATH := $(BIN):$(PATH)
+# Debian keeps dockerd and debootstrap where `su` without a dash does not look.
+export PATH := $(BIN):$(PATH):/usr/sbin:/sbin
+# Ansible refuses to start in a locale that is named and not there, as over many an ssh connection.
+export LC_ALL := C.UTF-8
 
 .PHONY: help demo test test-core lint sanity unit integration scenario bench images engine collection clean
 
@@ -52,5 +55,5 @@ $(VENV)/.ready: requirements-dev.txt scripts/ensure-venv
 	@PYTHON=$(PYTHON) scripts/ensure-venv $(VENV)
 
 clean: ## Remove the test servers, the virtual environment and the caches (images stay)
-	@-docker ps -aq --filter name=tethys-channels- 2>/dev/null | xargs -r docker rm -fv >/dev/null 2>&1
+	@-docker ps -aq --filter label=tethys.channels.test-server 2>/dev/null | xargs -r docker rm -fv >/dev/null 2>&1
 	rm -rf $(VENV) .cache

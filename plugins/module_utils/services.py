@@ -163,13 +163,14 @@ class Redis:
             plain = socket.create_connection((endpoint["host"], int(endpoint["port"])), timeout=timeout)
         self._socket: socket.socket = plain
         if endpoint.get("tls"):
-            context = ssl.create_default_context(cafile=endpoint.get("ca_file") or None)
-            self._socket = context.wrap_socket(plain, server_hostname=endpoint["host"])
+            self._socket = ssl.create_default_context().wrap_socket(plain, server_hostname=endpoint["host"])
         self._reader = self._socket.makefile("rb")
         try:
             if endpoint.get("password"):
                 login = [endpoint["username"]] if endpoint.get("username") else []
                 self.command("AUTH", *login, endpoint["password"])
+            if endpoint.get("db"):
+                self.command("SELECT", endpoint["db"])
         except (OSError, RedisError):
             self.close()
             raise

@@ -70,6 +70,10 @@ portal:
       description: The user that the portal runs as; null where none was given and there is no web server's user.
       type: str
       sample: www-data
+    group:
+      description: The primary group of that user.
+      type: str
+      sample: www-data
     user_problem:
       description: What is wrong with that user, or null.
       type: str
@@ -206,6 +210,7 @@ def look(prefix: str, home: str, user: str | None, timeout: float) -> dict[str, 
     portal: dict[str, Any] = dict.fromkeys(ASKED)
     portal.update(
         user=name,
+        group=group_of(who) if name else None,
         user_problem=user_problem(name, who),
         prefix_problem=prefix_problem(prefix),
         home_problem=home_problem(home),
@@ -254,6 +259,14 @@ def ask(portal: dict[str, Any], prefix: str, home: str, who: portal_env.Account,
     if portal["python"] and not portal["versions"]["tethys_platform"]:
         portal["prefix_problem"] = f"tethys-platform is not installed in {prefix}."
     return run.problem
+
+
+def group_of(who: portal_env.Account) -> str:
+    """The primary group of that user, by name where it has one."""
+    try:
+        return grp.getgrgid(who.gid).gr_name
+    except KeyError:
+        return str(who.gid)
 
 
 def user_problem(name: str | None, who: portal_env.Account) -> str | None:

@@ -99,6 +99,7 @@ versions:
   elements: str
 """
 
+import ssl
 import time
 from typing import Any
 
@@ -131,6 +132,9 @@ def ask(endpoint: dict[str, Any], commands: list[list[str]]) -> tuple[str | None
             for command in commands:
                 redis.command(*command)
             version = redis.version()
+    except ssl.SSLCertVerificationError:
+        # Which certificates the portal trusts is the portal's: what can be said here is that a server answers there.
+        return None, None
     except RedisError as error:
         return f"refuses the layer ({error})", None
     except (OSError, ValueError) as error:

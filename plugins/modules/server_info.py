@@ -96,7 +96,7 @@ server:
       description: Whether this Python has the C(requests) library that community.docker needs.
       type: bool
     supervisor:
-      description: C(installed), C(running), C(pid), C(version), C(config) and C(program_files).
+      description: C(installed), C(running), C(pid), C(version), C(config) and C(include).
       type: dict
     programs:
       description: The files under Supervisor that define the program, each with its other sections.
@@ -132,6 +132,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import serving
 from ansible_collections.tethys.channels.plugins.module_utils.services import Docker, Redis, RedisError, Supervisor
+
+# What the program file that tethys.channels.asgi_service writes begins with.
+OUR_HEADER = "The role tethys.channels.asgi_service writes this file"
 
 
 def os_release() -> dict[str, str]:
@@ -217,6 +220,17 @@ def docker_state(engine: Docker) -> dict[str, Any]:
     return state
 
 
+def runs(name: str) -> bool:
+    """Whether a process of that name runs, as the kernel has its name."""
+    for entry in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            if entry.read_text(encoding="utf-8").strip() == name:
+                return True
+        except OSError:
+            continue  # it ended while we looked
+    return False
+
+
 def _container(found: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": found["Id"][:12],
@@ -224,6 +238,7 @@ def _container(found: dict[str, Any]) -> dict[str, Any]:
         "image": found["Image"],
         "running": found["State"] == "running",
         "labels": found.get("Labels") or {},
+        "ports": sorted({port["PublicPort"] for port in found.get("Ports") or [] if port.get("PublicPort")}),
     }
 
 
@@ -278,7 +293,7 @@ def programs(supervisor: Supervisor, group: str) -> list[dict[str, Any]]:
                     "user": parser.get(section, "user", fallback="root"),
                     "numprocs": parser.get(section, "numprocs", fallback="1"),
                     "socket": parser.get(section, "socket", fallback=""),
-                    "managed": "tethys.channels" in text,
+                    "managed": OUR_HEADER in text,
                 }
             )
     return found
@@ -334,6 +349,7 @@ def main() -> None:
         "supervisor": {
             "installed": supervisor.installed,
             "running": answer is not None,
+            "silent": answer is None and runs("supervisord"),
             "pid": answer["pid"] if answer else None,
             "version": answer["version"] if answer else None,
             "config": supervisor.config,

@@ -91,6 +91,8 @@ def test_digits_in_a_string_are_a_number(host: Any) -> None:
         ("tethys_user", "no body", ["'no body'", "name of a user"]),
         ("tethys_layer_hosts", [["127.0.0.1", "banana"]], ["banana"]),
         ("redis_container_port", "banana", ["'banana'", "int"]),
+        ("asgi_service_run_dir", "/run", ["'/run'", "/run/tethys"]),
+        ("asgi_service_processes", 5, ["differs from tethys_asgi_processes"]),
     ],
 )
 def test_a_value_that_no_variable_takes(host: Any, variable: str, value: Any, words: list[str]) -> None:
@@ -175,6 +177,22 @@ def test_a_container_of_somebody_else_on_the_redis_port(host: Any) -> None:
         "docker rm -f cache",
     ):
         refused(host, "cache", "session:1", "docker stop", "redis_container_port")
+
+
+def test_a_container_of_somebody_else_with_our_name(host: Any) -> None:
+    with during(
+        host,
+        "docker create --name tethys-channels-redis --entrypoint redis-server tethys-channels-test/redis:7.0",
+        "docker rm tethys-channels-redis",
+    ):
+        refused(host, "redis_container_name is tethys-channels-redis", "a name of its own")
+
+
+def test_a_restart_of_processes_that_are_not_ours(host: Any) -> None:
+    before = bed.snapshot(host)
+    text = message(bed.playbook("restart"))
+    assert "run tethys.channels.site first" in text
+    assert bed.snapshot(host) == before
 
 
 def test_a_redis_that_is_not_there(host: Any) -> None:
