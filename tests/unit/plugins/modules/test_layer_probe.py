@@ -439,7 +439,7 @@ def test_a_portal_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch, portal
 # --- a real portal --------------------------------------------------------------------------------------------------
 
 REAL = os.environ.get("TETHYS_TEST_PYTHON")
-real = pytest.mark.skipif(not REAL, reason="TETHYS_TEST_PYTHON does not name the Python of a Tethys environment")
+real = pytest.mark.portal
 
 
 @pytest.fixture

@@ -351,7 +351,7 @@ def test_what_does_not_exist_yet_is_not_asked_for(tmp_path: Path) -> None:
 # --- a real portal --------------------------------------------------------------------------------------------------
 
 REAL = os.environ.get("TETHYS_TEST_PYTHON")
-real = pytest.mark.skipif(not REAL, reason="TETHYS_TEST_PYTHON does not name the Python of a Tethys environment")
+real = pytest.mark.portal
 APP = """
     from tethys_sdk.base import TethysAppBase
 

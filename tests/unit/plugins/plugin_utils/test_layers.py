@@ -60,6 +60,7 @@ def test_hosts_that_cannot_be_used() -> None:
         redis_endpoints([["a", 1], "redis"])
 
 
+@pytest.mark.portal
 @pytest.mark.parametrize(
     ("host", "credentials"),
     [(host, None) for host, _where in FORMS]
@@ -67,7 +68,8 @@ def test_hosts_that_cannot_be_used() -> None:
 )
 def test_channels_redis_connects_there(host: Any, credentials: Any) -> None:
     """The real channels_redis and redis-py make a connection of what the filter writes, to where the endpoint says."""
-    utils = pytest.importorskip("channels_redis.utils")
+    from channels_redis import utils
+
     layers = channel_layers([host], credentials)
     (entry,) = utils.decode_hosts(layers["default"]["CONFIG"]["hosts"])
     connection = utils.create_pool(entry).make_connection()
