@@ -9,7 +9,7 @@ export PATH := $(BIN):$(PATH):/usr/sbin:/sbin
 # Ansible refuses to start in a locale that is named and not there, as over many an ssh connection.
 export LC_ALL := C.UTF-8
 
-.PHONY: help demo test test-core lint sanity unit integration scenario bench images engine collection clean
+.PHONY: help demo test test-core lint sanity unit portal integration scenario bench images engine collection clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -32,6 +32,9 @@ sanity: $(VENV)/.ready ## Run ansible-test sanity
 
 unit: $(VENV)/.ready ## Run the unit tests
 	@scripts/run-tests unit
+
+portal: $(VENV)/.ready ## Run the tests that ask a real Tethys Portal, without a server
+	@scripts/run-tests portal
 
 integration: $(VENV)/.ready engine ## Build, install and call the collection as a user does
 	@scripts/run-tests integration
