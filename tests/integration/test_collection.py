@@ -1,0 +1,285 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The collection as a user gets it: built, installed into an empty folder, and called by its name.
+
+TETHYS_CHANNELS_ROOT is the checkout that it is built from, with whatever lies around in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import tarfile
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(os.environ.get("TETHYS_CHANNELS_ROOT") or Path(__file__).parents[2])
+NAME = "tethys.channels"
+FILTERS = sorted(path.stem for path in (ROOT / "plugins" / "filter").glob("*.py"))
+MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
+# What is in the tarball besides the files of the checkout.
+MADE = {"MANIFEST.json", "FILES.json"}
+
+
+def run(command: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
+    """One command, its output and errors in one stream as on a terminal."""
+    return subprocess.run(
+        command,
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1", **variables},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The collection, built from the checkout."""
+    folder = tmp_path_factory.mktemp("built")
+    built = run(["ansible-galaxy", "collection", "build", str(ROOT), "--output-path", str(folder)])
+    assert built.returncode == 0, built.stdout
+    (found,) = folder.iterdir()
+    return found
+
+
+@pytest.fixture(scope="session")
+def ansible(tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Calls Ansible's programs where this is the only collection besides those that come with Ansible."""
+    folder = tmp_path_factory.mktemp("user")
+    variables = {"ANSIBLE_COLLECTIONS_PATH": str(folder), "ANSIBLE_HOME": str(folder / "home")}
+    install = ["ansible-galaxy", "collection", "install", "--offline", "--no-deps", "-p", str(folder), str(tarball)]
+    installed = run(install, **variables)
+    assert installed.returncode == 0, installed.stdout
+
+    def call(*command: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return run(list(command), **variables, **more)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One portal, as the README has it."""
+    path = tmp_path_factory.mktemp("inventory") / "inventory.yml"
+    variables = {"tethys_home": "/var/lib/tethys", "tethys_conda_prefix": "/opt/conda/envs/tethys"}
+    path.write_text(json.dumps({"portals": {"hosts": {"portal.example.org": {}}, "vars": variables}}), encoding="utf-8")
+    return path
+
+
+# --- the tarball ----------------------------------------------------------------------------------------------------
+
+
+def test_the_tarball_holds_files_of_the_checkout_only(tarball: Path) -> None:
+    with tarfile.open(tarball) as archive:
+        names = {member.name for member in archive.getmembers() if not member.isdir()}
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    known = set(listed.stdout.decode().split("\0"))
+    assert sorted(names - MADE - known) == []
+    assert names >= MADE
+    for name in ("README.md", "LICENSE", "meta/runtime.yml", *(f"playbooks/{name}.yml" for name in PLAYBOOKS)):
+        assert name in names
+    for name in names:
+        parts = PurePosixPath(name).parts
+        assert not {".git", ".cache", ".venv", ".ansible", ".hypothesis", "__pycache__", ".ci"} & set(parts), name
+    assert tarball.stat().st_size < 2_000_000
+
+
+def test_the_tarball_holds_no_secret(tarball: Path) -> None:
+    secret = re.compile(
+        rb"-----BEGIN [A-Z ]*PRIVATE KEY-----|\bsecret_?key *[:=] *['\"]?[A-Za-z0-9!@#$%^&*(-]{40,}", re.IGNORECASE
+    )
+    with tarfile.open(tarball) as archive:
+        for member in archive.getmembers():
+            stream = archive.extractfile(member)
+            if stream:
+                assert not secret.search(stream.read()), member.name
+            assert not member.name.endswith((".pem", ".key", ".sqlite", "credentials.json")), member.name
+
+
+def test_the_manifest_is_galaxys(tarball: Path) -> None:
+    with tarfile.open(tarball) as archive:
+        stream = archive.extractfile("MANIFEST.json")
+        assert stream
+        about = json.load(stream)["collection_info"]
+    written = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))
+    assert tarball.name == f"tethys-channels-{written['version']}.tar.gz"
+    assert (about["namespace"], about["name"], about["version"]) == ("tethys", "channels", written["version"])
+    assert about["license_file"] == "LICENSE"
+    assert about["dependencies"] == {"community.docker": ">=3.11.0"}
+
+
+def test_the_dependency_is_there(ansible: Any) -> None:
+    listed = ansible("ansible-galaxy", "collection", "list", "--format", "json", "community.docker")
+    versions = re.findall(r'"version": "(\d+)\.(\d+)', listed.stdout)
+    assert versions, listed.stdout
+    assert all((int(major), int(minor)) >= (3, 11) for major, minor in versions)
+
+
+# --- documentation --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "names"), [("filter", FILTERS), ("module", MODULES)])
+def test_every_plugin_is_documented(ansible: Any, kind: str, names: list[str]) -> None:
+    assert names
+    listed = json.loads(ansible("ansible-doc", "-t", kind, "-l", "-j", NAME).stdout)
+    assert sorted(listed) == [f"{NAME}.{name}" for name in names]
+    # ansible-doc succeeds for a plugin that does not exist.
+    found = json.loads(ansible("ansible-doc", "-t", kind, "-j", *listed).stdout)
+    assert sorted(found) == sorted(listed)
+    for name, about in found.items():
+        assert about["doc"]["short_description"], name
+        assert about["doc"]["version_added"] == "1.0.0", name
+        assert about["doc"]["author"], name
+        assert about["examples"], name
+        assert about["return"], name
+        assert f"{NAME}.{name.rpartition('.')[2]}" in str(about["examples"]), name
+
+
+def test_every_role_is_documented(ansible: Any) -> None:
+    found = json.loads(ansible("ansible-doc", "-t", "role", "-j", *(f"{NAME}.{role}" for role in ROLES)).stdout)
+    assert sorted(found) == [f"{NAME}.{role}" for role in ROLES]
+    for name, about in found.items():
+        main = about["entry_points"]["main"]
+        assert main["short_description"], name
+        assert all(option["description"] for option in main["options"].values()), name
+
+
+# --- playbooks and roles --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+def test_every_playbook_is_found_by_its_name(ansible: Any, inventory: Path, playbook: str) -> None:
+    checked = ansible("ansible-playbook", "--syntax-check", "-i", str(inventory), f"{NAME}.{playbook}")
+    assert checked.returncode == 0, checked.stdout
+    assert "[ERROR]" not in checked.stdout
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+def test_an_inventory_without_portals_is_an_error(ansible: Any, tmp_path: Path, playbook: str) -> None:
+    path = tmp_path / "inventory.yml"
+    path.write_text(json.dumps({"all": {"hosts": {"somewhere": {}}}}), encoding="utf-8")
+    ran = ansible("ansible-playbook", "-i", str(path), f"{NAME}.{playbook}")
+    assert ran.returncode != 0, ran.stdout
+    assert (
+        "No host matches 'portals': put the portals' hosts into the inventory's group `portals`, or name another"
+        " pattern with -e tethys_hosts=…." in " ".join(ran.stdout.split())
+    )
+
+
+def test_another_pattern_is_named_in_the_error(ansible: Any, inventory: Path) -> None:
+    ran = ansible("ansible-playbook", "-i", str(inventory), "-e", "tethys_hosts=servers", f"{NAME}.site")
+    assert ran.returncode != 0, ran.stdout
+    assert "No host matches 'servers'" in ran.stdout
+
+
+def test_every_roles_defaults_and_specs_load(ansible: Any, tmp_path: Path) -> None:
+    shown = {
+        name: f"{{{{ {name} }}}}"
+        for role in ROLES
+        for name, value in yaml.safe_load(
+            (ROOT / "roles" / role / "defaults" / "main.yml").read_text(encoding="utf-8")
+        ).items()
+        if "{{" not in str(value)
+    }
+    path = tmp_path / "play.yml"
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "roles": [{"role": f"{NAME}.{role}", "when": False} for role in ROLES],
+        "post_tasks": [
+            {
+                "ansible.builtin.copy": {"content": "{{ shown | to_json }}", "dest": str(tmp_path / "shown")},
+                "vars": {"shown": shown},
+            }
+        ],
+    }
+    path.write_text(json.dumps([play]), encoding="utf-8")
+    # Without an inventory, so that it is Ansible's own Python that writes the file.
+    ran = ansible("ansible-playbook", str(path))
+    assert ran.returncode == 0, ran.stdout
+    found = json.loads((tmp_path / "shown").read_text(encoding="utf-8"))
+    assert len(found) >= 20
+    assert found["redis_container_port"] == 6379
+    assert found["preflight_goal"] == "site"
+
+
+# --- filters --------------------------------------------------------------------------------------------------------
+
+PROBE = (
+    "{'provable': false, 'reason': 'in_memory', 'processes': [{'pid': 7}], 'backend': 'x', 'versions': {'redis': '7'}}"
+)
+CALLS: dict[str, tuple[str, Any]] = {
+    "asgi_processes": ("'3' | {}(bokeh=false)", 3),
+    "channel_layers": (
+        "[['127.0.0.1', 6379]] | {}(options={{'capacity': 500}})",
+        {
+            "default": {
+                "BACKEND": "channels_redis.core.RedisChannelLayer",
+                "CONFIG": {"hosts": [["127.0.0.1", 6379]], "capacity": 500},
+            }
+        },
+    ),
+    "docker_env": ("{{'hosts': []}} | {}('env_file')", None),
+    "merge_settings": (
+        "'settings:\n  A: 1  # ours\n' | {}({{'B': 2}})",
+        "settings:\n  A: 1  # ours\n  B: 2\n",
+    ),
+    "probe_summary": (
+        PROBE.replace("{", "{{").replace("}", "}}") + " | {}",
+        [
+            "1 process(es) answer (7); delivery was not proved: one process on the in-memory layer hears only itself.",
+            "x, redis 7",
+        ],
+    ),
+    "redis_endpoints": (
+        "['unix:///run/redis.sock'] | {} | map(attribute='path')",
+        ["/run/redis.sock"],
+    ),
+    "run_plan": ("{{}} | {}({{}}, {{}})", None),
+}
+
+
+def test_every_filter_is_called_somewhere() -> None:
+    assert sorted(CALLS) == FILTERS
+
+
+@pytest.mark.parametrize("name", [name for name, (_call, result) in CALLS.items() if result is not None])
+def test_a_filter_in_an_ad_hoc_call(ansible: Any, name: str) -> None:
+    call, result = CALLS[name]
+    message = "{{ " + call.format(f"{NAME}.{name}") + " }}"
+    ran = ansible("ansible", "localhost", "-c", "local", "-o", "-m", "debug", "-a", json.dumps({"msg": message}))
+    assert ran.returncode == 0, ran.stdout
+    answer = json.loads(ran.stdout[ran.stdout.index("=> ") + 3 :])
+    assert answer["msg"] == result
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        ("3 | {}.asgi_processes", "tethys_asgi_processes is 3 and it could not be found out whether an app uses Bokeh"),
+        ("[] | {}.channel_layers", "tethys_layer_hosts is empty"),
+        ("'- 1' | {}.merge_settings({{}})", "mapping"),
+    ],
+)
+def test_a_filter_refuses_in_a_play_too(ansible: Any, call: str, sentence: str) -> None:
+    message = "{{ " + call.format(NAME) + " }}"
+    ran = ansible("ansible", "localhost", "-c", "local", "-m", "debug", "-a", json.dumps({"msg": message}))
+    assert ran.returncode != 0, ran.stdout
+    assert sentence in " ".join(ran.stdout.split())
+    assert "Traceback" not in ran.stdout
