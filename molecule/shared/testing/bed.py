@@ -27,7 +27,13 @@ def playbook(name: str, *arguments: str, **variables: Any) -> subprocess.Complet
         command += ["-e", json.dumps(variables)]
     # In one stream, as on a terminal: molecule has failures go to stderr.
     return subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600, check=False
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+        check=False,
     )
 
 
