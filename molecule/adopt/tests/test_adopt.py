@@ -80,16 +80,16 @@ def test_the_server_is_the_manuals(host: Any, before: dict[str, Any]) -> None:
     assert host.run("curl -sf -o /dev/null -H 'Host: portal.example.org' http://127.0.0.1/").rc == 0
 
 
-@pytest.mark.parametrize("name", ["tethys_platform.sqlite", "workspaces"])
-def test_what_the_new_user_could_not_write_is_told_beforehand(host: Any, before: dict[str, Any], name: str) -> None:
-    path = f"{bed.HOME}/{name}"
-    host.check_output(f"chown root:root {path}")
+def test_what_the_new_user_could_not_write_is_told_beforehand(host: Any, before: dict[str, Any]) -> None:
+    paths = [f"{bed.HOME}/tethys_platform.sqlite", f"{bed.HOME}/workspaces"]
+    host.check_output("chown root:root " + " ".join(paths))
     try:
         text = refused(host)
+    finally:
+        host.check_output("chown www-data:www-data " + " ".join(paths))
+    for path in paths:
         assert f"tethys_user www-data (who would run the portal) cannot write to {path}" in text
         assert f"`chown www-data {path}`" in text
-    finally:
-        host.check_output(f"chown www-data:www-data {path}")
 
 
 def test_what_the_root_process_left_in_the_workspaces_is_told_beforehand(host: Any, before: dict[str, Any]) -> None:
