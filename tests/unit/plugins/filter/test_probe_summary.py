@@ -50,6 +50,10 @@ def test_a_delivery_that_was_not_timed() -> None:
     )
 
 
+def test_a_delivery_in_no_time() -> None:
+    assert " in 0.000 s," in summary(delivery_seconds=0)[0]
+
+
 def test_a_silence() -> None:
     idle = {"seconds": 7, "of": 8, "alive": 6, "received": 5}
     assert summary(idle=idle)[1] == ("After 7 s of silence 6 of 8 WebSockets were open, and 5 got the next message.")

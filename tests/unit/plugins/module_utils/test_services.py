@@ -56,6 +56,14 @@ def test_redis_logs_in(redis: Start, login: dict[str, str], sent: list[list[str]
     assert fake.seen == [*sent, ["PING"]]
 
 
+def test_redis_selects_the_database(redis: Start) -> None:
+    fake, endpoint = redis()
+    with pytest.raises(RedisError, match=r"unknown command"):
+        Redis({**endpoint, "db": 3})
+    Redis({**endpoint, "db": 0}).close()
+    assert fake.seen == [["SELECT", "3"]]
+
+
 def test_redis_refuses_a_login(redis: Start) -> None:
     _fake, endpoint = redis(password="right")
     with pytest.raises(RedisError, match=r"^WRONGPASS invalid"):
@@ -224,8 +232,8 @@ def test_supervisor_reads_its_programs_sorted_and_once(supervisor: Start, tmp_pa
     for name in ("conf.d/b.conf", "conf.d/a.conf", "conf.d/c.txt", "more/x.ini"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("", encoding="utf-8")
-    found = supervisor("[include]\nfiles = more/*.ini conf.d/*.conf\n    %(here)s/more/x.*\n").program_files()
-    assert found == [str(tmp_path / name) for name in ("more/x.ini", "conf.d/a.conf", "conf.d/b.conf")]
+    found = supervisor("[include]\nfiles = more/*.ini conf.d/*.conf\n    %(here)s/*/[cx].*\n").program_files()
+    assert found == [str(tmp_path / name) for name in ("more/x.ini", "conf.d/a.conf", "conf.d/b.conf", "conf.d/c.txt")]
 
 
 @pytest.mark.parametrize("text", [None, "", "[supervisord]\n", "nonsense\n[include\n", "[include]\nfiles=\n"])

@@ -173,7 +173,8 @@ def test_containers(rows: list[Any], ours: str | None, other: str | None) -> Non
     assert [row and row["name"] for row in found] == [ours, other]
     for row in found:
         if row:
-            assert set(row) == {"id", "name", "image", "running", "labels"}
+            assert set(row) == {"id", "name", "image", "running", "labels", "ports"}
+            assert row["ports"] in ([], [6379])
             assert (len(row["id"]), row["labels"]) == (12, {})
 
 
@@ -300,6 +301,12 @@ def test_the_groups_processes() -> None:
 @pytest.mark.parametrize("error", [OSError("gone"), xmlrpc.client.Fault(1, "SHUTDOWN_STATE")])
 def test_a_supervisor_that_ends_meanwhile(error: Exception) -> None:
     assert server_info.processes(Rpc(error), "asgi") == []
+
+
+def test_a_process_by_its_name() -> None:
+    name = Path("/proc/self/comm").read_text(encoding="utf-8").strip()
+    assert server_info.runs(name)
+    assert not server_info.runs("no such name")
 
 
 # --- the module -----------------------------------------------------------------------------------------------------

@@ -83,6 +83,14 @@ MANUAL = {
     "socket": "tcp://127.0.0.1:8000",
     "managed": False,
 }
+CONTAINER = {
+    "id": "ba9876543210",
+    "name": "tethys-channels-redis",
+    "image": "docker.io/library/redis:8.2",
+    "running": True,
+    "labels": {"tethys.channels.config": "sum"},
+    "ports": [6379],
+}
 OURS = {**MANUAL, "user": "www-data", "numprocs": "3", "link": None, "managed": True}
 THEIRS = {
     "id": "0123456789ab",
@@ -113,7 +121,9 @@ def judge(
     result = plan(*given)
     assert given == before, "What was handed in is not changed."
     for sentence in [*result["refusals"], *result["warnings"], *result["announce"]]:
-        assert sentence[0].isupper() or sentence.startswith(("tethys_", "redis_", "asgi_", "/", "portal_", "layer_"))
+        assert sentence[0].isupper() or sentence.startswith(
+            ("tethys_", "redis_", "asgi_", "/", "portal_", "layer_", "channels")
+        )
         assert sentence.endswith((".", ")")), sentence
         assert "\n" not in sentence
     return result
@@ -166,7 +176,7 @@ def test_a_later_run() -> None:
     result = judge(
         portal={"settings": settings},
         server={
-            "container": {"id": "1", "name": "tethys-channels-redis", "running": True},
+            "container": CONTAINER,
             "programs": [OURS],
             "processes": [{"name": f"tethys_asgi{n}", "state": "RUNNING", "pid": 400 + n} for n in range(3)],
             "listeners": [row(1, 6379, "docker-proxy"), row(300, 8000), row(400, 8000), row(401, 8000)],
@@ -189,8 +199,7 @@ def test_a_bare_server() -> None:
     [
         ({"id": "debian"}, "debian"),
         ({"id": "ubuntu", "id_like": "debian"}, "debian"),
-        ({"id": "rocky", "id_like": "rhel centos fedora"}, "rhel"),
-        ({"id": "fedora"}, "rhel"),
+        ({"id": "rocky", "id_like": "rhel centos fedora"}, None),
         ({"id": "arch"}, None),
         ({}, None),
     ],
@@ -391,6 +400,16 @@ def test_known_names_that_are_no_list_of_names(known: Any) -> None:
         ("layer_check_idle_seconds", -1, "is -1: set it to auto or a whole number (int) of at least 0."),
         ("asgi_service_processes", "four", "is 'four': set it to a whole number (int) of at least 1."),
         ("asgi_service_log_dir", "logs", "is 'logs': set it to a folder on the server, as an absolute path."),
+        (
+            "asgi_service_log_dir",
+            "/var/log/",
+            "is '/var/log/', which is not the portal's alone: set it to a folder of its own, such as /var/log/tethys.",
+        ),
+        (
+            "asgi_service_run_dir",
+            "/run",
+            "is '/run', which is not the portal's alone: set it to a folder of its own, such as /run/tethys.",
+        ),
         ("portal_config_backup", "perhaps", "is 'perhaps': set it to a value of type bool."),
         ("channels_redis_requirements", {"a": 1}, "is {'a': 1}: set it to a value of type list."),
         ("preflight_goal", "destroy", "is 'destroy': set it to one of site, check, restart, remove."),
@@ -421,6 +440,8 @@ def test_a_secret_of_another_type_is_not_shown(monkeypatch: pytest.MonkeyPatch) 
         ("layer_check_processes", 0),
         ("asgi_service_log_backups", "0"),
         ("asgi_service_home", None),
+        ("asgi_service_log_dir", "/srv/logs/tethys"),
+        ("asgi_service_run_dir", "/run/portal"),
         ("portal_config_layer_hosts", []),
         ("asgi_service_processes", str(ASKED["tethys_asgi_processes"])),
         ("layer_check_processes", 7),
@@ -604,7 +625,7 @@ HANDLERS = [{"app": "plot", "name": "home", "url": "/apps/plot/"}]
 @pytest.mark.parametrize(
     ("asked", "portal", "words"),
     [
-        ({}, {"bokeh": HANDLERS}, ["plot: home at /apps/plot/", "tethys_bokeh_policy to pin"]),
+        ({}, {"bokeh": HANDLERS}, ["plot: home at /apps/plot/", "socket_per_process comes with a later"]),
         ({}, {"bokeh": "unknown", "bokeh_problem": "No tables"}, ["(Why it is not known: No tables.)", "not_in_use"]),
         ({"tethys_bokeh": "in_use"}, {"bokeh": []}, ["Bokeh is in use (tethys_bokeh: in_use)"]),
     ],
@@ -677,10 +698,19 @@ def test_a_port_on_another_address_is_free() -> None:
 
 
 def test_our_own_container_may_hold_the_port() -> None:
-    server = {"container": {"running": True}, "listeners": [row(7, 6379, "docker-proxy")]}
+    server = {"container": CONTAINER, "listeners": [row(7, 6379, "docker-proxy"), row(8, 6380)]}
     assert refusals(server=server) == []
-    server["container"] = {"running": False}
-    assert len(refusals(server=server)) == 1
+    assert "Port 6380" in refusals(options={"redis_container_port": 6380}, server=server)[0]
+    server["container"] = {**CONTAINER, "running": False}
+    assert "Port 6379" in refusals(server=server)[0]
+
+
+def test_a_container_of_our_name_that_is_not_ours() -> None:
+    (reason,) = refusals(server={"container": {**CONTAINER, "image": "redis:5", "labels": {}}})
+    assert reason == (
+        "redis_container_name is tethys-channels-redis, and the container of that name (redis:5) is not this"
+        " collection's: set redis_container_name to a name of its own."
+    )
 
 
 @pytest.mark.parametrize(
@@ -772,6 +802,12 @@ def test_supervisor_that_does_not_run_is_announced() -> None:
     assert result["refusals"] == []
     assert result["announce"] == ["Supervisor is installed and not running: it will be started."]
     assert (result["install_supervisor"], result["start_supervisor"]) == (False, True)
+
+
+def test_a_supervisor_that_runs_and_does_not_answer() -> None:
+    silent = {"installed": True, "running": False, "silent": True, "pid": None}
+    (reason,) = refusals(server={"supervisor": silent})
+    assert reason.startswith("A supervisord runs on this server and does not answer on its unix socket: set [unix_http")
 
 
 def test_no_supervisor_on_an_unknown_system() -> None:
@@ -866,10 +902,7 @@ def test_a_gap_is_announced(running: int, asked: int, moves: list[Any], words: s
 
 def test_packages_that_cannot_be_installed() -> None:
     message = "channels would move from 4.3.2 to 4.2.0: set channels_redis_allow_moves to true"
-    assert [
-        text
-        for text in plan(ASKED, OPTIONS, {"server": SERVER, "portal": PORTAL, "packages": {"msg": message}})["refusals"]
-    ] == [message + "."]
+    assert refusals(packages={"msg": message}) == [message + "."]
 
 
 @pytest.mark.parametrize("goal", ["check", "restart", "remove"])
@@ -879,6 +912,7 @@ def test_what_does_not_matter_to_other_goals(goal: str) -> None:
         server={
             "docker": {"installed": True, "running": False},
             "redis_port_container": {**THEIRS, "redis": {"foreign_key": "x"}},
+            "container": {**CONTAINER, "labels": {}},
             "programs": [OURS, MANUAL],
             "listeners": [row(7, 8000), row(7, 6379)],
         },
@@ -891,10 +925,27 @@ def test_what_does_not_matter_to_other_goals(goal: str) -> None:
 
 @pytest.mark.parametrize(("goal", "refused"), [("check", True), ("restart", True), ("remove", False)])
 def test_bokeh_matters_as_long_as_processes_run(goal: str, refused: bool) -> None:
-    assert bool(refusals(options={"goal": goal}, portal={"bokeh": HANDLERS})) is refused
+    found = refusals(options={"goal": goal}, portal={"bokeh": HANDLERS}, server={"programs": [OURS]})
+    assert bool(found) is refused
+
+
+@pytest.mark.parametrize(
+    ("programs", "words"),
+    [
+        ([], "The portal's processes are not run by this collection yet: run tethys.channels.site first."),
+        ([MANUAL], "The portal's processes are not run by this collection yet: run tethys.channels.site first."),
+        (
+            [{**OURS, "numprocs": "2"}],
+            "tethys_asgi_processes is 3 and the program has 2: run tethys.channels.site, which changes the number.",
+        ),
+    ],
+)
+def test_a_restart_is_of_the_collections_own_program(programs: list[Any], words: str) -> None:
+    assert refusals(options={"goal": "restart"}, server={"programs": programs}) == [words]
 
 
 @pytest.mark.parametrize("goal", ["site", "check", "restart", "remove"])
 def test_every_goal_needs_root_and_a_portal(goal: str) -> None:
-    assert len(refusals(options={"goal": goal}, server={"root": False})) == 1
-    assert len(refusals(options={"goal": goal}, portal={"home_problem": "No."})) == 1
+    ours = {"programs": [OURS]}
+    assert len(refusals(options={"goal": goal}, server={**ours, "root": False})) == 1
+    assert len(refusals(options={"goal": goal}, portal={"home_problem": "No."}, server=ours)) == 1
