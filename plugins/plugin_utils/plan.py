@@ -179,7 +179,8 @@ def _system_folder(name: str, value: str) -> str | None:
     folder = PurePosixPath(value)
     if len(folder.parts) > 2 and str(folder) not in SYSTEM_FOLDERS and ".." not in folder.parts:
         return None
-    return f"{name} is {show(value)}, which is not the portal's alone: set it to a folder of its own, such as {folder}/tethys."
+    own = folder / "tethys"
+    return f"{name} is {show(value)}, which is not the portal's alone: set it to a folder of its own, such as {own}."
 
 
 def _path_refusal(variable: str, value: Any, what: str, unquoted: bool = False) -> str | None:
@@ -553,8 +554,8 @@ class Look:
             )
         elif programs[0]["numprocs"] != asked:
             self.reasons.append(
-                f"tethys_asgi_processes is {asked} and the program has {programs[0]['numprocs']}: run tethys.channels.site,"
-                " which changes the number."
+                f"tethys_asgi_processes is {asked} and the program has {programs[0]['numprocs']}: run"
+                " tethys.channels.site, which changes the number."
             )
 
     def _leftover_reasons(self, before: str) -> Iterable[str]:
