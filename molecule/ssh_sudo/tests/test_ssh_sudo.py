@@ -31,6 +31,10 @@ def refusal(run: subprocess.CompletedProcess[str]) -> list[str]:
     return folded(listed).partition("Refused; nothing was changed.")[2].split(" - ")[1:]
 
 
+# The one that molecule.yml has.
+PASSWORD = "100% of it: $ecret \\ 'quoted' \"too\""
+
+
 @pytest.fixture(scope="module")
 def first(host: Any) -> str:
     """The first run, and what it printed."""
@@ -116,6 +120,18 @@ def test_every_listener_hears(host: Any, first: str) -> None:
         host, "ws_fanout", "--url", through_nginx, "--host-header", "portal.example.org", "--clients", "6"
     )
     assert found["delivered"] == 6
+
+
+def test_redis_5_has_the_chosen_password_and_prefix(host: Any, first: str) -> None:
+    assert "Redis 5 had its last security fix" in " ".join(first.split())
+    assert "5.0" in host.check_output("docker exec tethys-channels-redis redis-server --version")
+    assert bed.redis(host, "PING").startswith("NOAUTH")
+    layer = bed.django_layers(host, "alice")["default"]["CONFIG"]
+    assert layer["prefix"] == "hydrology"
+    [server] = layer["hosts"]
+    assert server["password"] == PASSWORD
+    assert "username" not in server
+    assert PASSWORD not in first
 
 
 def test_nothing_in_the_home_became_anybody_elses(host: Any, first: str) -> None:
