@@ -124,6 +124,10 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.services import Supervisor, UnixConnection
 
+# The kernel tells a start, and how long it runs, in hundredths of a second. A process reads its files much later than
+# this after its start, so one that started so shortly before a change has the change.
+SLACK_SECONDS = 0.05
+
 
 class RollError(Exception):
     """One sentence for the administrator."""
@@ -163,9 +167,8 @@ class Sources:
         self.newest = newest
 
 
-def answers(path: str) -> bool:
-    """Whether an HTTP server answers on this socket, with whatever status."""
-    connection = UnixConnection(path, timeout=5.0)
+def heard(connection: http.client.HTTPConnection) -> bool:
+    """Whether an HTTP server answers there, with whatever status."""
     try:
         connection.request("HEAD", "/")
         connection.getresponse()
@@ -174,19 +177,16 @@ def answers(path: str) -> bool:
     finally:
         connection.close()
     return True
+
+
+def answers(path: str) -> bool:
+    """Whether an HTTP server answers on this socket."""
+    return heard(UnixConnection(path, timeout=5.0))
 
 
 def port_answers(port: int) -> bool:
     """Whether an HTTP server answers on this port of the loopback."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5.0)
-    try:
-        connection.request("HEAD", "/")
-        connection.getresponse()
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-    return True
+    return heard(http.client.HTTPConnection("127.0.0.1", port, timeout=5.0))
 
 
 def held(path: Path) -> bool:
@@ -281,7 +281,7 @@ class Roll:
             elif key in record:
                 if record[key] != sources.sum:
                     names.append(row["name"])
-            elif started_at(key) < sources.newest:
+            elif started_at(key) + SLACK_SECONDS < sources.newest:
                 names.append(row["name"])
         return names
 
