@@ -20,7 +20,7 @@ def wave(document: Document) -> None:
     ``with_request`` is what goes wrong when page and socket meet different processes, so this plot uses it.
     """
     x = np.linspace(0, 2 * np.pi, 200)
-    source = ColumnDataSource(data={"x": x, "y": np.sin(x)})
+    source = ColumnDataSource(data={"x": x, "y": np.sin(x)}, name="curve")
     plot = figure(title="A sine wave", width=600, height=300)
     plot.line("x", "y", source=source)
     slider = Slider(title="frequency", start=1, end=10, value=1, step=1, name="frequency")
