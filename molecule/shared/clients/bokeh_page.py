@@ -15,6 +15,7 @@ import json
 import logging
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urljoin
 from urllib.request import ProxyHandler, build_opener
 
@@ -78,15 +79,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Load the Bokeh page and count how often a plot came.")
     parser.add_argument("--url", default="http://127.0.0.1:8000/apps/bokehplot/wave/", help="(default: %(default)s)")
     parser.add_argument("--loads", type=int, default=40, help="(default: %(default)s)")
+    parser.add_argument("--at-once", type=int, default=1, help="loads that go on together (default: %(default)s)")
     args = parser.parse_args()
     logging.disable(logging.ERROR)
     moved: list[bool] = []
     errors: set[str] = set()
-    for _load in range(args.loads):
+
+    def attempt(_load: int) -> None:
         try:
             moved.append(load(args.url))
         except (OSError, RuntimeError, ValueError) as error:
             errors.add(f"{type(error).__name__}: {error}")
+
+    with ThreadPoolExecutor(args.at_once) as pool:
+        list(pool.map(attempt, range(args.loads)))
     print(
         json.dumps({"loads": args.loads, "plots": len(moved), "moved": sum(moved), "errors": sorted(errors)}),
     )

@@ -13,7 +13,8 @@ from bokeh.plotting import figure
 from tethys_sdk.routing import handler
 
 
-@handler(url="wave", login_required=False, with_request=True)
+# Tethys's own page for a handler is a script alone, which a browser takes into the head, where Bokeh 3.9 draws nothing.
+@handler(url="wave", template="bokehplot/wave.html", login_required=False, with_request=True)
 def wave(document: Document) -> None:
     """Draw a sine wave; the slider changes its data on the server.
 
