@@ -1,0 +1,532 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""nginx's configuration language: where each directive stands in a text, and the edits of one upstream block.
+
+Nothing here reads a file or starts a program. Words are read as nginx's own ``ngx_conf_read_token`` reads them, so that
+what is taken for a comment, a string or a brace is what nginx takes for one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Callable, Iterator, NamedTuple, Sequence
+
+# Every comment of ours begins like this; by it a later run knows what it may take away.
+MARK = "# tethys.channels.nginx_upstream"
+BLOCK_COMMENT = MARK + " writes the lines from here to the last server."
+MAP_COMMENT = MARK + ": Bokeh goes to one process, everything else to any."
+VARIABLE = "$tethys_channels_process"
+# nginx's `hash` (without `consistent`) first tries the server number (crc32(key) >> 16 & 0x7fff) % (sum of the
+# weights). For this key the first factor is 0: the first server, however many there are, so that a change of their
+# number moves no Bokeh session. While that one is down, nginx hashes on, and again everything with this key meets in
+# the same other one.
+KEY = "bokeh-25332"
+
+# The directives by which an upstream chooses a server; the last one in a block counts.
+METHODS = ("ip_hash", "least_conn", "least_time", "random", "hash", "sticky", "fair", "consistent_hash")
+# The blocks in which `include` brings directives; elsewhere (map, types, geo) it brings values.
+CONTEXTS = ("http", "stream", "mail", "events", "server", "location", "upstream", "if", "limit_except")
+
+_BLANK = re.compile(r"[ \t\r\n]*")
+_WORD = re.compile(r"(?:\\[\s\S]|\$\{*|[^ \t\r\n;{\\$])*")
+_QUOTED = {'"': re.compile(r'"((?:\\[\s\S]|[^"\\])*)"'), "'": re.compile(r"'((?:\\[\s\S]|[^'\\])*)'")}
+_ESCAPE = re.compile(r"\\([\"'\\trn])")
+_LUA_NOISE = re.compile(
+    r"--\[(?P<comment>=*)\[[\s\S]*?\](?P=comment)\]"
+    r"|--[^\n]*"
+    r"|\[(?P<string>=*)\[[\s\S]*?\](?P=string)\]"
+    r'|"(?:\\[\s\S]|[^"\\\n])*"'
+    r"|'(?:\\[\s\S]|[^'\\\n])*'"
+)
+
+
+class NginxSyntaxError(ValueError):
+    """A text that nginx could not read either."""
+
+    def __init__(self, text: str, offset: int, what: str) -> None:
+        self.line = line_of(text, offset)
+        super().__init__(f"line {self.line}: {what}")
+
+
+class Directive(NamedTuple):
+    """A directive; `start` and `end` (behind its `;` or `}`) are offsets in the text, so is `body`."""
+
+    name: str
+    args: tuple[str, ...]
+    start: int
+    end: int
+    # What is between the braces, from behind the `{` to the `}`; None for a directive without any.
+    body: tuple[int, int] | None
+    children: list[Directive]
+
+
+class Parsed(NamedTuple):
+    """A file: its directives, and where its comments are (without the end of their lines)."""
+
+    directives: list[Directive]
+    comments: list[tuple[int, int]]
+
+
+def line_of(text: str, offset: int) -> int:
+    """The number of the line, from 1."""
+    return text.count("\n", 0, offset) + 1
+
+
+def _unescaped(word: str) -> str:
+    return _ESCAPE.sub(lambda match: {"t": "\t", "r": "\r", "n": "\n"}.get(match.group(1), match.group(1)), word)
+
+
+def _behind_lua(text: str, position: int, opening: int) -> int:
+    """The offset of the brace that ends a block of Lua."""
+    depth = 1
+    while position < len(text):
+        noise = _LUA_NOISE.match(text, position)
+        if noise:
+            position = noise.end()
+            continue
+        depth += {"{": 1, "}": -1}.get(text[position], 0)
+        if depth == 0:
+            return position
+        position += 1
+    raise NginxSyntaxError(text, opening, "the Lua block that begins here does not end")
+
+
+class _Open(NamedTuple):
+    """A block whose end has not come yet."""
+
+    words: list[str]
+    start: int
+    inside: int
+    children: list[Directive]
+
+
+def parse(text: str) -> Parsed:
+    """The directives of a text, as nginx reads them.
+
+    Raises:
+        NginxSyntaxError: it is not nginx's language, with the line.
+    """
+    comments: list[tuple[int, int]] = []
+    top: list[Directive] = []
+    open_blocks: list[_Open] = []
+    siblings = top
+    words: list[str] = []
+    start = 0
+    # nginx reads no byte order mark. A file that has one would not have come this far; here it is no part of a word.
+    position = 1 if text.startswith("\ufeff") else 0
+    while True:
+        blank = _BLANK.match(text, position)
+        position = blank.end() if blank else position
+        if position >= len(text):
+            break
+        char = text[position]
+        if char == "#":
+            end = text.find("\n", position)
+            end = len(text) if end < 0 else end
+            comments.append((position, position + len(text[position:end].rstrip("\r"))))
+            position = end
+            continue
+        if char in ";{" and not words:
+            raise NginxSyntaxError(text, position, f'unexpected "{char}"')
+        if char == ";":
+            siblings.append(Directive(words[0], tuple(words[1:]), start, position + 1, None, []))
+            words = []
+            position += 1
+        elif char == "{":
+            if words[0].endswith("_by_lua_block"):
+                end = _behind_lua(text, position + 1, position)
+                siblings.append(Directive(words[0], tuple(words[1:]), start, end + 1, (position + 1, end), []))
+                position = end + 1
+            else:
+                open_blocks.append(_Open(words, start, position + 1, []))
+                siblings = open_blocks[-1].children
+                position += 1
+            words = []
+        elif char == "}":
+            if words or not open_blocks:
+                raise NginxSyntaxError(text, position, 'unexpected "}"')
+            block = open_blocks.pop()
+            siblings = open_blocks[-1].children if open_blocks else top
+            siblings.append(
+                Directive(
+                    block.words[0],
+                    tuple(block.words[1:]),
+                    block.start,
+                    position + 1,
+                    (block.inside, position),
+                    block.children,
+                )
+            )
+            position += 1
+        else:
+            if not words:
+                start = position
+            word, position = _read_word(text, position)
+            words.append(word)
+    if words:
+        raise NginxSyntaxError(text, start, f'"{words[0]}" is not ended by ";"')
+    if open_blocks:
+        raise NginxSyntaxError(text, open_blocks[-1].start, f'the block "{open_blocks[-1].words[0]}" is not closed')
+    return Parsed(top, comments)
+
+
+def _read_word(text: str, position: int) -> tuple[str, int]:
+    quote = text[position]
+    if quote in _QUOTED:
+        match = _QUOTED[quote].match(text, position)
+        if not match:
+            raise NginxSyntaxError(text, position, "a string is not closed")
+        if text[match.end() : match.end() + 1] not in (" ", "\t", "\r", "\n", ";", "{", ")"):
+            raise NginxSyntaxError(text, match.end(), "something stands directly behind a string")
+        return _unescaped(match.group(1)), match.end()
+    match = _WORD.match(text, position)
+    if not match or match.end() == position:
+        raise NginxSyntaxError(text, position, "a backslash ends the file")
+    return _unescaped(match.group()), match.end()
+
+
+# -- the whole configuration ------------------------------------------------------------------------------------------
+
+
+class Node:
+    """A directive where it takes effect: what an `include` brings stands in the place of the `include`."""
+
+    def __init__(self, directive: Directive, file: str, parent: Node | None) -> None:
+        self.directive = directive
+        self.name = directive.name
+        self.args = directive.args
+        self.file = file
+        self.parent = parent
+        self.children: list[Node] = []
+
+    def walk(self) -> Iterator[Node]:
+        """This one and everything below."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    def named(self, name: str) -> list[Node]:
+        """The children of that name."""
+        return [child for child in self.children if child.name == name]
+
+
+class Tree:
+    """A configuration read from its main file on, as nginx reads it."""
+
+    def __init__(self, main: str, read: Callable[[str], str], files: Callable[[str], list[str]]) -> None:
+        """Read it.
+
+        Args:
+            main: the main file.
+            read: the text of a file.
+            files: the files behind an `include`'s argument, in nginx's order.
+
+        Raises:
+            NginxFileError: a file is not in nginx's language.
+        """
+        self._read = read
+        self._files = files
+        self.main = main
+        self.texts: dict[str, str] = {}
+        self.parsed: dict[str, Parsed] = {}
+        # The includes that each file has, with the files that they bring.
+        self.includes: dict[str, list[tuple[Directive, list[str]]]] = {}
+        root = Directive("", (), 0, 0, None, [])
+        self.root = Node(root, main, None)
+        self._fill(self.root, main, self._open(main), 0)
+
+    def _open(self, file: str) -> list[Directive]:
+        if file not in self.texts:
+            self.texts[file] = self._read(file)
+            try:
+                self.parsed[file] = parse(self.texts[file])
+            except NginxSyntaxError as error:
+                raise NginxFileError(f"{file}, {error}") from error
+            self.includes[file] = []
+        return self.parsed[file].directives
+
+    def _fill(self, node: Node, file: str, directives: list[Directive], depth: int) -> None:
+        if depth > 200:
+            raise NginxFileError(f"{file} includes itself")
+        for directive in directives:
+            if directive.name == "include" and len(directive.args) == 1 and directive.body is None:
+                known = [files for seen, files in self.includes[file] if seen.start == directive.start]
+                brought = known[0] if known else self._files(directive.args[0])
+                if not known:
+                    self.includes[file].append((directive, brought))
+                for each in brought:
+                    self._fill(node, each, self._open(each), depth + 1)
+                continue
+            child = Node(directive, file, node)
+            node.children.append(child)
+            if directive.name in CONTEXTS:
+                self._fill(child, file, directive.children, depth + 1)
+            else:
+                child.children = [Node(inner, file, child) for inner in directive.children]
+
+    def http(self) -> Iterator[Node]:
+        """Everything at the level of http."""
+        for node in self.root.named("http"):
+            yield from node.children
+
+    def upstreams(self) -> list[Node]:
+        """The upstream blocks of http; those of `stream` carry no HTTP."""
+        return [node for node in self.http() if node.name == "upstream" and len(node.args) == 1]
+
+    def passes(self, upstream: str) -> list[Node]:
+        """The `proxy_pass` directives that lead to an upstream."""
+        return [node for node in self._proxy_passes() if leads_to(node, upstream)]
+
+    def passes_by_variable(self) -> bool:
+        """Whether a `proxy_pass` names its server by a variable, so that only a request tells where it leads."""
+        return any(re.match(r"(?:https?://)?\$", node.args[0]) for node in self._proxy_passes())
+
+    def _proxy_passes(self) -> Iterator[Node]:
+        for child in self.http():
+            for node in child.walk():
+                if node.name == "proxy_pass" and len(node.args) == 1:
+                    yield node
+
+
+class NginxFileError(ValueError):
+    """A file of the configuration that cannot be read; its name is in the message."""
+
+
+def leads_to(proxy_pass: Node, upstream: str) -> bool:
+    """Whether a `proxy_pass` goes to the upstream of that name; nginx does not tell case there."""
+    match = re.match(r"https?://([^/?#$:]+)([/?$]|$)", proxy_pass.args[0], re.IGNORECASE)
+    return bool(match and match.group(1).lower() == upstream.lower())
+
+
+def inherited(node: Node, name: str) -> list[Node]:
+    """The directives of that name that hold for a node's level: its own, else those of the nearest level with any."""
+    level = node.parent
+    while level is not None:
+        own = level.named(name)
+        if own:
+            return own
+        level = level.parent
+    return []
+
+
+def missing_for_websockets(proxy_pass: Node, http_1_1_by_default: bool = False) -> list[str]:
+    """What the level of a `proxy_pass` lacks so that a WebSocket gets through, as lines to add."""
+    missing = []
+    version = inherited(proxy_pass, "proxy_http_version")
+    if not (version[-1].args[:1] != ("1.0",) if version else http_1_1_by_default):
+        missing.append("proxy_http_version 1.1;")
+    headers = {
+        node.args[0].lower(): node.args[1] for node in inherited(proxy_pass, "proxy_set_header") if len(node.args) == 2
+    }
+    if not headers.get("upgrade"):
+        missing.append("proxy_set_header Upgrade $http_upgrade;")
+    connection = headers.get("connection", "").lower()
+    if not ("upgrade" in connection or "$" in connection):
+        missing.append('proxy_set_header Connection "upgrade";')
+    return missing
+
+
+def is_loopback(address: str) -> bool:
+    """Whether a `server` of an upstream is on this machine."""
+    host = re.sub(r":\d+$", "", address).lower()
+    return host.startswith("unix:") or host in ("localhost", "[::1]") or bool(re.match(r"127\.\d+\.\d+\.\d+$", host))
+
+
+def port_of(address: str) -> int | None:
+    """The port of a `server` of an upstream; None for a unix socket."""
+    if address.startswith("unix:"):
+        return None
+    match = re.search(r":(\d+)$", address)
+    return int(match.group(1)) if match else 80
+
+
+# -- the upstream block -----------------------------------------------------------------------------------------------
+
+
+def quoted(word: str) -> str:
+    """A word in double quotes, which nginx reads as that word.
+
+    A backslash stays single where nginx leaves it alone, so that a regular expression stays readable.
+
+    Raises:
+        ValueError: it has a control character, which no configuration should.
+    """
+    if re.search(r"[\x00-\x1f\x7f]", word):
+        raise ValueError(f"{word!r} has a control character")
+    text = re.sub(r"\\(?=[\"'\\trn]|$)", r"\\\\", word)
+    return '"' + text.replace('"', '\\"') + '"'
+
+
+def blocks(parsed: Parsed, name: str) -> list[Directive]:
+    """The `upstream` blocks of that name in one file: in its `http`, or at its top where another file includes it."""
+    levels = [parsed.directives, *(block.children for block in parsed.directives if block.name == "http")]
+    return [each for level in levels for each in level if each.name == "upstream" and each.args == (name,)]
+
+
+def _block(text: str, name: str) -> Directive:
+    found = [block for block in blocks(parse(text), name) if block.body is not None]
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} blocks `upstream {name}` in this file, where one is expected")
+    return found[0]
+
+
+def block_text(text: str, name: str) -> str:
+    """The block, from its name to its closing brace."""
+    block = _block(text, name)
+    return text[block.start : block.end]
+
+
+def is_managed(block: str) -> bool:
+    """Whether a block's text holds lines of ours."""
+    parsed = parse(block)
+    children = parsed.directives[0].children
+    return any(block.startswith(MARK, start) for start, _end in parsed.comments) or any(map(_is_our_hash, children))
+
+
+def looks_like_ours(block: str) -> bool:
+    """Whether a block's text holds lines of ours, or only servers as we write them: a comment is soon deleted."""
+    servers = [child.args for child in parse(block).directives[0].children if child.name == "server"]
+    return is_managed(block) or bool(
+        servers
+        and all(args[1:] in (("max_fails=0",), ("max_fails=0", "down")) for args in servers)
+        and all(re.match(r"127\.0\.0\.1:\d+$", args[0]) for args in servers)
+    )
+
+
+def own_method(block: Node) -> Node | None:
+    """The user's own balancing directive, the one that counts."""
+    found = [child for child in block.children if child.name in METHODS and not _is_our_hash(child.directive)]
+    return found[-1] if found else None
+
+
+def write_upstream(text: str, name: str, servers: Sequence[tuple[str, bool]], pins: Sequence[str] | None = None) -> str:
+    """The text with these servers in the upstream block of that name, and with the pins.
+
+    Every other directive and comment of the block stays, and every byte outside it but our own map.
+
+    Args:
+        servers: addresses, each with whether it is down.
+        pins: regular expressions of the paths that go to the first server; the others spread by the request's id.
+
+    Raises:
+        ValueError: the text has not exactly one such block, or there is no server, or a pin has a control character.
+        NginxSyntaxError: the text cannot be read.
+    """
+    lines = [BLOCK_COMMENT]
+    if pins:
+        # Before all else: a `keepalive` of the user's has to come behind the balancing method.
+        lines.append(f"hash {VARIABLE};")
+    lines += [f"server {address} max_fails=0{' down' if down else ''};" for address, down in servers]
+    return _written(text, name, lines, list(pins or []))
+
+
+def plain_upstream(text: str, name: str, port: int) -> str:
+    """The text with nothing of ours, and one server on that port of the loopback."""
+    return _written(text, name, [f"server 127.0.0.1:{port};"], [])
+
+
+def restored_upstream(text: str, name: str, block: str) -> str:
+    """The text with nothing of ours, and that block instead of the one of that name."""
+    text = _without_map(text)
+    found = _block(text, name)
+    return text[: found.start] + block + text[found.end :]
+
+
+def _written(text: str, name: str, lines: list[str], pins: list[str]) -> str:
+    if not any(line.startswith("server ") for line in lines):
+        raise ValueError("an upstream needs a server")
+    text = _without_map(text)
+    block = _block(text, name)
+    first_line = text[: text.find("\n") + 1]
+    ending = "\r\n" if first_line.endswith("\r\n") else "\n"
+    outer = _indentation(text, block.start)
+    inner = _inner_indentation(text, block, outer)
+    text = _emptied(text, name)
+    block = _block(text, name)
+    opening, closing = block.body or (block.end, block.end)
+    line_end = text.find("\n", opening)
+    behind = text[opening:line_end].strip(" \t\r") if opening <= line_end < closing else text[opening : opening + 1]
+    if opening <= line_end < closing and (not behind or behind.startswith("#")):
+        written = "".join(inner + line + ending for line in lines)
+        text = text[: line_end + 1] + written + text[line_end + 1 :]
+    else:
+        # The block goes on in the line of its brace.
+        rest = text[opening:].lstrip(" \t")
+        written = "".join(inner + line + ending for line in lines)
+        text = text[:opening] + ending + written + (outer if rest.startswith("}") else inner) + rest
+    if pins:
+        step = inner[len(outer) :] if inner.startswith(outer) and inner != outer else "    "
+        rules = [f"{quoted('~' + pin)} {KEY};" for pin in pins]
+        rows = [MAP_COMMENT, f"map $uri {VARIABLE} {{", *(step + row for row in ["default $request_id;", *rules]), "}"]
+        # So that taking it away again leaves exactly what was there.
+        text = text[: block.start] + "".join(row + ending + outer for row in rows) + text[block.start :]
+    return text
+
+
+def _indentation(text: str, offset: int) -> str:
+    line = text[text.rfind("\n", 0, offset) + 1 :]
+    if line.startswith("\ufeff"):
+        return ""
+    return line[: len(line) - len(line.lstrip(" \t"))]
+
+
+def _inner_indentation(text: str, block: Directive, outer: str) -> str:
+    """That of the first directive that begins a line of the block, else one step more than the block's."""
+    for child in block.children:
+        before = text[text.rfind("\n", 0, child.start) + 1 : child.start]
+        if not before.strip(" \t"):
+            return before
+    indented = re.findall(r"^[ \t]", text, re.MULTILINE)
+    return outer + ("\t" if indented.count("\t") > indented.count(" ") else "    ")
+
+
+def _is_our_hash(directive: Directive) -> bool:
+    return directive.name == "hash" and directive.args[:1] == (VARIABLE,)
+
+
+def _without_map(text: str) -> str:
+    """The text without our map and the comment above it."""
+    while True:
+        parsed = parse(text)
+        levels = [parsed.directives, *(block.children for block in parsed.directives if block.name == "http")]
+        ours = [each for level in levels for each in level if each.name == "map" and each.args[1:] == (VARIABLE,)]
+        if not ours:
+            return text
+        start = ours[0].start
+        for begin, end in reversed(parsed.comments):
+            if end <= start and text.startswith(MARK, begin) and not text[end:start].strip(" \t\r\n"):
+                start = begin
+        behind = re.compile(r"[ \t]*(?:\r?\n[ \t]*)?").match(text, ours[0].end)
+        text = text[:start] + text[behind.end() if behind else ours[0].end :]
+
+
+def _emptied(text: str, name: str) -> str:
+    """The text with a block that has no server, and nothing of ours."""
+    parsed = parse(text)
+    block = _block(text, name)
+    opening, closing = block.body or (block.end, block.end)
+    spans = [(child.start, child.end) for child in block.children if child.name == "server" or _is_our_hash(child)]
+    spans += [
+        (start, end)
+        for start, end in parsed.comments
+        if opening <= start < closing
+        and text.startswith(MARK, start)
+        and not any(child.start < start < child.end for child in block.children)
+    ]
+    for start, end in sorted(spans, reverse=True):
+        text = _cut(text, start, end)
+    return text
+
+
+def _cut(text: str, start: int, end: int) -> str:
+    """The text without that span, and without the line where nothing else is in it."""
+    line_start = text.rfind("\n", 0, start) + 1
+    line_end = text.find("\n", end)
+    line_end = len(text) if line_end < 0 else line_end
+    last = not text[end:line_end].strip(" \t\r")
+    if last and not text[line_start:start].strip(" \t"):
+        return text[:line_start] + text[line_end + 1 :]
+    if last:
+        return text[:start].rstrip(" \t") + text[end:]
+    return text[:start] + text[end:].lstrip(" \t")
