@@ -1,0 +1,133 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Have the portal's upstream block of nginx list the ASGI processes, and give the block back."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: nginx_upstream
+short_description: Have an upstream block of the server's nginx list ports of the loopback
+version_added: 1.0.0
+author:
+  - tethys.channels contributors (@tethys-channels)
+description:
+  - Finds the C(upstream) block in the configuration that the running nginx really reads, whoever runs it, and replaces
+    the block's C(server) lines. Every other directive and comment of the block and every byte outside it stays, and so
+    do symbolic links.
+  - The whole configuration is validated with the change before the change is in place. Then the master process reloads
+    it gracefully, and the module waits until its workers are new ones; where they are not, the file is put back.
+  - With O(pins), a C(map) directly before the block and a C(hash) in it send the requests for certain paths to the
+    first server, and the others to any.
+  - What was found is kept in O(state_dir) for O(state=absent). A run that was killed is finished by the next.
+attributes:
+  check_mode:
+    support: full
+    description:
+      - Tells what would change. Only the validation with the change is left out, since it needs a file beside nginx's.
+  diff_mode:
+    support: full
+    description: Shows the changed file before and after.
+  platform:
+    support: full
+    platforms: posix
+    description: Linux with nginx 1.11 or later, whose master process is root's.
+options:
+  name:
+    description: The name of the C(upstream) block, in the C(http) part of the configuration.
+    type: str
+    default: channels-backend
+  state:
+    description:
+      - V(present) has the block list O(ports).
+      - V(absent) puts the block back as it was before the first change. Where it is not known, or does not lead to
+        O(port), the block gets that one server. Nothing of the module's stays on the server.
+    type: str
+    choices: [present, absent]
+    default: present
+  ports:
+    description: The ports of the loopback, in order. Required with O(state=present).
+    type: list
+    elements: int
+  down:
+    description: Those of O(ports) that are to get no new requests. Where that would be all of them, none is taken out.
+    type: list
+    elements: int
+    default: []
+  pins:
+    description:
+      - Regular expressions of paths (nginx's C($uri), without the query) that all go to the first of O(ports). They
+        tell upper case from lower.
+      - The block must have no balancing method of its own then.
+    type: list
+    elements: str
+    default: []
+  port:
+    description: The port of the loopback on which the portal listens afterwards. Required with O(state=absent).
+    type: int
+  state_dir:
+    description: The folder in which the block is kept as it was found.
+    type: path
+    default: /etc/tethys_channels
+"""
+
+EXAMPLES = r"""
+- name: List three processes, and keep Bokeh in the first
+  tethys.channels.nginx_upstream:
+    ports: [8000, 8001, 8002]
+    pins: ['^/apps/[^/]+/(?:.+/)?(?:autoload\.js|ws)$']
+
+- name: Put the block back as it was found
+  tethys.channels.nginx_upstream:
+    state: absent
+    port: 8000
+"""
+
+RETURN = r"""
+path:
+  description: The file with the block, behind symbolic links; empty where there is none to give back.
+  returned: success
+  type: str
+  sample: /etc/nginx/sites-available/tethys
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx, NginxError
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "default": "channels-backend"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "ports": {"type": "list", "elements": "int"},
+            "down": {"type": "list", "elements": "int", "default": []},
+            "pins": {"type": "list", "elements": "str", "default": []},
+            "port": {"type": "int"},
+            "state_dir": {"type": "path", "default": "/etc/tethys_channels"},
+        },
+        required_if=[("state", "present", ["ports"]), ("state", "absent", ["port"])],
+        supports_check_mode=True,
+    )
+    params: dict[str, Any] = module.params
+    nginx = Nginx(params["name"], params["state_dir"])
+    try:
+        if params["state"] == "present":
+            change = nginx.put(params["ports"], params["down"], params["pins"], dry=module.check_mode)
+        else:
+            change = nginx.give_back(params["port"], dry=module.check_mode)
+    except NginxError as error:
+        module.fail_json(msg=str(error))
+    result: dict[str, Any] = {"changed": change.changed, "path": change.path}
+    if module._diff:
+        header = {"before_header": change.path, "after_header": change.path}
+        result["diff"] = {"before": change.before, "after": change.after, **header}
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
