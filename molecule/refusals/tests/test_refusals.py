@@ -5,67 +5,16 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import bed
 import pytest
+from bed import config, during, refused
 
 MEMORY = "channels.layers.InMemoryChannelLayer"
-
-
-def message(run: subprocess.CompletedProcess[str]) -> str:
-    """The refusal as the administrator reads it, its line breaks folded."""
-    assert run.returncode != 0, run.stdout
-    assert "Refused; nothing was changed." in run.stdout, run.stdout
-    assert bed.changed(run) == 0
-    assert "Traceback" not in run.stdout
-    tail = run.stdout[run.stdout.index("fatal:") :].partition("PLAY RECAP")[0]
-    return " ".join(tail.replace("''", "'").split())
-
-
-# The server as it was when a test last looked: a refused run leaves it so, and the next test need not look again.
-seen: list[str] = []
-
-
-def refused(host: Any, *words: str, **variables: Any) -> str:
-    """Run the playbook, see that it refuses in these words, and that the server is as it was."""
-    if not seen:
-        seen.append(bed.snapshot(host))
-    text = message(bed.playbook("site", **variables))
-    assert bed.snapshot(host) == seen[0]
-    for word in words:
-        assert word in text, text
-    return text
-
-
-@contextmanager
-def during(host: Any, before: str, after: str) -> Iterator[None]:
-    """A state of the server that lasts as long as a test."""
-    seen.clear()
-    host.check_output(before)
-    try:
-        yield
-    finally:
-        seen.clear()
-        host.check_output(after)
-
-
-@contextmanager
-def config(host: Any, content: bytes) -> Iterator[None]:
-    """Another portal_config.yml."""
-    encoded = base64.b64encode(content).decode()
-    with during(
-        host,
-        f"cp -p {bed.CONFIG} /root/kept && echo {encoded} | base64 -d > {bed.CONFIG}",
-        f"cp -p /root/kept {bed.CONFIG}",
-    ):
-        yield
 
 
 @pytest.mark.parametrize("value", [0, -1, 2.5, "three", True, "", "4 "], ids=repr)
@@ -190,7 +139,7 @@ def test_a_container_of_somebody_else_with_our_name(host: Any) -> None:
 
 def test_a_restart_of_processes_that_are_not_ours(host: Any) -> None:
     before = bed.snapshot(host)
-    text = message(bed.playbook("restart"))
+    text = bed.refusal(bed.playbook("restart"))
     assert "run tethys.channels.site first" in text
     assert bed.snapshot(host) == before
 
@@ -226,29 +175,6 @@ def test_packages_that_are_not_the_layers_would_move(host: Any) -> None:
         host, "channels", "channels_redis_allow_moves",
         channels_redis_requirements=["channels_redis>=4.2,<5", "redis>=4.6,<8", "channels<4.3"],
     )  # fmt: skip
-
-
-def test_bokeh_in_use_with_several_processes(host: Any) -> None:
-    with during(
-        host,
-        f"{bed.PREFIX}/bin/pip install -q --no-deps --no-index /opt/apps/*.whl",
-        f"{bed.PREFIX}/bin/pip uninstall -q -y tethysapp-bokehplot",
-    ):
-        text = refused(host, "tethys_asgi_processes is 3", "/apps/bokehplot/", "set tethys_asgi_processes to 1")
-        assert "tethys_bokeh_policy to pin" in text
-        # One process is no reason to refuse.
-        run = bed.playbook("site", "--check", tethys_asgi_processes=1)
-        assert run.returncode == 0, run.stdout
-
-
-def test_bokeh_that_cannot_be_known(host: Any) -> None:
-    database = f"{bed.HOME}/tethys_platform.sqlite"
-    with during(
-        host,
-        f"{bed.PREFIX}/bin/pip install -q --no-deps --no-index /opt/apps/*.whl && mv {database} /root/",
-        f"mv /root/tethys_platform.sqlite {database} && {bed.PREFIX}/bin/pip uninstall -q -y tethysapp-bokehplot",
-    ):
-        refused(host, "tethys_asgi_processes is 3", "Bokeh")
 
 
 def test_an_inventory_without_portals(host: Any, tmp_path: Path) -> None:

@@ -9,7 +9,11 @@ import base64
 import json
 import os
 import re
+import shlex
 import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,11 @@ PREFIX = os.environ.get("TETHYS_TEST_PREFIX", "/opt/conda/envs/tethys")
 HOME = os.environ.get("TETHYS_TEST_HOME", "/var/lib/tethys")
 CONFIG = f"{HOME}/portal_config.yml"
 CHAT = "ws://127.0.0.1:8000/apps/channelchat/chat/ws/"
+# A scenario with a browser says in its verifier's env which image it runs.
+BROWSER = os.environ.get("TETHYS_TEST_BROWSER", "")
+PLOT = "http://127.0.0.1/apps/bokehplot/wave/"
+INSTALL_PLOT = f"{PREFIX}/bin/pip install -q --no-deps --no-index /opt/apps/*.whl"
+UNINSTALL_PLOT = f"{PREFIX}/bin/pip uninstall -q -y tethysapp-bokehplot"
 
 
 def playbook(name: str, *arguments: str, **variables: Any) -> subprocess.CompletedProcess[str]:
@@ -39,7 +48,7 @@ def playbook(name: str, *arguments: str, **variables: Any) -> subprocess.Complet
 
 def changed(run: subprocess.CompletedProcess[str]) -> int:
     """How many tasks of a run changed something, over all hosts."""
-    assert "PLAY RECAP" in run.stdout, run.stdout + run.stderr
+    assert "PLAY RECAP" in run.stdout, run.stdout
     return sum(int(number) for number in re.findall(r"changed=(\d+)", run.stdout))
 
 
@@ -50,6 +59,40 @@ def client(host: Any, name: str, *arguments: str) -> dict[str, Any]:
     result = host.run(f"{PREFIX}/bin/python -B {script} " + " ".join(arguments))
     assert result.stdout.startswith("{"), result.stdout + result.stderr
     found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+@contextmanager
+def load(host: Any, *arguments: str) -> Iterator[dict[str, Any]]:
+    """Requests through nginx as long as the block runs; at its end, what is given holds their figures."""
+    name = f"load-{uuid.uuid4().hex[:8]}"
+    stop, told = f"/run/{name}.stop", f"/run/{name}.json"
+    words = " ".join(shlex.quote(word) for word in ("--stop", stop, *arguments))
+    command = f"exec {PREFIX}/bin/python -B /opt/clients/load.py {words} > {told}"
+    host.check_output(f"systemd-run --quiet --unit {name} sh -c {shlex.quote(command)}")
+    figures: dict[str, Any] = {}
+    try:
+        yield figures
+    finally:
+        # It ends with 1 where a request failed, which is for the test to judge.
+        ended = f"while systemctl is-active -q {name}; do sleep 0.2; done; systemctl reset-failed {name} 2>/dev/null"
+        text = host.run(f"touch {stop}; timeout 60 sh -c {shlex.quote(ended)}; cat {told}; rm -f {stop} {told}").stdout
+    assert text.startswith("{"), text + host.run(f"journalctl -u {name} --no-pager").stdout
+    figures.update(json.loads(text))
+
+
+def plots(host: Any, loads: int, *arguments: str, url: str = PLOT) -> dict[str, Any]:
+    """Load the Bokeh page so often, as its protocol has it, and return how many answered a move of the slider."""
+    return client(host, "bokeh_page", "--url", url, "--loads", str(loads), "--at-once", "4", *arguments)
+
+
+def browser(host: Any, *arguments: str, url: str = PLOT.replace("127.0.0.1", "portal.example.org")) -> dict[str, Any]:
+    """Load the Bokeh page in a real browser that stands in the server's own network, and move its slider."""
+    server = host.backend.get_hostname()
+    command = ["docker", "run", "--rm", "--network", f"container:{server}", f"tethys-channels-test/{BROWSER}"]
+    run = subprocess.run([*command, *arguments, url], capture_output=True, text=True, timeout=300, check=False)
+    assert run.stdout.startswith("{"), run.stdout + run.stderr
+    found: dict[str, Any] = json.loads(run.stdout)
     return found
 
 
@@ -123,3 +166,60 @@ supervisorctl status 2>/dev/null | awk '{print $1, $2, $4}'
 def snapshot(host: Any) -> str:
     """Everything of the server that a refused run could have changed."""
     return str(host.run(SNAPSHOT).stdout)
+
+
+def refusal(run: subprocess.CompletedProcess[str]) -> str:
+    """The refusal as the administrator reads it, its line breaks folded."""
+    assert run.returncode != 0, run.stdout
+    assert "Refused; nothing was changed." in run.stdout, run.stdout
+    assert changed(run) == 0
+    assert "Traceback" not in run.stdout
+    tail = run.stdout[run.stdout.index("fatal:") :].partition("PLAY RECAP")[0]
+    return " ".join(tail.replace("''", "'").split())
+
+
+# The server as it was when a test last looked: a refused run leaves it so, and the next test need not look again.
+seen: list[str] = []
+
+
+def refused(host: Any, *words: str, **variables: Any) -> str:
+    """Run the playbook, see that it refuses in these words, and that the server is as it was."""
+    if not seen:
+        seen.append(snapshot(host))
+    text = refusal(playbook("site", **variables))
+    assert snapshot(host) == seen[0]
+    for word in words:
+        assert word in text, text
+    return text
+
+
+@contextmanager
+def during(host: Any, before: str, after: str) -> Iterator[None]:
+    """A state of the server that lasts as long as a test."""
+    seen.clear()
+    host.check_output(before)
+    try:
+        yield
+    finally:
+        seen.clear()
+        host.check_output(after)
+
+
+@contextmanager
+def config(host: Any, content: bytes) -> Iterator[None]:
+    """Another portal_config.yml."""
+    encoded = base64.b64encode(content).decode()
+    with during(
+        host, f"cp -p {CONFIG} /root/kept && echo {encoded} | base64 -d > {CONFIG}", f"cp -p /root/kept {CONFIG}"
+    ):
+        yield
+
+
+@contextmanager
+def setting(host: Any, text: str, drop: str = "") -> Iterator[None]:
+    """The portal_config.yml with a setting more, and without the lines that the pattern matches."""
+    lines = host.check_output(f"cat {CONFIG}").splitlines()
+    kept = [line for line in lines if not (drop and re.search(drop, line))]
+    at = kept.index("settings:") + 1
+    with config(host, "\n".join([*kept[:at], text, *kept[at:], ""]).encode()):
+        yield
