@@ -14,6 +14,7 @@ import contextlib
 import glob
 import http.client
 import json
+import re
 import shutil
 import socket
 import ssl
@@ -25,6 +26,20 @@ from typing import Any
 DOCKER_SOCKET = "/var/run/docker.sock"
 # Debian and Ubuntu first, then Rocky's EPEL package, then pip's own default.
 SUPERVISOR_CONFIGS = ("/etc/supervisor/supervisord.conf", "/etc/supervisord.conf", "/etc/supervisor.conf")
+
+
+_ASGI_GROUP = re.compile(r"asgi|tethys_asgi(0|[1-9][0-9]*)")
+
+
+def is_asgi_group(name: str) -> bool:
+    """Whether a Supervisor group is the portal's: `asgi`, or `tethys_asgi<i>` where each process has one of its own."""
+    return _ASGI_GROUP.fullmatch(name) is not None
+
+
+def asgi_number(group: str) -> int | None:
+    """The number of the process that a group of its own is for; None for the group of all, `asgi`."""
+    found = _ASGI_GROUP.fullmatch(group)
+    return int(found.group(1)) if found and found.group(1) else None
 
 
 class UnixConnection(http.client.HTTPConnection):

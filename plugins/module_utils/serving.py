@@ -90,6 +90,12 @@ def sockets_of(pid: int, proc: str = "/proc") -> set[int]:
     return {int(match.group(1)) for match in found if match}
 
 
+def standard_input(pid: int, proc: str = "/proc") -> int | None:
+    """The inode of the socket that a process has as its standard input, or None."""
+    found = re.match(r"socket:\[(\d+)\]$", dict(_fds(pid, proc)).get("0", ""))
+    return int(found.group(1)) if found else None
+
+
 def _watched(pid: int, proc: str) -> set[int]:
     """The inodes of the sockets that a process waits on with epoll."""
     inodes: set[int] = set()

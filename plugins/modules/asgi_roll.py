@@ -13,8 +13,10 @@ version_added: 1.0.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Tells Supervisor of a new or changed program, which stops and starts that program's processes together.
-  - Otherwise restarts, one at a time, only the processes that run with something older than the files they read.
+  - Tells Supervisor of new, changed and dropped programs, and otherwise restarts, one at a time, only the processes
+    that run with something older than the files they read.
+  - Supervisor stops and starts the processes of one program together. Where each process is a program of its own,
+    behind an nginx upstream that is managed, a process serves from when it answers, and leaves before it ends.
   - A process that does not answer again stops the roll, so that the others keep serving.
   - Which files a process runs with is kept for each process id, so that a run that was killed is finished by the next.
 attributes:
@@ -29,17 +31,38 @@ attributes:
     platforms: posix
     description: Linux with Supervisor.
 options:
-  program:
-    description: The Supervisor group.
-    type: str
-    default: asgi
   processes:
     description: How many processes the program file asks for; 0 for a file that is not the collection's.
     type: int
     required: true
   port:
-    description: Where the program file is not the collection's, the port on the loopback on which its processes answer.
+    description: The port on the loopback on which the processes, or the first of them, answer.
     type: int
+    required: true
+  layout:
+    description:
+      - V(shared_socket) is the one Supervisor program C(asgi) on O(port).
+      - V(socket_per_process) is a program C(tethys_asgi0), C(tethys_asgi1) and so on for each process, on O(port) and
+        those that follow.
+    type: str
+    choices: [shared_socket, socket_per_process]
+    default: shared_socket
+  upstream:
+    description:
+      - The name of nginx's upstream block, if the block is managed. Processes that have to move leave it and come back.
+      - With O(layout=shared_socket) the block is put back as it was found.
+    type: str
+  pins:
+    description: Regular expressions of the paths that the upstream sends to the first process, which are Bokeh's.
+    type: list
+    elements: str
+    default: []
+  drain_seconds:
+    description:
+      - The seconds that requests may take to end in a process that nginx has let go of. WebSockets that are still open
+        then are closed.
+    type: int
+    default: 10
   run_dir:
     description: The folder of the processes' own sockets, C(tethys_asgi0.sock) and so on.
     type: path
@@ -62,6 +85,11 @@ options:
     description: The environment's site-packages; an installed, removed or changed package there counts as read too.
     type: path
     required: true
+  redis_container:
+    description:
+      - The name of the container in which the layer's Redis runs. A process that is older than its last start is
+        restarted, since the groups that its WebSockets had joined are gone, and they hear nothing any more.
+    type: str
   record:
     description: The file in which to keep what each process runs with.
     type: path
@@ -101,7 +129,7 @@ restarted:
   type: list
   elements: str
 regrouped:
-  description: Whether Supervisor stopped and started the whole program, because its file changed.
+  description: Whether Supervisor took over new, changed or dropped programs.
   returned: always
   type: bool
 removed:
@@ -111,6 +139,7 @@ removed:
   elements: str
 """
 
+import calendar
 import hashlib
 import http.client
 import json
@@ -122,7 +151,15 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils.services import Supervisor, UnixConnection
+from ansible_collections.tethys.channels.plugins.module_utils import serving
+from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx, NginxError
+from ansible_collections.tethys.channels.plugins.module_utils.services import (
+    Docker,
+    Supervisor,
+    UnixConnection,
+    asgi_number,
+    is_asgi_group,
+)
 
 # The kernel tells a start, and how long it runs, in hundredths of a second. A process reads its files much later than
 # this after its start, so one that started so shortly before a change has the change.
@@ -147,6 +184,16 @@ def started_at(key: str) -> float:
     uptime = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
     ticks = int(key.partition(":")[2])
     return time.time() - uptime + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def container_started_at(name: str) -> float:
+    """When a container was last started, as wall-clock time; 0 where that cannot be told."""
+    try:
+        state = (Docker().get(f"/containers/{name}/json") or {}).get("State") or {}
+        # Nanoseconds, which no Python reads.
+        return calendar.timegm(time.strptime(state["StartedAt"].partition(".")[0].rstrip("Z"), "%Y-%m-%dT%H:%M:%S"))
+    except (OSError, http.client.HTTPException, ValueError, KeyError):
+        return 0
 
 
 class Sources:
@@ -207,56 +254,167 @@ def held(path: Path) -> bool:
 class Roll:
     """One run of the module."""
 
-    def __init__(self, params: dict[str, Any], rpc: Any) -> None:
+    def __init__(self, params: dict[str, Any], rpc: Any, nginx: Nginx | None = None) -> None:
         self.params = params
         self.rpc = rpc
-        self.group: str = params["program"]
+        self.nginx = nginx
+        # The ports on which each group serves; a group that is not in it gets no requests from nginx.
+        self.serving: dict[str, set[int]] = {}
         self.restarted: list[str] = []
+        self.started: set[str] = set()
         self.regrouped = False
         self.removed: list[str] = []
 
+    @property
+    def apart(self) -> bool:
+        """Whether each process is a program of its own."""
+        return bool(self.params["layout"] == "socket_per_process")
+
     def rows(self) -> list[dict[str, Any]]:
-        """Supervisor's processes of the group, in order."""
-        rows = [row for row in self.rpc.getAllProcessInfo() if row["group"] == self.group]
+        """Supervisor's processes of the portal, in order."""
+        rows = [row for row in self.rpc.getAllProcessInfo() if is_asgi_group(row["group"])]
         return sorted(rows, key=lambda row: (len(row["name"]), row["name"]))
 
+    def wanted_ports(self, group: str) -> set[int]:
+        """The ports that a group's program has in the file."""
+        return {self.params["port"] + (asgi_number(group) or 0)}
+
+    def held_ports(self, group: str) -> set[int]:
+        """The ports that a group's processes serve, as the kernel tells it, whatever a file says."""
+        pids = [row["pid"] for row in self.rows() if row["group"] == group and row["pid"]]
+        # Supervisor hands the group's socket over as standard input; an app may listen on ports of its own besides.
+        inodes = {inode for inode in map(serving.standard_input, pids) if inode}
+        return {c.port for c in serving.connections() if c.state == serving.LISTEN and c.inode in inodes}
+
+    # --- programs ---------------------------------------------------------------------------------------------------
+
     def reread(self) -> None:
-        """Let Supervisor take over a new or changed program file."""
+        """Let Supervisor take over new and changed programs and end dropped ones."""
         try:
-            added, changed, removed = self.rpc.reloadConfig()[0]
+            found = self.rpc.reloadConfig()[0]
         except xmlrpc.client.Fault as error:
             raise RollError(
                 f"Supervisor cannot read its configuration ({error.faultString}):"
                 " `supervisorctl reread` shows which file."
             ) from error
-        if self.group in changed or self.group in removed:
-            self.rpc.stopProcessGroup(self.group, True)
-            self.rpc.removeProcessGroup(self.group)
-        if self.group in changed or self.group in added:
-            self.rpc.addProcessGroup(self.group)
-            self.regrouped = True
-            for row in self.rows():
-                self.wait(row["name"])
+        added, changed, dropped = ({group for group in groups if is_asgi_group(group)} for groups in found)
+        for group in {row["group"] for row in self.rows()} - added:
+            self.serving[group] = self.held_ports(group) or self.wanted_ports(group)
+        self.regrouped = bool(added or changed or dropped)
+        self.rearrange(added, changed, dropped)
 
-    def wait(self, name: str) -> None:
+    def rearrange(self, added: set[str], changed: set[str], dropped: set[str]) -> None:
+        """Start what can be started, then make room for the rest: somebody serves as long as that is possible."""
+        while added or changed or dropped:
+            free = {group for group in added if not self.blocking(group)}
+            if free:
+                self.add(free)
+                added -= free
+                continue
+            movable = sorted(group for group in changed if not self.blocking(group))
+            blockers = {other for group in added | changed for other in self.blocking(group)}
+            if movable:
+                changed.remove(movable[0])
+                self.drop({movable[0]}, back=True)
+                self.add({movable[0]})
+            elif dropped:
+                leaving = dropped & blockers or set(dropped)
+                dropped -= leaving
+                self.drop(leaving)
+            else:
+                # Programs that are to swap their ports: one has to go first.
+                first = sorted(changed & blockers or changed)[0]
+                changed.remove(first)
+                self.drop({first})
+                added.add(first)
+
+    def blocking(self, group: str) -> set[str]:
+        """The other groups that hold a port which this one is to have."""
+        wanted = self.wanted_ports(group)
+        return {other for other, ports in self.serving.items() if other != group and ports & wanted}
+
+    def add(self, groups: set[str]) -> None:
+        """Start groups together, and let them serve once all of their processes answer."""
+        for group in sorted(groups):
+            self.rpc.addProcessGroup(group)
+        for row in self.rows():
+            if row["group"] in groups:
+                self.wait(row)
+                self.started.add(row["name"])
+        self.serving.update({group: self.wanted_ports(group) for group in groups})
+        self.balance()
+
+    def drop(self, groups: set[str], back: bool = False) -> None:
+        """End groups, once nginx sends them nothing more; `back` where they are to come back at once."""
+        self.let_go(groups, back)
+        for group in sorted(groups):
+            self.rpc.stopProcessGroup(group, True)
+            self.rpc.removeProcessGroup(group)
+            self.serving.pop(group, None)
+
+    # --- nginx ------------------------------------------------------------------------------------------------------
+
+    def balance(self, without: set[str] | None = None, back: bool = False) -> bool:
+        """Have nginx send requests to all who serve, `without` some; False where nobody would be left."""
+        without = without or set()
+        ports = {port for group, held in self.serving.items() if group not in without for port in held}
+        if not self.nginx or not ports:
+            return False
+        # Those that come back keep their place, so that what is pinned to the first process stays with it.
+        down = {port for group in without if back for port in self.serving.get(group, ())} - ports
+        self.nginx.put(sorted(ports | down), down=down, pins=self.params["pins"])
+        return True
+
+    def let_go(self, groups: set[str], back: bool) -> None:
+        """Have nginx send nothing more to these groups, and let them end what they have begun."""
+        if not self.balance(groups, back):
+            return
+        ports = {port for group in groups for port in self.serving.get(group, ())}
+        ports -= {port for group, held in self.serving.items() if group not in groups for port in held}
+        end = time.monotonic() + self.params["drain_seconds"]
+        while time.monotonic() < end and any(
+            c.state == serving.ESTABLISHED and c.port in ports for c in serving.connections()
+        ):
+            time.sleep(0.1)
+
+    def settle(self, moved: bool) -> bool:
+        """Leave nginx as the layout wants it; returns whether its configuration was changed for good."""
+        if not self.nginx:
+            return False
+        if not self.apart:
+            return self.nginx.give_back(self.params["port"]).changed
+        if moved:
+            self.balance()
+        return False
+
+    # --- processes --------------------------------------------------------------------------------------------------
+
+    def own_socket(self, row: dict[str, Any]) -> str:
+        """The unix socket on which this process alone answers. While the layout changes, both groups have one each."""
+        number = asgi_number(row["group"])
+        name = row["name"] if number is None else f"tethys_asgi_{self.params['port'] + number}"
+        return str(Path(self.params["run_dir"]) / f"{name}.sock")
+
+    def wait(self, row: dict[str, Any]) -> None:
         """Until the process answers; an error names the log to read."""
-        port = self.params["port"]
-        path = str(Path(self.params["run_dir"]) / f"{name}.sock")
+        name, full, path = row["name"], f"{row['group']}:{row['name']}", self.own_socket(row)
         end = time.monotonic() + self.params["timeout"]
-        while not (port_answers(port) if port else answers(path)):
-            state = self.rpc.getProcessInfo(f"{self.group}:{name}")["statename"]
+        while not (answers(path) if self.params["processes"] else port_answers(self.params["port"])):
+            state = self.rpc.getProcessInfo(full)["statename"]
             if state == "FATAL" or time.monotonic() > end:
                 others = [row["name"] for row in self.rows() if row["name"] != name and row["statename"] == "RUNNING"]
                 raise RollError(
-                    f"Process {self.group}:{name} does not answer ({state}) after {self.params['timeout']} s at the"
+                    f"Process {full} does not answer ({state}) after {self.params['timeout']} s at the"
                     f" most: read {self.params['log_dir']}/{name}.log."
                     f" {'Still serving: ' + ', '.join(others) if others else 'No other process is running'}."
                 )
             time.sleep(0.2)
 
-    def restart(self, name: str) -> None:
+    def restart(self, row: dict[str, Any]) -> None:
         """One process, until it answers again."""
-        full = f"{self.group}:{name}"
+        full = f"{row['group']}:{row['name']}"
+        if self.apart:
+            self.let_go({row["group"]}, back=True)
         try:
             self.rpc.stopProcess(full, True)
         except xmlrpc.client.Fault as error:
@@ -267,26 +425,32 @@ class Roll:
         except xmlrpc.client.Fault as error:
             if "ALREADY_STARTED" not in error.faultString:
                 raise RollError(
-                    f"Supervisor cannot start {full} ({error.faultString}): read {self.params['log_dir']}/{name}.log."
+                    f"Supervisor cannot start {full} ({error.faultString}): read"
+                    f" {self.params['log_dir']}/{row['name']}.log."
                 ) from error
-        self.wait(name)
+        self.wait(row)
+        self.restarted.append(row["name"])
 
-    def outdated(self, sources: Sources, record: dict[str, str]) -> list[str]:
+    def outdated(self, sources: Sources, record: dict[str, str]) -> list[dict[str, Any]]:
         """The processes that are not running, or run with something older than the files now there."""
-        names = []
+        rows = []
+        name = self.params["redis_container"]
+        # Whole seconds: one that was started in the same second as Redis is taken for one that came after it.
+        redis = container_started_at(name) if name else 0
         for row in self.rows():
             key = process_key(row["pid"]) if row["statename"] == "RUNNING" else None
-            if key is None:
-                names.append(row["name"])
+            if key is None or started_at(key) + SLACK_SECONDS < redis:
+                rows.append(row)
             elif key in record:
                 if record[key] != sources.sum:
-                    names.append(row["name"])
+                    rows.append(row)
             elif started_at(key) + SLACK_SECONDS < sources.newest:
-                names.append(row["name"])
-        return names
+                rows.append(row)
+        return rows
 
-    def keep(self, sources: Sources, record: dict[str, str], done: set[str]) -> None:
+    def keep(self, sources: Sources, record: dict[str, str]) -> None:
         """Write down what each process runs with."""
+        done = {*self.restarted, *self.started}
         kept = {}
         for row in self.rows():
             key = process_key(row["pid"])
@@ -324,14 +488,22 @@ def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
         argument_spec={
-            "program": {"type": "str", "default": "asgi"},
             "processes": {"type": "int", "required": True},
-            "port": {"type": "int"},
+            "port": {"type": "int", "required": True},
+            "layout": {
+                "type": "str",
+                "choices": ["shared_socket", "socket_per_process"],
+                "default": "shared_socket",
+            },
+            "upstream": {"type": "str"},
+            "pins": {"type": "list", "elements": "str", "default": []},
+            "drain_seconds": {"type": "int", "default": 10},
             "run_dir": {"type": "path", "required": True},
             "old_run_dirs": {"type": "list", "elements": "path", "default": ["/run"]},
             "log_dir": {"type": "path", "required": True},
             "reads": {"type": "list", "elements": "path", "required": True},
             "site_packages": {"type": "path", "required": True},
+            "redis_container": {"type": "str"},
             "record": {"type": "path", "default": "/etc/tethys_channels/processes.json"},
             "pending": {"type": "bool", "default": False},
             "program_changed": {"type": "bool", "default": False},
@@ -349,42 +521,40 @@ def main() -> None:
             msg=f"Supervisor does not answer on {supervisor.socket_path}: start it (systemctl start supervisor) and run"
             " again."
         )
-    roll = Roll(params, supervisor.rpc())
+    roll = Roll(params, supervisor.rpc(), Nginx(params["upstream"]) if params["upstream"] else None)
     record = read_record(Path(params["record"]))
+    settled = False
     try:
         if module.check_mode:
             sources = Sources(params["reads"], params["site_packages"])
-            everything = [row["name"] for row in roll.rows()]
-            roll.regrouped = params["program_changed"] or not everything
+            rows = roll.rows()
+            roll.regrouped = params["program_changed"] or not rows
             if not roll.regrouped:
-                roll.restarted = everything if params["pending"] or params["force"] else roll.outdated(sources, record)
+                outdated = rows if params["pending"] or params["force"] else roll.outdated(sources, record)
+                roll.restarted = [row["name"] for row in outdated]
+            settled = bool(roll.nginx and not roll.apart and roll.nginx.give_back(params["port"], dry=True).changed)
             roll.sweep(dry=True)
         else:
             roll.reread()
             sources = Sources(params["reads"], params["site_packages"])
-            done: set[str] = set()
-            if roll.regrouped:
-                done.update(row["name"] for row in roll.rows())
-            else:
-                names = [row["name"] for row in roll.rows()] if params["force"] else roll.outdated(sources, record)
-                for name in names:
-                    roll.restart(name)
-                    roll.restarted.append(name)
-                    done.add(name)
+            for row in roll.rows() if params["force"] else roll.outdated(sources, record):
+                if row["name"] not in roll.started:
+                    roll.restart(row)
+            settled = roll.settle(roll.regrouped or bool(roll.restarted))
             running = [row for row in roll.rows() if row["statename"] == "RUNNING"]
             if params["processes"] and len(running) != params["processes"]:
                 raise RollError(
-                    f"{len(running)} of {params['processes']} processes run in Supervisor's group {roll.group}:"
+                    f"{len(running)} of {params['processes']} processes run under Supervisor:"
                     f" `supervisorctl status` shows which are missing, their logs are in {params['log_dir']}."
                 )
-            roll.keep(sources, record, done)
+            roll.keep(sources, record)
             roll.sweep(dry=False)
-    except RollError as error:
+    except (RollError, NginxError) as error:
         module.fail_json(msg=str(error), restarted=roll.restarted, regrouped=roll.regrouped, removed=roll.removed)
     except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
         module.fail_json(msg=f"Supervisor stopped answering: {error}. `systemctl status supervisor` tells more.")
     module.exit_json(
-        changed=roll.regrouped or bool(roll.restarted) or bool(roll.removed),
+        changed=roll.regrouped or bool(roll.restarted) or bool(roll.removed) or settled,
         restarted=roll.restarted,
         regrouped=roll.regrouped,
         removed=roll.removed,

@@ -44,10 +44,9 @@ options:
     description: The port on which that container answers.
     type: int
     required: true
-  program:
-    description: The Supervisor group of the portal's ASGI processes.
+  upstream:
+    description: The name of nginx's upstream block for the portal. Without it nginx is not looked at.
     type: str
-    default: asgi
   state_dir:
     description: The folder in which the collection keeps what it must remember on a server.
     type: path
@@ -61,6 +60,7 @@ EXAMPLES = r"""
     container_name: tethys-channels-redis
     container_image: redis:8.2
     redis_port: 6379
+    upstream: channels-backend
   register: server
 """
 
@@ -99,11 +99,14 @@ server:
       description: C(installed), C(running), C(pid), C(version), C(config) and C(include).
       type: dict
     programs:
-      description: The files under Supervisor that define the program, each with its other sections.
+      description: The files under Supervisor that define the portal's programs, each with C(layout) and other sections.
       type: list
       elements: dict
+    nginx:
+      description: What nginx does with O(upstream), or null where it was not looked at.
+      type: dict
     processes:
-      description: Supervisor's processes of the group, as name, state and pid.
+      description: Supervisor's processes of the portal, as name, state and pid.
       type: list
       elements: dict
     listeners:
@@ -131,7 +134,15 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import serving
-from ansible_collections.tethys.channels.plugins.module_utils.services import Docker, Redis, RedisError, Supervisor
+from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx
+from ansible_collections.tethys.channels.plugins.module_utils.services import (
+    Docker,
+    Redis,
+    RedisError,
+    Supervisor,
+    asgi_number,
+    is_asgi_group,
+)
 
 # What the program file that tethys.channels.asgi_service writes begins with.
 OUR_HEADER = "The role tethys.channels.asgi_service writes this file"
@@ -270,8 +281,8 @@ def describe_redis(port: int, layer_prefix: str = "asgi") -> dict[str, Any]:
         return {"version": None, "foreign_key": None, "problem": str(error)}
 
 
-def programs(supervisor: Supervisor, group: str) -> list[dict[str, Any]]:
-    """The program files that define the group, and what else they define."""
+def programs(supervisor: Supervisor) -> list[dict[str, Any]]:
+    """The program files that define the portal's processes, and what else they define."""
     found = []
     # Supervisor's own file too: it may hold programs besides what the distribution has in it.
     for name in [*([supervisor.config] if supervisor.config else []), *supervisor.program_files()]:
@@ -282,16 +293,18 @@ def programs(supervisor: Supervisor, group: str) -> list[dict[str, Any]]:
         except (OSError, configparser.Error):
             continue
         sections = parser.sections()
-        ours = [title for title in sections if title.partition(":")[2] == group]
+        ours = [title for title in sections if is_asgi_group(title.partition(":")[2])]
         if ours:
             section = ours[0]
+            apart = asgi_number(section.partition(":")[2]) is not None
             found.append(
                 {
                     "path": name,
                     "link": os.readlink(name) if Path(name).is_symlink() else None,
                     "others": [title for title in sections if title not in ours],
                     "user": parser.get(section, "user", fallback="root"),
-                    "numprocs": parser.get(section, "numprocs", fallback="1"),
+                    "layout": "socket_per_process" if apart else "shared_socket",
+                    "numprocs": str(len(ours)) if apart else parser.get(section, "numprocs", fallback="1"),
                     "socket": parser.get(section, "socket", fallback=""),
                     "managed": OUR_HEADER in text,
                 }
@@ -299,14 +312,16 @@ def programs(supervisor: Supervisor, group: str) -> list[dict[str, Any]]:
     return found
 
 
-def processes(supervisor: Supervisor, group: str) -> list[dict[str, Any]]:
-    """Supervisor's processes of the group."""
+def processes(supervisor: Supervisor) -> list[dict[str, Any]]:
+    """Supervisor's processes of the portal."""
     try:
         rows = supervisor.rpc().getAllProcessInfo()
     except (OSError, http.client.HTTPException, xmlrpc.client.Error):
         return []
     return [
-        {"name": row["name"], "state": row["statename"], "pid": row["pid"]} for row in rows if row["group"] == group
+        {"name": row["name"], "state": row["statename"], "pid": row["pid"]}
+        for row in rows
+        if is_asgi_group(row["group"])
     ]
 
 
@@ -318,7 +333,7 @@ def main() -> None:
             "container_name": {"type": "str", "required": True},
             "container_image": {"type": "str", "required": True},
             "redis_port": {"type": "int", "required": True},
-            "program": {"type": "str", "default": "asgi"},
+            "upstream": {"type": "str"},
             "state_dir": {"type": "path", "default": "/etc/tethys_channels"},
         },
         supports_check_mode=True,
@@ -355,8 +370,9 @@ def main() -> None:
             "config": supervisor.config,
             "include": supervisor.include_globs,
         },
-        "programs": programs(supervisor, params["program"]),
-        "processes": processes(supervisor, params["program"]) if answer else [],
+        "programs": programs(supervisor),
+        "processes": processes(supervisor) if answer else [],
+        "nginx": Nginx(params["upstream"], params["state_dir"]).look() if params["upstream"] else None,
         "listeners": listeners({*params["ports"], params["redis_port"]}),
         "state": sorted(path.name for path in state_dir.iterdir()) if os.access(state_dir, os.R_OK) else [],
     }

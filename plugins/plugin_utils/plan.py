@@ -14,12 +14,15 @@ from typing import Any
 
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.tethys.channels.plugins.module_utils.services import is_asgi_group
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers, redis_endpoints
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     BACKENDS,
+    MAX_PROCESSES,
     MEMORY_BACKEND,
     Refusal,
     asgi_processes,
+    bokeh_pins,
     choice_refusal,
     closest,
     show,
@@ -46,15 +49,16 @@ END_OF_LIFE = {"5": "2022-04-27", "6.0": "2022-05", "7.0": "2024-07"}
 FAMILIES = ("debian",)
 # Folders of the system's own, which must not be given to the portal nor taken away with it.
 SYSTEM_FOLDERS = ("/var/log", "/var/run", "/var/lib", "/var/tmp", "/usr/local", "/etc/supervisor")  # noqa: S108
-LAYOUT_TO_COME = " (tethys_asgi_layout socket_per_process comes with a later version of this collection.)"
 # The least that a role's number may be, where that is not 1.
 LEAST = {
+    "asgi_service_drain_seconds": 0,
     "asgi_service_log_backups": 0,
     "layer_check_idle_seconds": 0,
     "layer_check_processes": 0,
     "redis_container_memory_mb": 16,
 }
 LARGEST_PORT = 65535
+APART = "socket_per_process"
 
 
 @lru_cache(maxsize=1)
@@ -223,13 +227,8 @@ def check_variables(asked: Mapping[str, Any]) -> list[str]:
         )
     except Refusal as refusal:
         reasons.extend(refusal.reasons)
-    if asked["tethys_asgi_layout"] == "socket_per_process":
-        reasons.append(
-            "tethys_asgi_layout is 'socket_per_process', which this version does not provide yet: "
-            "set it to shared_socket."
-        )
-        if port and processes and port + processes - 1 > LARGEST_PORT:
-            reasons.append(f"tethys_port is {port}, and {processes} ports from there do not exist: set a lower one.")
+    if asked["tethys_asgi_layout"] == APART and port and processes and port + processes - 1 > LARGEST_PORT >= port:
+        reasons.append(f"tethys_port is {port}, and {processes} ports from there do not exist: set a lower one.")
     hosts = asked["tethys_layer_hosts"]
     if hosts not in (None, "", []):
         try:
@@ -376,12 +375,49 @@ class Look:
             self.portal.get(problem) for problem in ("prefix_problem", "home_problem", "user_problem")
         )
 
+    @property
+    def apart(self) -> bool:
+        """Whether each process is a program of its own, with a port of its own."""
+        return bool(self.asked["tethys_asgi_layout"] == APART)
+
+    @property
+    def ports(self) -> list[int]:
+        """The ports of the processes; one for all of them, or one for each."""
+        first = whole_number(self.asked["tethys_port"]) or 0
+        return [first + number for number in range(self.wanted if self.apart else 1)]
+
+    @property
+    def wanted(self) -> int:
+        """The number of processes asked for, whether it is refused or not."""
+        return min(whole_number(self.asked["tethys_asgi_processes"]) or 1, MAX_PROCESSES)
+
+    @property
+    def gapless(self) -> bool:
+        """Whether somebody serves while a process is replaced."""
+        return self.apart and self.wanted > 1
+
+    @property
+    def new_layer(self) -> bool:
+        """Whether packages or settings change which a process reads when it starts."""
+        settings = self.portal.get("settings") or {}
+        return bool(self.packages.get("moves") or settings.get("layer_backend") != self.asked["tethys_layer_backend"])
+
+    @property
+    def bokeh(self) -> Any:
+        """What is known of Bokeh, as `asgi_processes` takes it."""
+        if self.asked["tethys_bokeh"] != "auto":
+            return self.asked["tethys_bokeh"]
+        # Where nobody could look, the reason for that is told already.
+        return self.portal.get("bokeh", "unknown") if self.could_look else "not_in_use"
+
+    @property
+    def pins(self) -> list[str]:
+        """The paths that nginx is to send to one process."""
+        return bokeh_pins(self.bokeh) if self.apart and self.asked["tethys_bokeh_policy"] == "pin" else []
+
     def processes(self) -> int | None:
         """The number of processes, once Bokeh is known."""
-        asked, bokeh = self.asked, self.asked["tethys_bokeh"]
-        if bokeh == "auto":
-            # Where nobody could look, the reason for that is told already.
-            bokeh = self.portal.get("bokeh", "unknown") if self.could_look else "not_in_use"
+        asked, bokeh = self.asked, self.bokeh
         try:
             return asgi_processes(
                 asked["tethys_asgi_processes"],
@@ -394,7 +430,7 @@ class Look:
             reason = self.portal.get("bokeh_problem") if bokeh == "unknown" else None
             for text in refusal.reasons:
                 why = f" (Why it is not known: {_tail(reason)})" if reason and "Bokeh" in text else ""
-                self.reasons.append(text + why + (LAYOUT_TO_COME if "socket_per_process" in text else ""))
+                self.reasons.append(text + why)
             return None
 
     def redis_reasons(self) -> Mapping[str, Any] | None:
@@ -512,37 +548,103 @@ class Look:
                 f"{program['path']} defines {', '.join(program['others'])} besides the portal's program, and would lose"
                 " it: move the portal's program (asgi) into a file of its own."
             )
-        port = whole_number(self.asked["tethys_port"])
-        served = {row["pid"] for row in server.get("processes") or []}
-        held = [row for row in server.get("listeners") or [] if row["port"] == port and row.get("address") != "other"]
-        # Supervisor holds the sockets of its fcgi-programs itself; which of its programs serves there is what matters.
-        known = {*served, supervisor.get("pid")}
-        strangers = [row for row in held if row["pid"] not in known and row.get("program") != "asgi"]
-        if strangers and not any(row["pid"] in served for row in held):
-            row = strangers[0]
-            who = f"process {row['pid']} of {row['user']} ({row['command']})"
-            if row.get("program"):
-                self.reasons.append(
-                    f"tethys_port {port} is held by Supervisor's program {row['program']} ({who}), and the portal's"
-                    " program is to be asgi: rename it to asgi in its file, or take that file away, and run"
-                    " `supervisorctl update`; or set tethys_port to another port, to which nginx then has to send the"
-                    " portal's requests."
-                )
-            else:
-                self.reasons.append(
-                    f"tethys_port {port} is held by {who}, which is not the portal's under Supervisor: stop it, or set"
-                    " tethys_port to the port that nginx sends the portal's requests to."
-                )
+        for port in self.ports:
+            self._port_reasons(port)
         if program and not program["managed"] and program["user"] != self.portal.get("user"):
             self.reasons.extend(self._leftover_reasons(program["user"]))
         if program and not program["managed"]:
             before = f"run by {program['user']}" if program["user"] != self.portal.get("user") else "as they are"
+            how = (
+                "nginx goes over to the new ones"
+                if self.gapless
+                else "Supervisor stops and starts them together for it"
+            )
             self.announce.append(
                 f"{program['path']} is taken over (processes {before} until now; they will run as"
-                f" {self.portal.get('user')}): Supervisor stops and starts them together for it."
+                f" {self.portal.get('user')}): {how}."
             )
             return program
         return None
+
+    def _port_reasons(self, port: int) -> None:
+        """Who else is on a port that one of the portal's processes is to have."""
+        server, first = self.server, self.ports[0]
+        served = {row["pid"] for row in server.get("processes") or []}
+        held = [row for row in server.get("listeners") or [] if row["port"] == port and row.get("address") != "other"]
+        # Supervisor holds the sockets of its fcgi-programs itself; which of its programs serves there is what matters.
+        known = {*served, (server.get("supervisor") or {}).get("pid")}
+        strangers = [
+            row for row in held if row["pid"] not in known and not is_asgi_group(str(row.get("program") or ""))
+        ]
+        if not strangers or any(row["pid"] in served for row in held):
+            return
+        row = strangers[0]
+        who = f"process {row['pid']} of {row['user']} ({row['command']})"
+        if port != first:
+            self.reasons.append(
+                f"tethys_port is {first}, and port {port}, which the processes need besides ({APART}), is held by"
+                f" {who}: stop it, or set tethys_port to the first of as many free ports as there are processes."
+            )
+        elif row.get("program"):
+            self.reasons.append(
+                f"tethys_port {port} is held by Supervisor's program {row['program']} ({who}), and the portal's"
+                " program is to be asgi: rename it to asgi in its file, or take that file away, and run"
+                " `supervisorctl update`; or set tethys_port to another port, to which nginx then has to send the"
+                " portal's requests."
+            )
+        else:
+            self.reasons.append(
+                f"tethys_port {port} is held by {who}, which is not the portal's under Supervisor: stop it, or set"
+                " tethys_port to the port that nginx sends the portal's requests to."
+            )
+
+    def moves(self, processes: int | None, adopted: bool) -> None:
+        """Say beforehand what those who use the portal will feel of the processes' coming and going."""
+        server = self.server
+        there = len(server.get("processes") or [])
+        programs = server.get("programs") or []
+        if not there or not processes or adopted:
+            return
+        before = programs[0]["layout"] if programs else self.asked["tethys_asgi_layout"]
+        if before != self.asked["tethys_asgi_layout"]:
+            gap = "WebSockets are closed" if self.gapless else "requests of the seconds until they answer fail"
+            self.announce.append(
+                f"tethys_asgi_layout changes from {before} to {self.asked['tethys_asgi_layout']}: every process is"
+                f" replaced, and {gap}."
+            )
+        elif there != processes and not self.apart:
+            self.announce.append(
+                f"Supervisor runs {there} process(es) and tethys_asgi_processes is {processes}: it"
+                " stops and starts them together for it, and requests of those seconds fail."
+            )
+        elif there > processes:
+            self.announce.append(
+                f"Of {there} processes {there - processes} end once nginx has let go of them, and their WebSockets are"
+                " closed."
+            )
+        elif processes == there == 1 and self.new_layer:
+            self.announce.append(
+                "The one process has to restart for the new layer: requests of the seconds until it answers again fail."
+            )
+
+    def nginx_reasons(self) -> None:
+        """The upstream block, through which alone nginx can tell the processes apart."""
+        nginx = self.server.get("nginx") or {}
+        if not self.apart:
+            return
+        if nginx.get("problem"):
+            self.reasons.append(
+                f"tethys_asgi_layout is {APART}, which needs nginx's upstream block for the portal:"
+                f" {_tail(nginx['problem'])}"
+            )
+            return
+        if self.pins and nginx.get("method"):
+            self.reasons.append(
+                f"tethys_bokeh_policy is pin, and the upstream block in {nginx['path']} has a balancing method of its"
+                f" own ({nginx['method']}): take that line away, or set tethys_bokeh_policy to single."
+            )
+        if nginx.get("websocket_problem"):
+            self.warnings.append(_tail(nginx["websocket_problem"]))
 
     def restart_reasons(self) -> None:
         """A restart is of our own program, with as many processes as asked for."""
@@ -551,6 +653,11 @@ class Look:
         if not programs:
             self.reasons.append(
                 "The portal's processes are not run by this collection yet: run tethys.channels.site first."
+            )
+        elif programs[0]["layout"] != self.asked["tethys_asgi_layout"]:
+            self.reasons.append(
+                f"tethys_asgi_layout is {self.asked['tethys_asgi_layout']} and the processes run as"
+                f" {programs[0]['layout']}: run tethys.channels.site, which changes the layout."
             )
         elif programs[0]["numprocs"] != asked:
             self.reasons.append(
@@ -594,11 +701,12 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         *wrong_role_values(found.get("values") or {}, asked),
         *check_variables(asked),
     ]
-    result: dict[str, Any] = {"refusals": reasons, "warnings": [], "announce": []}
+    look = Look(asked, options, found)
+    # Where to look is known before anything was seen.
+    result: dict[str, Any] = {"refusals": reasons, "warnings": [], "announce": [], "ports": look.ports}
     if not found.get("server"):
         return result
 
-    look = Look(asked, options, found)
     look.portal_reasons()
     adopted_container = adopted_program = processes = None
     if look.goal == "site" and look.server.get("root"):
@@ -609,22 +717,14 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
     elif look.goal == "restart" and look.server.get("root"):
         look.restart_reasons()
     if look.goal != "remove":
+        if look.server.get("root"):
+            look.nginx_reasons()
         processes = look.processes()
     reasons.extend(reason for reason in look.reasons if reason not in reasons)
 
     portal, server = look.portal, look.server
-    settings = portal.get("settings") or {}
-    changes = look.packages.get("moves") or settings.get("layer_backend") != asked["tethys_layer_backend"]
-    if look.goal == "site" and server.get("processes") and not adopted_program:
-        if len(server["processes"]) != processes:
-            look.announce.append(
-                f"Supervisor runs {len(server['processes'])} process(es) and tethys_asgi_processes is {processes}: it"
-                " stops and starts them together for it, and requests of those seconds fail."
-            )
-        elif processes == 1 and changes:
-            look.announce.append(
-                "The one process has to restart for the new layer: requests of the seconds until it answers again fail."
-            )
+    if look.goal == "site":
+        look.moves(processes, bool(adopted_program))
     if portal.get("lifecycle_consumer") is False and look.could_look:
         version = (portal.get("versions") or {}).get("tethys_platform")
         look.warnings.append(
@@ -637,6 +737,8 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         warnings=look.warnings,
         announce=look.announce,
         processes=processes,
+        layout=asked["tethys_asgi_layout"],
+        pins=look.pins,
         user=portal.get("user"),
         redis=look.redis,
         redis_port=look.redis_port,

@@ -99,6 +99,24 @@ def bokeh_in_use(bokeh: Any) -> str | None:
     raise Refusal(f"What is known of Bokeh (tethys_bokeh) is {show(bokeh)}. {_NO_BOKEH_OBJECTS}")
 
 
+# What a Bokeh page asks for after it was loaded, whatever app it is of; an ordinary Tethys consumer ends in `/ws/`.
+_BOKEH_REQUESTS = r"/(?:autoload\.js|ws)$"
+
+
+def bokeh_pins(bokeh: Any) -> list[str]:
+    """Regular expressions of the paths that have to meet in one process: Bokeh's requests, and the pages found.
+
+    The first covers the handlers of an app that is installed after the run, too. Empty where surely no app uses Bokeh.
+    """
+    if bokeh in (False, "not_in_use"):
+        return []
+    found = bokeh if isinstance(bokeh, (list, tuple)) else []
+    pages = {str(handler["url"]).rstrip("/") for handler in found if handler.get("url")}
+    # A variable of a URL stands in braces.
+    plain = (re.sub(r"\\\{[^{}]*\\\}", "[^/]+", re.escape(page)) for page in sorted(pages))
+    return [_BOKEH_REQUESTS, *(f"^{page}/?$" for page in plain)]
+
+
 def asgi_processes(
     value: Any,
     bokeh: Any = None,

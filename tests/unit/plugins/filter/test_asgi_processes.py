@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import pytest
@@ -160,3 +161,38 @@ def test_the_answer_is_an_allowed_number_or_a_refusal(value: Any, bokeh: Any, po
         assert str(number) == str(value)
         assert number == 1 or policy == "pin" or bokeh in (False, [], "not_in_use")
     assert repr(before) == repr((value, bokeh))
+
+
+# --- what nginx sends to one process ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("bokeh", "together", "elsewhere"),
+    [
+        (
+            [PLOT],
+            ["/apps/dam-inventory/plot/", "/apps/dam-inventory/plot", "/apps/dam-inventory/plot/autoload.js"],
+            ["/apps/dam-inventory/", "/apps/dam-inventory/plots/", "/ws/app-lifecycle/x/", "/apps/chat/chat/ws/"],
+        ),
+        (
+            [{"app": "a", "name": "year", "url": "/portal/apps/a.b/{year}/plot/"}],
+            ["/portal/apps/a.b/2026/plot/", "/portal/apps/a.b/2026/plot/ws", "/apps/installed-later/x/ws"],
+            ["/portal/apps/aXb/2026/plot/", "/portal/apps/a.b/2026/07/plot/", "/apps/a/draws"],
+        ),
+        # A standalone app at its root.
+        ([{"app": "a", "name": "home", "url": "/"}], ["/", "/autoload.js", "/ws"], ["/about/", "/static/x.js"]),
+        ("unknown", ["/apps/any/plot/autoload.js", "/apps/any/plot/ws"], ["/apps/any/plot/"]),
+        ("in_use", ["/apps/any/plot/ws"], []),
+        (True, ["/ws"], []),
+        ([], ["/apps/installed-later/plot/ws"], []),
+    ],
+)
+def test_the_paths_that_meet_in_one_process(bokeh: Any, together: list[str], elsewhere: list[str]) -> None:
+    pins = [re.compile(pin) for pin in processes.bokeh_pins(bokeh)]
+    assert [path for path in together if not any(pin.search(path) for pin in pins)] == []
+    assert [path for path in elsewhere if any(pin.search(path) for pin in pins)] == []
+
+
+@pytest.mark.parametrize("bokeh", [False, "not_in_use"])
+def test_no_path_where_no_app_uses_bokeh(bokeh: Any) -> None:
+    assert processes.bokeh_pins(bokeh) == []

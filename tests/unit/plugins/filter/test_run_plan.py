@@ -30,7 +30,7 @@ ASKED: dict[str, Any] = {
 
 def test_the_variables_alone() -> None:
     before = copy.deepcopy(ASKED)
-    assert run_plan(ASKED, {}, {}) == {"refusals": [], "warnings": [], "announce": []}
+    assert run_plan(ASKED, {}, {}) == {"refusals": [], "warnings": [], "announce": [], "ports": [8000]}
     assert before == ASKED
 
 

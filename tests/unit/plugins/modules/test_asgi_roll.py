@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
+from ansible_collections.tethys.channels.plugins.module_utils import nginx_upstream, serving
 from ansible_collections.tethys.channels.plugins.modules import asgi_roll
 from ansible_collections.tethys.channels.plugins.modules.asgi_roll import Roll, RollError, Sources, process_key
 
@@ -33,33 +34,42 @@ class FakeSupervisor:
         self.calls: list[str] = []
         self.cannot_start: dict[str, str] = {}
         self.silent: set[str] = set()
-        self.program = 0  # how many processes the group gets when it is added
+        self.program = 0  # how many processes the group `asgi` gets when it is added
 
-    def start(self, name: str) -> None:
-        self.processes[name] = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-        self.states[name] = "RUNNING"
+    def answering(self, full: str) -> Path:
+        group, _colon, name = full.partition(":")
+        number = asgi_roll.asgi_number(group)
+        return self.run_dir / f"{name if number is None else f'tethys_asgi_{8000 + number}'}.answers"
+
+    def start(self, full: str) -> None:
+        self.processes[full] = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        self.states[full] = "RUNNING"
         # It is in /proc, with its start time, from the fork on.
-        if name not in self.silent:
-            (self.run_dir / f"{name}.answers").touch()
+        if full.partition(":")[2] not in self.silent:
+            self.answering(full).touch()
 
-    def end(self, name: str) -> None:
-        process = self.processes.pop(name, None)
+    def end(self, full: str) -> None:
+        process = self.processes.pop(full, None)
         if process:
             process.kill()
             process.wait()
-        self.states[name] = "STOPPED"
-        (self.run_dir / f"{name}.answers").unlink(missing_ok=True)
+        self.states[full] = "STOPPED"
+        self.answering(full).unlink(missing_ok=True)
+
+    def of(self, group: str) -> list[str]:
+        return [full for full in self.states if full.startswith(f"{group}:")]
 
     def getAllProcessInfo(self) -> list[dict[str, Any]]:
-        rows = [self.row(name) for name in self.states]
+        rows = [self.row(full) for full in self.states]
         return [*rows, {"group": "nginx", "name": "nginx", "statename": "RUNNING", "pid": 1}]
 
-    def row(self, name: str) -> dict[str, Any]:
-        pid = self.processes[name].pid if name in self.processes else 0
-        return {"group": "asgi", "name": name, "statename": self.states[name], "pid": pid}
+    def row(self, full: str) -> dict[str, Any]:
+        pid = self.processes[full].pid if full in self.processes else 0
+        group, _colon, name = full.partition(":")
+        return {"group": group, "name": name, "statename": self.states[full], "pid": pid}
 
     def getProcessInfo(self, full: str) -> dict[str, Any]:
-        return self.row(full.partition(":")[2])
+        return self.row(full)
 
     def reloadConfig(self) -> list[Any]:
         self.calls.append("reloadConfig")
@@ -67,32 +77,35 @@ class FakeSupervisor:
 
     def stopProcess(self, full: str, wait: bool) -> None:
         self.calls.append(f"stop {full}")
-        name = full.partition(":")[2]
-        if self.states[name] != "RUNNING":
+        if self.states[full] != "RUNNING":
             raise xmlrpc.client.Fault(70, f"NOT_RUNNING: {full}")
-        self.end(name)
+        self.end(full)
 
     def startProcess(self, full: str, wait: bool) -> None:
         self.calls.append(f"start {full}")
         name = full.partition(":")[2]
         if name in self.cannot_start:
-            self.states[name] = "FATAL"
+            self.states[full] = "FATAL"
             raise xmlrpc.client.Fault(50, self.cannot_start[name])
-        self.start(name)
+        self.start(full)
 
     def stopProcessGroup(self, group: str, wait: bool) -> None:
         self.calls.append(f"stop {group}")
-        for name in list(self.states):
-            self.end(name)
+        for full in self.of(group):
+            self.end(full)
 
     def removeProcessGroup(self, group: str) -> None:
         self.calls.append(f"remove {group}")
-        self.states.clear()
+        for full in self.of(group):
+            del self.states[full]
 
     def addProcessGroup(self, group: str) -> None:
         self.calls.append(f"add {group}")
-        for number in range(self.program):
-            self.start(f"tethys_asgi{number}")
+        if group == "asgi":
+            for number in range(self.program):
+                self.start(f"asgi:tethys_asgi{number}")
+        else:
+            self.start(f"{group}:{group}")
 
 
 @pytest.fixture
@@ -115,14 +128,18 @@ class Ground:
         self.site_packages = folder / "site-packages"
         self.record = folder / "state" / "processes.json"
         self.params: dict[str, Any] = {
-            "program": "asgi",
             "processes": 3,
-            "port": None,
+            "port": 8000,
+            "layout": "shared_socket",
+            "upstream": None,
+            "pins": [],
+            "drain_seconds": 0,
             "run_dir": str(folder / "run"),
             "old_run_dirs": [str(folder / "old")],
             "log_dir": "/var/log/tethys",
             "reads": [str(self.config)],
             "site_packages": str(self.site_packages),
+            "redis_container": None,
             "record": str(self.record),
             "timeout": 1,
         }
@@ -151,7 +168,7 @@ def ground(tmp_path: Path, fake: FakeSupervisor) -> Ground:
 def roll(ground: Ground, fake: FakeSupervisor) -> Roll:
     """A roll over three processes that have just started."""
     for number in (10, 0, 1):
-        fake.start(f"tethys_asgi{number}")
+        fake.start(f"asgi:tethys_asgi{number}")
     return Roll(ground.params, fake)
 
 
@@ -185,6 +202,10 @@ def module(
 NAMES = ["tethys_asgi0", "tethys_asgi1", "tethys_asgi10"]
 
 
+def outdated(roll: Roll, sources: Sources, record: dict[str, str]) -> list[str]:
+    return [row["name"] for row in roll.outdated(sources, record)]
+
+
 # --- what a process runs with ---------------------------------------------------------------------------------------
 
 
@@ -193,12 +214,12 @@ def test_the_rows_are_the_groups_own_in_order(roll: Roll) -> None:
 
 
 def test_a_process_is_told_by_its_start(roll: Roll, fake: FakeSupervisor) -> None:
-    pid = fake.processes["tethys_asgi0"].pid
+    pid = fake.processes["asgi:tethys_asgi0"].pid
     key = process_key(pid)
     assert key is not None
     assert key.partition(":")[0] == str(pid)
     assert abs(asgi_roll.started_at(key) - time.time()) < 30
-    fake.end("tethys_asgi0")
+    fake.end("asgi:tethys_asgi0")
     assert process_key(pid) is None
 
 
@@ -222,32 +243,68 @@ def test_newest_is_the_last_change(ground: Ground) -> None:
 
 
 def test_without_a_record_the_time_tells(roll: Roll, ground: Ground) -> None:
-    assert roll.outdated(ground.sources(), {}) == []
+    assert outdated(roll, ground.sources(), {}) == []
     later = time.time() + 60
     os.utime(ground.config, (later, later))
-    assert roll.outdated(ground.sources(), {}) == NAMES
+    assert outdated(roll, ground.sources(), {}) == NAMES
 
 
 def test_the_record_tells_more_than_the_time(roll: Roll, ground: Ground, fake: FakeSupervisor) -> None:
     sources = ground.sources()
-    keys = {name: str(process_key(fake.processes[name].pid)) for name in NAMES}
+    keys = {name: str(process_key(fake.processes[f"asgi:{name}"].pid)) for name in NAMES}
     record = {keys[NAMES[0]]: sources.sum, keys[NAMES[1]]: "another sum", keys[NAMES[2]]: sources.sum}
-    assert roll.outdated(sources, record) == [NAMES[1]]
+    assert outdated(roll, sources, record) == [NAMES[1]]
     # A file that was only touched, or that came back as it was, is no reason to restart.
     later = time.time() + 60
     os.utime(ground.config, (later, later))
-    assert roll.outdated(ground.sources(), {key: sources.sum for key in keys.values()}) == []
+    assert outdated(roll, ground.sources(), {key: sources.sum for key in keys.values()}) == []
 
 
 def test_what_does_not_run_is_outdated(roll: Roll, ground: Ground, fake: FakeSupervisor) -> None:
-    fake.end("tethys_asgi1")
-    assert roll.outdated(ground.sources(), {}) == ["tethys_asgi1"]
+    fake.end("asgi:tethys_asgi1")
+    assert outdated(roll, ground.sources(), {}) == ["tethys_asgi1"]
+
+
+@pytest.mark.parametrize(("age", "stale"), [(60, []), (-60, NAMES)])
+def test_a_process_older_than_redis_has_lost_its_groups(
+    roll: Roll, ground: Ground, monkeypatch: pytest.MonkeyPatch, age: float, stale: list[str]
+) -> None:
+    asked: list[str] = []
+    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - age)) + ".123456789Z"
+
+    class Engine:
+        def get(self, url: str) -> Any:
+            asked.append(url)
+            return {"State": {"StartedAt": text}}
+
+    monkeypatch.setattr(asgi_roll, "Docker", Engine)
+    assert outdated(roll, ground.sources(), {}) == []
+    assert asked == [], "Where the collection runs no Redis, nobody is asked."
+    roll.params["redis_container"] = "tethys-channels-redis"
+    assert outdated(roll, ground.sources(), {}) == stale
+    assert asked == ["/containers/tethys-channels-redis/json"]
+
+
+@pytest.mark.parametrize("answer", [None, {}, {"State": {"StartedAt": "0001-01-01T00:00:00Z"}}, OSError("no engine")])
+def test_a_start_of_redis_that_cannot_be_told(
+    roll: Roll, ground: Ground, monkeypatch: pytest.MonkeyPatch, answer: Any
+) -> None:
+    class Engine:
+        def get(self, url: str) -> Any:
+            if isinstance(answer, OSError):
+                raise answer
+            return answer
+
+    monkeypatch.setattr(asgi_roll, "Docker", Engine)
+    roll.params["redis_container"] = "tethys-channels-redis"
+    assert outdated(roll, ground.sources(), {}) == []
 
 
 def test_keep(roll: Roll, ground: Ground, fake: FakeSupervisor) -> None:
-    keys = {name: str(process_key(fake.processes[name].pid)) for name in NAMES}
+    keys = {name: str(process_key(fake.processes[f"asgi:{name}"].pid)) for name in NAMES}
     sources = ground.sources()
-    roll.keep(sources, {keys[NAMES[0]]: "older", keys[NAMES[1]]: "older", "1:1": "gone"}, {NAMES[1]})
+    roll.restarted.append(NAMES[1])
+    roll.keep(sources, {keys[NAMES[0]]: "older", keys[NAMES[1]]: "older", "1:1": "gone"})
     kept = json.loads(ground.record.read_text(encoding="utf-8"))
     assert kept == {keys[NAMES[0]]: "older", keys[NAMES[1]]: sources.sum, keys[NAMES[2]]: sources.sum}
     assert asgi_roll.read_record(ground.record) == kept
@@ -289,11 +346,11 @@ def test_only_those_left_over_from_a_killed_run(
     done: list[str] = []
     restart = Roll.restart
 
-    def once(self: Roll, name: str) -> None:
+    def once(self: Roll, row: dict[str, Any]) -> None:
         if done:
             raise KeyboardInterrupt
-        restart(self, name)
-        done.append(name)
+        restart(self, row)
+        done.append(row["name"])
 
     with monkeypatch.context() as patched:
         patched.setattr(Roll, "restart", once)
@@ -327,23 +384,23 @@ def test_a_process_that_cannot_be_started_stops_the_roll(module: Module, roll: R
 
 def test_the_last_process_that_does_not_come_back(ground: Ground, fake: FakeSupervisor) -> None:
     fake.silent.add("tethys_asgi0")
-    fake.start("tethys_asgi0")
-    fake.states["tethys_asgi0"] = "FATAL"
+    fake.start("asgi:tethys_asgi0")
+    fake.states["asgi:tethys_asgi0"] = "FATAL"
     start = time.monotonic()
     with pytest.raises(RollError, match=r"\(FATAL\).*No other process is running\."):
-        Roll({**ground.params, "timeout": 60}, fake).wait("tethys_asgi0")
+        Roll({**ground.params, "timeout": 60}, fake).wait(fake.row("asgi:tethys_asgi0"))
     assert time.monotonic() - start < 5, "What Supervisor has given up is not waited for."
 
 
 def test_one_that_had_stopped_is_started(module: Module, roll: Roll, fake: FakeSupervisor) -> None:
-    fake.end("tethys_asgi1")
+    fake.end("asgi:tethys_asgi1")
     assert module()["restarted"] == ["tethys_asgi1"]
 
 
 @pytest.mark.parametrize("kind", ["added", "changed"])
 def test_a_new_program_file(module: Module, fake: FakeSupervisor, kind: str) -> None:
     if kind == "changed":
-        fake.start("tethys_asgi0")
+        fake.start("asgi:tethys_asgi0")
     fake.reread = (["asgi"], [], []) if kind == "added" else ([], ["asgi"], [])
     fake.program = 3
     result = module()
@@ -378,7 +435,7 @@ def test_fewer_processes_than_the_file_says(module: Module, fake: FakeSupervisor
     fake.program = 2
     result = module()
     assert result["failed"]
-    assert result["msg"].startswith("2 of 3 processes run in Supervisor's group asgi: `supervisorctl status`")
+    assert result["msg"].startswith("2 of 3 processes run under Supervisor: `supervisorctl status`")
 
 
 def test_a_program_file_of_somebody_else_is_asked_by_its_port(
@@ -452,6 +509,182 @@ def test_check_mode_tells_and_leaves_alone(
 
 def test_check_mode_where_there_is_no_program_yet(module: Module) -> None:
     assert module(check=True)["regrouped"] is True
+
+
+# --- a program for each process, behind nginx -----------------------------------------------------------------------
+
+
+class FakeNginx:
+    """What was put into the upstream block, in order, with what Supervisor was told in between."""
+
+    def __init__(self, fake: FakeSupervisor) -> None:
+        self.calls = fake.calls
+
+    def put(self, ports: list[int], down: set[int], pins: list[str]) -> None:
+        self.calls.append("nginx " + " ".join(f"{port}{'-' if port in down else ''}" for port in ports))
+
+    def give_back(self, port: int, dry: bool = False) -> Any:
+        if not dry:
+            self.calls.append("nginx as found")
+        return nginx_upstream.Change(True, "/etc/nginx/site", "", "")
+
+
+@pytest.fixture
+def apart(
+    module: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, fake: FakeSupervisor, ground: Ground
+) -> Callable[..., dict[str, Any]]:
+    """Runs the module on the fake Supervisor with a fake nginx beside it, and a port for each process."""
+    monkeypatch.setattr(asgi_roll, "Nginx", lambda name: FakeNginx(fake))
+    ground.params.update(layout="socket_per_process", upstream="channels-backend")
+
+    def run(check: bool = False, **arguments: Any) -> dict[str, Any]:
+        fake.calls.clear()
+        result = module(check, **arguments)
+        fake.reread = ([], [], [])
+        return result
+
+    return run
+
+
+def own(*numbers: int) -> list[str]:
+    return [f"tethys_asgi{number}" for number in numbers]
+
+
+def test_each_process_leaves_nginx_before_it_ends(apart: Module, fake: FakeSupervisor) -> None:
+    for name in own(0, 1, 2):
+        fake.start(f"{name}:{name}")
+    assert apart(force=True)["restarted"] == own(0, 1, 2)
+    assert fake.calls == [
+        "reloadConfig",
+        "nginx 8000- 8001 8002", "stop tethys_asgi0:tethys_asgi0", "start tethys_asgi0:tethys_asgi0",
+        "nginx 8000 8001- 8002", "stop tethys_asgi1:tethys_asgi1", "start tethys_asgi1:tethys_asgi1",
+        "nginx 8000 8001 8002-", "stop tethys_asgi2:tethys_asgi2", "start tethys_asgi2:tethys_asgi2",
+        "nginx 8000 8001 8002",
+    ]  # fmt: skip
+    assert apart()["changed"] is False
+    assert fake.calls == ["reloadConfig"]
+
+
+def test_one_that_does_not_come_back_stays_out_of_nginx(apart: Module, fake: FakeSupervisor) -> None:
+    for name in own(0, 1, 2):
+        fake.start(f"{name}:{name}")
+    fake.silent.add("tethys_asgi1")
+    assert "Still serving: tethys_asgi0, tethys_asgi2." in apart(force=True)["msg"]
+    assert [call for call in fake.calls if call.startswith("nginx")][-1] == "nginx 8000 8001- 8002"
+
+
+def test_one_process_alone_has_nobody_to_stand_in(apart: Module, fake: FakeSupervisor) -> None:
+    fake.start("tethys_asgi0:tethys_asgi0")
+    apart(force=True, processes=1)
+    assert fake.calls[1:] == ["stop tethys_asgi0:tethys_asgi0", "start tethys_asgi0:tethys_asgi0", "nginx 8000"]
+
+
+def test_added_processes_serve_once_they_answer(apart: Module, fake: FakeSupervisor) -> None:
+    fake.start("tethys_asgi0:tethys_asgi0")
+    kept = fake.processes["tethys_asgi0:tethys_asgi0"].pid
+    fake.reread = (own(1, 2), [], [])
+    assert apart()["regrouped"]
+    assert fake.calls == ["reloadConfig", "add tethys_asgi1", "add tethys_asgi2", *["nginx 8000 8001 8002"] * 2]
+    assert fake.processes["tethys_asgi0:tethys_asgi0"].pid == kept
+    fake.silent.add("tethys_asgi3")
+    fake.reread = (own(3), [], [])
+    assert apart(processes=4)["failed"]
+    assert fake.calls == ["reloadConfig", "add tethys_asgi3"], "Nothing is sent to one that does not answer."
+
+
+def test_dropped_processes_leave_nginx_together(apart: Module, fake: FakeSupervisor) -> None:
+    for name in own(0, 1, 2):
+        fake.start(f"{name}:{name}")
+    fake.reread = ([], [], own(1, 2))
+    assert apart(processes=1)["changed"]
+    assert fake.calls == [
+        "reloadConfig", "nginx 8000",
+        "stop tethys_asgi1", "remove tethys_asgi1", "stop tethys_asgi2", "remove tethys_asgi2", "nginx 8000",
+    ]  # fmt: skip
+
+
+def test_from_one_socket_for_all_to_one_each(apart: Module, fake: FakeSupervisor) -> None:
+    for number in range(3):
+        fake.start(f"asgi:tethys_asgi{number}")
+    fake.reread = (own(0, 1, 2), [], ["asgi"])
+    assert apart()["regrouped"]
+    assert fake.calls == [
+        "reloadConfig",
+        # The first one's port is still taken.
+        "add tethys_asgi1", "add tethys_asgi2", "nginx 8000 8001 8002",
+        "nginx 8001 8002", "stop asgi", "remove asgi",
+        "add tethys_asgi0", *["nginx 8000 8001 8002"] * 2,
+    ]  # fmt: skip
+
+
+def test_from_a_socket_each_to_one_for_all(apart: Module, fake: FakeSupervisor) -> None:
+    for name in own(0, 1, 2):
+        fake.start(f"{name}:{name}")
+    fake.reread, fake.program = (["asgi"], [], own(0, 1, 2)), 3
+    assert apart(layout="shared_socket")["regrouped"]
+    assert fake.calls == [
+        "reloadConfig",
+        "nginx 8001 8002", "stop tethys_asgi0", "remove tethys_asgi0",
+        "add asgi", "nginx 8000 8001 8002",
+        "nginx 8000", *(f"{verb} {name}" for name in own(1, 2) for verb in ("stop", "remove")),
+        "nginx as found",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("step", "order"), [(1, [2, 1, 0]), (-1, [0, 1, 2]), (100, [0, 1, 2])])
+def test_other_ports(
+    apart: Module, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch, step: int, order: list[int]
+) -> None:
+    """Each process waits until its new port is free; somebody serves all the time."""
+    for name in own(0, 1, 2):
+        fake.start(f"{name}:{name}")
+    monkeypatch.setattr(Roll, "held_ports", lambda self, group: {8000 + int(group[-1])})
+    monkeypatch.setattr(Roll, "own_socket", lambda self, row: str(fake.answering(f"{row['group']}:{row['name']}")))
+    fake.reread = ([], own(0, 1, 2), [])
+    assert apart(port=8000 + step)["regrouped"]
+    assert [call for call in fake.calls if call.startswith("add")] == [f"add {name}" for name in own(*order)]
+    first = 8000 + step
+    assert fake.calls[-1] == f"nginx {first} {first + 1} {first + 2}"
+    sent = [call.split()[1:] for call in fake.calls if call.startswith("nginx")]
+    assert all(any(not port.endswith("-") for port in ports) for ports in sent)
+
+
+def test_requests_in_flight_are_waited_for(
+    apart: Module, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in own(0, 1):
+        fake.start(f"{name}:{name}")
+    there = [3, 2, 1, 0, 0, 0]
+    seen: list[str] = []
+
+    def connections() -> Iterator[Any]:
+        seen.append(fake.calls[-1])
+        for _each in range(there.pop(0)):
+            yield serving.Connection("0100007F", 8000, 40000, serving.ESTABLISHED, 1)
+
+    monkeypatch.setattr(Roll, "held_ports", lambda self, group: set())
+    monkeypatch.setattr(serving, "connections", connections)
+    apart(force=True, processes=2, drain_seconds=30)
+    assert seen[:4] == ["nginx 8000- 8001"] * 4, "The process was ended before its last request was answered."
+    assert there == [0], "The other process had none."
+
+
+def test_check_mode_leaves_nginx_alone(apart: Module, fake: FakeSupervisor) -> None:
+    for name in own(0, 1, 2):
+        fake.start(f"{name}:{name}")
+    assert apart(check=True, force=True)["restarted"] == own(0, 1, 2)
+    assert apart(check=True, layout="shared_socket")["changed"] is True
+    assert fake.calls == []
+
+
+def test_the_port_is_the_one_handed_over(roll: Roll) -> None:
+    """An app may listen on a port of its own besides."""
+    with socket.create_server(("127.0.0.1", 0)) as handed, socket.create_server(("127.0.0.1", 0)) as another:
+        os.set_inheritable(another.fileno(), True)
+        process = subprocess.Popen(["sleep", "60"], stdin=handed, close_fds=False)
+        roll.rpc.processes = {"asgi:tethys_asgi0": process}
+        roll.rpc.states = {"asgi:tethys_asgi0": "RUNNING"}
+        assert roll.held_ports("asgi") == {handed.getsockname()[1]}
 
 
 # --- sockets --------------------------------------------------------------------------------------------------------

@@ -223,13 +223,14 @@ def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
 
 
 def test_the_manuals_program(supervisor: Start, tmp_path: Path) -> None:
-    found = server_info.programs(supervisor(asgi=MANUAL, nginx="[program:nginx]\ncommand=nginx\n"), "asgi")
+    found = server_info.programs(supervisor(asgi=MANUAL, nginx="[program:nginx]\ncommand=nginx\n"))
     assert found == [
         {
             "path": str(tmp_path / "conf.d" / "asgi.conf"),
             "link": None,
             "others": [],
             "user": "root",
+            "layout": "shared_socket",
             "numprocs": "2",
             "socket": "tcp://127.0.0.1:8000",
             "managed": False,
@@ -242,40 +243,54 @@ def test_a_link_into_the_home(supervisor: Start, tmp_path: Path) -> None:
     here = supervisor()
     (tmp_path / "conf.d" / "asgi.conf").symlink_to(tmp_path / "home.conf")
     (tmp_path / "conf.d" / "gone.conf").symlink_to(tmp_path / "nowhere.conf")
-    (found,) = server_info.programs(here, "asgi")
+    (found,) = server_info.programs(here)
     assert (found["path"], found["link"]) == (str(tmp_path / "conf.d" / "asgi.conf"), str(tmp_path / "home.conf"))
 
 
 def test_the_collections_own_program(supervisor: Start) -> None:
-    (found,) = server_info.programs(supervisor(asgi=OURS), "asgi")
+    (found,) = server_info.programs(supervisor(asgi=OURS))
     assert (found["managed"], found["user"], found["numprocs"]) == (True, "www-data", "1")
 
 
+def test_a_program_for_each_process(supervisor: Start) -> None:
+    each = "".join(
+        f"[fcgi-program:tethys_asgi{number}]\nuser=www-data\nsocket=tcp://127.0.0.1:{8000 + number}\nnumprocs=1\n"
+        for number in range(12)
+    )
+    (found,) = server_info.programs(supervisor(asgi=each + "[program:tethys_asgi_old]\n[program:tethys_asgi01]\n"))
+    assert (found["layout"], found["numprocs"], found["socket"]) == (
+        "socket_per_process",
+        "12",
+        "tcp://127.0.0.1:8000",
+    )
+    assert found["others"] == ["program:tethys_asgi_old", "program:tethys_asgi01"]
+
+
 def test_a_file_with_other_programs(supervisor: Start) -> None:
-    (found,) = server_info.programs(supervisor(all=MANUAL + "[program:nginx]\n[program:celery]\n"), "asgi")
+    (found,) = server_info.programs(supervisor(all=MANUAL + "[program:nginx]\n[program:celery]\n"))
     assert found["others"] == ["program:nginx", "program:celery"]
 
 
 def test_two_files_with_the_program(supervisor: Start, tmp_path: Path) -> None:
-    found = server_info.programs(supervisor(a=MANUAL, b="[program:asgi]\n"), "asgi")
+    found = server_info.programs(supervisor(a=MANUAL, b="[program:asgi]\n"))
     assert [Path(row["path"]).name for row in found] == ["a.conf", "b.conf"]
 
 
 def test_the_program_in_supervisors_own_file(supervisor: Start, tmp_path: Path) -> None:
-    (found,) = server_info.programs(supervisor("[supervisord]\n" + MANUAL), "asgi")
+    (found,) = server_info.programs(supervisor("[supervisord]\n" + MANUAL))
     assert found["path"] == str(tmp_path / "supervisord.conf")
     assert found["others"] == ["supervisord", "include"]
 
 
 def test_files_that_cannot_be_read_as_configuration(supervisor: Start) -> None:
     latin = "; für alle\n".encode("latin-1") + MANUAL.encode()
-    found = server_info.programs(supervisor(broken="nonsense\n", asgi=latin), "asgi")
+    found = server_info.programs(supervisor(broken="nonsense\n", asgi=latin))
     assert [Path(row["path"]).name for row in found] == ["asgi.conf"]
 
 
 def test_no_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "SUPERVISOR_CONFIGS", ())
-    assert server_info.programs(services.Supervisor(), "asgi") == []
+    assert server_info.programs(services.Supervisor()) == []
 
 
 class Rpc:
@@ -295,12 +310,12 @@ class Rpc:
 
 def test_the_groups_processes() -> None:
     rows = [{"group": group, "name": f"{group}0", "statename": "RUNNING", "pid": 7, "x": 1} for group in ("asgi", "b")]
-    assert server_info.processes(Rpc(rows), "asgi") == [{"name": "asgi0", "state": "RUNNING", "pid": 7}]
+    assert server_info.processes(Rpc(rows)) == [{"name": "asgi0", "state": "RUNNING", "pid": 7}]
 
 
 @pytest.mark.parametrize("error", [OSError("gone"), xmlrpc.client.Fault(1, "SHUTDOWN_STATE")])
 def test_a_supervisor_that_ends_meanwhile(error: Exception) -> None:
-    assert server_info.processes(Rpc(error), "asgi") == []
+    assert server_info.processes(Rpc(error)) == []
 
 
 def test_a_process_by_its_name() -> None:

@@ -79,6 +79,7 @@ MANUAL = {
     "link": f"{HOME}/asgi_supervisord.conf",
     "others": [],
     "user": "root",
+    "layout": "shared_socket",
     "numprocs": "1",
     "socket": "tcp://127.0.0.1:8000",
     "managed": False,
@@ -255,9 +256,8 @@ def test_the_packages_that_would_move_are_handed_on() -> None:
             " socket_per_process.",
         ),
         (
-            {"tethys_asgi_layout": "socket_per_process"},
-            "tethys_asgi_layout is 'socket_per_process', which this version does not provide yet: set it to"
-            " shared_socket.",
+            {"tethys_asgi_layout": "socket_per_process", "tethys_port": 65534},
+            "tethys_port is 65534, and 3 ports from there do not exist: set a lower one.",
         ),
         (
             {"tethys_asgi_processes": "three"},
@@ -296,15 +296,12 @@ def test_a_variable_is_refused(asked: dict[str, Any], sentence: str) -> None:
         {"tethys_home": "/srv/the portal"},
         {"tethys_home": "/srv/é"},
         {"tethys_layer_backend": PUBSUB_BACKEND},
+        {"tethys_asgi_layout": "socket_per_process", "tethys_port": 65533},
+        {"tethys_asgi_layout": "socket_per_process", "tethys_bokeh_policy": "pin"},
     ],
 )
 def test_a_variable_is_taken(asked: dict[str, Any]) -> None:
     assert variables(asked) == []
-
-
-def test_the_last_port_of_several() -> None:
-    asked = {"tethys_asgi_layout": "socket_per_process", "tethys_port": 65534}
-    assert "tethys_port is 65534, and 3 ports from there do not exist: set a lower one." in variables(asked)
 
 
 def test_every_reason_is_told_at_once() -> None:
@@ -625,7 +622,7 @@ HANDLERS = [{"app": "plot", "name": "home", "url": "/apps/plot/"}]
 @pytest.mark.parametrize(
     ("asked", "portal", "words"),
     [
-        ({}, {"bokeh": HANDLERS}, ["plot: home at /apps/plot/", "socket_per_process comes with a later"]),
+        ({}, {"bokeh": HANDLERS}, ["plot: home at /apps/plot/", "tethys_asgi_layout to socket_per_process"]),
         ({}, {"bokeh": "unknown", "bokeh_problem": "No tables"}, ["(Why it is not known: No tables.)", "not_in_use"]),
         ({"tethys_bokeh": "in_use"}, {"bokeh": []}, ["Bokeh is in use (tethys_bokeh: in_use)"]),
     ],
@@ -645,6 +642,97 @@ def test_bokeh_that_is_said_not_to_be_in_use() -> None:
 def test_where_nobody_could_look_bokeh_is_no_second_reason() -> None:
     portal = {"home_problem": "It does not exist.", "bokeh": "unknown", "bokeh_problem": "x"}
     assert len(refusals(portal=portal)) == 1
+
+
+# --- a port for each process ----------------------------------------------------------------------------------------
+
+APART = {"tethys_asgi_layout": "socket_per_process"}
+PIN = {**APART, "tethys_bokeh_policy": "pin"}
+NGINX: dict[str, Any] = {"problem": None, "path": "/etc/nginx/site", "method": None, "websocket_problem": None}
+PROCESSES = [{"name": f"tethys_asgi{number}", "state": "RUNNING", "pid": 301 + number} for number in range(3)]
+
+
+def test_where_to_look_is_known_before_anything_was_seen() -> None:
+    assert plan(merged(ASKED, None), OPTIONS, {})["ports"] == [8000]
+    assert plan(merged(ASKED, APART), OPTIONS, {})["ports"] == [8000, 8001, 8002]
+    assert plan(merged(ASKED, {**APART, "tethys_asgi_processes": 10**9}), OPTIONS, {})["refusals"]
+
+
+def test_bokeh_scales_with_pin() -> None:
+    result = judge(PIN, portal={"bokeh": HANDLERS}, server={"nginx": NGINX})
+    assert (result["refusals"], result["processes"], result["ports"]) == ([], 3, [8000, 8001, 8002])
+    assert result["pins"] == [r"/(?:autoload\.js|ws)$", "^/apps/plot/?$"]
+    assert judge(APART, server={"nginx": NGINX})["pins"] == []
+    (reason,) = refusals(APART, portal={"bokeh": HANDLERS}, server={"nginx": NGINX})
+    assert "tethys_bokeh_policy to pin together with" in reason
+
+
+@pytest.mark.parametrize("goal", ["site", "check", "restart"])
+def test_nginx_that_cannot_tell_them_apart(goal: str) -> None:
+    server = {"nginx": {"problem": "nginx is not installed: set tethys_asgi_layout to shared_socket"}}
+    server["programs"] = [{**OURS, "layout": "socket_per_process"}]  # type: ignore[assignment]
+    assert refusals(APART, options={"goal": goal}, server=server) == [
+        "tethys_asgi_layout is socket_per_process, which needs nginx's upstream block for the portal: nginx is not"
+        " installed: set tethys_asgi_layout to shared_socket."
+    ]
+    assert refusals(APART, options={"goal": "remove"}, server=server) == []
+
+
+def test_a_balancing_method_of_the_users_own() -> None:
+    server = {"nginx": {**NGINX, "method": "ip_hash"}}
+    assert refusals(APART, server=server) == []
+    (reason,) = refusals(PIN, portal={"bokeh": HANDLERS}, server=server)
+    assert "in /etc/nginx/site has a balancing method of its own (ip_hash): take that line away, or set" in reason
+    assert refusals({**PIN, "tethys_bokeh": "not_in_use"}, server=server) == []
+
+
+def test_a_site_without_websockets() -> None:
+    server = {"nginx": {**NGINX, "websocket_problem": "/etc/nginx/site:40 lacks proxy_http_version 1.1"}}
+    assert judge(APART, server=server)["warnings"] == ["/etc/nginx/site:40 lacks proxy_http_version 1.1."]
+
+
+def test_a_port_further_on_that_somebody_holds() -> None:
+    (reason,) = refusals(APART, server={"nginx": NGINX, "listeners": [row(7, 8002)]})
+    assert reason == (
+        "tethys_port is 8000, and port 8002, which the processes need besides (socket_per_process), is held by process"
+        " 7 of alice (python3 -m http.server): stop it, or set tethys_port to the first of as many free ports as there"
+        " are processes."
+    )
+    assert refusals(server={"listeners": [row(7, 8002)]}) == []
+    assert refusals(APART, server={"nginx": NGINX, "listeners": [{**row(7, 8002), "program": "tethys_asgi2"}]}) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "before", "words"),
+    [
+        (APART, "shared_socket", ["from shared_socket to socket_per_process", "WebSockets are closed"]),
+        ({}, "socket_per_process", ["from socket_per_process to shared_socket", "until they answer fail"]),
+        ({**APART, "tethys_asgi_processes": 1}, "shared_socket", ["requests of the seconds until they answer fail"]),
+        ({**APART, "tethys_asgi_processes": 2}, "socket_per_process", ["Of 3 processes 1 end", "let go of them"]),
+        ({**APART, "tethys_asgi_processes": 4}, "socket_per_process", []),
+        (APART, "socket_per_process", []),
+        ({"tethys_asgi_processes": 2}, "shared_socket", ["Supervisor runs 3 process(es)"]),
+    ],
+)
+def test_what_will_be_felt_is_said(asked: dict[str, Any], before: str, words: list[str]) -> None:
+    server = {"nginx": NGINX, "programs": [{**OURS, "layout": before}], "processes": PROCESSES}
+    said = judge(asked, server=server)["announce"]
+    assert len(said) == (1 if words else 0)
+    for word in words:
+        assert word in said[0]
+
+
+def test_the_manuals_program_is_taken_over_without_a_gap() -> None:
+    server = {"nginx": NGINX, "programs": [MANUAL], "processes": PROCESSES}
+    assert "nginx goes over to the new ones" in judge(APART, server=server)["announce"][0]
+    one = judge({**APART, "tethys_asgi_processes": 1}, server=server)["announce"][0]
+    assert "Supervisor stops and starts them together for it" in one
+
+
+def test_a_restart_is_of_the_layout_that_runs() -> None:
+    server = {"nginx": NGINX, "programs": [OURS], "processes": PROCESSES}
+    (reason,) = refusals(APART, options={"goal": "restart"}, server=server)
+    assert "tethys_asgi_layout is socket_per_process and the processes run as shared_socket: run" in reason
 
 
 # --- Redis ----------------------------------------------------------------------------------------------------------
