@@ -24,7 +24,8 @@ VARIABLE = "$tethys_channels_process"
 KEY = "bokeh-25332"
 
 # The directives by which an upstream chooses a server; the last one in a block counts.
-METHODS = ("ip_hash", "least_conn", "least_time", "random", "hash", "sticky", "fair", "consistent_hash")
+LUA_METHODS = ("balancer_by_lua_block", "balancer_by_lua_file", "balancer_by_lua")
+METHODS = ("ip_hash", "least_conn", "least_time", "random", "hash", "sticky", "fair", "consistent_hash", *LUA_METHODS)
 # The blocks in which `include` brings directives; elsewhere (map, types, geo) it brings values.
 CONTEXTS = ("http", "stream", "mail", "events", "server", "location", "upstream", "if", "limit_except")
 

@@ -305,11 +305,12 @@ def includes(conf_dir: str, pattern: str) -> list[str]:
     return sorted(glob.glob(full), key=os.fsencode)  # noqa: PTH207
 
 
-def failure(out: str) -> str:
+def failure(err: str) -> str:
     """nginx's own words on why it does not take a configuration."""
-    lines = [re.sub(r"^nginx: ", "", line.strip()) for line in out.splitlines() if line.strip()]
-    errors = [line for line in lines if re.match(r"\[(emerg|alert|crit|error)\]", line)]
-    told = errors or [line for line in lines if "test failed" not in line and "[warn]" not in line] or lines
+    lines = [line.strip() for line in err.splitlines() if line.strip()]
+    # With a date and a process number where nginx has a log open on standard error already.
+    found = (re.search(r"\[(?:emerg|alert|crit|error)\] (?:\d+#\d+: )?(.+)", line) for line in lines)
+    told = [match.group(1) for match in found if match] or [line for line in lines if "[warn]" not in line]
     return shown(told[0] if told else "it says nothing")
 
 
@@ -484,6 +485,12 @@ class Nginx:
     def _refuse(self, found: dict[str, Any], tree: nginx_config.Tree, block: nginx_config.Node) -> None:
         """The reasons against managing a block."""
         place = _place(block, tree)
+        method = nginx_config.own_method(block)
+        if method and method.name in nginx_config.LUA_METHODS:
+            raise NginxError(
+                f"`upstream {self.upstream}` ({place}) chooses its servers by a program ({method.name}), whatever its"
+                f" `server` lines say: take that out or name another upstream in nginx_upstream_name, or {WAY_OUT}."
+            )
         servers = [server for server in block.named("server") if server.args]
         for server in servers:
             if not nginx_config.is_loopback(server.args[0]):
