@@ -15,6 +15,8 @@ author:
 description:
   - Makes the two passwords once, on the server, in a folder that only root can enter, and reuses them in later runs.
   - Writes the C(redis.conf) that the container mounts. From Redis 6 it holds the passwords' SHA-256 sums only.
+  - From Redis 6 a new password is added beside the one it follows, in the file and, by O(port), in the running server.
+    Both open until a call with O(retire) takes the old one away, so that nobody is refused while the portal changes.
   - Run the task with C(no_log), since it returns the passwords.
 attributes:
   check_mode:
@@ -55,6 +57,19 @@ options:
   password:
     description: The portal's password; made and kept where it is not given.
     type: str
+  rotate:
+    description: Make a new password, also where one is kept. With O(password) given, that one is kept.
+    type: bool
+    default: false
+  retire:
+    description: Take away the passwords that were followed by another; for when nobody uses them any more.
+    type: bool
+    default: false
+  port:
+    description:
+      - The port on the loopback of the running server that has read this configuration.
+      - Without it, or without O(acl), nothing is told to a running server.
+    type: int
 """
 
 EXAMPLES = r"""
@@ -72,9 +87,19 @@ credentials:
   returned: always
   type: dict
 config_sum:
-  description: A sum of the configuration, which changes whenever the container has to read it again.
+  description:
+    - A sum of the configuration, which changes whenever the container has to read it again.
+    - A new password, which the running server is told, leaves it as it is.
   returned: always
   type: str
+rotating:
+  description: Whether a password opens that was followed by another.
+  returned: always
+  type: bool
+stale:
+  description: Whether the running server does not let this configuration's admin in, and has to start again to read it.
+  returned: always
+  type: bool
 config:
   description: The lines of the configuration, without its users.
   returned: always
@@ -95,6 +120,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils.services import Redis, RedisError
 
 PORTAL_USER = "tethys"
 ADMIN_USER = "tethys_admin"
@@ -120,16 +146,19 @@ def quoted(text: str) -> str:
     return '"' + "".join(plain) + '"'
 
 
-def users(credentials: dict[str, Any], prefix: str, backend: str, acl: bool) -> list[str]:
-    """The lines that let the portal in, and nobody else."""
+def users(
+    credentials: dict[str, Any], prefix: str, backend: str, acl: bool, sums: list[str] | None = None
+) -> list[str]:
+    """The lines that let the portal in, and nobody else; `sums` are those of the portal's passwords, where not one."""
     if not acl:
         return ["requirepass " + quoted(credentials["password"])]
     pubsub = ".pubsub." in backend
     # Redis 6.0 has no rights on channels: they are named only where the layer needs them.
     reach = f"resetchannels &{prefix}* {COMMANDS['pubsub']}" if pubsub else f"~{prefix}* {COMMANDS['core']}"
+    opening = " ".join("#" + each for each in sums or [sha256(credentials["password"])])
     return [
         "user default off",
-        f"user {PORTAL_USER} on #{sha256(credentials['password'])} resetkeys -@all {CONNECT} {reach}",
+        f"user {PORTAL_USER} on {opening} resetkeys -@all {CONNECT} {reach}",
         f"user {ADMIN_USER} on #{sha256(credentials['admin_password'])} ~* -@all {CONNECT} {ADMIN_COMMANDS}",
     ]
 
@@ -201,6 +230,101 @@ def read_credentials(path: Path) -> dict[str, Any]:
     return kept if isinstance(kept, dict) else {}
 
 
+def next_credentials(
+    kept: dict[str, Any], password: str | None, *, acl: bool = True, rotate: bool = False, retire: bool = False
+) -> dict[str, Any]:
+    """What to keep: both passwords, and of those before, while a rotation is under way, their sums."""
+    before = kept.get("password") or None
+    found = {
+        "password": password or (None if rotate else before) or secrets.token_urlsafe(32),
+        "admin_password": kept.get("admin_password") or secrets.token_urlsafe(32),
+    }
+    if not acl or not before:
+        # A server without users takes one password only.
+        return found
+    now = sha256(found["password"])
+    # A rotation that follows one which was stopped keeps that one's old password: a process may still run with it.
+    previous = [each for each in [*(kept.get("previous") or []), sha256(before)] if each != now]
+    if previous and not retire:
+        found["previous"] = list(dict.fromkeys(previous))
+    # The container's label is a sum over the password that it was made with.
+    first = kept.get("first") or sha256(before)
+    if first != now:
+        found["first"] = first
+    return found
+
+
+def tell(redis: Redis, sums: list[str], check: bool) -> bool:
+    """Have the running server open to these passwords and no others; returns whether it did not."""
+    about = redis.command("ACL", "GETUSER", PORTAL_USER)
+    if not about:
+        raise RedisError(f"it has no user {PORTAL_USER}")
+    # Names and values in turn.
+    have = dict(zip(about[::2], about[1::2])).get("passwords") or []
+    words = ["#" + each for each in sums if each not in have] + ["!" + each for each in have if each not in sums]
+    if words and not check:
+        redis.command("ACL", "SETUSER", PORTAL_USER, *words)
+    return bool(words)
+
+
+class Files:
+    """The folder, and what is to be in it."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        self.base = Path(params["directory"])
+        self.redis_dir = self.base / "redis"
+        self.config_path = self.redis_dir / "redis.conf"
+        self.credentials_path = self.base / "credentials.json"
+        self.uid = params["uid"]
+        self.params = params
+        self.credentials = next_credentials(
+            read_credentials(self.credentials_path),
+            params["password"],
+            acl=params["acl"],
+            rotate=params["rotate"],
+            retire=params["retire"],
+        )
+        self.credentials_text = json.dumps(self.credentials, indent=2) + "\n"
+        now = sha256(self.credentials["password"])
+        self.sums = [now, *self.credentials.get("previous", [])]
+        self.shown = configuration(params["maxmemory_mb"])
+        self.text = self.config(self.sums)
+        # Salted, because a sum over a guessable password would tell it to whoever reads the container's labels.
+        labelled = self.config([self.credentials.get("first", now)])
+        self.config_sum = sha256(self.credentials["admin_password"] + labelled)[:32]
+
+    def config(self, sums: list[str]) -> str:
+        """The whole configuration, with these sums of the portal's passwords."""
+        params = self.params
+        lines = users(self.credentials, params["prefix"], params["backend"], params["acl"], sums)
+        return "\n".join([*self.shown, *lines, ""])
+
+    def right(self) -> bool:
+        """Whether nothing has to be written."""
+        return (
+            right_folder(self.base, 0o700, 0)
+            and right_folder(self.redis_dir, 0o500, self.uid)
+            and same(self.credentials_path, self.credentials_text, 0o600, 0)
+            and same(self.config_path, self.text, 0o400, self.uid)
+        )
+
+    def keep_credentials(self) -> None:
+        """Write what later runs have to know."""
+        ensure_folder(self.base, 0o700, 0)
+        write(self.credentials_path, self.credentials_text, 0o600, 0)
+
+    def keep_config(self) -> None:
+        """Write what the container reads when it starts."""
+        ensure_folder(self.redis_dir, 0o500, self.uid)
+        write(self.config_path, self.text, 0o400, self.uid)
+
+    def tell(self, check: bool) -> bool:
+        """Have the server that runs take the passwords of the file; returns whether it did not."""
+        admin = {"username": ADMIN_USER, "password": self.credentials["admin_password"]}
+        with Redis({"host": "127.0.0.1", "port": self.params["port"], **admin}) as redis:
+            return tell(redis, self.sums, check)
+
+
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
@@ -214,61 +338,65 @@ def main() -> None:
             # With no_log, Ansible would mask it in what is returned too, and the portal would get the mask.
             # The task's own no_log hides it, as the documentation asks.
             "password": {"type": "str", "no_log": False},
+            "rotate": {"type": "bool", "default": False},
+            "retire": {"type": "bool", "default": False},
+            "port": {"type": "int"},
         },
         supports_check_mode=True,
     )
     params = module.params
-    base = Path(params["directory"])
-    redis_dir = base / "redis"
-    kept_path, config_path = base / "credentials.json", redis_dir / "redis.conf"
-
-    kept = read_credentials(kept_path)
-    credentials = {
-        "password": params["password"] or kept.get("password") or secrets.token_urlsafe(32),
-        "admin_password": kept.get("admin_password") or secrets.token_urlsafe(32),
-    }
-    kept_text = json.dumps(credentials, indent=2) + "\n"
-    shown = configuration(params["maxmemory_mb"])
-    text = "\n".join([*shown, *users(credentials, params["prefix"], params["backend"], params["acl"]), ""])
+    retire, acl = params["retire"], params["acl"]
+    files = Files(params)
     try:
-        before = config_path.read_text(encoding="utf-8") if config_path.exists() else ""
+        before = files.config_path.read_text(encoding="utf-8") if files.config_path.exists() else ""
     except OSError as error:
-        module.fail_json(msg=f"{config_path} cannot be read: {error}. Run as root (ansible_become: true).")
+        module.fail_json(msg=f"{files.config_path} cannot be read: {error}. Run as root (ansible_become: true).")
 
-    changed = not (
-        right_folder(base, 0o700, 0)
-        and right_folder(redis_dir, 0o500, params["uid"])
-        and same(kept_path, kept_text, 0o600, 0)
-        and same(config_path, text, 0o400, params["uid"])
-    )
-    if changed and not module.check_mode:
-        try:
-            ensure_folder(base, 0o700, 0)
+    changed = write_files = not files.right()
+    stale = False
+    try:
+        if write_files and not module.check_mode:
             # The credentials first: a run that dies in between finds them again.
-            write(kept_path, kept_text, 0o600, 0)
-            ensure_folder(redis_dir, 0o500, params["uid"])
-            write(config_path, text, 0o400, params["uid"])
+            if not retire:
+                files.keep_credentials()
+            files.keep_config()
+    except OSError as error:
+        module.fail_json(msg=f"The files under {files.base} could not be written: {error}.")
+    if acl and params["port"]:
+        try:
+            changed = files.tell(module.check_mode) or changed
+        except (OSError, RedisError) as error:
+            # It reads the file when it starts, and that the portal can log in is seen afterwards.
+            stale = isinstance(error, RedisError)
+            if retire:
+                module.fail_json(msg=f"Redis could not be told to take the old password away ({error}): run again.")
+    if write_files and retire and not module.check_mode:
+        try:
+            # Last, so that a run that dies before begins at the start.
+            files.keep_credentials()
         except OSError as error:
-            module.fail_json(msg=f"The files under {base} could not be written: {error}.")
+            module.fail_json(msg=f"The files under {files.base} could not be written: {error}.")
 
     hidden = ("user ", "requirepass ")
+    credentials = files.credentials
     module.exit_json(
         changed=changed,
-        config=shown,
-        config_dir=str(redis_dir),
-        # Salted, because a sum over a guessable password would tell it to whoever reads the container's labels.
-        config_sum=sha256(credentials["admin_password"] + text)[:32],
+        config=files.shown,
+        config_dir=str(files.redis_dir),
+        config_sum=files.config_sum,
+        rotating="previous" in credentials,
+        stale=stale,
         credentials={
-            "username": PORTAL_USER if params["acl"] else None,
+            "username": PORTAL_USER if acl else None,
             "password": credentials["password"],
-            "admin_username": ADMIN_USER if params["acl"] else None,
-            "admin_password": credentials["admin_password"] if params["acl"] else credentials["password"],
+            "admin_username": ADMIN_USER if acl else None,
+            "admin_password": credentials["admin_password"] if acl else credentials["password"],
         },
         diff={
             "before": "".join(row + "\n" for row in before.splitlines() if not row.startswith(hidden)),
-            "after": "\n".join(shown) + "\n",
-            "before_header": str(config_path),
-            "after_header": str(config_path),
+            "after": "\n".join(files.shown) + "\n",
+            "before_header": str(files.config_path),
+            "after_header": str(files.config_path),
         },
     )
 

@@ -60,7 +60,7 @@ def options(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-async def connect(args: argparse.Namespace) -> Client:
+async def connect(args: argparse.Namespace, protocol: type[Client] = Client) -> Client:
     """Open one socket and wait until its greeting says that it is in the group."""
     parts = urlsplit(args.url)
     tls = parts.scheme == "wss"
@@ -69,7 +69,7 @@ async def connect(args: argparse.Namespace) -> Client:
     factory = WebSocketClientFactory(
         f"{parts.scheme}://{args.host_header}:{port}{parts.path}", origin=args.origin or f"http://{args.host_header}"
     )
-    factory.protocol = Client
+    factory.protocol = protocol
     loop = asyncio.get_running_loop()
     _transport, client = await loop.create_connection(factory, parts.hostname, port, ssl=tls or None)
     assert isinstance(client, Client)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Redis's configuration and credentials: what is in the file, who can read it, what is kept, what is shown."""
+"""Redis's configuration and credentials: what is in the file, who can read it, what is kept, shown and followed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import socket
 import stat
 from pathlib import Path
 from typing import Any, Callable
@@ -178,7 +179,6 @@ def test_a_given_password_takes_the_place_of_the_kept_one(run: Run, folder: Path
     first = run()
     second = run(password="given")
     assert second["changed"]
-    assert second["config_sum"] != first["config_sum"]
     assert second["credentials"]["password"] == "given"
     assert second["credentials"]["admin_password"] == first["credentials"]["admin_password"]
     assert json.loads((folder / "credentials.json").read_text(encoding="utf-8"))["password"] == "given"
@@ -278,3 +278,225 @@ def test_who_may_not_read_is_told_to_be_root(run: Run, folder: Path, monkeypatch
     result = run()
     assert result["failed"]
     assert "ansible_become: true" in result["msg"]
+
+
+# --- a new password beside the one it follows -----------------------------------------------------------------------
+
+
+class Users:
+    """What a running server answers its admin about the portal's user, and what it is told."""
+
+    def __init__(self, *opens: str) -> None:
+        self.opens = [sums(password) for password in opens]
+        self.told: list[str] = []
+        self.there = True
+
+    def answer(self, command: str, words: list[str]) -> bytes:
+        assert (command, words[2]) == ("ACL", "tethys")
+        if words[1] == "GETUSER":
+            rows = b"".join(b"$64\r\n%s\r\n" % each.encode() for each in self.opens)
+            flags = b"$5\r\nflags\r\n*1\r\n$2\r\non\r\n"
+            about = b"*6\r\n%s$9\r\npasswords\r\n*%d\r\n%s$4\r\nkeys\r\n$6\r\n~asgi*\r\n"
+            return about % (flags, len(self.opens), rows) if self.there else b"*-1\r\n"
+        assert words[1] == "SETUSER"
+        for word in words[3:]:
+            self.told.append(word)
+            if word[0] == "#":
+                self.opens.append(word[1:])
+            else:
+                assert word[0] == "!"
+                self.opens.remove(word[1:])
+        return b"+OK\r\n"
+
+
+@pytest.fixture
+def server(redis: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Users, int]]:
+    """Starts a server with users that the admin of these credentials may ask and tell."""
+
+    def start(admin_password: str, *opens: str) -> tuple[Users, int]:
+        fake, endpoint = redis(user="tethys_admin", password=admin_password)
+        users = Users(*opens)
+        monkeypatch.setattr(fake, "answer", users.answer)
+        return users, endpoint["port"]
+
+    return start
+
+
+def opens_in_file(folder: Path) -> list[str]:
+    """The sums that open for the portal in the configuration."""
+    text = (folder / "redis" / "redis.conf").read_text(encoding="utf-8")
+    (line,) = [row for row in text.splitlines() if row.startswith("user tethys ")]
+    return [word[1:] for word in line.split() if word.startswith("#")]
+
+
+def kept(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "credentials.json").read_text(encoding="utf-8"))
+    return found
+
+
+def test_both_passwords_open_until_the_old_one_is_retired(run: Run, folder: Path) -> None:
+    first = run(password="one")
+    assert not first["rotating"]
+    second = run(password="two")
+    assert second["changed"]
+    assert second["rotating"]
+    assert opens_in_file(folder) == [sums("two"), sums("one")]
+    again = run(password="two")
+    assert (again["changed"], again["rotating"]) == (False, True)
+    last = run(password="two", retire=True)
+    assert (last["changed"], last["rotating"]) == (True, False)
+    assert opens_in_file(folder) == [sums("two")]
+    assert not run(password="two", retire=True)["changed"]
+    assert not run(password="two")["changed"]
+    # A container is not made anew for any of it, and one that was made before there were rotations is not either.
+    assert {each["config_sum"] for each in (first, second, again, last)} == {first["config_sum"]}
+    assert run(password="two", maxmemory_mb=64)["config_sum"] != first["config_sum"]
+
+
+def test_the_sum_is_what_it_was_before_there_were_rotations(run: Run, folder: Path) -> None:
+    first = run()
+    text = (folder / "redis" / "redis.conf").read_text(encoding="utf-8")
+    assert set(kept(folder)) == {"password", "admin_password"}
+    assert first["config_sum"] == sums(kept(folder)["admin_password"] + text)[:32]
+
+
+def test_a_rotation_after_a_stopped_one_drops_nobody_and_then_both(run: Run, folder: Path) -> None:
+    for password in ("one", "two", "three"):
+        run(password=password)
+    assert opens_in_file(folder) == [sums("three"), sums("one"), sums("two")]
+    assert run(password="one")["rotating"]
+    assert opens_in_file(folder) == [sums("one"), sums("two"), sums("three")]
+    run(password="one", retire=True)
+    assert opens_in_file(folder) == [sums("one")]
+    assert "previous" not in kept(folder)
+
+
+def test_rotate_makes_a_password_and_keeps_a_given_one(run: Run) -> None:
+    first = run()["credentials"]
+    second = run(rotate=True)
+    assert second["rotating"]
+    assert second["credentials"]["password"] != first["password"]
+    assert second["credentials"]["admin_password"] == first["admin_password"]
+    assert run()["credentials"] == second["credentials"]
+    assert run(rotate=True, password="given")["credentials"]["password"] == "given"
+
+
+def test_check_mode_predicts_a_rotation(run: Run, folder: Path) -> None:
+    run()
+    before = kept(folder)
+    result = run(check=True, rotate=True)
+    assert (result["changed"], result["rotating"]) == (True, True)
+    assert result["credentials"]["password"] != before["password"]
+    assert kept(folder) == before
+    assert len(opens_in_file(folder)) == 1
+
+
+def test_without_users_there_is_one_password(run: Run, folder: Path) -> None:
+    first = run(password="one", acl=False)
+    second = run(password="two", acl=False)
+    assert second["config_sum"] != first["config_sum"]
+    assert not second["rotating"]
+    assert set(kept(folder)) == {"password", "admin_password"}
+
+
+def test_a_rotation_shows_no_sum(run: Run, folder: Path) -> None:
+    shown = [run(password="one"), run(password="two"), run(password="three"), run(password="three", retire=True)]
+    text = json.dumps([{name: value for name, value in each.items() if name != "credentials"} for each in shown])
+    for password in ("one", "two", "three"):
+        assert sums(password) not in text
+
+
+def test_the_running_server_is_told(run: Run, server: Callable[..., Any]) -> None:
+    admin = run(password="one")["credentials"]["admin_password"]
+    users, port = server(admin, "one")
+    assert not run(password="one", port=port)["changed"]
+    assert users.told == []
+    dry = run(check=True, password="two", port=port)
+    assert (dry["changed"], users.told) == (True, [])
+    run(password="two", port=port)
+    assert users.told == ["#" + sums("two")]
+    assert not run(password="two", port=port)["changed"]
+    assert run(password="two", port=port, retire=True)["changed"]
+    assert users.opens == [sums("two")]
+    assert users.told[1:] == ["!" + sums("one")]
+
+
+def test_a_server_that_has_not_heard_is_told_by_the_next_run(run: Run, server: Callable[..., Any]) -> None:
+    run(password="one")
+    admin = run(password="two")["credentials"]["admin_password"]
+    users, port = server(admin, "one", "somebody's")
+    assert run(password="two", port=port)["changed"]
+    assert set(users.opens) == {sums("one"), sums("two")}
+
+
+def test_a_server_that_does_not_let_the_admin_in_has_to_start_again(run: Run, server: Callable[..., Any]) -> None:
+    run()
+    users, port = server("another's")
+    result = run(port=port)
+    assert (result["stale"], result["changed"], users.told) == (True, False, [])
+    users, port = server(result["credentials"]["admin_password"])
+    users.there = False
+    assert run(port=port)["stale"]
+    assert users.told == []
+
+
+def test_one_that_is_not_there_is_for_others_to_start(run: Run, folder: Path) -> None:
+    run(password="one")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    result = run(password="two", port=port)
+    assert (result["stale"], result["changed"]) == (False, True)
+    last = run(password="two", port=port, retire=True)
+    assert last["failed"]
+    assert "run again" in last["msg"]
+    assert kept(folder)["previous"] == [sums("one")]
+
+
+class Killed(BaseException):
+    """The end of a run that nobody sees coming."""
+
+
+@pytest.mark.parametrize("retire", [False, True])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("calls", [1, 2, 3])
+def test_killed_anywhere_and_run_again(
+    run: Run,
+    folder: Path,
+    server: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    calls: int,
+    after: bool,
+    retire: bool,
+) -> None:
+    admin = run(password="one")["credentials"]["admin_password"]
+    users, port = server(admin, "one")
+    if retire:
+        run(password="two", port=port)
+    left = [calls]
+
+    def until(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            left[0] -= 1
+            if left[0] == 0 and not after:
+                raise Killed
+            found = real(*arguments)
+            if left[0] == 0:
+                raise Killed
+            return found
+
+        return call
+
+    with monkeypatch.context() as patched:
+        for name in ("write", "tell"):
+            patched.setattr(redis_settings, name, until(getattr(redis_settings, name)))
+        with pytest.raises(Killed):
+            run(password="two", port=port, retire=retire)
+    # What the portal may have until then opens, also after a restart.
+    for opens in (opens_in_file(folder), users.opens):
+        assert sums("two" if retire else "one") in opens
+    run(password="two", port=port)
+    run(password="two", port=port, retire=True)
+    assert users.opens == opens_in_file(folder) == [sums("two")]
+    assert set(kept(folder)) == {"password", "admin_password", "first"}
+    assert not run(password="two", port=port)["changed"]
