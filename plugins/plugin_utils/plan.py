@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tethys.channels.plugins.module_utils.services import is_asgi_group
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers, redis_endpoints
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
@@ -270,6 +271,33 @@ def image_warning(image: str) -> str | None:
     return None
 
 
+def image_name(image: str) -> str:
+    """An image's name without what Docker takes for granted in it."""
+    name = image if re.search(r"[:@][^/]*$", image) else f"{image}:latest"
+    return re.sub(r"^(docker\.io/)?(library/)?", "", name)
+
+
+def rotates(values: Mapping[str, Any]) -> bool:
+    """Whether this run is to make another password for Redis; a value that is no boolean is refused by its type."""
+    return bool(boolean(values.get("redis_container_rotate") or False, strict=False))
+
+
+def rotation_reasons(values: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """Why it cannot."""
+    if not rotates(values):
+        return []
+    if values.get("redis_container_password"):
+        return [
+            "redis_container_rotate is true, and redis_container_password is given: set redis_container_password to"
+            " another value, and leave redis_container_rotate away."
+        ]
+    if asked["tethys_layer_hosts"] or asked["tethys_layer_backend"] == MEMORY_BACKEND:
+        return [
+            "redis_container_rotate is true, and the layer's Redis is not one that this collection runs: leave it away."
+        ]
+    return []
+
+
 class Look:
     """What the look at a server found, and what follows from it."""
 
@@ -470,6 +498,12 @@ class Look:
             self.reasons.append(
                 f"redis_container_name is {ours['name']}, and the container of that name ({ours['image']}) is not this"
                 " collection's: set redis_container_name to a name of its own."
+            )
+        elif ours.get("running") and image_name(ours["image"]) != image_name(image):
+            self.announce.append(
+                f"The Redis container runs {ours['image']} and redis_container_image is {image}: it is replaced,"
+                " messages of about a second are lost, and the processes restart one at a time, since Redis forgets who"
+                " listens."
             )
         if not (ours.get("running") and port in ours.get("ports", [])):
             for row in server.get("listeners") or []:
@@ -700,6 +734,7 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         *misspelt(found.get("names") or [], found.get("known") or []),
         *wrong_role_values(found.get("values") or {}, asked),
         *check_variables(asked),
+        *rotation_reasons(found.get("values") or {}, asked),
     ]
     look = Look(asked, options, found)
     # Where to look is known before anything was seen.
@@ -725,6 +760,10 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
     portal, server = look.portal, look.server
     if look.goal == "site":
         look.moves(processes, bool(adopted_program))
+        if rotates(found.get("values") or {}):
+            look.announce.append(
+                "redis_container_rotate is true: Redis gets a new password, and the processes restart one at a time."
+            )
     if portal.get("lifecycle_consumer") is False and look.could_look:
         version = (portal.get("versions") or {}).get("tethys_platform")
         look.warnings.append(

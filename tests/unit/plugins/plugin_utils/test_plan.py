@@ -793,6 +793,50 @@ def test_our_own_container_may_hold_the_port() -> None:
     assert "Port 6379" in refusals(server=server)[0]
 
 
+@pytest.mark.parametrize(
+    ("runs", "asked", "same"),
+    [
+        ("redis:8.2", "docker.io/library/redis:8.2", True),
+        ("docker.io/library/redis:8.2", "redis:8.2", True),
+        ("redis", "redis:latest", True),
+        ("registry.example.org:5000/redis", "registry.example.org:5000/redis:latest", True),
+        ("redis:7.0", "redis:8.0", False),
+        ("library/redis:8.2", "valkey/valkey:8.2", False),
+        ("sha256:0123", "redis:8.2", False),
+        ("registry.example.org:5000/redis:8.2", "redis:8.2", False),
+    ],
+)
+def test_another_image_is_announced(runs: str, asked: str, same: bool) -> None:
+    server = {"container": {**CONTAINER, "image": runs}}
+    result = judge(options={"redis_container_image": asked}, server=server)
+    assert (result["refusals"], result["announce"] == []) == ([], same)
+    if not same:
+        (sentence,) = result["announce"]
+        assert sentence.startswith(
+            f"The Redis container runs {runs} and redis_container_image is {asked}: it is replaced"
+        )
+        assert "messages of about a second are lost" in sentence
+        stopped = {"container": {**CONTAINER, "image": runs, "running": False}}
+        assert judge(options={"redis_container_image": asked}, server=stopped)["announce"] == []
+
+
+@pytest.mark.parametrize("value", [True, "true", "yes", 1])
+def test_a_new_password_is_announced_or_refused(value: Any) -> None:
+    rotate = {"redis_container_rotate": value}
+    assert "Redis gets a new password" in judge(values=rotate)["announce"][0]
+    (reason,) = refusals(values={**rotate, "redis_container_password": "mine-alone"})
+    assert reason.startswith("redis_container_rotate is true, and redis_container_password is given: set ")
+    assert "mine-alone" not in reason
+    (reason,) = refusals(asked={"tethys_layer_hosts": [["redis.example.org", 6379]]}, values=rotate)
+    assert "not one that this collection runs" in reason
+
+
+@pytest.mark.parametrize("value", [False, "no"])
+def test_no_new_password(value: Any) -> None:
+    result = judge(values={"redis_container_rotate": value, "redis_container_password": "mine"})
+    assert (result["refusals"], result["announce"]) == ([], [])
+
+
 def test_a_container_of_our_name_that_is_not_ours() -> None:
     (reason,) = refusals(server={"container": {**CONTAINER, "image": "redis:5", "labels": {}}})
     assert reason == (
