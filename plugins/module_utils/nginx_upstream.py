@@ -161,7 +161,8 @@ def _remove_leftovers(path: str) -> None:
     with contextlib.suppress(OSError):
         for entry in Path(path).parent.iterdir():
             match = ours.fullmatch(entry.name)
-            if match and not Path("/proc", match.group(1)).exists():
+            # Of a run with our own number, too: this one has not written anything yet.
+            if match and (match.group(1) == str(os.getpid()) or not Path("/proc", match.group(1)).exists()):
                 entry.unlink()
 
 
@@ -301,7 +302,7 @@ def includes(conf_dir: str, pattern: str) -> list[str]:
     if not re.search(r"[*?\[]", full):
         return [full]
     # The C library's glob takes a backslash as the sign that the next character is no pattern.
-    full = re.sub(r"\\([*?\[])", r"[\1]", full)
+    full = re.sub(r"\\(.)", lambda match: f"[{match.group(1)}]" if match.group(1) in "*?[]\\" else match.group(1), full)
     return sorted(glob.glob(full), key=os.fsencode)  # noqa: PTH207
 
 
@@ -651,10 +652,11 @@ class Nginx:
             def copy_of(file: str) -> str | None:
                 if file not in copies:
                     copies[file] = None
+                    copy = str(Path(folder, f"{len(copies)}.conf"))
                     new = text_of(file)
                     if new is not None:
-                        copies[file] = str(Path(folder, f"{len(copies)}.conf"))
-                        _write_new(str(copies[file]), encode(new))
+                        copies[file] = copy
+                        _write_new(copy, encode(new))
                 return copies[file]
 
             whole = text_of(tree.main)

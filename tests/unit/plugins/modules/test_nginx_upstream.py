@@ -1,0 +1,76 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the module hands on to the library, and what it tells of the answer."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import pytest
+from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Change, NginxError
+from ansible_collections.tethys.channels.plugins.modules import nginx_upstream
+
+Module = Callable[..., "dict[str, Any]"]
+
+
+class FakeNginx:
+    """Writes down what it is asked."""
+
+    asked: tuple[Any, ...] = ()
+    answer = Change(True, "/etc/nginx/sites-available/tethys", "a\n", "b\n")
+    error = ""
+
+    def __init__(self, upstream: str, state_dir: str) -> None:
+        self.which = (upstream, state_dir)
+
+    def put(self, *arguments: Any, dry: bool) -> Change:
+        return self.note("put", *arguments, dry)
+
+    def give_back(self, *arguments: Any, dry: bool) -> Change:
+        return self.note("give_back", *arguments, dry)
+
+    def note(self, *asked: Any) -> Change:
+        FakeNginx.asked = (*self.which, *asked)
+        if self.error:
+            raise NginxError(self.error)
+        return self.answer
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeNginx]:
+    monkeypatch.setattr(nginx_upstream, "Nginx", FakeNginx)
+    monkeypatch.setattr(FakeNginx, "error", "")
+    return FakeNginx
+
+
+def test_present(run_module: Module, fake: type[FakeNginx]) -> None:
+    result = run_module(nginx_upstream.main, ports=[8000, "8001"], down=[8001], pins=["^/a"])
+    assert fake.asked == ("channels-backend", "/etc/tethys_channels", "put", [8000, 8001], [8001], ["^/a"], False)
+    assert result == {"changed": True, "path": "/etc/nginx/sites-available/tethys"}
+
+
+def test_absent_in_check_mode_with_a_diff(run_module: Module, fake: type[FakeNginx]) -> None:
+    result = run_module(
+        nginx_upstream.main, check=True, name="portal", state="absent", port=8000, state_dir="/x", _ansible_diff=True
+    )
+    assert fake.asked == ("portal", "/x", "give_back", 8000, True)
+    path = "/etc/nginx/sites-available/tethys"
+    assert result["diff"] == {"before": "a\n", "after": "b\n", "before_header": path, "after_header": path}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"), [({}, "ports"), ({"state": "absent", "ports": [8000]}, "port"), ({"state": "x"}, "state")]
+)
+def test_what_it_needs(run_module: Module, fake: type[FakeNginx], arguments: dict[str, Any], missing: str) -> None:
+    fake.asked = ()
+    result = run_module(nginx_upstream.main, **arguments)
+    assert result["failed"]
+    assert missing in result["msg"]
+    assert fake.asked == ()
+
+
+def test_an_error_is_the_message(run_module: Module, fake: type[FakeNginx], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fake, "error", "nginx is not valid: correct that.")
+    result = run_module(nginx_upstream.main, ports=[8000])
+    assert (result["failed"], result["msg"]) == (True, "nginx is not valid: correct that.")
