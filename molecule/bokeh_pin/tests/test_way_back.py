@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a port for each process to what was there before, to one shared socket and back, and from the manual's set-up."""
+"""From a port for each process to what was there before, to one shared socket and back, and from a manual set-up."""
 
 from __future__ import annotations
 

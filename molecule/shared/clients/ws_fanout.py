@@ -45,6 +45,7 @@ async def fanout(args: Namespace) -> dict[str, object]:
         "duplicates": sum(client.heard.count(text) > 1 for client in clients),
         "pids": sorted({client.pid for client in clients if client.pid}),
         "sender_pid": clients[0].pid if clients else None,
+        "missing_at": sorted({client.pid for client in clients if client.pid and text not in client.heard}),
         "milliseconds": round(slowest * 1000) if slowest is not None else None,
         "errors": errors,
     }

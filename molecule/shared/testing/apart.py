@@ -57,9 +57,9 @@ def nginx_file(host: Any) -> str:
 def fanout(host: Any) -> dict[str, Any]:
     """A message through nginx to listeners at every process."""
     chat = bed.CHAT.replace(":8000", "")
-    return bed.client(
-        host, "ws_fanout", f"--url={chat}", "--host-header=portal.example.org", "--clients=12", f"--processes={N}"
-    )
+    # Late is not lost: a process that draws plots, on a machine that is busy besides, may take some seconds.
+    options = ["--host-header=portal.example.org", "--clients=12", f"--processes={N}", "--timeout=30"]
+    return bed.client(host, "ws_fanout", f"--url={chat}", *options)
 
 
 def every_plot_moves(host: Any, loads: int, **options: Any) -> None:
