@@ -140,6 +140,8 @@ removed:
 """
 
 import calendar
+import contextlib
+import fcntl
 import hashlib
 import http.client
 import json
@@ -148,7 +150,7 @@ import socket
 import time
 import xmlrpc.client
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import serving
@@ -164,6 +166,8 @@ from ansible_collections.tethys.channels.plugins.module_utils.services import (
 # The kernel tells a start, and how long it runs, in hundredths of a second. A process reads its files much later than
 # this after its start, so one that started so shortly before a change has the change.
 SLACK_SECONDS = 0.05
+# A process that has not begun to answer after so long is taken for one that hangs.
+ANSWER_SECONDS = 10.0
 
 
 class RollError(Exception):
@@ -194,6 +198,21 @@ def container_started_at(name: str) -> float:
         return calendar.timegm(time.strptime(state["StartedAt"].partition(".")[0].rstrip("Z"), "%Y-%m-%dT%H:%M:%S"))
     except (OSError, http.client.HTTPException, ValueError, KeyError):
         return 0
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Wait for another run's roll on this server: two at once would take each other's processes down."""
+    if not folder.is_dir():
+        yield
+        return
+    # The folder itself is locked, so that nothing is left behind.
+    descriptor = os.open(str(folder), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class Sources:
@@ -228,12 +247,12 @@ def heard(connection: http.client.HTTPConnection) -> bool:
 
 def answers(path: str) -> bool:
     """Whether an HTTP server answers on this socket."""
-    return heard(UnixConnection(path, timeout=5.0))
+    return heard(UnixConnection(path, timeout=ANSWER_SECONDS))
 
 
 def port_answers(port: int) -> bool:
     """Whether an HTTP server answers on this port of the loopback."""
-    return heard(http.client.HTTPConnection("127.0.0.1", port, timeout=5.0))
+    return heard(http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS))
 
 
 def held(path: Path) -> bool:
@@ -432,14 +451,15 @@ class Roll:
         self.restarted.append(row["name"])
 
     def outdated(self, sources: Sources, record: dict[str, str]) -> list[dict[str, Any]]:
-        """The processes that are not running, or run with something older than the files now there."""
+        """The processes that do not run, do not answer, or run with something older than the files or Redis now there."""
         rows = []
         name = self.params["redis_container"]
         # Whole seconds: one that was started in the same second as Redis is taken for one that came after it.
         redis = container_started_at(name) if name else 0
         for row in self.rows():
             key = process_key(row["pid"]) if row["statename"] == "RUNNING" else None
-            if key is None or started_at(key) + SLACK_SECONDS < redis:
+            # One that hangs, or was stopped by a signal, still runs for Supervisor.
+            if key is None or started_at(key) + SLACK_SECONDS < redis or not answers(self.own_socket(row)):
                 rows.append(row)
             elif key in record:
                 if record[key] != sources.sum:
@@ -522,10 +542,10 @@ def main() -> None:
             " again."
         )
     roll = Roll(params, supervisor.rpc(), Nginx(params["upstream"]) if params["upstream"] else None)
-    record = read_record(Path(params["record"]))
     settled = False
     try:
         if module.check_mode:
+            record = read_record(Path(params["record"]))
             sources = Sources(params["reads"], params["site_packages"])
             rows = roll.rows()
             roll.regrouped = params["program_changed"] or not rows
@@ -535,20 +555,22 @@ def main() -> None:
             settled = bool(roll.nginx and not roll.apart and roll.nginx.give_back(params["port"], dry=True).changed)
             roll.sweep(dry=True)
         else:
-            roll.reread()
-            sources = Sources(params["reads"], params["site_packages"])
-            for row in roll.rows() if params["force"] else roll.outdated(sources, record):
-                if row["name"] not in roll.started:
-                    roll.restart(row)
-            settled = roll.settle(roll.regrouped or bool(roll.restarted))
-            running = [row for row in roll.rows() if row["statename"] == "RUNNING"]
-            if params["processes"] and len(running) != params["processes"]:
-                raise RollError(
-                    f"{len(running)} of {params['processes']} processes run under Supervisor:"
-                    f" `supervisorctl status` shows which are missing, their logs are in {params['log_dir']}."
-                )
-            roll.keep(sources, record)
-            roll.sweep(dry=False)
+            with alone(Path(params["record"]).parent):
+                record = read_record(Path(params["record"]))
+                roll.reread()
+                sources = Sources(params["reads"], params["site_packages"])
+                for row in roll.rows() if params["force"] else roll.outdated(sources, record):
+                    if row["name"] not in roll.started:
+                        roll.restart(row)
+                settled = roll.settle(roll.regrouped or bool(roll.restarted))
+                running = [row for row in roll.rows() if row["statename"] == "RUNNING"]
+                if params["processes"] and len(running) != params["processes"]:
+                    raise RollError(
+                        f"{len(running)} of {params['processes']} processes run under Supervisor:"
+                        f" `supervisorctl status` shows which are missing, their logs are in {params['log_dir']}."
+                    )
+                roll.keep(sources, record)
+                roll.sweep(dry=False)
     except (RollError, NginxError) as error:
         module.fail_json(msg=str(error), restarted=roll.restarted, regrouped=roll.regrouped, removed=roll.removed)
     except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:

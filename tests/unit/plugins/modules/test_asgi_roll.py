@@ -249,6 +249,22 @@ def test_without_a_record_the_time_tells(roll: Roll, ground: Ground) -> None:
     assert outdated(roll, ground.sources(), {}) == NAMES
 
 
+def test_what_hangs_is_outdated(roll: Roll, ground: Ground, fake: FakeSupervisor) -> None:
+    fake.answering("asgi:tethys_asgi1").unlink()
+    assert outdated(roll, ground.sources(), {}) == ["tethys_asgi1"]
+
+
+def test_two_rolls_at_once_wait_for_each_other(ground: Ground, tmp_path: Path) -> None:
+    state = ground.record.parent
+    with asgi_roll.alone(state):
+        another = subprocess.run(["flock", "-n", str(state), "true"], check=False)
+        assert another.returncode != 0
+    assert subprocess.run(["flock", "-n", str(state), "true"], check=False).returncode == 0
+    assert list(state.iterdir()) == []
+    with asgi_roll.alone(tmp_path / "none"):
+        pass
+
+
 def test_the_record_tells_more_than_the_time(roll: Roll, ground: Ground, fake: FakeSupervisor) -> None:
     sources = ground.sources()
     keys = {name: str(process_key(fake.processes[f"asgi:{name}"].pid)) for name in NAMES}

@@ -1,0 +1,199 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The faults that servers really have: what serves on, how long until every process hears again, what heals it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import bed
+import pytest
+
+THROUGH_NGINX = "ws://127.0.0.1/apps/channelchat/chat/ws/"
+UPSTREAM = "grep -A6 'upstream channels-backend' /etc/nginx/sites-available/tethys"
+
+
+def delivers(host: Any) -> bool:
+    """Whether a message reaches everybody, over both processes, through nginx."""
+    command = f"{bed.PREFIX}/bin/python -B /opt/clients/ws_fanout.py --clients 6 --processes 2 --timeout 3"
+    return bool(host.run(f"timeout 20 {command} --url {THROUGH_NGINX}").rc == 0)
+
+
+def until(what: Callable[[], bool], seconds: float) -> float:
+    """The seconds until something is so."""
+    start = time.monotonic()
+    while not what():
+        assert time.monotonic() - start < seconds, f"Not so after {seconds} s."
+        time.sleep(0.2)
+    return round(time.monotonic() - start, 1)
+
+
+def recovered(host: Any, fault: str, seconds: float = 60) -> None:
+    """Wait until delivery is whole again, with no one's help, and print how long it took."""
+    print(f"\n{fault}: every process hears again after {until(lambda: delivers(host), seconds)} s")
+
+
+def heals(*arguments: str) -> None:
+    """A run of site ends well, and the next one finds nothing to do."""
+    run = bed.playbook("site", *arguments)
+    assert run.returncode == 0, run.stdout
+    again = bed.playbook("site")
+    assert (again.returncode, bed.changed(again)) == (0, 0), again.stdout
+
+
+def daphne_pid(host: Any, number: int) -> int:
+    return int(host.check_output(f"supervisorctl pid tethys_asgi{number}"))
+
+
+def test_redis_dies(host: Any) -> None:
+    host.check_output("kill -9 $(pidof redis-server)")
+    recovered(host, "Redis killed")
+    # The sockets that were open have lost their groups; a run finds the processes that hold them.
+    pids = {daphne_pid(host, number) for number in (0, 1)}
+    run = bed.playbook("check")
+    assert run.returncode != 0, "Sockets that hear nothing any more are not well."
+    heals()
+    assert not pids & {daphne_pid(host, number) for number in (0, 1)}
+
+
+def test_redis_is_stopped_by_hand(host: Any) -> None:
+    host.check_output("docker stop tethys-channels-redis")
+    assert bed.playbook("check").returncode != 0
+    heals()
+    assert delivers(host)
+
+
+def test_the_engine_is_restarted(host: Any) -> None:
+    host.check_output("systemctl restart docker")
+    recovered(host, "Docker's engine restarted")
+    heals()
+
+
+def test_a_process_is_killed(host: Any) -> None:
+    with bed.load(host, "--connections", "4") as figures:
+        host.check_output(f"kill -9 {daphne_pid(host, 1)}")
+        recovered(host, "An ASGI process killed")
+    print(f"meanwhile: {figures['requests']} requests, {figures['failed']} failed")
+    # What it had in hand is lost; the other process serves.
+    assert figures["failed"] <= 8
+    heals()
+
+
+def test_a_process_is_stopped_dead(host: Any) -> None:
+    pid = daphne_pid(host, 1)
+    host.check_output(f"kill -STOP {pid}")
+    assert bed.playbook("check").returncode != 0
+    start = time.monotonic()
+    run = bed.playbook("site")
+    assert run.returncode == 0, run.stdout
+    print(f"\nAn ASGI process stopped dead: a run of site brings it back in {time.monotonic() - start:.0f} s")
+    assert daphne_pid(host, 1) != pid
+    assert delivers(host)
+
+
+def test_the_server_is_rebooted(host: Any) -> None:
+    subprocess.run(["docker", "restart", "-t", "20", host.backend.get_hostname()], check=True, capture_output=True)
+    recovered(host, "The server rebooted", 120)
+    heals()
+
+
+@contextmanager
+def full(host: Any, folder: str) -> Iterator[None]:
+    """A folder on a disk of its own, which has no byte left."""
+    host.check_output(
+        f"cp -a {folder} {folder}.kept && mount -t tmpfs -o size=1m tmpfs {folder} && cp -a {folder}.kept/. {folder}/"
+        f" && (dd if=/dev/zero of={folder}/fill bs=4k 2>/dev/null; dd if=/dev/zero of={folder}/fill2 bs=1 2>/dev/null;"
+        f" true)"
+    )
+    try:
+        yield
+    finally:
+        host.check_output(f"umount {folder} && rm -rf {folder}.kept")
+
+
+def test_no_space_for_what_is_remembered(host: Any) -> None:
+    """A run that cannot write what it must remember changes nothing else, and says why."""
+    before = host.check_output(f"sha256sum {bed.CONFIG}")
+    with full(host, "/etc/tethys_channels"):
+        run = bed.playbook("site", redis_container_rotate=True)
+        assert run.returncode != 0
+        assert re.search("No space left on device|disk is full", run.stdout), run.stdout
+        assert host.check_output(f"sha256sum {bed.CONFIG}") == before
+        assert delivers(host)
+    heals()
+
+
+def test_no_space_in_the_log_folder(host: Any) -> None:
+    """The processes serve on; what they would log is lost."""
+    host.check_output("supervisorctl stop tethys_asgi0 tethys_asgi1")
+    with full(host, "/var/log/tethys"):
+        host.check_output("supervisorctl start tethys_asgi0 tethys_asgi1")
+        recovered(host, "No space for logs")
+        assert bed.playbook("restart").returncode == 0
+        host.check_output("supervisorctl stop tethys_asgi0 tethys_asgi1")
+    host.check_output("supervisorctl start tethys_asgi0 tethys_asgi1")
+    recovered(host, "Space for logs again")
+    heals()
+
+
+def start_site(**variables: Any) -> subprocess.Popen[str]:
+    """A run in a group of its own, which can be killed with all that it has started here."""
+    command = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], "tethys.channels.site"]
+    for name, value in variables.items():
+        command += ["-e", f"{name}={value}"]
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "from_nothing"),
+    [
+        ("redis_container : Run the Redis container", True),
+        ("channels_redis : Install the layer's packages in the portal's environment", True),
+        ("portal_config : Set CHANNEL_LAYERS", True),
+        ("asgi_service : Bring the processes up to date", False),
+        ("nginx_upstream : Have nginx's upstream block list the processes", False),
+    ],
+)
+def test_a_run_is_killed(host: Any, task: str, from_nothing: bool) -> None:
+    """Killed in each phase, with what it has just started on the server, and run again."""
+    if from_nothing:
+        assert bed.playbook("remove").returncode == 0
+        host.check_output(f"{bed.PREFIX}/bin/pip uninstall -q -y channels_redis redis")
+    config = host.check_output(f"sed /CHANNEL_LAYERS/,\\$d {bed.CONFIG}")
+    with start_site(tethys_asgi_processes=3, portal_config_layer_options='{"capacity": 150}') as run:
+        assert run.stdout
+        for line in run.stdout:
+            if line.startswith("TASK") and task in line:
+                time.sleep(0.5)
+                os.killpg(run.pid, signal.SIGKILL)
+                host.run("pkill -9 -f '[A]nsiballZ|[/]opt/conda/envs/tethys/bin/pip'")
+                break
+        else:
+            pytest.fail(f"The run has no task '{task}'.")
+    assert host.check_output(f"sed /CHANNEL_LAYERS/,\\$d {bed.CONFIG}") == config
+    assert host.run(f"curl -sf -o /dev/null -H 'Host: portal.example.org' http://127.0.0.1/ && {UPSTREAM}").rc == 0
+    heals()
+    assert delivers(host)
+
+
+def test_two_runs_at_once(host: Any) -> None:
+    runs = [start_site(tethys_asgi_processes=number) for number in (3, 2)]
+    for run in runs:
+        run.communicate(timeout=300)
+    heals()
+    assert delivers(host)
