@@ -451,7 +451,7 @@ class Roll:
         self.restarted.append(row["name"])
 
     def outdated(self, sources: Sources, record: dict[str, str]) -> list[dict[str, Any]]:
-        """The processes that do not run, do not answer, or run with something older than the files or Redis now there."""
+        """The processes that do not run, do not answer, or are older than the files or the Redis there now."""
         rows = []
         name = self.params["redis_container"]
         # Whole seconds: one that was started in the same second as Redis is taken for one that came after it.
