@@ -11,7 +11,7 @@ from typing import Any
 import bed
 import pytest
 
-# Nobody waits for a process that ends, which may take its 10 seconds. How long it does take is printed: machines are noisy.
+# Nobody waits for a process to end, which may take 10 seconds. How long it does take is printed: machines are noisy.
 WAITED = 8
 LEAST_REQUESTS = 3000
 
