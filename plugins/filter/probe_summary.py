@@ -10,37 +10,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.tethys.channels.plugins.plugin_utils.health import delivery
 
 
 def probe_summary(probe: Any) -> list[str]:
     """See probe_summary.yml."""
     if not isinstance(probe, Mapping) or "processes" not in probe:
         raise AnsibleFilterError(f"probe_summary: {probe!r:.60} is no answer of layer_probe: give its `probe`.")
-    processes = probe["processes"]
-    pids = ", ".join(str(process["pid"]) for process in processes)
-    lines = []
-    if probe["provable"]:
-        line = f"A message reached {probe['received']} of {probe['sent']} WebSockets"
-        line += f" over {len(processes)} process(es) ({pids})"
-        if probe["delivery_seconds"] is not None:
-            line += f" in {probe['delivery_seconds']:.3f} s"
-        lines.append(line + ", sent from another process with the portal's own settings.")
-        idle = probe.get("idle")
-        if idle:
-            lines.append(
-                f"After {idle['seconds']} s of silence {idle['alive']} of {idle['of']} WebSockets were open,"
-                f" and {idle['received']} got the next message."
-            )
-    else:
-        why = {
-            "in_memory": "one process on the in-memory layer hears only itself",
-            "no_consumer": "Tethys before 4.4 has no consumer to prove it through",
-        }.get(str(probe["reason"]), str(probe["reason"]))
-        lines.append(f"{len(processes)} process(es) answer ({pids}); delivery was not proved: {why}.")
     versions = probe.get("versions") or {}
     known = ", ".join(f"{name} {versions[name]}" for name in sorted(versions) if versions[name])
-    lines.append(f"{probe['backend']}, {known}")
-    return [*lines, *(probe.get("warnings") or [])]
+    return [*delivery(probe), f"{probe['backend']}, {known}", *(probe.get("warnings") or [])]
 
 
 class FilterModule:

@@ -64,7 +64,8 @@ def test_a_silence() -> None:
     [
         ("in_memory", "one process on the in-memory layer hears only itself"),
         ("no_consumer", "Tethys before 4.4 has no consumer to prove it through"),
-        ("not_started", "not_started"),
+        ("not_started", "the proof could not be begun"),
+        ("other", "other"),
     ],
 )
 def test_no_proof(reason: str, why: str) -> None:

@@ -1,0 +1,32 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The filter `health_report`; what it does is in plugin_utils/health.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.tethys.channels.plugins.plugin_utils import health
+
+
+def health_report(seen: Any) -> dict[str, Any]:
+    """See health_report.yml."""
+    needed = ("plan", "asked", "health", "probe")
+    missing = [name for name in needed if not isinstance(seen, Mapping) or not isinstance(seen.get(name), Mapping)]
+    if missing:
+        raise AnsibleFilterError(
+            f"health_report: {', '.join(missing)} is missing or no mapping: give plan, asked, health and probe."
+        )
+    return health.report(seen)
+
+
+class FilterModule:
+    """Ansible's way to the filter."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filter by its name."""
+        return {"health_report": health_report}

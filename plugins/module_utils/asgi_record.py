@@ -1,0 +1,88 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What each ASGI process runs with: a sum over the files and packages that it read at its start, kept for its id."""
+
+from __future__ import annotations
+
+import calendar
+import hashlib
+import http.client
+import json
+import os
+import time
+from pathlib import Path
+
+from ansible_collections.tethys.channels.plugins.module_utils.services import Docker
+
+RECORD = "/etc/tethys_channels/processes.json"
+
+# The kernel tells a start, and how long it runs, in hundredths of a second. A process reads its files much later than
+# this after its start, so one that started so shortly before a change has the change.
+SLACK_SECONDS = 0.05
+
+
+def process_key(pid: int) -> str | None:
+    """The process id with its start time in clock ticks since boot: unlike a date, no change of the clock moves it."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return f"{pid}:{fields[19]}"
+
+
+def started_at(key: str) -> float:
+    """The wall-clock time at which a process started, as well as the clock can tell."""
+    uptime = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
+    ticks = int(key.partition(":")[2])
+    return time.time() - uptime + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def container_started_at(name: str) -> float:
+    """When a container was last started, as wall-clock time; 0 where that cannot be told."""
+    try:
+        state = (Docker().get(f"/containers/{name}/json") or {}).get("State") or {}
+        # Nanoseconds, which no Python reads.
+        return calendar.timegm(time.strptime(state["StartedAt"].partition(".")[0].rstrip("Z"), "%Y-%m-%dT%H:%M:%S"))
+    except (OSError, http.client.HTTPException, ValueError, KeyError):
+        return 0
+
+
+def precedes(key: str, redis: float) -> bool:
+    """Whether a process is older than the Redis that was started then, and so has lost the groups of its WebSockets."""
+    # Whole seconds: one that was started in the same second as Redis is taken for one that came after it.
+    return started_at(key) + SLACK_SECONDS < redis
+
+
+class Sources:
+    """What a process reads at its start: a sum over it, and when it last changed."""
+
+    def __init__(self, files: list[str], site_packages: str) -> None:
+        digest = hashlib.sha256()
+        newest = 0.0
+        for name in files:
+            path = Path(name)
+            if path.is_file():
+                digest.update(name.encode() + b"\0" + path.read_bytes())
+                newest = max(newest, path.stat().st_mtime)
+        for entry in sorted(Path(site_packages).glob("*.dist-info")):
+            digest.update(entry.name.encode() + b"\0")
+            newest = max(newest, entry.stat().st_mtime)
+        self.sum = digest.hexdigest()
+        self.newest = newest
+
+
+def is_outdated(key: str, sources: Sources, record: dict[str, str]) -> bool:
+    """Whether that process runs with something older than what is there now."""
+    if key in record:
+        return record[key] != sources.sum
+    return started_at(key) + SLACK_SECONDS < sources.newest
+
+
+def read_record(path: Path) -> dict[str, str]:
+    """What an earlier run wrote down, or nothing."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}

@@ -1,0 +1,465 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read how a channel layer's Redis and the portal's ASGI processes are, and change nothing."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: layer_health
+short_description: Read how a channel layer's Redis and the portal's ASGI processes are
+version_added: 1.0.0
+author:
+  - tethys.channels contributors (@tethys-channels)
+description:
+  - Reads, in one task, Redis's own figures, Supervisor's processes, what each of them runs with, and whether files are
+    as they are expected to be. P(tethys.channels.health_report#filter) judges what was read.
+  - It never fails for the state that it finds, and needs nothing installed on the server but Python.
+  - Redis that the collection runs is asked as its root-only user, whose password is in O(state_dir) and is not
+    returned.
+attributes:
+  check_mode:
+    support: full
+    description: Only reads, so it does the same in check mode.
+  diff_mode:
+    support: none
+    description: There is nothing to compare.
+  platform:
+    support: full
+    platforms: posix
+    description: Linux only, since it reads C(/proc); as root.
+options:
+  redis_container:
+    description: The name of the Redis container that the collection runs. Without it and O(endpoints), no Redis is
+      asked.
+    type: str
+  redis_port:
+    description: The port on which that container answers.
+    type: int
+    default: 6379
+  endpoints:
+    description:
+      - The servers of a Redis that exists already, as P(tethys.channels.redis_endpoints#filter) returns them. They are
+        asked with the portal's own credentials; what these may not ask is not known.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      host:
+        description: The server's name or address.
+        type: str
+      port:
+        description: Its port.
+        type: int
+      path:
+        description: Its unix socket, in place of host and port.
+        type: path
+      username:
+        description: The user to log in as, where the server knows users.
+        type: str
+      password:
+        description: The password to log in with.
+        type: str
+      tls:
+        description: Whether the connection is encrypted.
+        type: bool
+        default: false
+      db:
+        description: The number of the database.
+        type: int
+        default: 0
+      sentinel:
+        description: The name of the primary that a Sentinel watches, where the server is one.
+        type: str
+  prefix:
+    description: The prefix of the layer's keys.
+    type: str
+    default: asgi
+  backlog:
+    description: Whether the layer keeps its messages in keys, as the core layer does and the pub/sub layer does not.
+    type: bool
+    default: true
+  reads:
+    description: The files that a process reads when it starts.
+    type: list
+    elements: path
+    default: []
+  site_packages:
+    description: The environment's site-packages; an installed, removed or changed package there counts as read too.
+    type: path
+    required: true
+  files:
+    description: Files and folders, each as it is expected to be.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Where it is.
+        type: path
+        required: true
+      content:
+        description: The text of a file; a folder has none.
+        type: str
+      owner:
+        description: The user whose it is.
+        type: str
+        default: root
+      group:
+        description: The group whose it is. Without it the group is not compared.
+        type: str
+      mode:
+        description: The permissions, in octal digits.
+        type: str
+        required: true
+  state_dir:
+    description: The folder in which the collection keeps what it must remember on a server.
+    type: path
+    default: /etc/tethys_channels
+"""
+
+EXAMPLES = r"""
+- name: Read how the layer is
+  tethys.channels.layer_health:
+    redis_container: tethys-channels-redis
+    reads: [/var/lib/tethys/portal_config.yml]
+    site_packages: /opt/conda/envs/tethys/lib/python3.12/site-packages
+  register: health
+"""
+
+RETURN = r"""
+health:
+  description: What was read.
+  returned: always
+  type: dict
+  contains:
+    supervisor:
+      description: C(running), C(version) and C(socket) of Supervisor.
+      type: dict
+    processes:
+      description:
+        - Supervisor's processes of the portal, with C(name) (as C(supervisorctl) calls it), C(group), C(state), C(pid),
+          C(user), C(age_seconds), C(log), C(frozen) (stopped by a signal), C(outdated) (runs with something older than
+          what is on disk), C(before_redis) (older than Redis's last start) and C(problem) (Supervisor's own words).
+          What is not known is null.
+      type: list
+      elements: dict
+    redis:
+      description:
+        - Each server of the layer, with C(place), C(problem) (why it cannot be used, or null), C(known) (whether it
+          told its figures), C(version), C(uptime_seconds), C(used_memory) and C(max_memory) (bytes; the latter 0 where
+          there is no limit), C(clients), C(max_clients), C(rejected_connections), C(evicted_keys), C(oom_errors)
+          (writes refused for want of memory) and C(backlog). What is not known is null.
+        - C(backlog) has C(messages) and C(channels), and C(complete), false where there were too many keys to look at
+          them all.
+      type: list
+      elements: dict
+    differs:
+      description: The O(files) that are not as expected, each as C(path) and C(why).
+      type: list
+      elements: dict
+"""
+
+import contextlib
+import grp
+import http.client
+import json
+import pwd
+import ssl
+import stat
+import xmlrpc.client
+from pathlib import Path
+from typing import Any, Callable
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, serving
+from ansible_collections.tethys.channels.plugins.module_utils.services import (
+    Redis,
+    RedisError,
+    Supervisor,
+    is_asgi_group,
+)
+
+# As tethys.channels.redis_settings has them.
+PORTAL_USER = "tethys"
+ADMIN_USER = "tethys_admin"
+# A look must not keep a busy server from its work: so many keys at a time, and no more than so many in all.
+STEP = 1000
+MOST_KEYS = 20 * STEP
+# What Redis tells of its own age is in whole seconds.
+GRAIN_SECONDS = 2.0
+FIGURES = {
+    "uptime_seconds": "uptime_in_seconds",
+    "used_memory": "used_memory",
+    "max_memory": "maxmemory",
+    "clients": "connected_clients",
+    "max_clients": "maxclients",
+    "rejected_connections": "rejected_connections",
+    "evicted_keys": "evicted_keys",
+}
+UNKNOWN: dict[str, Any] = {
+    "problem": None,
+    "known": False,
+    "version": None,
+    **dict.fromkeys(FIGURES),
+    "oom_errors": None,
+    "backlog": None,
+}
+
+
+# --- Redis ----------------------------------------------------------------------------------------------------------
+
+
+def info_of(redis: Redis) -> dict[str, str]:
+    """What INFO tells, by name; RedisError where this user may not ask."""
+    # `everything`, because the errors are in a section of their own since 6.2; a server that has none leaves it out.
+    lines = str(redis.command("INFO", "everything")).splitlines()
+    pairs = (line.partition(":") for line in lines if ":" in line)
+    return {name: value for name, _colon, value in pairs}
+
+
+def figures(info: dict[str, str]) -> dict[str, Any]:
+    """The figures of INFO that the report tells."""
+    found: dict[str, Any] = {name: int(info[field]) if field in info else None for name, field in FIGURES.items()}
+    version = info.get("redis_version")
+    numbers = tuple(int(part) for part in (version or "0").split(".")[:2] if part.isdecimal())
+    refused = info.get("errorstat_OOM")
+    # Since 6.2 an error is counted by its first word; one that never came is not in the list.
+    oom = int(refused.partition("=")[2]) if refused else 0 if numbers >= (6, 2) else None
+    if found["clients"] is not None:
+        found["clients"] -= 1  # ours
+    known = all(found[name] is not None for name in FIGURES if name != "max_clients")
+    return {**found, "known": known, "version": version, "oom_errors": oom}
+
+
+def channel_keys(redis: Redis, prefix: str) -> tuple[set[str], bool]:
+    """The keys in which messages wait, and whether these are all of them."""
+    # What a person could have put into the prefix means itself.
+    pattern = "".join(f"\\{sign}" if sign in "*?[]^\\" else sign for sign in prefix) + "*"
+    cursor, seen = "0", 0
+    found: set[str] = set()
+    while True:
+        cursor, keys = redis.command("SCAN", cursor, "COUNT", STEP, "MATCH", pattern)
+        # So many are walked over, whether they match or not.
+        seen += STEP
+        # Groups are no channels, and what is in flight was taken already.
+        found.update(key for key in keys if not key.startswith(f"{prefix}:group:") and not key.endswith("$inflight"))
+        if cursor == "0" or seen >= MOST_KEYS:
+            return found, cursor == "0"
+
+
+def waiting(redis: Redis, keys: set[str], complete: bool) -> dict[str, Any]:
+    """How many messages wait in how many channels."""
+    counts = [int(redis.command("ZCOUNT", key, "-inf", "+inf")) for key in sorted(keys)]
+    return {"messages": sum(counts), "channels": sum(bool(count) for count in counts), "complete": complete}
+
+
+def place(endpoint: dict[str, Any]) -> str:
+    """Where a server is, without its password."""
+    return str(endpoint.get("path") or f"{endpoint.get('host')}:{endpoint.get('port')}")
+
+
+def read_redis(look: dict[str, Any], portal: dict[str, Any], prefix: str, keeps: bool) -> dict[str, Any]:
+    """One server, asked for its figures as `look`, and for its messages as `portal` where that is another user."""
+    found = {**UNKNOWN, "place": place(look)}
+    if look.get("sentinel"):
+        return found  # it watches a Redis and is none
+    try:
+        with Redis(look) as redis:
+            redis.command("PING")
+            try:
+                found.update(figures(info_of(redis)))
+                keys, complete = channel_keys(redis, prefix) if keeps else (set(), True)
+            except RedisError:
+                return found  # what this user may not ask is not known
+        if keeps:
+            with Redis(portal) as redis, contextlib.suppress(RedisError):
+                found["backlog"] = waiting(redis, keys, complete)
+    except ssl.SSLCertVerificationError:
+        return found  # which certificates the portal trusts is the portal's
+    except RedisError as error:
+        found["problem"] = f"refuses the login ({error})"
+    except (OSError, ValueError) as error:
+        found["problem"] = f"cannot be reached ({error})"
+    return found
+
+
+def read_container(port: int, state_dir: Path, prefix: str, keeps: bool) -> dict[str, Any]:
+    """The Redis that the collection runs."""
+    server = {"host": "127.0.0.1", "port": port}
+    try:
+        kept = json.loads((state_dir / "credentials.json").read_text(encoding="utf-8"))
+        portal = {**server, "username": PORTAL_USER, "password": kept["password"]}
+        admin = {**server, "username": ADMIN_USER, "password": kept["admin_password"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {**UNKNOWN, "place": place(server), "problem": f"has no credentials in {state_dir}"}
+    found = read_redis(admin, portal, prefix, keeps)
+    if found["problem"] and found["problem"].startswith("refuses"):
+        # Before Redis 6 there are no users, and one password opens everything.
+        only = {**server, "password": kept["password"]}
+        again = read_redis(only, only, prefix, keeps)
+        found = again if again["known"] else found
+    return found
+
+
+# --- processes ------------------------------------------------------------------------------------------------------
+
+
+def read_processes(
+    rows: list[dict[str, Any]],
+    sources: asgi_record.Sources,
+    record: dict[str, str],
+    older: Callable[[str, float], bool | None],
+) -> list[dict[str, Any]]:
+    """Supervisor's processes of the portal, with what the kernel and the record tell of each."""
+    found = []
+    for row in rows:
+        running = row["statename"] == "RUNNING"
+        process = serving.describe(row["pid"], 0) if row["pid"] else None
+        key = asgi_record.process_key(row["pid"]) if process else None
+        told = row.get("spawnerr") or ("" if running else row.get("description")) or ""
+        found.append(
+            {
+                "name": row["name"] if row["name"] == row["group"] else f"{row['group']}:{row['name']}",
+                "group": row["group"],
+                "state": row["statename"],
+                "pid": row["pid"] or None,
+                "user": process.user if process else None,
+                "age_seconds": process.age_seconds if process else None,
+                "log": row.get("stdout_logfile") or None,
+                "frozen": process.state in "Tt" if process else None,
+                "outdated": asgi_record.is_outdated(key, sources, record) if key and running else None,
+                "before_redis": older(key, process.age_seconds) if key and process and running else None,
+                "problem": told.strip() or None,
+            }
+        )
+    return found
+
+
+def supervised(supervisor: Supervisor) -> list[dict[str, Any]] | None:
+    """Supervisor's rows of the portal's processes, in order; None where it does not answer."""
+    try:
+        rows = [row for row in supervisor.rpc().getAllProcessInfo() if is_asgi_group(row["group"])]
+    except (OSError, http.client.HTTPException, xmlrpc.client.Error):
+        return None
+    return sorted(rows, key=lambda row: (len(row["name"]), row["name"]))
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def _name_of(lookup: Callable[[int], Any], number: int) -> str:
+    try:
+        return str(lookup(number)[0])
+    except KeyError:
+        return str(number)
+
+
+def why_differs(expected: dict[str, Any]) -> str | None:
+    """Why a file or folder is not as expected, or None."""
+    path, content = Path(expected["path"]), expected["content"]
+    if content is not None and path.is_symlink():
+        return "is a link"
+    try:
+        found = path.stat()
+        if not (stat.S_ISDIR if content is None else stat.S_ISREG)(found.st_mode):
+            return "is no folder" if content is None else "is no file"
+        if content is not None and path.read_text(encoding="utf-8", errors="replace") != content:
+            return "has another text"
+    except FileNotFoundError:
+        return "is not there"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    user, group = _name_of(pwd.getpwuid, found.st_uid), _name_of(grp.getgrgid, found.st_gid)
+    if user != expected["owner"] or expected["group"] not in (None, group):
+        return f"belongs to {user}:{group}"
+    mode = stat.S_IMODE(found.st_mode)
+    return None if mode == int(expected["mode"], 8) else f"has the mode {mode:04o}"
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "redis_container": {"type": "str"},
+            "redis_port": {"type": "int", "default": 6379},
+            "endpoints": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "host": {"type": "str"},
+                    "port": {"type": "int"},
+                    "path": {"type": "path"},
+                    "username": {"type": "str"},
+                    "password": {"type": "str", "no_log": True},
+                    "tls": {"type": "bool", "default": False},
+                    "db": {"type": "int", "default": 0},
+                    "sentinel": {"type": "str"},
+                },
+            },
+            "prefix": {"type": "str", "default": "asgi"},
+            "backlog": {"type": "bool", "default": True},
+            "reads": {"type": "list", "elements": "path", "default": []},
+            "site_packages": {"type": "path", "required": True},
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "path": {"type": "path", "required": True},
+                    "content": {"type": "str"},
+                    "owner": {"type": "str", "default": "root"},
+                    "group": {"type": "str"},
+                    "mode": {"type": "str", "required": True},
+                },
+            },
+            "state_dir": {"type": "path", "default": "/etc/tethys_channels"},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    state_dir = Path(params["state_dir"])
+    container = params["redis_container"]
+    if container:
+        redis = [read_container(params["redis_port"], state_dir, params["prefix"], params["backlog"])]
+    else:
+        redis = [read_redis(one, one, params["prefix"], params["backlog"]) for one in params["endpoints"]]
+    container_started = asgi_record.container_started_at(container) if container else 0
+    # Where several serve, each holds groups of its own, and the one that started last has lost some.
+    ages = [one["uptime_seconds"] for one in redis if one["uptime_seconds"] is not None]
+
+    def older(key: str, age_seconds: float) -> bool | None:
+        if container_started:
+            return asgi_record.precedes(key, container_started)
+        return age_seconds > min(ages) + GRAIN_SECONDS if ages and not container else None
+
+    supervisor = Supervisor(timeout=10.0)
+    state = supervisor.state()
+    rows = supervised(supervisor) if state else None
+    health = {
+        "supervisor": {
+            "running": rows is not None,
+            "version": state["version"] if state else None,
+            "socket": supervisor.socket_path,
+        },
+        "processes": read_processes(
+            rows or [],
+            asgi_record.Sources(params["reads"], params["site_packages"]),
+            asgi_record.read_record(state_dir / "processes.json"),
+            older,
+        ),
+        "redis": redis,
+        "differs": [
+            {"path": expected["path"], "why": why}
+            for expected in params["files"]
+            for why in [why_differs(expected)]
+            if why
+        ],
+    }
+    module.exit_json(changed=False, health=health)
+
+
+if __name__ == "__main__":
+    main()

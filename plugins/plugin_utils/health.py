@@ -1,0 +1,395 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What `tethys.channels.check` tells: one page, and a sentence with the way out for all that is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.tethys.channels.plugins.module_utils.services import asgi_number
+
+SITE = "tethys.channels.site"
+RESTART = "tethys.channels.restart"
+FULL_PERCENT = 90
+MIB = 2**20
+VERSIONS = {
+    "tethys_platform": "Tethys",
+    "channels": "channels",
+    "channels_redis": "channels_redis",
+    "redis": "redis-py",
+    "daphne": "daphne",
+}
+# What layer_probe says of a thing that is told here already begins so (a unit test compares).
+PORT_SENTENCES = (
+    r"Nothing listens on \S+:(?P<port>\d+)\.",
+    r"\S+:(?P<port>\d+) is held open, but no process accepts there",
+)
+PROCESS_SENTENCE = r"The ASGI process (?P<pid>\d+) .*is stopped \(state"
+SETTINGS_SENTENCE = "CHANNEL_LAYERS as Django reads it"
+
+
+def span(seconds: float) -> str:
+    """A time as a person says it, in its two largest units."""
+    left = int(seconds)
+    found: list[str] = []
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        number, left = divmod(left, unit)
+        if number or found or unit == 1:
+            found.append(f"{number} {name}" if number else "")
+    return " ".join(part for part in found[:2] if part) or "0 s"
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """A number with its noun."""
+    return f"{number} {one if number == 1 else many}"
+
+
+def listed(names: Sequence[str], verb_one: str, verb_many: str) -> str:
+    """Names as the subject of a sentence, with the verb."""
+    if len(names) == 1:
+        return f"{names[0]} {verb_one}"
+    return f"{', '.join(names[:-1])} and {names[-1]} {verb_many}"
+
+
+def delivery(probe: Mapping[str, Any]) -> list[str]:
+    """What the proof of delivery saw, in sentences."""
+    processes = probe["processes"]
+    pids = ", ".join(str(process["pid"]) for process in processes)
+    if not probe["provable"]:
+        why = {
+            "in_memory": "one process on the in-memory layer hears only itself",
+            "no_consumer": "Tethys before 4.4 has no consumer to prove it through",
+            "not_started": "the proof could not be begun",
+        }.get(str(probe["reason"]), str(probe["reason"]))
+        there = f" ({pids})" if pids else ""
+        return [f"{len(processes)} process(es) answer{there}; delivery was not proved: {why}."]
+    if not probe["sent"]:
+        return [f"None of our WebSockets was held by any of {len(processes)} process(es); delivery was not proved."]
+    line = f"A message reached {probe['received']} of {probe['sent']} WebSockets"
+    line += f" over {len(processes)} process(es) ({pids})"
+    if probe["delivery_seconds"] is not None:
+        line += f" in {probe['delivery_seconds']:.3f} s"
+    lines = [line + ", sent from another process with the portal's own settings."]
+    idle = probe.get("idle")
+    if idle:
+        lines.append(
+            f"After {idle['seconds']} s of silence {idle['alive']} of {idle['of']} WebSockets were open,"
+            f" and {idle['received']} got the next message."
+        )
+    return lines
+
+
+class Report:
+    """One host's page."""
+
+    def __init__(self, seen: Mapping[str, Any]) -> None:
+        self.plan: Mapping[str, Any] = seen["plan"]
+        self.asked: Mapping[str, Any] = seen["asked"]
+        self.portal: Mapping[str, Any] = self.plan["portal"]
+        self.server: Mapping[str, Any] = self.plan["server"]
+        self.health: Mapping[str, Any] = seen["health"]
+        self.probe: Mapping[str, Any] = seen["probe"]
+        # What each step of a `site` run would do; a step that was not asked is not there, or skipped.
+        self.site: Mapping[str, Mapping[str, Any]] = {
+            name: step or {} for name, step in (seen.get("site") or {}).items()
+        }
+        self.rows: Sequence[Mapping[str, Any]] = self.health["processes"]
+        self.problems: list[str] = []
+        self.changes: list[str] = []
+
+    # --- the page ---------------------------------------------------------------------------------------------------
+
+    def lines(self) -> list[str]:
+        """What was seen, line by line."""
+        lines = [f"Versions: {self.versions()}", f"Layout: {self.layout()}"]
+        lines += [f"Process {self.process_line(row)}" for row in self.rows]
+        if self.plan["redis"] == "none":
+            lines.append("Redis: none, since the layer is in memory")
+        lines += [f"Redis {self.redis_line(server)}" for server in self.health["redis"]]
+        lines += [f"Delivery: {line}" for line in [*delivery(self.probe), *(self.probe.get("warnings") or [])]]
+        lines.append(f"A run of {SITE} would change {'; '.join(self.changes) or 'nothing'}")
+        return lines
+
+    def versions(self) -> str:
+        """The versions of everything that carries a message."""
+        portal = self.portal.get("versions") or {}
+        found = [f"{name} {portal[key]}" for key, name in VERSIONS.items() if portal.get(key)]
+        found += [f"Redis {server['version']}" for server in self.health["redis"] if server["version"]]
+        container = self.server.get("container") or {}
+        if self.plan["redis"] == "container" and container.get("image"):
+            found.append(f"image {container['image']}")
+        if self.health["supervisor"]["version"]:
+            found.append(f"Supervisor {self.health['supervisor']['version']}")
+        return ", ".join(found)
+
+    def layout(self) -> str:
+        """How the processes listen."""
+        ports = self.plan["ports"]
+        where = f"port {ports[0]}" if len(ports) == 1 else f"ports {ports[0]} to {ports[-1]}"
+        return f"{self.plan['layout']}, {counted(self.plan['processes'], 'process', 'processes')} asked for, {where}"
+
+    def process_line(self, row: Mapping[str, Any]) -> str:
+        """One process."""
+        if not row["pid"]:
+            return f"{row['name']}: {row['state']}"
+        state = "stopped by a signal" if row["frozen"] else row["state"]
+        runs_with = {
+            True: ", with settings or packages older than those on disk",
+            False: ", with the settings and packages on disk",
+        }
+        line = f"{row['name']}: {state}, pid {row['pid']}, for {span(row['age_seconds'] or 0)}, as {row['user']}"
+        line += runs_with.get(row["outdated"], "")
+        return line + (", older than Redis's last start" if row["before_redis"] else "")
+
+    def redis_line(self, server: Mapping[str, Any]) -> str:
+        """One server's figures."""
+        if server["problem"]:
+            return f"{server['place']}: {server['problem']}"
+        if not server["known"]:
+            return f"{server['place']}: its figures are not known, since the portal's user may not ask for them"
+        limit = f"{server['max_memory'] / MIB:.0f}" if server["max_memory"] else "unlimited"
+        oom = "not known" if server["oom_errors"] is None else server["oom_errors"]
+        parts = [
+            f"for {span(server['uptime_seconds'])}",
+            f"memory {server['used_memory'] / MIB:.1f} of {limit} MiB",
+            f"{server['clients']} clients",
+            f"connections refused {server['rejected_connections']}",
+            f"keys evicted {server['evicted_keys']}",
+            f"writes refused for want of memory {oom}",
+        ]
+        backlog = server["backlog"]
+        if backlog:
+            least = "" if backlog["complete"] else "at least "
+            messages = counted(backlog["messages"], "message", "messages")
+            parts.append(f"backlog {least}{messages} in {counted(backlog['channels'], 'channel', 'channels')}")
+        elif ".pubsub." not in self.asked["backend"]:
+            parts.append("backlog not known")
+        return f"{server['place']}: {', '.join(parts)}"
+
+    # --- what is wrong ----------------------------------------------------------------------------------------------
+
+    def judge(self) -> None:
+        """Everything that is wrong, the cause before what follows from it."""
+        for server in self.health["redis"]:
+            self.judge_redis(server)
+        self.judge_processes()
+        self.judge_site()
+        self.judge_delivery()
+
+    def judge_redis(self, server: Mapping[str, Any]) -> None:
+        """One server of the layer."""
+        who = f"The layer's Redis at {server['place']}"
+        if server["problem"]:
+            self.problems.append(f"{who} {server['problem']}: {self.redis_way_out()}.")
+            return
+        if not server["known"]:
+            return
+        up = span(server["uptime_seconds"])
+        if server["max_memory"] and server["used_memory"] * 100 > server["max_memory"] * FULL_PERCENT:
+            self.problems.append(
+                f"{who} uses {server['used_memory'] / MIB:.1f} of the {server['max_memory'] / MIB:.0f} MiB after"
+                f" which it"
+                f" refuses messages: {self.more_memory()}, and look for a consumer that does not read its messages."
+            )
+        if server["rejected_connections"]:
+            limit = f" of {server['max_clients']}" if server["max_clients"] else ""
+            self.problems.append(
+                f"{who} refused {counted(server['rejected_connections'], 'connection', 'connections')} since its start"
+                f" {up} ago, because its limit{limit} clients was reached: look for who holds that many (CLIENT LIST),"
+                " and restart Redis, with which the count begins anew."
+            )
+        if server["oom_errors"]:
+            self.problems.append(
+                f"{who} refused {counted(server['oom_errors'], 'write', 'writes')} since its start {up} ago, because"
+                f" its"
+                f" memory was full, and the messages are lost: {self.more_memory()}; with Redis's next start the count"
+                " begins anew."
+            )
+        if server["evicted_keys"]:
+            self.problems.append(
+                f"{who} evicted {counted(server['evicted_keys'], 'key', 'keys')} since its start {up} ago, and"
+                f" messages or"
+                " groups with them: set its maxmemory-policy to noeviction, and restart it, with which the count begins"
+                " anew."
+            )
+
+    def more_memory(self) -> str:
+        """How a Redis gets more memory."""
+        return "raise redis_container_memory_mb" if self.plan["redis"] == "container" else "raise its maxmemory"
+
+    def redis_way_out(self) -> str:
+        """What to do where Redis cannot be used."""
+        if self.plan["redis"] == "given":
+            return "start it, or correct its address and credentials in tethys_layer_hosts"
+        container, name = self.server.get("container"), self.asked["container_name"]
+        if not (self.server.get("docker") or {}).get("running"):
+            return f"Docker's engine does not answer; `systemctl start docker`, then {SITE}, bring both back"
+        if container is None:
+            return f"its container {name} is not there, and {SITE} makes it"
+        if not container["running"]:
+            return f"its container {name} is stopped, and {SITE} starts it"
+        return f"`docker logs {name}` may tell why, and {SITE} puts it right"
+
+    def judge_processes(self) -> None:
+        """The processes as Supervisor and the kernel have them."""
+        supervisor, rows, wanted = self.health["supervisor"], self.rows, self.plan["processes"]
+        if not supervisor["running"]:
+            self.problems.append(
+                f"Supervisor does not answer on {supervisor['socket']}, so nothing starts a process that ends:"
+                " `systemctl status supervisor` tells more."
+            )
+            return
+        if len(rows) != wanted:
+            there = counted(len(rows), "process", "processes")
+            self.problems.append(f"tethys_asgi_processes is {wanted}, and Supervisor has {there}: run {SITE}.")
+        for state in dict.fromkeys(row["state"] for row in rows if row["state"] != "RUNNING"):
+            self.state_problem(state, [row for row in rows if row["state"] == state])
+        frozen = [row for row in rows if row["frozen"]]
+        if frozen:
+            pids = " ".join(str(row["pid"]) for row in frozen)
+            it = "it" if len(frozen) == 1 else "them"
+            self.problems.append(
+                f"{listed([row['name'] for row in frozen], 'is', 'are')} stopped by a signal, and no answer comes"
+                f" from {it}:"
+                f" `kill -CONT {pids}` wakes {it}, {RESTART} replaces {it}."
+            )
+        outdated = [row["name"] for row in rows if row["outdated"]]
+        if outdated:
+            self.problems.append(
+                f"{listed(outdated, 'runs', 'run')} with settings or packages older than those on disk: run"
+                f" {SITE if self.would_change('portal_config') else RESTART}."
+            )
+        older = [row["name"] for row in rows if row["before_redis"]]
+        if older:
+            self.problems.append(
+                f"{listed(older, 'was', 'were')} started before Redis was, so the WebSockets that were open then have"
+                f" lost"
+                f" their groups and hear nothing until they reconnect: run {RESTART}."
+            )
+
+    def state_problem(self, state: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """The processes that Supervisor has in a state other than RUNNING."""
+        names = listed([row["name"] for row in rows], "is", "are")
+        words = "; ".join(dict.fromkeys(row["problem"] for row in rows if row["problem"] and state != "STOPPED"))
+        why = f" ({words})" if words else ""
+        logs = " and ".join(dict.fromkeys(row["log"] for row in rows if row["log"]))
+        read = f"read {logs}, then run" if logs else "run"
+        way_out = {
+            "STOPPED": f"run {RESTART}, which starts {'it' if len(rows) == 1 else 'them'}",
+            "STARTING": f"check again in some seconds, and where that does not help {read} {RESTART}",
+            "STOPPING": f"check again in some seconds, and where that does not help run {RESTART}",
+        }.get(state, f"{read} {RESTART}")
+        self.problems.append(f"{names} {state}{why}: {way_out}.")
+
+    # --- what a site run would change -------------------------------------------------------------------------------
+
+    def would_change(self, step: str) -> bool:
+        """Whether a step of a `site` run would change something."""
+        return bool(self.site.get(step, {}).get("changed"))
+
+    def judge_site(self) -> None:
+        """What a `site` run would change, each told as a problem where nothing else has told it."""
+        drift = []
+        for name, step in self.site.items():
+            if step.get("failed") and step.get("msg"):
+                self.problems.append(f"{SITE} would fail ({name}): {str(step['msg']).rstrip('.')}.")
+        packages = self.site.get("packages", {})
+        if packages.get("msg") and not packages.get("failed"):
+            self.problems.append(str(packages["msg"]))
+        for move in packages.get("moves") or []:
+            drift.append(f"the package {move['name']} {move['from'] or '(not installed)'} -> {move['to']}")
+        drift += self.container_changes()
+        if self.would_change("portal_config"):
+            path = (self.portal.get("config") or {}).get("path") or "portal_config.yml"
+            self.changes.append(f"CHANNEL_LAYERS in {path}")
+            self.problems.append(
+                f"CHANNEL_LAYERS in {path} is not what {SITE} would write: run it, with --check --diff first to see the"
+                " difference."
+            )
+        recounted = self.health["supervisor"]["running"] and len(self.rows) != self.plan["processes"]
+        programs = {program["path"] for program in self.server.get("programs") or []}
+        for row in self.health["differs"]:
+            change = f"{row['path']} (it {row['why']})"
+            # Another number of processes is another text of their program, and told already.
+            (self.changes if recounted and row["path"] in programs else drift).append(change)
+        if self.would_change("nginx_upstream"):
+            drift.append("nginx's upstream block")
+        self.changes += drift
+        restarts = [row["name"] for row in self.rows if row["outdated"] or row["before_redis"] or not row["pid"]]
+        if restarts:
+            self.changes.append(f"the processes {', '.join(restarts)}, which it would start anew")
+        if drift:
+            self.problems.append(
+                f"{SITE} would change {'; '.join(drift)}: run it, with --check --diff first to see the difference."
+            )
+
+    def container_changes(self) -> list[str]:
+        """What would change of the Redis that the collection runs."""
+        if self.plan["redis"] != "container":
+            return []
+        found = []
+        if self.would_change("redis_settings"):
+            found.append("the configuration or the credentials of Redis in /etc/tethys_channels")
+        container, name = self.server.get("container"), self.asked["container_name"]
+        lost = any(server["problem"] for server in self.health["redis"])
+        if container is None or not container["running"]:
+            away = container is None and (self.server.get("docker") or {}).get("running")
+            change = f"the container {name}, which it would {'make' if away else 'start'}"
+            # That Redis does not answer was told with this as the way out.
+            (self.changes if lost else found).append(change)
+        elif container["image"] != self.asked["image"]:
+            found.append(f"the container's image {container['image']} -> {self.asked['image']}")
+        elif self.would_change("container") and not self.would_change("redis_settings"):
+            found.append(f"the container {name}, which is not as the roles' variables say")
+        return found
+
+    # --- delivery ---------------------------------------------------------------------------------------------------
+
+    def judge_delivery(self) -> None:
+        """What the proof found wrong, less what follows from what was told already."""
+        if any(server["problem"] for server in self.health["redis"]):
+            return  # without Redis nothing is delivered
+        down_ports = self.down_ports()
+        frozen = {row["pid"] for row in self.rows if row["frozen"]}
+        for text in self.probe["problems"]:
+            port = _number(PORT_SENTENCES, "port", text)
+            if port in down_ports or _number([PROCESS_SENTENCE], "pid", text) in frozen:
+                continue
+            if text.startswith(SETTINGS_SENTENCE) and self.would_change("portal_config"):
+                continue
+            self.problems.append(text)
+
+    def down_ports(self) -> set[int]:
+        """The ports on which nobody can answer, because the processes for them are not running."""
+        ports = list(self.plan["ports"])
+        if not self.health["supervisor"]["running"]:
+            return set(ports)
+        running = [row for row in self.rows if row["state"] == "RUNNING"]
+        if self.plan["layout"] != "socket_per_process":
+            return set() if running else set(ports)
+        return set(ports) - {ports[0] + (asgi_number(row["group"]) or 0) for row in running}
+
+
+def _number(patterns: Iterable[str], name: str, text: str) -> int | None:
+    found = next((match for pattern in patterns for match in [re.match(pattern, text)] if match), None)
+    return int(found.group(name)) if found else None
+
+
+def report(seen: Mapping[str, Any]) -> dict[str, Any]:
+    """The page of one host.
+
+    Args:
+        seen: `plan` (of `run_plan`), `asked` (`backend`, `container_name`, `image`), `health` (of `layer_health`),
+            `probe` (of `layer_probe`) and `site`, which has what the steps of a `site` run said in check mode:
+            `packages`, `redis_settings`, `container`, `portal_config` and `nginx_upstream`.
+
+    Returns:
+        `ok`, `lines` (what was seen) and `problems` (a sentence for each thing that is wrong).
+    """
+    page = Report(seen)
+    page.judge()
+    return {"ok": not page.problems, "lines": page.lines(), "problems": page.problems}
