@@ -139,10 +139,8 @@ removed:
   elements: str
 """
 
-import calendar
 import contextlib
 import fcntl
-import hashlib
 import http.client
 import json
 import os
@@ -153,51 +151,22 @@ from pathlib import Path
 from typing import Any, Iterator
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils import serving
+from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, serving
+from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources, process_key, read_record
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx, NginxError
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
-    Docker,
     Supervisor,
     UnixConnection,
     asgi_number,
     is_asgi_group,
 )
 
-# The kernel tells a start, and how long it runs, in hundredths of a second. A process reads its files much later than
-# this after its start, so one that started so shortly before a change has the change.
-SLACK_SECONDS = 0.05
 # A process that has not begun to answer after so long is taken for one that hangs.
 ANSWER_SECONDS = 10.0
 
 
 class RollError(Exception):
     """One sentence for the administrator."""
-
-
-def process_key(pid: int) -> str | None:
-    """The process id with its start time in clock ticks since boot: unlike a date, no change of the clock moves it."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return f"{pid}:{fields[19]}"
-
-
-def started_at(key: str) -> float:
-    """The wall-clock time at which a process started, as well as the clock can tell."""
-    uptime = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
-    ticks = int(key.partition(":")[2])
-    return time.time() - uptime + ticks / os.sysconf("SC_CLK_TCK")
-
-
-def container_started_at(name: str) -> float:
-    """When a container was last started, as wall-clock time; 0 where that cannot be told."""
-    try:
-        state = (Docker().get(f"/containers/{name}/json") or {}).get("State") or {}
-        # Nanoseconds, which no Python reads.
-        return calendar.timegm(time.strptime(state["StartedAt"].partition(".")[0].rstrip("Z"), "%Y-%m-%dT%H:%M:%S"))
-    except (OSError, http.client.HTTPException, ValueError, KeyError):
-        return 0
 
 
 @contextlib.contextmanager
@@ -213,24 +182,6 @@ def alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-class Sources:
-    """What a process reads at its start: a sum over it, and when it last changed."""
-
-    def __init__(self, files: list[str], site_packages: str) -> None:
-        digest = hashlib.sha256()
-        newest = 0.0
-        for name in files:
-            path = Path(name)
-            if path.is_file():
-                digest.update(name.encode() + b"\0" + path.read_bytes())
-                newest = max(newest, path.stat().st_mtime)
-        for entry in sorted(Path(site_packages).glob("*.dist-info")):
-            digest.update(entry.name.encode() + b"\0")
-            newest = max(newest, entry.stat().st_mtime)
-        self.sum = digest.hexdigest()
-        self.newest = newest
 
 
 def heard(connection: http.client.HTTPConnection) -> bool:
@@ -454,17 +405,16 @@ class Roll:
         """The processes that do not run, do not answer, or are older than the files or the Redis there now."""
         rows = []
         name = self.params["redis_container"]
-        # Whole seconds: one that was started in the same second as Redis is taken for one that came after it.
-        redis = container_started_at(name) if name else 0
+        redis = asgi_record.container_started_at(name) if name else 0
         for row in self.rows():
             key = process_key(row["pid"]) if row["statename"] == "RUNNING" else None
             # One that hangs, or was stopped by a signal, still runs for Supervisor.
-            if key is None or started_at(key) + SLACK_SECONDS < redis or not answers(self.own_socket(row)):
-                rows.append(row)
-            elif key in record:
-                if record[key] != sources.sum:
-                    rows.append(row)
-            elif started_at(key) + SLACK_SECONDS < sources.newest:
+            if (
+                key is None
+                or asgi_record.precedes(key, redis)
+                or not answers(self.own_socket(row))
+                or asgi_record.is_outdated(key, sources, record)
+            ):
                 rows.append(row)
         return rows
 
@@ -493,15 +443,6 @@ class Roll:
                             self.removed.append(str(name))
                             if not dry:
                                 name.unlink()
-
-
-def read_record(path: Path) -> dict[str, str]:
-    """What an earlier run wrote down, or nothing."""
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return kept if isinstance(kept, dict) else {}
 
 
 def main() -> None:

@@ -95,7 +95,7 @@ class Report:
         self.probe: Mapping[str, Any] = seen["probe"]
         # What each step of a `site` run would do; a step that was not asked is not there, or skipped.
         self.site: Mapping[str, Mapping[str, Any]] = {
-            name: step or {} for name, step in (seen.get("site") or {}).items()
+            name: step for name, step in (seen.get("site") or {}).items() if step and not step.get("skipped")
         }
         self.rows: Sequence[Mapping[str, Any]] = self.health["processes"]
         self.problems: list[str] = []

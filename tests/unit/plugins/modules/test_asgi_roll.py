@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import nginx_upstream, serving
+from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, nginx_upstream, serving
+from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources, process_key
 from ansible_collections.tethys.channels.plugins.modules import asgi_roll
-from ansible_collections.tethys.channels.plugins.modules.asgi_roll import Roll, RollError, Sources, process_key
+from ansible_collections.tethys.channels.plugins.modules.asgi_roll import Roll, RollError
 
 Module = Callable[..., "dict[str, Any]"]
 
@@ -218,7 +219,7 @@ def test_a_process_is_told_by_its_start(roll: Roll, fake: FakeSupervisor) -> Non
     key = process_key(pid)
     assert key is not None
     assert key.partition(":")[0] == str(pid)
-    assert abs(asgi_roll.started_at(key) - time.time()) < 30
+    assert abs(asgi_record.started_at(key) - time.time()) < 30
     fake.end("asgi:tethys_asgi0")
     assert process_key(pid) is None
 
@@ -293,7 +294,7 @@ def test_a_process_older_than_redis_has_lost_its_groups(
             asked.append(url)
             return {"State": {"StartedAt": text}}
 
-    monkeypatch.setattr(asgi_roll, "Docker", Engine)
+    monkeypatch.setattr(asgi_record, "Docker", Engine)
     assert outdated(roll, ground.sources(), {}) == []
     assert asked == [], "Where the collection runs no Redis, nobody is asked."
     roll.params["redis_container"] = "tethys-channels-redis"
@@ -311,7 +312,7 @@ def test_a_start_of_redis_that_cannot_be_told(
                 raise answer
             return answer
 
-    monkeypatch.setattr(asgi_roll, "Docker", Engine)
+    monkeypatch.setattr(asgi_record, "Docker", Engine)
     roll.params["redis_container"] = "tethys-channels-redis"
     assert outdated(roll, ground.sources(), {}) == []
 
@@ -323,7 +324,7 @@ def test_keep(roll: Roll, ground: Ground, fake: FakeSupervisor) -> None:
     roll.keep(sources, {keys[NAMES[0]]: "older", keys[NAMES[1]]: "older", "1:1": "gone"})
     kept = json.loads(ground.record.read_text(encoding="utf-8"))
     assert kept == {keys[NAMES[0]]: "older", keys[NAMES[1]]: sources.sum, keys[NAMES[2]]: sources.sum}
-    assert asgi_roll.read_record(ground.record) == kept
+    assert asgi_record.read_record(ground.record) == kept
     assert list(ground.record.parent.iterdir()) == [ground.record]
 
 
@@ -331,7 +332,7 @@ def test_keep(roll: Roll, ground: Ground, fake: FakeSupervisor) -> None:
 def test_a_record_that_is_none(ground: Ground, text: str | None) -> None:
     if text is not None:
         ground.record.write_text(text, encoding="utf-8")
-    assert asgi_roll.read_record(ground.record) == {}
+    assert asgi_record.read_record(ground.record) == {}
 
 
 # --- rolls ----------------------------------------------------------------------------------------------------------
