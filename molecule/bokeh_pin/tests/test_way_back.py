@@ -58,8 +58,8 @@ def test_the_layout_changes_under_load_and_leaves_nothing_behind(host: Any) -> N
     assert len(bed.daphnes(host)) == apart.N
     # With several processes somebody serves all the while, in either direction, and nginx knows who.
     for figures in (there, back):
-        assert figures["requests"] > 200, figures
-        assert figures["failed"] == 0, figures
+        assert figures["requests"] > 200, f"{figures}"
+        assert figures["failed"] == 0, f"{figures}"
 
 
 def test_a_portal_set_up_by_the_manual_is_taken_over_and_given_back(host: Any) -> None:
@@ -81,9 +81,7 @@ def test_a_portal_set_up_by_the_manual_is_taken_over_and_given_back(host: Any) -
     assert host.check_output("ls -A /run | grep -c tethys_asgi || true") == "0"
     assert {row["user"] for row in bed.daphnes(host)} == {"www-data"}
     apart.every_plot_moves(host, 40)
-    one = apart.fanout(host)
-    assert one["delivered"] == one["clients"] >= 12
-    assert len(one["pids"]) == apart.N
+    apart.every_listener_hears(host)
 
     apart.remove()
     given_back(host)

@@ -54,24 +54,26 @@ def nginx_file(host: Any) -> str:
     return str(host.check_output(f"cat {SITE}"))
 
 
-def fanout(host: Any) -> dict[str, Any]:
-    """A message through nginx to listeners at every process."""
+def every_listener_hears(host: Any) -> None:
+    """Send a message through nginx to listeners at every process."""
     chat = bed.CHAT.replace(":8000", "")
     # Late is not lost: a process that draws plots, on a machine that is busy besides, may take some seconds.
     options = ["--host-header=portal.example.org", "--clients=12", f"--processes={N}", "--timeout=30"]
-    return bed.client(host, "ws_fanout", f"--url={chat}", *options)
+    found = bed.client(host, "ws_fanout", f"--url={chat}", *options)
+    assert found["delivered"] == found["clients"] >= 12, f"{found}"
+    assert len(found["pids"]) == N, f"{found}"
 
 
 def every_plot_moves(host: Any, loads: int, **options: Any) -> None:
     """Load the Bokeh page so often: each time there is a plot, and its slider moves the curve."""
     found = bed.plots(host, loads, **options)
-    assert (found["plots"], found["moved"]) == (loads, loads), found
+    assert (found["plots"], found["moved"]) == (loads, loads), f"{found}"
 
 
 def moves_in_a_browser(host: Any, loads: int, **options: Any) -> None:
     """The same in Chromium, which wants nothing from elsewhere."""
     found = bed.browser(host, "--loads", str(loads), **options)
-    assert (found["plots"], found["moved"], found["errors"], found["elsewhere"]) == (loads, loads, [], []), found
+    assert (found["plots"], found["moved"], found["errors"], found["elsewhere"]) == (loads, loads, [], []), f"{found}"
 
 
 def logged(host: Any) -> dict[str, int]:
