@@ -1,0 +1,32 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the filter takes; what it says is tested in plugin_utils/test_health.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.tethys.channels.plugins.filter.health_report import FilterModule, health_report
+from ansible_collections.tethys.channels.plugins.plugin_utils import health
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        (None, "plan, asked, health, probe is missing"),
+        ("page", "plan, asked, health, probe is missing"),
+        ({"plan": {}, "asked": {}, "health": None}, "health, probe is missing"),
+    ],
+)
+def test_what_is_no_look_is_refused(seen: Any, words: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=rf"^health_report: {words} or no mapping: give "):
+        health_report(seen)
+
+
+def test_the_filter_is_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "report", lambda seen: {"ok": True, "lines": sorted(seen), "problems": []})
+    page = FilterModule().filters()["health_report"]({name: {} for name in ("plan", "asked", "health", "probe")})
+    assert page["lines"] == ["asked", "health", "plan", "probe"]
