@@ -1,0 +1,20 @@
+#!/bin/bash
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# The start of a container: settings from the variables, then Supervisor, then the logs for as long as it lives.
+echo "- Starting up..."
+NGINX_USER=$(sed -n 's/^user *\([^ ;]*\).*/\1/p' /etc/nginx/nginx.conf)
+export NGINX_USER
+echo "- Enforcing start state..."
+/opt/conda/envs/tethys/bin/python "$TETHYS_HOME/states"
+find "$TETHYS_PERSIST" "$TETHYS_HOME" ! -user "$NGINX_USER" -exec chown -h "$NGINX_USER:" {} +
+echo "- Starting supervisor"
+/usr/bin/supervisord
+echo "- Done!"
+trap 'kill $(jobs -p)' EXIT
+for file in nginx/error.log supervisor/supervisord.log tethys/tethys.log; do
+    tail -qF "/var/log/$file" 2> /dev/null | sed --unbuffered "s|^|$file: |" &
+done
+wait

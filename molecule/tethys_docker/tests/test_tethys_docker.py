@@ -1,0 +1,348 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A portal in Tethys Docker: delivery, secrets, a volume that was set up before, refusals, and the way back.
+
+The tests run in their order: what one leaves behind the next one finds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.plugins.loader import init_plugin_loader
+from bed import changed, decoded, playbook
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+# What finds the installed collection, for the import below.
+init_plugin_loader()
+from ansible_collections.tethys.channels.plugins.plugin_utils.docker_env import docker_env  # noqa: E402
+
+IMAGE = "tethys-channels-test/tethys-core-stand-in:trixie"
+PYTHON = "/opt/conda/envs/tethys/bin/python"
+PERSIST = "/var/lib/tethys_persist"
+CREDENTIALS = "/etc/tethys-channels-docker/credentials.json"
+SEED = {"hosts": [{"host": "redis", "port": 6379}]}
+# As it stands in the documentation of Tethys, in "Django Channels Layer", after ENV CHANNEL_LAYERS_CONFIG.
+MANUAL = r'''"\"{'hosts':[{'host':\ 'redis',\ 'port':\ 6379}]}\""'''
+LAYERS = "import json; from django.conf import settings; print(json.dumps(settings.CHANNEL_LAYERS))"
+
+
+def run(name: str = "tethys_docker", *arguments: str, **variables: Any) -> subprocess.CompletedProcess[str]:
+    """The playbook, which has to succeed."""
+    done = playbook(name, *arguments, **variables)
+    assert done.returncode == 0, done.stdout
+    return done
+
+
+def inside(host: Any, command: str, container: str = "tethys") -> str:
+    """What a command in the portal's container prints, run as the portal's user."""
+    return str(host.check_output(f"docker exec --user www {container} sh -c {shlex.quote(command)}"))
+
+
+def layers(host: Any, container: str = "tethys") -> Any:
+    """CHANNEL_LAYERS as Django has it in the container."""
+    return json.loads(
+        inside(host, f"DJANGO_SETTINGS_MODULE=tethys_portal.settings {PYTHON} -c {shlex.quote(LAYERS)}", container)
+    )
+
+
+def fanout(host: Any, processes: int, container: str = "tethys") -> dict[str, Any]:
+    """Clients of the chat app in the container: who heard one of them."""
+    done = host.run(
+        f"docker exec {container} {PYTHON} -B /opt/clients/ws_fanout.py --clients 12 --processes {processes}"
+    )
+    assert done.stdout.startswith("{"), done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def assert_delivers(host: Any, processes: int, container: str = "tethys") -> None:
+    found = fanout(host, processes, container)
+    assert len(found["pids"]) == processes, found
+    assert found["delivered"] == found["connected"] == found["clients"], found
+
+
+def running(host: Any, container: str = "tethys") -> list[str]:
+    """The portal's processes as Supervisor has them."""
+    rows = inside(host, "supervisorctl status 2>/dev/null; true", container).splitlines()
+    return [row.split()[0] for row in rows if row.startswith("asgi:") and row.split()[1] == "RUNNING"]
+
+
+def passwords(host: Any) -> list[str]:
+    kept = json.loads(host.check_output(f"cat {CREDENTIALS}"))
+    return [kept["password"], kept["admin_password"]]
+
+
+def state(host: Any) -> str:
+    """What a refused run could have changed."""
+    return str(
+        host.check_output(
+            "find /srv /etc/tethys* -type f -exec sha256sum {} + 2>/dev/null | sort; ls -laR --full-time /srv;"
+            " docker ps -a --no-trunc --format '{{.ID}} {{.Names}} {{.State}}' | sort; docker network ls -q | sort;"
+            f" docker exec tethys sha256sum {PERSIST}/portal_config.yml {PERSIST}/asgi_supervisord.conf"
+        )
+    )
+
+
+# --- a fresh volume -------------------------------------------------------------------------------------------------
+
+
+def test_a_message_reaches_everybody_over_three_processes(host: Any) -> None:
+    assert_delivers(host, 3)
+    assert running(host) == [f"asgi:tethys_asgi{number}" for number in range(3)]
+
+
+def test_no_password_shows_in_the_log_or_to_whoever_inspects_the_containers(host: Any) -> None:
+    log = host.check_output("docker logs tethys 2>&1; docker logs tethys-redis-1 2>&1")
+    assert "--set CHANNEL_LAYERS.default.CONFIG" in log, "the stand-in prints its command line, as Salt's report does"
+    seen = log + host.check_output("docker inspect tethys tethys-redis-1; cat /srv/tethys/*; ps -eo args -ww")
+    for password in passwords(host):
+        assert password not in seen
+
+
+def test_the_password_is_where_only_the_portal_reads_it(host: Any) -> None:
+    held = layers(host)["default"]["CONFIG"]["hosts"]
+    assert held == [{"host": "redis", "port": 6379, "username": "tethys", "password": passwords(host)[0]}]
+    assert inside(host, f"stat -c '%U %a' {PERSIST}/portal_config.yml").split() in (["www", "660"], ["www", "600"])
+
+
+def test_redis_is_hardened_and_not_published(host: Any) -> None:
+    about = json.loads(host.check_output("docker inspect tethys-redis-1"))[0]
+    wanted = about["HostConfig"]
+    assert wanted["ReadonlyRootfs"] is True
+    assert wanted["CapDrop"] == ["ALL"]
+    assert wanted["SecurityOpt"] == ["no-new-privileges:true"]
+    assert wanted["Memory"] == wanted["MemorySwap"] == 256 * 1024 * 1024
+    assert not wanted["PortBindings"]
+    assert about["Config"]["User"] == "16379:16379"
+    assert about["State"]["Health"]["Status"] == "healthy"
+    assert about["Mounts"] == [mount for mount in about["Mounts"] if mount["Type"] == "bind"], "no volume is made"
+    assert ":6379 " not in host.check_output("ss -Hltn")
+    assert "NOAUTH" in host.check_output("docker exec tethys-redis-1 redis-cli ping 2>&1")
+    # The portal's user reaches the layer's keys and nothing else.
+    login = f"--user tethys --pass {passwords(host)[0]} --no-auth-warning"
+    assert "NOPERM" in host.check_output(f"docker exec tethys-redis-1 redis-cli {login} get secret 2>&1")
+
+
+def test_the_users_own_variables_and_file_stay(host: Any) -> None:
+    host.check_output("cmp /srv/tethys/docker-compose.yml /root/srv.before/tethys/docker-compose.yml")
+    assert inside(host, "echo $COST").strip() == "5$"
+    override = host.file("/srv/tethys/docker-compose.override.yml")
+    assert (override.uid, override.gid, override.mode) == (1000, 1000, 0o644)
+
+
+# --- a volume that was set up before --------------------------------------------------------------------------------
+
+
+def test_fewer_processes_on_the_same_volume(host: Any) -> None:
+    inside(host, f"echo kept > {PERSIST}/workspaces/data; touch -d '2020-01-01' {PERSIST}/setup_complete")
+    done = run(tethys_asgi_processes=2)
+    assert "ignores ASGI_PROCESSES" in done.stdout, done.stdout
+    assert_delivers(host, 2)
+    assert running(host) == ["asgi:tethys_asgi0", "asgi:tethys_asgi1"]
+    assert inside(host, f"cat {PERSIST}/workspaces/data").strip() == "kept"
+
+
+def test_it_survives_new_containers_without_the_role(host: Any) -> None:
+    compose = "cd /srv/tethys && docker compose up -d --force-recreate --wait"
+    host.check_output(f"{compose} redis 2>&1")
+    assert_delivers(host, 2)
+    host.check_output(f"{compose} tethys 2>&1")
+    assert_delivers(host, 2)
+    done = run(tethys_asgi_processes=2)
+    assert changed(done) == 0, done.stdout
+
+
+def test_a_password_of_ones_own_is_applied_and_shown_nowhere(host: Any, tmp_path: Path) -> None:
+    password = 'It\'s$5 "to" \\#é日 % {x}'
+    # From a file, as from a vault: Ansible itself shows what is typed after -e.
+    (tmp_path / "vars.json").write_text(json.dumps({"tethys_docker_redis_password": password}))
+    done = run("tethys_docker", "-vvv", "-e", f"@{tmp_path}/vars.json", tethys_asgi_processes=2)
+    assert_delivers(host, 2)
+    kept = passwords(host)
+    assert kept[0] == password
+    output = done.stdout + decoded(done.stdout)
+    log = host.check_output("docker logs tethys 2>&1")
+    for secret in kept:
+        assert secret not in output
+        assert json.dumps(secret)[1:-1] not in output
+        assert secret not in log
+
+
+# --- the variables --------------------------------------------------------------------------------------------------
+
+
+def set_up(host: Any, option: str, image: str = IMAGE) -> Any:
+    """What the first start of a container makes of its variables, in Django's settings."""
+    script = (
+        f"{PYTHON} $TETHYS_HOME/states > /dev/null && DJANGO_SETTINGS_MODULE=tethys_portal.settings"
+        f" {PYTHON} -c {shlex.quote(LAYERS)}"
+    )
+    out = host.check_output(f"docker run --rm --network none {option} {image} sh -c {shlex.quote(script)}")
+    return json.loads(out.splitlines()[-1])["default"].get("CONFIG")
+
+
+def put(host: Any, path: str, text: str) -> None:
+    """A file on the server."""
+    subprocess.run(
+        ["docker", "exec", "-i", host.backend.name, "sh", "-c", f"cat > {path}"], input=text.encode(), check=True
+    )
+
+
+def test_the_manuals_values_arrive_by_each_carrier(host: Any) -> None:
+    dockerfile = f"FROM {IMAGE}\nENV CHANNEL_LAYERS_CONFIG={docker_env(SEED)}\n"
+    put(host, "/root/Dockerfile", dockerfile)
+    host.check_output("DOCKER_BUILDKIT=0 docker build -q -t carried - < /root/Dockerfile")
+    assert set_up(host, "", "carried") == SEED
+    put(host, "/root/env", f"CHANNEL_LAYERS_CONFIG={docker_env(SEED, 'env_file')}\n")
+    assert set_up(host, "--env-file /root/env") == SEED
+    # The compose file of this scenario carried it on the fresh volume; what Compose hands over is what is tried here.
+    config = json.loads(host.check_output("cd /srv/tethys && docker compose config --format json"))
+    carried = config["services"]["tethys"]["environment"]["CHANNEL_LAYERS_CONFIG"]
+    assert set_up(host, f"-e CHANNEL_LAYERS_CONFIG={shlex.quote(carried)}") == SEED
+
+
+def test_the_manuals_literal_string_does_not_arrive(host: Any) -> None:
+    """A recorded fact: the backslashes stay, and make one key of what is meant as a key and a value."""
+    put(host, "/root/Dockerfile", f"FROM {IMAGE}\nENV CHANNEL_LAYERS_CONFIG {MANUAL}\n")
+    host.check_output("DOCKER_BUILDKIT=0 docker build -q -t manual - < /root/Dockerfile")
+    assert set_up(host, "", "manual") == {"hosts": [{"host": "\\ 'redis'", "\\ 'port':\\ 6379": None}]}
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.text("'\"\\$`%#{}! \n:,[]&*~", max_size=40)
+configs = st.dictionaries(texts, st.none() | st.booleans() | st.integers() | texts | st.lists(texts, max_size=3))
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@given(values=st.lists(configs, min_size=60, max_size=60))
+def test_any_structure_passes_the_real_compose(host: Any, values: list[dict[str, Any]]) -> None:
+    """Many at a time, since each call of Compose takes a while; then one shell word each, then YAML."""
+    written = {f"V{number}": docker_env(value, "compose") for number, value in enumerate(values)}
+    put(host, "/root/any.yml", yaml.safe_dump({"services": {"x": {"image": "x", "environment": written}}}))
+    config = json.loads(host.check_output("docker compose -p any -f /root/any.yml config --format json"))
+    read = config["services"]["x"]["environment"]
+    line = "printf '%s\\0' " + " ".join(read[f"V{number}"] for number in range(len(values)))
+    words = subprocess.run(["sh", "-c", line], capture_output=True, check=True).stdout.decode().split("\0")
+    assert [yaml.safe_load(word) for word in words[:-1]] == values
+
+
+# --- refusals -------------------------------------------------------------------------------------------------------
+
+
+def refused(host: Any, **variables: Any) -> str:
+    """The refusal of a run, which has changed nothing."""
+    before = state(host)
+    done = playbook("tethys_docker", **variables)
+    assert done.returncode != 0, done.stdout
+    assert "Refused; nothing was changed." in done.stdout, done.stdout
+    assert "Traceback" not in done.stdout
+    assert changed(done) == 0
+    assert state(host) == before
+    return re.sub(r"\s+", " ", done.stdout)
+
+
+def test_everything_that_is_wrong_is_said_at_once(host: Any) -> None:
+    said = refused(
+        host,
+        tethys_asgi_processes="many",
+        tethys_docker_carrier="podman",
+        tethys_docker_override_file="a/b",
+        tethys_dokcer=1,
+    )
+    for variable in ("tethys_asgi_processes", "tethys_docker_carrier", "tethys_docker_override_file", "tethys_dokcer"):
+        assert f"{variable} is " in said, variable
+
+
+def test_a_service_that_is_not_there(host: Any) -> None:
+    said = refused(
+        host, tethys_asgi_processes=2, tethys_docker_portal_service="portal", tethys_docker_redis_service="tethys"
+    )
+    assert "tethys_docker_portal_service is portal, and the services of docker-compose.yml are tethys" in said
+
+
+def test_a_file_that_is_somebody_elses(host: Any) -> None:
+    put(host, "/srv/tethys/mine.yml", "services: {}\n")
+    said = refused(host, tethys_asgi_processes=2, tethys_docker_override_file="mine.yml")
+    assert "tethys_docker_override_file is mine.yml, and that file is there and not this collection's" in said
+    host.check_output("rm /srv/tethys/mine.yml")
+
+
+def test_a_folder_that_has_no_project(host: Any) -> None:
+    assert "Compose finds no file" in refused(host, tethys_asgi_processes=2, tethys_docker_project_dir="/srv/image")
+    assert "there is no such folder" in refused(host, tethys_asgi_processes=2, tethys_docker_project_dir="/srv/nothing")
+
+
+def test_bokeh_in_the_image_means_one_process(host: Any) -> None:
+    """Before anything starts nobody can be asked; in the container that runs the portal names its handlers."""
+    host.check_output("cd /srv/bokeh && DOCKER_BUILDKIT=0 docker build -q -t bokeh . 2>/dev/null")
+    compose = (
+        "services: {tethys: {image: bokeh, environment: {ALLOWED_HOSTS: '\"[127.0.0.1, portal.example.org]\"'}}}\n"
+    )
+    put(host, "/srv/bokeh/docker-compose.yml", compose)
+    of_bokeh = {
+        "tethys_docker_project_dir": "/srv/bokeh",
+        "tethys_docker_credentials_dir": "/etc/tethys-channels-bokeh",
+    }
+    said = refused(host, tethys_asgi_processes=3, tethys_bokeh="auto", **of_bokeh)
+    assert "tethys_asgi_processes is 3 and it could not be found out whether an app uses Bokeh" in said
+    assert "the portal's container does not run" in said
+    run(tethys_asgi_processes=1, tethys_bokeh="auto", **of_bokeh)
+    assert running(host, "bokeh-tethys-1") == ["asgi:tethys_asgi0"]
+    # Apps enter the database when they are first found.
+    said = refused(host, tethys_asgi_processes=3, tethys_bokeh="auto", **of_bokeh)
+    assert "tethys_asgi_processes is 3 and Bokeh is in use (bokehplot" in said
+    host.check_output("cd /srv/bokeh && docker compose down -v 2>&1 && rm -rf /srv/bokeh /etc/tethys-channels-bokeh")
+
+
+# --- other ways -----------------------------------------------------------------------------------------------------
+
+
+def test_a_dockerfile_beside_a_redis_started_directly(host: Any) -> None:
+    asked = {
+        "tethys_docker_project_dir": "/srv/image",
+        "tethys_docker_credentials_dir": "/etc/tethys-channels-image",
+        "tethys_docker_carrier": "dockerfile",
+        "tethys_docker_redis": "container",
+        "tethys_docker_redis_service": "channels-redis",
+        "tethys_docker_network": "channels",
+        "tethys_docker_container": "river",
+        "tethys_asgi_processes": 2,
+    }
+    assert "build it" in run(**asked).stdout
+    host.check_output("cd /srv/image && DOCKER_BUILDKIT=0 docker build -q -t river . 2>/dev/null")
+    host.check_output("docker run -d --name river --network channels river")
+    host.run("for i in $(seq 60); do docker exec river test -e /run/tethys_asgi1.sock && break; sleep 0.5; done")
+    run(**asked)
+    assert_delivers(host, 2, "river")
+    assert changed(run(**asked)) == 0
+    # Bokeh is known now: the container can be asked.
+    run(tethys_docker_state="absent", **asked)
+    host.check_output("cmp /srv/image/Dockerfile /root/srv.before/image/Dockerfile")
+    assert layers(host, "river") == {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    assert host.run("docker inspect channels-redis").rc != 0
+    assert host.run("ls -d /etc/tethys-channels-image").rc != 0
+    host.check_output("docker rm -fv river && docker network rm channels")
+
+
+# --- the way back ---------------------------------------------------------------------------------------------------
+
+
+def test_remove_leaves_the_project_as_it_was(host: Any) -> None:
+    run(tethys_asgi_processes=2, tethys_docker_state="absent")
+    assert host.run("diff -r /srv/tethys /root/srv.before/tethys").rc == 0
+    host.run("for i in $(seq 60); do docker exec tethys test -e /run/tethys_asgi0.sock && break; sleep 0.5; done")
+    assert running(host) == ["asgi:tethys_asgi0"]
+    assert layers(host) == {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    assert inside(host, f"cat {PERSIST}/workspaces/data").strip() == "kept"
+    assert host.check_output("docker ps -a --format '{{.Names}}'").split() == ["tethys"]
+    assert host.run(f"docker exec tethys ls -d {PERSIST}/.tethys_channels").rc != 0
+    assert host.run("ls -d /etc/tethys-channels-docker").rc != 0
+    assert changed(run(tethys_docker_state="absent")) == 0

@@ -1,0 +1,163 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run one of this collection's modules inside the container of a portal."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tethys_docker_exec
+short_description: Run a module of this collection inside a portal's container
+version_added: 1.0.0
+author:
+  - tethys.channels contributors (@tethys-channels)
+description:
+  - Starts the portal's own Python in a running container by C(docker exec), and runs a module of this collection there
+    as if the container were a server. Neither Ansible nor a file of this collection has to be in the image.
+  - Returns what that module returns, with the same answer to check mode and diff, and hides the same values.
+attributes:
+  check_mode:
+    support: full
+    description: The module in the container runs in check mode too.
+  diff_mode:
+    support: full
+    description: Shows what the module in the container shows.
+  platform:
+    support: full
+    platforms: posix
+    description: A server with Docker's client, as a user who may use it.
+options:
+  container:
+    description: The running container, by its name or id.
+    type: str
+    required: true
+  user:
+    description: The user in the container, which has to be the one that the portal's processes run as.
+    type: str
+    default: www
+  python:
+    description: The portal's Python in the container.
+    type: path
+    required: true
+  module:
+    description: The module's name, for messages.
+    type: str
+    required: true
+  source:
+    description: The module's text.
+    type: str
+    required: true
+  arguments:
+    description: The module's own parameters. They are not shown.
+    type: dict
+    default: {}
+  timeout:
+    description: Seconds after which the module is given up.
+    type: int
+    default: 300
+"""
+
+EXAMPLES = r"""
+- name: Prove delivery inside the container
+  tethys.channels.tethys_docker_exec:
+    container: tethys
+    python: /opt/conda/envs/tethys/bin/python
+    module: layer_probe
+    source: "{{ lookup('ansible.builtin.file', role_path ~ '/../../plugins/modules/layer_probe.py') }}"
+    arguments:
+      prefix: /opt/conda/envs/tethys
+      home: /usr/lib/tethys
+      processes: 3
+"""
+
+RETURN = r"""
+result:
+  description: What the module returns stands under its own names, such as C(portal) or C(probe), not under this one.
+  returned: never
+  type: dict
+"""
+
+import shutil
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils import (
+    bounded_run,
+    nginx_config,
+    nginx_upstream,
+    portal_common,
+    portal_env,
+    portal_look,
+    portal_source,
+    portal_wire,
+    portal_yaml,
+    portal_yaml_document,
+    portal_yaml_editor,
+    services,
+    serving,
+    tethys_docker_ship,
+)
+
+# All that a module sent to a container may import.
+SHIPPED = (
+    bounded_run,
+    nginx_config,
+    nginx_upstream,
+    portal_common,
+    portal_env,
+    portal_look,
+    portal_source,
+    portal_wire,
+    portal_yaml,
+    portal_yaml_document,
+    portal_yaml_editor,
+    services,
+    serving,
+)
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "container": {"type": "str", "required": True},
+            "user": {"type": "str", "default": "www"},
+            "python": {"type": "path", "required": True},
+            "module": {"type": "str", "required": True},
+            "source": {"type": "str", "required": True},
+            "arguments": {"type": "dict", "default": {}, "no_log": True},
+            "timeout": {"type": "int", "default": 300},
+        },
+        supports_check_mode=True,
+    )
+    params = dict(module.params)
+    # By itself no_log blots out every value of the mapping wherever it turns up, a port's digits too. The module in the
+    # container says which are secret.
+    module.params["arguments"] = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
+    module.params["source"] = f"the text of {params['module']}"
+    module.no_log_values = {value for value in portal_common.secrets_in(params["arguments"]) if len(value) > 3}
+    docker = shutil.which("docker")
+    if not docker:
+        module.fail_json(msg="There is no docker command on this server: install Docker's client.")
+    line = tethys_docker_ship.command(str(docker), params["container"], params["user"], params["python"])
+    job: dict[str, Any] = {
+        "arguments": params["arguments"],
+        "check_mode": module.check_mode,
+        "diff": module._diff,
+    }
+    texts = tethys_docker_ship.sources(SHIPPED)
+    try:
+        answer = tethys_docker_ship.ship(line, params["module"], params["source"], texts, job, params["timeout"])
+    except tethys_docker_ship.ShipError as error:
+        module.fail_json(msg=f"In container {params['container']}, {error}")
+    module.no_log_values |= set(answer.hidden)
+    for text in answer.warnings:
+        module.warn(text)
+    if answer.result.get("failed"):
+        module.fail_json(**answer.result)
+    module.exit_json(**answer.result)
+
+
+if __name__ == "__main__":
+    main()

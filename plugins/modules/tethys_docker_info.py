@@ -1,0 +1,487 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look at a Tethys Docker project: its files, services, container and volume."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tethys_docker_info
+short_description: Look at a Tethys Docker project
+version_added: 1.0.0
+author:
+  - tethys.channels contributors (@tethys-channels)
+description:
+  - Tells what a folder with a compose file (or a Dockerfile) holds, what Compose makes of it, and what runs of it.
+  - Changes nothing, and never fails for what it finds. No value of a variable of the services is returned, but for
+    those that matter to the channel layer and hold no secret.
+attributes:
+  check_mode:
+    support: full
+    description: Only reads, so it does the same in check mode.
+  diff_mode:
+    support: none
+    description: There is nothing to compare.
+  platform:
+    support: full
+    platforms: posix
+    description: A server with Docker, as root.
+options:
+  project_dir:
+    description: The folder.
+    type: path
+    required: true
+  compose_files:
+    description: The compose files, relative to the folder; where none is given, those that Compose finds by itself.
+    type: list
+    elements: str
+    default: []
+  override_file:
+    description: The compose file that is this collection's.
+    type: str
+    default: docker-compose.override.yml
+  dockerfile:
+    description: The Dockerfile, relative to the folder.
+    type: str
+    default: Dockerfile
+  portal_service:
+    description: The portal's service.
+    type: str
+    default: tethys
+  redis_service:
+    description: The service of Redis.
+    type: str
+    default: redis
+  container:
+    description: The portal's container, where there is no compose file.
+    type: str
+    default: tethys
+  user:
+    description: The user in the container that the portal runs as.
+    type: str
+    default: www
+  candidate:
+    description: The text of O(override_file) as it would be, for Compose to judge.
+    type: str
+  wait_seconds:
+    description: How long to wait for the portal to be set up and to listen.
+    type: int
+    default: 0
+"""
+
+EXAMPLES = r"""
+- name: Look at the project
+  tethys.channels.tethys_docker_info:
+    project_dir: /srv/tethys
+  register: look
+"""
+
+RETURN = r"""
+docker:
+  description: What was found, with the keys described here.
+  returned: always
+  type: dict
+  contains:
+    engine:
+      description: The version of the engine, or null where none answers.
+      type: str
+    compose:
+      description: The version of the Compose plugin, or null.
+      type: str
+    folder:
+      description: Null where there is none, else its C(owner) and C(group) as numbers.
+      type: dict
+    files:
+      description: The compose files that Compose reads besides ours, in order.
+      type: list
+      elements: str
+    reads_ours:
+      description: Whether Compose reads our file by itself.
+      type: bool
+    in_place:
+      description: A file that Compose reads in place of ours, or null.
+      type: str
+    override:
+      description: Whether our file C(exists), is C(ours), and its C(text) where it is.
+      type: dict
+    dockerfile:
+      description: Whether it C(exists), holds our block (C(ours)), and why it cannot be edited (C(problem)).
+      type: dict
+    problem:
+      description: Why Compose cannot use the files, or null.
+      type: str
+    candidate_problem:
+      description: Why Compose could not use them together with O(candidate), or null.
+      type: str
+    project:
+      description:
+        - What Compose makes of the files besides ours, with C(name), C(services), C(networks), C(portal), C(redis), and
+          C(redis_users), the services besides the portal that lean on Redis. Null where there are no files.
+      type: dict
+    container:
+      description:
+        - The portal's container with C(id), C(name), C(running), C(image), C(image_id), C(env), C(persisted); null
+          where there is none.
+      type: dict
+    image_id:
+      description: The id of the image that the portal's next container would have, or null.
+      type: str
+    inside:
+      description:
+        - What is on the portal's volume, with C(set_up), C(ready), C(processes), C(others_can_read) and C(kept); null
+          where no container runs.
+      type: dict
+    redis_container:
+      description:
+        - The C(id) and C(image) of a container with the name of the service of Redis, and whether it is C(ours); null
+          where there is none.
+      type: dict
+    wait_problem:
+      description: Why the portal did not become ready in time, or null.
+      type: str
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+MARK = "# Managed by tethys.channels"
+# The order in which Compose looks for its files.
+BASE_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+OVERRIDE_NAMES = (
+    "compose.override.yml",
+    "compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+)
+# What of a container's or a service's variables matters here and is no secret.
+VARIABLES = (
+    "ASGI_PROCESSES",
+    "CHANNEL_LAYERS_BACKEND",
+    "CHANNEL_LAYERS_CONFIG",
+    "CONDA_ENV_NAME",
+    "CONDA_HOME",
+    "TETHYS_HOME",
+    "TETHYS_PERSIST",
+    "TETHYS_PORT",
+)
+# Inside the container: what the portal's volume holds, and whether the portal listens. The port is Supervisor's from
+# the moment that the start has done everything before it.
+INSIDE = r"""
+import json, os, re, socket, sys
+persist, port = os.environ.get("TETHYS_PERSIST", "/var/lib/tethys_persist"), int(os.environ.get("TETHYS_PORT") or 8000)
+def text(name):
+    try:
+        with open(os.path.join(persist, name), encoding="utf-8") as stream:
+            return stream.read()
+    except OSError:
+        return ""
+number = re.search(r"^numprocs[ \t]*=[ \t]*(\d+)", text("asgi_supervisord.conf"), re.MULTILINE)
+config = os.path.join(persist, "portal_config.yml")
+try:
+    kept = json.loads(text(".tethys_channels/before.json") or "null")
+except ValueError:
+    kept = None
+try:
+    socket.create_connection(("127.0.0.1", port), 2).close()
+    listens = True
+except OSError:
+    listens = False
+set_up = os.path.exists(os.path.join(persist, "setup_complete"))
+print(json.dumps({
+    "set_up": set_up,
+    "ready": set_up and listens and bool(number),
+    "processes": int(number.group(1)) if number else None,
+    "others_can_read": os.path.exists(config) and bool(os.stat(config).st_mode & 4),
+    "kept": kept,
+}))
+"""
+
+
+def call(*words: str, given: str | None = None, timeout: float = 60) -> tuple[int, str, str]:
+    """The exit code and the output of one command."""
+    try:
+        done = subprocess.run(words, input=given, capture_output=True, text=True, timeout=timeout, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 127, "", str(error)
+    return done.returncode, done.stdout, done.stderr
+
+
+def last_line(text: str) -> str:
+    """What a command said last, as part of a sentence."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1].rstrip(".") if lines else "no reason was given"
+
+
+def chosen(pairs: Any) -> dict[str, str]:
+    """The variables that may be shown, from a mapping or a list of NAME=VALUE.
+
+    A CONFIG that the user has written himself may hold a password; whether it is ours is all that is asked.
+    """
+    if isinstance(pairs, list):
+        pairs = dict(str(pair).partition("=")[::2] for pair in pairs)
+    found = {name: str(value) for name, value in (pairs or {}).items() if name in VARIABLES}
+    if re.search(r"password|secret|encryption|://[^'\" ]*@", found.get("CHANNEL_LAYERS_CONFIG", ""), re.IGNORECASE):
+        found["CHANNEL_LAYERS_CONFIG"] = "not shown"
+    return found
+
+
+def first(folder: Path, names: tuple[str, ...]) -> str | None:
+    """The first of these files that is there."""
+    return next((name for name in names if (folder / name).is_file()), None)
+
+
+def named_in_dotenv(folder: Path) -> list[str]:
+    """The files that COMPOSE_FILE in `.env` names."""
+    try:
+        text = (folder / ".env").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    found = re.findall(r"^\s*(?:export\s+)?COMPOSE_FILE\s*=\s*(.*?)\s*$", text, re.MULTILINE)
+    return [name for name in found[-1].strip("'\"").split(":") if name] if found else []
+
+
+class Look:
+    """One look."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        self.params = params
+        self.folder = Path(params["project_dir"])
+        self.docker = shutil.which("docker") or "docker"
+        self.found: dict[str, Any] = {
+            "engine": None,
+            "compose": None,
+            "folder": None,
+            "files": [],
+            "reads_ours": False,
+            "in_place": None,
+            "override": {"exists": False, "ours": False, "text": ""},
+            "dockerfile": {"exists": False, "ours": False, "problem": None},
+            "problem": None,
+            "candidate_problem": None,
+            "project": None,
+            "container": None,
+            "image_id": None,
+            "inside": None,
+            "redis_container": None,
+            "wait_problem": None,
+        }
+
+    def run(self) -> dict[str, Any]:
+        """Everything, as far as it is there."""
+        found = self.found
+        code, out, _err = call(self.docker, "version", "--format", "{{.Server.Version}}")
+        found["engine"] = out.strip() if code == 0 and out.strip() else None
+        code, out, _err = call(self.docker, "compose", "version", "--short")
+        found["compose"] = out.strip().lstrip("v") if code == 0 else None
+        if not self.folder.is_dir():
+            return found
+        status = self.folder.stat()
+        found["folder"] = {"owner": status.st_uid, "group": status.st_gid}
+        self.files()
+        self.docker_file()
+        if found["files"] and found["compose"]:
+            self.compose()
+        if found["engine"]:
+            self.containers()
+        return found
+
+    def files(self) -> None:
+        """Which files Compose reads, and whether ours is among them."""
+        params, found = self.params, self.found
+        ours = params["override_file"]
+        path = self.folder / ours
+        if path.exists():
+            text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+            mine = text.startswith(MARK)
+            found["override"] = {"exists": True, "ours": mine, "text": text if mine else ""}
+        named = params["compose_files"] or named_in_dotenv(self.folder)
+        if named:
+            found["files"] = [name for name in named if name != ours]
+            found["reads_ours"] = ours in named
+            return
+        base, other = first(self.folder, BASE_NAMES), first(self.folder, OVERRIDE_NAMES)
+        if not base:
+            return
+        found["files"] = [base]
+        if other and other != ours:
+            found["files"].append(other)
+            if ours in OVERRIDE_NAMES:
+                found["in_place"] = other
+        found["reads_ours"] = ours in OVERRIDE_NAMES and not found["in_place"]
+
+    def docker_file(self) -> None:
+        """Whether the Dockerfile is there and can take a block at its end."""
+        path = self.folder / self.params["dockerfile"]
+        if not path.is_file():
+            return
+        text = path.read_text(encoding="utf-8", errors="replace")
+        problem = None
+        # Directives stand above everything else.
+        head = re.match(r"(?:[ \t]*#[^\n]*\n)*", text)
+        escape = re.search(r"^\s*#\s*escape\s*=\s*(\S)", head.group(0) if head else "", re.IGNORECASE | re.MULTILINE)
+        if escape and escape.group(1) != "\\":
+            problem = "escapes with another sign than the backslash"
+        elif not re.search(r"^\s*FROM\s", text, re.IGNORECASE | re.MULTILINE):
+            problem = "has no FROM"
+        elif text.rstrip().endswith("\\"):
+            problem = "ends in the middle of an instruction"
+        self.found["dockerfile"] = {"exists": True, "ours": MARK in text, "problem": problem}
+
+    def compose(self) -> None:
+        """What Compose makes of the files, without and with ours."""
+        names = [word for name in self.found["files"] for word in ("-f", str(self.folder / name))]
+        line = [self.docker, "compose", "--project-directory", str(self.folder), *names]
+        code, out, err = call(*line, "config", "--format", "json")
+        if code:
+            self.found["problem"] = last_line(err)
+            return
+        config = json.loads(out)
+        services = config.get("services") or {}
+        redis = self.params["redis_service"]
+        self.found["project"] = {
+            "name": config.get("name"),
+            "services": sorted(services),
+            "networks": {key: (net or {}).get("name") for key, net in (config.get("networks") or {}).items()},
+            "portal": self.service(services.get(self.params["portal_service"])),
+            "redis": self.service(services.get(redis)),
+            "redis_users": sorted(
+                name
+                for name, service in services.items()
+                if name not in (redis, self.params["portal_service"])
+                and (redis in (service.get("depends_on") or {}) or redis in str(service.get("links") or ""))
+            ),
+        }
+        if self.params["candidate"]:
+            code, out, err = call(*line, "-f", "-", "config", "--quiet", given=self.params["candidate"])
+            self.found["candidate_problem"] = last_line(err or out) if code else None
+
+    @staticmethod
+    def service(service: Any) -> dict[str, Any] | None:
+        """What matters of a service."""
+        if service is None:
+            return None
+        return {
+            "image": service.get("image"),
+            "build": bool(service.get("build")),
+            "networks": sorted(service.get("networks") or {}),
+            "network_mode": service.get("network_mode"),
+            "container_name": service.get("container_name"),
+            "env": chosen(service.get("environment")),
+            "keys": sorted(key for key, value in service.items() if value not in (None, [], {})),
+        }
+
+    def containers(self) -> None:
+        """The portal's container, the image that its next one would have, and what is inside."""
+        project, found = self.found["project"], self.found
+        image: str | None = None
+        if project and project["portal"]:
+            label = "label=com.docker.compose."
+            service = self.params["portal_service"]
+            _code, out, _err = call(
+                *(self.docker, "ps", "-aq", "--filter", f"{label}project={project['name']}"),
+                *("--filter", f"{label}service={service}", "--filter", f"{label}oneoff=False"),
+            )
+            ids = out.split()
+            image = project["portal"]["image"] or f"{project['name']}-{service}"
+        else:
+            ids = [self.params["container"]]
+        found["container"] = self.container(ids[0]) if ids else None
+        if found["container"] and not project:
+            image = found["container"]["image"]
+        if image:
+            code, out, _err = call(self.docker, "image", "inspect", "--format", "{{.Id}}", image)
+            found["image_id"] = out.strip() if code == 0 else None
+        other = self.inspect(self.params["redis_service"])
+        if other:
+            labels = other["Config"].get("Labels") or {}
+            found["redis_container"] = {
+                "id": other["Id"],
+                "image": other["Config"]["Image"],
+                "ours": "tethys.channels.config" in labels and "com.docker.compose.project" not in labels,
+            }
+        self.inside()
+
+    def inspect(self, name: str) -> Any:
+        """What the engine knows of a container."""
+        code, out, _err = call(self.docker, "container", "inspect", name)
+        return json.loads(out)[0] if code == 0 else None
+
+    def container(self, name: str) -> dict[str, Any] | None:
+        """What matters of a container."""
+        about = self.inspect(name)
+        if not about:
+            return None
+        env = chosen(about["Config"]["Env"])
+        persist = env.get("TETHYS_PERSIST", "/var/lib/tethys_persist")
+        return {
+            "id": about["Id"],
+            "name": about["Name"].lstrip("/"),
+            "running": bool(about["State"]["Running"]) and not about["State"].get("Restarting"),
+            "image": about["Config"]["Image"],
+            "image_id": about["Image"],
+            "env": env,
+            "persisted": any(mount["Destination"] == persist for mount in about.get("Mounts") or []),
+        }
+
+    def inside(self) -> None:
+        """What is on the volume of the container that runs."""
+        container = self.found["container"]
+        if not container or not container["running"]:
+            return
+        env = container["env"]
+        python = f"{env.get('CONDA_HOME', '/opt/conda')}/envs/{env.get('CONDA_ENV_NAME', 'tethys')}/bin/python"
+        as_user = ["--user", self.params["user"]]
+        code, out, err = call(self.docker, "exec", *as_user, container["id"], python, "-I", "-B", "-c", INSIDE)
+        try:
+            self.found["inside"] = json.loads(out)
+        except ValueError:
+            self.found["inside"] = {"problem": last_line(err) if code else "no answer came"}
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "project_dir": {"type": "path", "required": True},
+            "compose_files": {"type": "list", "elements": "str", "default": []},
+            "override_file": {"type": "str", "default": "docker-compose.override.yml"},
+            "dockerfile": {"type": "str", "default": "Dockerfile"},
+            "portal_service": {"type": "str", "default": "tethys"},
+            "redis_service": {"type": "str", "default": "redis"},
+            "container": {"type": "str", "default": "tethys"},
+            "user": {"type": "str", "default": "www"},
+            "candidate": {"type": "str"},
+            "wait_seconds": {"type": "int", "default": 0},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    os.environ["LC_ALL"] = "C.UTF-8"
+    end = time.monotonic() + params["wait_seconds"]
+    while True:
+        look = Look(dict(params))
+        found = look.run()
+        if (found["inside"] or {}).get("ready") or time.monotonic() >= end:
+            break
+        # With 2 s in between, the look takes next to nothing of what the portal's start needs.
+        time.sleep(2)
+    if params["wait_seconds"] and not (found["inside"] or {}).get("ready"):
+        name = (found["container"] or {}).get("name") or params["portal_service"]
+        found["wait_problem"] = (
+            f"The portal in container {name} did not listen within {params['wait_seconds']} seconds"
+            f" (`docker logs {name}` tells why): correct that, or set tethys_docker_timeout to more seconds."
+        )
+    module.exit_json(changed=False, docker=found)
+
+
+if __name__ == "__main__":
+    main()

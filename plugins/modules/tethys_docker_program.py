@@ -1,0 +1,177 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Set the number of processes in the program file that `tethys gen asgi_service` wrote."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tethys_docker_program
+short_description: Set the number of ASGI processes in a portal's Supervisor program
+version_added: 1.0.0
+author:
+  - tethys.channels contributors (@tethys-channels)
+description:
+  - Changes C(numprocs) in the program file that C(tethys gen asgi_service) wrote, and nothing else.
+  - Meant for a portal in Tethys Docker, whose program file is on the portal's volume and is not written again once the
+    portal was set up. It runs in the container by M(tethys.channels.tethys_docker_exec).
+  - Keeps what was there before the first change, so that it can be put back.
+attributes:
+  check_mode:
+    support: full
+    description: Writes nothing.
+  diff_mode:
+    support: full
+    description: Shows the line that changes.
+  platform:
+    support: full
+    platforms: posix
+    description: Any POSIX system.
+options:
+  path:
+    description: The program file.
+    type: path
+    required: true
+  state:
+    description:
+      - V(present) sets the number, V(restored) puts the earlier one back and forgets it.
+    type: str
+    choices: [present, restored]
+    default: present
+  processes:
+    description: The number of processes; needed with O(state=present).
+    type: int
+  notes:
+    description: Where to keep what was there before the first change.
+    type: path
+    required: true
+  fresh:
+    description:
+      - Whether the portal was set up with the variables of this collection, so that nothing was there before. One
+        process is then what O(state=restored) goes back to.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Run two processes
+  tethys.channels.tethys_docker_program:
+    path: /var/lib/tethys_persist/asgi_supervisord.conf
+    notes: /var/lib/tethys_persist/.tethys_channels/before.json
+    processes: 2
+"""
+
+RETURN = r"""
+before:
+  description: The number that the file had.
+  returned: always
+  type: int
+processes:
+  description: The number that it has now.
+  returned: always
+  type: int
+fresh:
+  description: Whether nothing was there before the first change.
+  returned: always
+  type: bool
+"""
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+NUMBER = re.compile(r"^(numprocs[ \t]*=[ \t]*)(\d+)", re.MULTILINE)
+
+
+def read_notes(path: Path) -> dict[str, Any]:
+    """What an earlier run kept, or nothing."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+def write(path: Path, text: str, mode: int) -> None:
+    """Replace a file in one step."""
+    descriptor, name = tempfile.mkstemp(dir=str(path.parent))
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            os.fchmod(stream.fileno(), mode)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink()
+        raise
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "state": {"type": "str", "choices": ["present", "restored"], "default": "present"},
+            "processes": {"type": "int"},
+            "notes": {"type": "path", "required": True},
+            "fresh": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    path, notes_path = Path(os.path.realpath(params["path"])), Path(params["notes"])
+    restore = params["state"] == "restored"
+    if not restore and not params["processes"]:
+        module.fail_json(msg="The parameter processes is missing: give the number of processes.")
+    try:
+        text = path.read_text(encoding="utf-8")
+        mode = path.stat().st_mode & 0o7777
+    except OSError as error:
+        module.fail_json(msg=f"{path} cannot be read: {error.strerror}.")
+    found = NUMBER.search(text)
+    if found is None:
+        module.fail_json(msg=f"{path} has no line numprocs=…: write it again with `tethys gen asgi_service`.")
+    before = int(found.group(2)) if found else 0
+    kept = read_notes(notes_path)
+    notes = kept or {"fresh": bool(params["fresh"]), "processes": 1 if params["fresh"] else before}
+    wanted = (int(kept["processes"]) if kept else before) if restore else int(params["processes"])
+    new = NUMBER.sub(rf"\g<1>{wanted}", text, count=1)
+    changed = new != text or bool(kept) == restore
+    if changed and not module.check_mode:
+        try:
+            if not restore and not kept:
+                notes_path.parent.mkdir(mode=0o700, exist_ok=True)
+                write(notes_path, json.dumps(notes) + "\n", 0o600)
+            if new != text:
+                write(path, new, mode)
+            if restore and kept:
+                notes_path.unlink()
+                # Something else of ours may still be in it.
+                with contextlib.suppress(OSError):
+                    notes_path.parent.rmdir()
+        except OSError as error:
+            module.fail_json(msg=f"{error.filename or path} could not be written: {error.strerror}.")
+    module.exit_json(
+        changed=changed,
+        before=before,
+        processes=wanted,
+        fresh=bool(notes["fresh"]),
+        diff={
+            "before": f"numprocs={before}\n",
+            "after": f"numprocs={wanted}\n",
+            "before_header": str(path),
+            "after_header": str(path),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

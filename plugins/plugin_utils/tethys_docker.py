@@ -1,0 +1,550 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A channel layer for Tethys Docker: what was asked for and what was found go in, the plan and the files come out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+import yaml
+from ansible_collections.tethys.channels.plugins.plugin_utils.docker_env import docker_env
+from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
+from ansible_collections.tethys.channels.plugins.plugin_utils.plan import misspelt, wrong_role_values
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
+    CORE_BACKEND,
+    MAX_PROCESSES,
+    MEMORY_BACKEND,
+    Refusal,
+    bokeh_in_use,
+    choice_refusal,
+    show,
+    whole_number,
+)
+
+HEADER = "# Managed by tethys.channels: each run of its role tethys_docker writes this file anew.\n"
+BOKEH = ("auto", "in_use", "not_in_use")
+CARRIERS = ("compose", "dockerfile")
+REDIS = ("compose", "container")
+VARIABLES = ("ASGI_PROCESSES", "CHANNEL_LAYERS_BACKEND", "CHANNEL_LAYERS_CONFIG")
+# Inside the Redis container.
+MOUNT = "/etc/tethys-channels"
+# The network of a Redis that is started directly, as our compose file calls it.
+OUTSIDE = "tethys_channels"
+# `!override` and `!reset`, by which our file takes a list of the user's file away, came with 2.24.
+LEAST_COMPOSE = (2, 24)
+# The parts of a layer's CONFIG that are no secret stay; these go where nobody prints them.
+_SECRET_KEYS = ("username", "password", "symmetric_encryption_keys", "sentinel_kwargs")
+# Docker's own rules for a name.
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+# Lists and mappings that Compose merges: what the user's file has there would stay.
+_MERGED = ("environment", "networks", "ports", "tmpfs", "volumes")
+
+
+class _Replaced(dict[str, Any]):
+    """A mapping that takes the place of the one in the user's file."""
+
+
+class _ReplacedList(list[Any]):
+    """A list that does."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML for Compose."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Dumper.add_representer(_Replaced, lambda dumper, data: dumper.represent_mapping("!override", data))
+_Dumper.add_representer(_ReplacedList, lambda dumper, data: dumper.represent_sequence("!override", data))
+
+
+def without_secrets(value: Any) -> Any:
+    """A layer's CONFIG as it may stand in a variable, which Tethys Docker prints to the container's log."""
+    if isinstance(value, Mapping):
+        return {key: without_secrets(held) for key, held in value.items() if key not in _SECRET_KEYS}
+    if isinstance(value, (list, tuple)):
+        return [without_secrets(held) for held in value]
+    if isinstance(value, str):
+        return re.sub(r"^([a-z]+://)[^/]*@", r"\1", value)
+    return value
+
+
+def layers(asked: Mapping[str, Any], credentials: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The setting CHANNEL_LAYERS; without credentials, as the variables carry it."""
+    backend, hosts = asked["tethys_docker_layer_backend"], asked["tethys_docker_layer_hosts"]
+    login = None
+    if not hosts and backend != MEMORY_BACKEND:
+        hosts, login = (
+            [{"host": asked["tethys_docker_redis_service"], "port": 6379}],
+            credentials and {key: credentials[key] for key in ("username", "password")},
+        )
+    return channel_layers(hosts, login, asked["tethys_docker_layer_options"], backend)
+
+
+def carried(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The setting CHANNEL_LAYERS as the variables bring it about, without a secret."""
+    layer = layers(asked)["default"]
+    return {"default": {"BACKEND": layer["BACKEND"], "CONFIG": without_secrets(layer.get("CONFIG", {}))}}
+
+
+def environment(asked: Mapping[str, Any], carrier: str) -> dict[str, str]:
+    """The three variables as the carrier has to hold them."""
+    layer = carried(asked)["default"]
+    return {
+        "ASGI_PROCESSES": str(whole_number(asked["tethys_docker_asgi_processes"])),
+        "CHANNEL_LAYERS_BACKEND": layer["BACKEND"],
+        "CHANNEL_LAYERS_CONFIG": docker_env(layer["CONFIG"], carrier),
+    }
+
+
+def dockerfile_block(asked: Mapping[str, Any]) -> str:
+    """The ENV instructions of a Dockerfile."""
+    return "\n".join(f"ENV {name}={value}" for name, value in environment(asked, "dockerfile").items())
+
+
+class _Plan:
+    """The decisions of one run."""
+
+    def __init__(self, asked: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+        self.asked = {name.removeprefix("tethys_docker_"): value for name, value in asked.items()}
+        self.written = asked
+        self.look: Mapping[str, Any] = found.get("docker") or {}
+        self.portal: Mapping[str, Any] = found.get("portal") or {}
+        self.reasons: list[str] = []
+        self.warnings: list[str] = []
+        self.announce: list[str] = []
+        self.processes: int | None = None
+
+    @property
+    def redis(self) -> str:
+        """Where the layer's Redis comes from: `compose`, `container`, `given` or `none`."""
+        if self.asked["layer_backend"] == MEMORY_BACKEND:
+            return "none"
+        return "given" if self.asked["layer_hosts"] else str(self.asked["redis"])
+
+    # --- the variables ----------------------------------------------------------------------------------------------
+
+    def variables(self) -> None:
+        """What can be refused without a look at the server."""
+        asked = self.asked
+        folder = asked["project_dir"]
+        if not isinstance(folder, str) or not PurePosixPath(folder).is_absolute():
+            seen = f"is {show(folder)}" if folder else "is not set"
+            self.reasons.append(
+                f"tethys_docker_project_dir {seen}: set it to the folder of the compose file (or of the Dockerfile) on"
+                " the server, as an absolute path."
+            )
+        for name, choices in (("carrier", CARRIERS), ("redis", REDIS), ("state", ("present", "absent"))):
+            wrong = choice_refusal(f"tethys_docker_{name}", asked[name], choices)
+            if wrong:
+                self.reasons.append(wrong)
+        for name in ("portal_service", "redis_service", "container", "network"):
+            if not isinstance(asked[name], str) or not _NAME.fullmatch(asked[name]):
+                self.reasons.append(
+                    f"tethys_docker_{name} is {show(asked[name])}: set it to a name as Docker takes it, of letters,"
+                    " digits, and _ . - after the first."
+                )
+        for name in ("override_file", "dockerfile"):
+            value = asked[name]
+            if not isinstance(value, str) or not value or "/" in value or value in (".", ".."):
+                self.reasons.append(
+                    f"tethys_docker_{name} is {show(value)}: set it to the name of a file in tethys_docker_project_dir."
+                )
+        wrong = choice_refusal("tethys_bokeh", asked["bokeh"], BOKEH)
+        if wrong:
+            self.reasons.append(wrong)
+        number = whole_number(asked["asgi_processes"])
+        if number is None or number > MAX_PROCESSES:
+            self.reasons.append(
+                f"tethys_asgi_processes is {show(asked['asgi_processes'])}: set it to a whole number from 1 to"
+                f" {MAX_PROCESSES}, written in digits."
+            )
+        else:
+            self.processes = number
+        try:
+            layers(self.written)
+        except Refusal as refusal:
+            self.reasons.extend(refusal.reasons)
+        prefix = (asked["layer_options"] or {}).get("prefix") if isinstance(asked["layer_options"], Mapping) else None
+        if prefix and self.redis in REDIS and not re.fullmatch(r"[A-Za-z0-9_.:-]+", str(prefix)):
+            self.reasons.append(
+                f"tethys_docker_layer_options has the prefix {show(prefix)}, which Redis's access rules cannot name:"
+                " use letters, digits and the signs _ . : - only."
+            )
+
+    # --- the server -------------------------------------------------------------------------------------------------
+
+    def server(self) -> None:
+        """Docker, Compose and the folder."""
+        look, asked = self.look, self.asked
+        if not look["engine"]:
+            self.reasons.append("No Docker engine answers on this server: start it (`systemctl start docker`).")
+        if not look["folder"]:
+            self.reasons.append(
+                f"tethys_docker_project_dir is {show(asked['project_dir'])}, and there is no such folder on the server:"
+                " set it to the folder of the compose file (or of the Dockerfile)."
+            )
+            return
+        if look["files"]:
+            self.compose()
+        elif asked["carrier"] == "compose" or self.redis == "compose":
+            self.reasons.append(
+                f"tethys_docker_project_dir is {show(asked['project_dir'])}, and Compose finds no file of its own"
+                " there: set it to the folder of docker-compose.yml, or set tethys_docker_carrier to dockerfile and"
+                " tethys_docker_redis to container."
+            )
+        if asked["carrier"] == "dockerfile":
+            self.dockerfile()
+        if self.redis == "container" and (look["redis_container"] or {}).get("ours") is False:
+            self.reasons.append(
+                f"tethys_docker_redis_service is {asked['redis_service']}, and a container of that name"
+                f" ({look['redis_container']['image']}) is not this collection's: remove it, or set"
+                " tethys_docker_redis_service to another name."
+            )
+
+    def compose(self) -> None:
+        """Compose, its files and its services."""
+        look, asked, project = self.look, self.asked, self.look["project"]
+        if not look["compose"]:
+            self.reasons.append(
+                "Docker's Compose plugin is not on this server: install it (Debian 13 and later: `apt install"
+                " docker-compose`)."
+            )
+            return
+        version = tuple(int(number) for number in re.findall(r"\d+", look["compose"])[:2])
+        if version < LEAST_COMPOSE:
+            self.reasons.append(
+                f"Docker's Compose plugin has the version {look['compose']}, and"
+                f" {'.'.join(map(str, LEAST_COMPOSE))} is the first that this collection can use: install a newer one."
+            )
+        override = look["override"]
+        if override["exists"] and not override["ours"]:
+            self.reasons.append(
+                f"tethys_docker_override_file is {asked['override_file']}, and that file is there and not this"
+                " collection's: set it to another name, such as docker-compose.channels.yml."
+            )
+        elif look["in_place"]:
+            self.reasons.append(
+                f"tethys_docker_override_file is {asked['override_file']}, and Compose reads {look['in_place']} in its"
+                " place: set it to a name that Compose does not look for by itself, such as"
+                " docker-compose.channels.yml."
+            )
+        elif not look["reads_ours"]:
+            names = ":".join([*look["files"], asked["override_file"]])
+            self.warnings.append(
+                f"Compose does not read {asked['override_file']} by itself: for your own calls of `docker compose`,"
+                f" write COMPOSE_FILE={names} into the file .env beside it."
+            )
+        if look["problem"]:
+            self.reasons.append(f"Compose cannot use {' and '.join(look['files'])}: {look['problem']}. Correct that.")
+            return
+        if not project["portal"]:
+            self.reasons.append(
+                f"tethys_docker_portal_service is {asked['portal_service']}, and the services of"
+                f" {' and '.join(look['files'])} are {', '.join(project['services'])}: set it to the portal's."
+            )
+            return
+        mode = project["portal"]["network_mode"]
+        if mode and self.redis in REDIS:
+            self.reasons.append(
+                f"The service {asked['portal_service']} (tethys_docker_portal_service) has network_mode {mode}, with"
+                " which it can join no network of Redis's: take network_mode out of the compose file, or set"
+                " tethys_layer_hosts to a Redis that the portal reaches."
+            )
+        if asked["carrier"] == "dockerfile":
+            stronger = [name for name in VARIABLES if name in project["portal"]["env"]]
+            if stronger:
+                self.reasons.append(
+                    f"tethys_docker_carrier is dockerfile, and the service {asked['portal_service']} sets"
+                    f" {' and '.join(stronger)} in the compose file, which wins: take that out, or set"
+                    " tethys_docker_carrier to compose."
+                )
+        if self.redis == "compose":
+            self.redis_service()
+
+    def redis_service(self) -> None:
+        """A service of Redis's name that the user's file has already, such as the manual's."""
+        asked, project = self.asked, self.look["project"]
+        theirs = project["redis"]
+        if not theirs:
+            return
+        name, image = asked["redis_service"], theirs["image"] or "built from a Dockerfile"
+        way_out = "set tethys_docker_redis_service to another name, such as channels-redis."
+        if not re.search(r"(redis|valkey)[^/]*$", image):
+            self.reasons.append(
+                f"tethys_docker_redis_service is {name}, and the service of that name is no Redis ({image}): {way_out}"
+            )
+        elif project["redis_users"]:
+            self.reasons.append(
+                f"tethys_docker_redis_service is {name}, and that service is used by"
+                f" {' and '.join(project['redis_users'])} as well, which would lose it: {way_out}"
+            )
+        elif theirs["network_mode"]:
+            self.reasons.append(
+                f"tethys_docker_redis_service is {name}, and that service has network_mode {theirs['network_mode']}:"
+                f" {way_out}"
+            )
+        elif not self.look["override"]["ours"]:
+            published = " and is no longer published" if "ports" in theirs["keys"] else ""
+            self.announce.append(
+                f"The service {name} ({image}) of your compose file runs with tethys_docker_redis_image and a password"
+                f" from now on{published}; the file itself stays as it is."
+            )
+
+    def dockerfile(self) -> None:
+        """The file that takes the ENV block."""
+        about, name = self.look["dockerfile"], self.asked["dockerfile"]
+        if not about["exists"]:
+            self.reasons.append(f"tethys_docker_dockerfile is {name}, and there is no such file: set it to its name.")
+        elif about["problem"]:
+            self.reasons.append(f"tethys_docker_dockerfile is {name}, and it {about['problem']}: correct that.")
+
+    # --- the portal -------------------------------------------------------------------------------------------------
+
+    def bokeh(self) -> None:
+        """The single-process rule, and what only several processes need."""
+        number, asked = self.processes, self.asked
+        if number is None or number == 1:
+            return
+        if asked["layer_backend"] == MEMORY_BACKEND:
+            self.reasons.append(
+                f"tethys_asgi_processes is {number} with tethys_layer_backend {MEMORY_BACKEND}, where only the sender's"
+                f" own process hears a message: set tethys_asgi_processes to 1, or tethys_layer_backend to"
+                f" {CORE_BACKEND}."
+            )
+        if asked["bokeh"] not in BOKEH:
+            return
+        bokeh, why = asked["bokeh"], ""
+        if bokeh == "auto":
+            bokeh, why = self.asked_portal()
+        in_use = bokeh_in_use(bokeh)
+        if in_use:
+            known = ", or tethys_bokeh to not_in_use where no app uses it" if bokeh == "unknown" else ""
+            self.reasons.append(
+                f"tethys_asgi_processes is {number} and {in_use}, whose pages work in a single process only: set"
+                f" tethys_asgi_processes to 1{known}.{why}"
+            )
+
+    def asked_portal(self) -> tuple[Any, str]:
+        """What is known of Bokeh, and why it is not known."""
+        container, image = self.look["container"], self.look["image_id"]
+        if not container or not container["running"]:
+            return "unknown", " (Why it is not known: the portal's container does not run, so nobody can be asked.)"
+        if image and image != container["image_id"]:
+            return "unknown", " (Why it is not known: the portal's image is newer than the container that runs.)"
+        problem = self.portal.get("bokeh_problem")
+        return self.portal.get("bokeh", "unknown"), f" (Why it is not known: {problem})" if problem else ""
+
+    def inside(self) -> None:
+        """What a portal that runs has to put up with."""
+        look, container, inside = self.look, self.look["container"], self.look["inside"] or {}
+        if inside.get("problem"):
+            self.reasons.append(
+                f"tethys_docker_user is {show(self.asked['user'])}, and nothing can be run as that user in container"
+                f" {container['name']}: {inside['problem']}. Set it to the user that runs the portal there."
+            )
+            return
+        if not container or not self.processes or self.asked["state"] == "absent":
+            return
+        if self.asked["start"] and self.asked["carrier"] == "compose" and look["project"]:
+            wanted = environment(self.written, "compose")
+            if any(container["env"].get(name) != value for name, value in wanted.items()):
+                self.announce.append(
+                    f"Container {container['name']} is made anew, since its variables change: the portal does not"
+                    " answer until it has started again."
+                )
+        if inside.get("set_up"):
+            before = inside.get("processes")
+            if before != self.processes:
+                self.announce.append(
+                    f"The portal's volume was set up before, and Tethys Docker ignores ASGI_PROCESSES then: the number"
+                    f" of processes ({before} until now, {self.processes} from now on) is changed inside the container."
+                    " Supervisor stops and starts them together for it, and requests of those seconds fail."
+                )
+            backend = (self.portal.get("settings") or {}).get("layer_backend")
+            if backend and backend != self.asked["layer_backend"]:
+                self.announce.append(
+                    "The portal's volume was set up before, and Tethys Docker ignores CHANNEL_LAYERS_BACKEND and"
+                    " CHANNEL_LAYERS_CONFIG then: CHANNEL_LAYERS is changed inside the container."
+                )
+        if not container["persisted"]:
+            self.warnings.append(
+                f"Container {container['name']} has no volume at TETHYS_PERSIST: what is changed inside is lost when it"
+                " is made anew, until the next run."
+            )
+
+
+def docker_plan(asked: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan of a run, with every reason against it.
+
+    Args:
+        asked: the role's variables, by their names.
+        found: `names` and `values` of the host's variables, `known` ones of the user's own, and what the modules
+            returned (`docker`, `portal`); without `docker`, only the variables are judged.
+
+    Returns:
+        `refusals`, `warnings` and `announce` (sentences), and what the role does.
+    """
+    plan = _Plan(asked, found)
+    values = dict(found.get("values") or {})
+    plan.variables()
+    reasons = [
+        *misspelt(found.get("names") or [], found.get("known") or []),
+        *(
+            reason
+            for reason in wrong_role_values(
+                {name: value for name, value in values.items() if name.startswith("tethys_docker_")},
+                {
+                    "tethys_asgi_processes": plan.asked["asgi_processes"],
+                    "tethys_layer_backend": plan.asked["layer_backend"],
+                    "tethys_layer_hosts": plan.asked["layer_hosts"],
+                    "tethys_bokeh": plan.asked["bokeh"],
+                },
+            )
+            # Said already, in words of its own.
+            if not any(reason.split(" ", 1)[0] == told.split(" ", 1)[0] for told in plan.reasons)
+        ),
+    ]
+    if not found.get("docker"):
+        return {"refusals": [*reasons, *plan.reasons], "warnings": [], "announce": []}
+    absent = plan.asked["state"] == "absent"
+    if not absent:
+        plan.server()
+        plan.bokeh()
+    plan.inside()
+    look = plan.look
+    container, inside = look["container"] or {}, look["inside"] or {}
+    if absent and container and not inside and look["override"]["ours"]:
+        plan.reasons.append(
+            f"tethys_docker_state is absent, and container {container['name']} does not run: start it, so that the"
+            " settings on its volume can be put back."
+        )
+    env = container.get("env") or {}
+    prefix = f"{env.get('CONDA_HOME', '/opt/conda')}/envs/{env.get('CONDA_ENV_NAME', 'tethys')}"
+    home = env.get("TETHYS_HOME", "/usr/lib/tethys")
+    persist = env.get("TETHYS_PERSIST", "/var/lib/tethys_persist")
+    return {
+        "refusals": [*reasons, *plan.reasons],
+        "warnings": plan.warnings,
+        "announce": plan.announce,
+        "processes": plan.processes,
+        "redis": plan.redis,
+        "files": [*look["files"], plan.asked["override_file"]],
+        "container": container.get("id"),
+        "running": bool(container.get("running")),
+        "kept": inside.get("kept"),
+        "prefix": prefix,
+        "home": home,
+        "persist": persist,
+        "port": whole_number(env.get("TETHYS_PORT")) or 8000,
+        "docker": dict(look),
+    }
+
+
+def override_file(asked: Mapping[str, Any], look: Mapping[str, Any], redis: Mapping[str, Any] | None = None) -> str:
+    """The text of our compose file.
+
+    Args:
+        asked: the role's variables, by their names.
+        look: what `tethys_docker_info` returned.
+        redis: what `redis_settings` returned, where Redis is a service.
+    """
+    ours = {name.removeprefix("tethys_docker_"): value for name, value in asked.items()}
+    project = look["project"]
+    portal: dict[str, Any] = {}
+    services: dict[str, Any] = {ours["portal_service"]: portal}
+    networks: dict[str, Any] = {}
+    kind = _Plan(asked, {"docker": look}).redis
+    if ours["carrier"] == "compose":
+        portal["environment"] = environment(asked, "compose")
+    if kind in REDIS:
+        network = ours["network"]
+        if kind == "container":
+            networks[OUTSIDE] = {"external": True, "name": network}
+            network = OUTSIDE
+        elif network not in project["networks"]:
+            # Nothing of a channel layer has business outside; a port can only be published where it has.
+            networks[network] = {"internal": not ours.get("redis_port")}
+        joined = project["portal"]["networks"]
+        if network not in joined:
+            # A service that names networks is no longer on the default one by itself.
+            portal["networks"] = {name: None for name in [*joined, network]}
+        if kind == "compose":
+            portal["depends_on"] = {ours["redis_service"]: {"condition": "service_healthy"}}
+            services[ours["redis_service"]] = _redis_service(ours, project, network, redis or {})
+    if not portal:
+        del services[ours["portal_service"]]
+    text = _escaped({"services": services, **({"networks": networks} if networks else {})})
+    return HEADER + yaml.dump(text, Dumper=_Dumper, sort_keys=False, width=1000)
+
+
+def _escaped(value: Any) -> Any:
+    """The same in plain types, with every dollar sign doubled, since Compose would take one for a variable."""
+    if isinstance(value, Mapping):
+        plain = {str(key): _escaped(held) for key, held in value.items()}
+        return _Replaced(plain) if isinstance(value, _Replaced) else plain
+    if isinstance(value, (list, tuple)):
+        rows = [_escaped(held) for held in value]
+        return _ReplacedList(rows) if isinstance(value, _ReplacedList) else rows
+    if isinstance(value, str):
+        return str(value).replace("$", "$$")
+    return value if value is None or isinstance(value, bool) else int(value)
+
+
+def _redis_service(
+    ours: Mapping[str, Any], project: Mapping[str, Any], network: str, redis: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Redis with the hardening of the role redis_container."""
+    uid, memory = ours["redis_uid"], f"{ours['redis_memory_mb']}m"
+    port = ours.get("redis_port")
+    service: dict[str, Any] = {
+        "image": ours["redis_image"],
+        "restart": "unless-stopped",
+        "entrypoint": ["redis-server"],
+        "command": [f"{MOUNT}/redis.conf"],
+        "user": f"{uid}:{uid}",
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "mem_limit": memory,
+        "memswap_limit": memory,
+        "pids_limit": 64,
+        "networks": {network: None},
+        "ports": [f"127.0.0.1:{port}:6379"] if port else [],
+        # Some images declare a volume, and nothing is ever kept in it.
+        "tmpfs": ["/data:size=1m"],
+        "volumes": [
+            {
+                "type": "bind",
+                "source": redis["config_dir"],
+                "target": MOUNT,
+                "read_only": True,
+                "bind": {"create_host_path": False},
+            }
+        ],
+        "environment": {},
+        "healthcheck": {
+            # Without a password: an answer of any kind shows that the server works through its queue.
+            "test": ["CMD-SHELL", "redis-cli ping 2>&1 | grep -qE 'PONG|NOAUTH'"],
+            "interval": "3s",
+            "timeout": "3s",
+            "retries": 5,
+        },
+        "logging": {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}},
+        # A changed configuration makes a new container.
+        "labels": {"tethys.channels.config": redis["config_sum"]},
+    }
+    theirs = (project["redis"] or {}).get("keys", [])
+    for key in _MERGED:
+        held = service[key]
+        if key in theirs:
+            service[key] = _Replaced(held) if isinstance(held, dict) else _ReplacedList(held)
+        elif not held:
+            del service[key]
+    return service
