@@ -588,6 +588,19 @@ def test_workers_that_still_end_do_not_count(running: Bed) -> None:
     assert Processes(str(running.proc)).workers(56) == {(1001, "1001")}
 
 
+def test_a_worker_that_goes_on_with_the_former_configuration(running: Bed) -> None:
+    kill = running.kill
+
+    def keeps_one(pid: int, number: int) -> None:
+        kill(pid, number)
+        running.title(57, "nginx: worker process")
+
+    running.monkeypatch.setattr(nginx_upstream.os, "kill", keeps_one)
+    with pytest.raises(NginxError, match="has not taken over"):
+        running.nginx().put([8000, 8001])
+    assert running.site.read_text() == SITE
+
+
 class Killed(BaseException):
     """As if the program ended there."""
 
