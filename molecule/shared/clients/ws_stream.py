@@ -83,7 +83,9 @@ class Stream:
         end = time.monotonic() + self.args.seconds if self.args.seconds else None
         due, turn = time.monotonic(), 0
         while not (self.args.stop and Path(self.args.stop).exists()) and not (end and time.monotonic() > end):
-            open_now = [row[-1] for row in self.rows if row and row[-1].alive]
+            # One that is being closed has not ended yet, and takes nothing more.
+            speakers = self.rows[: self.args.speakers or None]
+            open_now = [row[-1] for row in speakers if row and row[-1].state == Listener.STATE_OPEN]
             if open_now:
                 turn += 1
                 speaker = open_now[turn % len(open_now)]
@@ -129,6 +131,7 @@ class Stream:
                         lost += 1
                         lost_at.append(at)
         sockets = [listener for row in self.rows for listener in row]
+        heard = {number for each in sockets for number in each.times}
         codes = Counter(str(each.close_code) for each in sockets if each.close_code is not None)
         return {
             "clients": len(self.rows),
@@ -139,6 +142,7 @@ class Stream:
             "lost": lost,
             "lost_within_seconds": round(max(lost_at) - min(lost_at), 2) if lost_at else 0,
             "unread": unsure,
+            "heard_by_nobody": len(self.sent) - len(heard),
             "refused": codes[str(FAILED)],
             "closed": dict(codes),
             "reopened": sum(max(len(row) - 1, 0) for row in self.rows),
@@ -152,6 +156,7 @@ class Stream:
 def main() -> int:
     """Speak until one of the ends is reached."""
     parser = options("Let clients of the chat speak in turn, and count what each hears.")
+    parser.add_argument("--speakers", type=int, default=0, help="how many of the clients speak (default: all)")
     parser.add_argument("--every", type=float, default=0.02, help="seconds between messages (default: %(default)s)")
     parser.add_argument("--margin", type=float, default=1.0, help="seconds that a message may take to arrive")
     parser.add_argument("--seconds", type=float, help="end after so long")
