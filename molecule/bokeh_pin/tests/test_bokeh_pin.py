@@ -88,7 +88,7 @@ def test_the_pin_follows_a_prefix(host: Any) -> None:
     assert "/hydro/apps/bokehplot/wave" in apart.nginx_file(host)
     before = apart.logged(host)
     apart.every_plot_moves(host, 40, url="http://127.0.0.1/hydro/apps/bokehplot/wave/")
-    apart.moves_in_a_browser(host, 2, url="http://apart.example.org/hydro/apps/bokehplot/wave/")
+    apart.moves_in_a_browser(host, 2, url="http://portal.example.org/hydro/apps/bokehplot/wave/")
     assert apart.asked(host, before, "/hydro/apps/bokehplot/wave") == ["tethys_asgi0"]
 
 
@@ -100,7 +100,7 @@ def test_the_pin_follows_a_standalone_app(host: Any) -> None:
     assert "hydro" not in apart.nginx_file(host)
     before = apart.logged(host)
     apart.every_plot_moves(host, 40, url="http://127.0.0.1/wave/")
-    apart.moves_in_a_browser(host, 2, url="http://apart.example.org/wave/")
+    apart.moves_in_a_browser(host, 2, url="http://portal.example.org/wave/")
     assert apart.asked(host, before, " /wave/") == ["tethys_asgi0"]
 
 
