@@ -13,6 +13,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import Refusal
 from ansible_collections.tethys.channels.plugins.plugin_utils.tethys_docker import (
     carried,
+    config_sum,
     dockerfile_block,
     layers,
     override_file,
@@ -26,6 +27,7 @@ def tethys_docker_files(asked: Any, look: Any, redis: Any = None) -> dict[str, A
             "override": override_file(asked, look, redis) if look.get("project") else "",
             "dockerfile": dockerfile_block(asked),
             "carried": carried(asked),
+            "config_sum": config_sum(redis) if redis else "",
             "layers": layers(asked, (redis or {}).get("credentials")),
         }
     except Refusal as refusal:

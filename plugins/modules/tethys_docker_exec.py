@@ -83,6 +83,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import (
+    asgi_record,
     bounded_run,
     nginx_config,
     nginx_upstream,
@@ -101,6 +102,7 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
 
 # All that a module sent to a container may import.
 SHIPPED = (
+    asgi_record,
     bounded_run,
     nginx_config,
     nginx_upstream,

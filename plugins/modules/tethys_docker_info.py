@@ -129,19 +129,24 @@ docker:
       type: str
     inside:
       description:
-        - What is on the portal's volume, with C(set_up), C(ready), C(processes), C(others_can_read) and C(kept); null
-          where no container runs.
+        - What is in the portal's container and on its volume, with C(set_up), C(ready), C(processes),
+          C(others_can_read), C(kept), and C(oldest), when the oldest of the processes was started; null where no
+          container runs.
       type: dict
     redis_container:
       description:
         - The C(id) and C(image) of a container with the name of the service of Redis, and whether it is C(ours); null
           where there is none.
       type: dict
+    redis_started:
+      description: When the container of Redis was started, in seconds since 1970; null where none runs.
+      type: float
     wait_problem:
       description: Why the portal did not become ready in time, or null.
       type: str
 """
 
+import calendar
 import json
 import os
 import re
@@ -176,7 +181,7 @@ VARIABLES = (
 # Inside the container: what the portal's volume holds, and whether the portal listens. The port is Supervisor's from
 # the moment that the start has done everything before it.
 INSIDE = r"""
-import json, os, re, socket, sys
+import glob, json, os, re, socket, sys, time
 persist, port = os.environ.get("TETHYS_PERSIST", "/var/lib/tethys_persist"), int(os.environ.get("TETHYS_PORT") or 8000)
 def text(name):
     try:
@@ -196,12 +201,23 @@ try:
 except OSError:
     listens = False
 set_up = os.path.exists(os.path.join(persist, "setup_complete"))
+with open("/proc/uptime", encoding="ascii") as stream:
+    booted = time.time() - float(stream.read().split()[0])
+started = []
+for lock in glob.glob("/run/tethys_asgi*.sock.lock"):
+    try:
+        with open("/proc/%s/stat" % os.readlink(lock), encoding="utf-8") as stream:
+            ticks = int(stream.read().rpartition(")")[2].split()[19])
+    except OSError:
+        continue
+    started.append(booted + ticks / os.sysconf("SC_CLK_TCK"))
 print(json.dumps({
     "set_up": set_up,
     "ready": set_up and listens and bool(number),
     "processes": int(number.group(1)) if number else None,
     "others_can_read": os.path.exists(config) and bool(os.stat(config).st_mode & 4),
     "kept": kept,
+    "oldest": min(started) if started else None,
 }))
 """
 
@@ -232,6 +248,11 @@ def chosen(pairs: Any) -> dict[str, str]:
     if re.search(r"password|secret|encryption|://[^'\" ]*@", found.get("CHANNEL_LAYERS_CONFIG", ""), re.IGNORECASE):
         found["CHANNEL_LAYERS_CONFIG"] = "not shown"
     return found
+
+
+def moment(text: str) -> float:
+    """Docker's way to write a time, as seconds since 1970."""
+    return float(calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")))
 
 
 def first(folder: Path, names: tuple[str, ...]) -> str | None:
@@ -272,6 +293,7 @@ class Look:
             "image_id": None,
             "inside": None,
             "redis_container": None,
+            "redis_started": None,
             "wait_problem": None,
         }
 
@@ -384,13 +406,8 @@ class Look:
         project, found = self.found["project"], self.found
         image: str | None = None
         if project and project["portal"]:
-            label = "label=com.docker.compose."
             service = self.params["portal_service"]
-            _code, out, _err = call(
-                *(self.docker, "ps", "-aq", "--filter", f"{label}project={project['name']}"),
-                *("--filter", f"{label}service={service}", "--filter", f"{label}oneoff=False"),
-            )
-            ids = out.split()
+            ids = self.of_service(service)
             image = project["portal"]["image"] or f"{project['name']}-{service}"
         else:
             ids = [self.params["container"]]
@@ -400,6 +417,11 @@ class Look:
         if image:
             code, out, _err = call(self.docker, "image", "inspect", "--format", "{{.Id}}", image)
             found["image_id"] = out.strip() if code == 0 else None
+        for name in [*(self.of_service(self.params["redis_service"]) if project else []), self.params["redis_service"]]:
+            redis = self.inspect(name)
+            if redis and redis["State"]["Running"]:
+                found["redis_started"] = moment(redis["State"]["StartedAt"])
+                break
         other = self.inspect(self.params["redis_service"])
         if other:
             labels = other["Config"].get("Labels") or {}
@@ -409,6 +431,15 @@ class Look:
                 "ours": "tethys.channels.config" in labels and "com.docker.compose.project" not in labels,
             }
         self.inside()
+
+    def of_service(self, service: str) -> list[str]:
+        """The ids of a service's containers."""
+        label = "label=com.docker.compose."
+        _code, out, _err = call(
+            *(self.docker, "ps", "-aq", "--filter", f"{label}project={self.found['project']['name']}"),
+            *("--filter", f"{label}service={service}", "--filter", f"{label}oneoff=False"),
+        )
+        return out.split()
 
     def inspect(self, name: str) -> Any:
         """What the engine knows of a container."""

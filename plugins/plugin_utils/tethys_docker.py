@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
@@ -14,7 +15,7 @@ from typing import Any
 import yaml
 from ansible_collections.tethys.channels.plugins.plugin_utils.docker_env import docker_env
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import misspelt, wrong_role_values
+from ansible_collections.tethys.channels.plugins.plugin_utils.plan import SYSTEM_FOLDERS, misspelt, wrong_role_values
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     CORE_BACKEND,
     MAX_PROCESSES,
@@ -103,6 +104,17 @@ def environment(asked: Mapping[str, Any], carrier: str) -> dict[str, str]:
     }
 
 
+def config_sum(redis: Mapping[str, Any]) -> str:
+    """A sum of all that Redis reads when it starts, its users' passwords included.
+
+    The sum of `redis_settings` leaves them out, since there a running server is told of a new one. This one can be
+    reached by the portal only, and is made anew. The admin's password, which nobody chose, keeps a guessable one safe.
+    """
+    secret = redis["credentials"]
+    told = "\n".join([redis["config_sum"], secret["admin_password"], secret["password"]])
+    return hashlib.sha256(told.encode()).hexdigest()[:32]
+
+
 def dockerfile_block(asked: Mapping[str, Any]) -> str:
     """The ENV instructions of a Dockerfile."""
     return "\n".join(f"ENV {name}={value}" for name, value in environment(asked, "dockerfile").items())
@@ -150,6 +162,12 @@ class _Plan:
                     f"tethys_docker_{name} is {show(asked[name])}: set it to a name as Docker takes it, of letters,"
                     " digits, and _ . - after the first."
                 )
+        kept = PurePosixPath(str(asked["credentials_dir"]))
+        if not kept.is_absolute() or ".." in kept.parts or len(kept.parts) < 3 or str(kept) in SYSTEM_FOLDERS:
+            self.reasons.append(
+                f"tethys_docker_credentials_dir is {show(asked['credentials_dir'])}: set it to a folder of its own, as"
+                " an absolute path, such as /etc/tethys-channels-docker."
+            )
         for name in ("override_file", "dockerfile"):
             value = asked[name]
             if not isinstance(value, str) or not value or "/" in value or value in (".", ".."):
@@ -168,7 +186,8 @@ class _Plan:
         else:
             self.processes = number
         try:
-            layers(self.written)
+            # The name of Redis's service is judged above.
+            layers({**self.written, "tethys_docker_redis_service": "redis"})
         except Refusal as refusal:
             self.reasons.extend(refusal.reasons)
         prefix = (asked["layer_options"] or {}).get("prefix") if isinstance(asked["layer_options"], Mapping) else None
@@ -538,7 +557,7 @@ def _redis_service(
         },
         "logging": {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}},
         # A changed configuration makes a new container.
-        "labels": {"tethys.channels.config": redis["config_sum"]},
+        "labels": {"tethys.channels.config": config_sum(redis)},
     }
     theirs = (project["redis"] or {}).get("keys", [])
     for key in _MERGED:

@@ -8,6 +8,7 @@ The tests run in their order: what one leaves behind the next one finds.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shlex
@@ -155,7 +156,10 @@ def test_it_survives_new_containers_without_the_role(host: Any) -> None:
     compose = "cd /srv/tethys && docker compose up -d --force-recreate --wait"
     host.check_output(f"{compose} redis 2>&1")
     assert_delivers(host, 2)
-    host.check_output(f"{compose} tethys 2>&1")
+    # The WebSockets of before are no longer in their groups: the run restarts what is older than Redis, once.
+    done = run(tethys_asgi_processes=2)
+    assert changed(done) == 1, done.stdout
+    host.check_output(f"{compose} --no-deps tethys 2>&1")
     assert_delivers(host, 2)
     done = run(tethys_asgi_processes=2)
     assert changed(done) == 0, done.stdout
@@ -192,9 +196,7 @@ def set_up(host: Any, option: str, image: str = IMAGE) -> Any:
 
 def put(host: Any, path: str, text: str) -> None:
     """A file on the server."""
-    subprocess.run(
-        ["docker", "exec", "-i", host.backend.name, "sh", "-c", f"cat > {path}"], input=text.encode(), check=True
-    )
+    host.check_output(f"echo {base64.b64encode(text.encode()).decode()} | base64 -d > {path}")
 
 
 def test_the_manuals_values_arrive_by_each_carrier(host: Any) -> None:
@@ -221,8 +223,8 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.text
 configs = st.dictionaries(texts, st.none() | st.booleans() | st.integers() | texts | st.lists(texts, max_size=3))
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
-@given(values=st.lists(configs, min_size=60, max_size=60))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+@given(values=st.lists(configs, min_size=30, max_size=30))
 def test_any_structure_passes_the_real_compose(host: Any, values: list[dict[str, Any]]) -> None:
     """Many at a time, since each call of Compose takes a while; then one shell word each, then YAML."""
     written = {f"V{number}": docker_env(value, "compose") for number, value in enumerate(values)}

@@ -1,0 +1,200 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The look at a project: which files Compose reads, what is ours, and what may be shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.tethys.channels.plugins.modules import tethys_docker_info
+
+OURS = tethys_docker_info.MARK + ": x\n"
+
+
+def look(folder: Path, **params: Any) -> tethys_docker_info.Look:
+    given = {
+        "project_dir": str(folder),
+        "compose_files": [],
+        "override_file": "docker-compose.override.yml",
+        "dockerfile": "Dockerfile",
+        "portal_service": "tethys",
+        "redis_service": "redis",
+        "container": "tethys",
+        "user": "www",
+        "candidate": None,
+    }
+    return tethys_docker_info.Look({**given, **params})
+
+
+def found(folder: Path, **params: Any) -> dict[str, Any]:
+    one = look(folder, **params)
+    one.files()
+    return one.found
+
+
+@pytest.mark.parametrize(
+    ("names", "files", "reads_ours", "in_place"),
+    [
+        ([], [], False, None),
+        (["docker-compose.yml"], ["docker-compose.yml"], True, None),
+        (["compose.yaml", "docker-compose.yml"], ["compose.yaml"], True, None),
+        (["docker-compose.yml", "docker-compose.override.yml"], ["docker-compose.yml"], True, None),
+        (
+            ["docker-compose.yml", "compose.override.yml"],
+            ["docker-compose.yml", "compose.override.yml"],
+            False,
+            "compose.override.yml",
+        ),
+    ],
+)
+def test_the_files_that_compose_finds(
+    tmp_path: Path, names: list[str], files: list[str], reads_ours: bool, in_place: str | None
+) -> None:
+    for name in names:
+        (tmp_path / name).write_text(OURS if name == "docker-compose.override.yml" else "services: {}\n")
+    about = found(tmp_path)
+    assert (about["files"], about["reads_ours"], about["in_place"]) == (files, reads_ours, in_place)
+
+
+def test_a_name_of_ones_own_beside_ones_own_override(tmp_path: Path) -> None:
+    for name in ("docker-compose.yml", "docker-compose.override.yml"):
+        (tmp_path / name).write_text("services: {}\n")
+    about = found(tmp_path, override_file="channels.yml")
+    assert about["files"] == ["docker-compose.yml", "docker-compose.override.yml"]
+    assert about["reads_ours"] is False
+    assert about["in_place"] is None
+    (tmp_path / ".env").write_text("A=1\nCOMPOSE_FILE='docker-compose.yml:channels.yml'\n")
+    about = found(tmp_path, override_file="channels.yml")
+    assert (about["files"], about["reads_ours"]) == (["docker-compose.yml"], True)
+
+
+def test_files_that_are_named(tmp_path: Path) -> None:
+    about = found(tmp_path, compose_files=["a.yml", "docker-compose.override.yml"])
+    assert (about["files"], about["reads_ours"]) == (["a.yml"], True)
+
+
+@pytest.mark.parametrize(("text", "ours"), [(OURS, True), ("services: {}\n# Managed by tethys.channels\n", False)])
+def test_whose_the_file_is(tmp_path: Path, text: str, ours: bool) -> None:
+    (tmp_path / "docker-compose.yml").write_text("")
+    (tmp_path / "docker-compose.override.yml").write_text(text)
+    about = found(tmp_path)["override"]
+    assert (about["exists"], about["ours"], about["text"]) == (True, ours, text if ours else "")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("FROM x\nCMD y\n", None),
+        ("# a\n# escape=`\nFROM x\n", "escapes with another sign than the backslash"),
+        ("# escape=\\\nFROM x\n", None),
+        ("FROM x\n# escape=`\n", None),
+        ("# only a comment\n", "has no FROM"),
+        ("FROM x\nRUN a \\\n", "ends in the middle of an instruction"),
+    ],
+)
+def test_a_dockerfile_that_can_take_a_block(tmp_path: Path, text: str, problem: str | None) -> None:
+    (tmp_path / "Dockerfile").write_text(text)
+    one = look(tmp_path)
+    one.docker_file()
+    assert one.found["dockerfile"] == {"exists": True, "ours": False, "problem": problem}
+
+
+@pytest.mark.parametrize("of", [dict, list])
+def test_only_what_is_no_secret_is_told(of: type) -> None:
+    env = {"ASGI_PROCESSES": "2", "TETHYS_DB_PASSWORD": "pass", "SECRET": "x", "TETHYS_HOME": "/usr/lib/tethys"}
+    given = env if of is dict else [f"{name}={value}" for name, value in env.items()]
+    assert tethys_docker_info.chosen(given) == {"ASGI_PROCESSES": "2", "TETHYS_HOME": "/usr/lib/tethys"}
+
+
+@pytest.mark.parametrize(
+    "config", ['\'{"hosts": [{"password": "x"}]}\'', "{'hosts': ['redis://:pw@h:1']}", "symmetric_encryption_keys"]
+)
+def test_a_config_of_the_users_own_may_hold_a_password(config: str) -> None:
+    assert tethys_docker_info.chosen({"CHANNEL_LAYERS_CONFIG": config}) == {"CHANNEL_LAYERS_CONFIG": "not shown"}
+
+
+def fake_docker(folder: Path, answers: dict[str, Any]) -> str:
+    """A program in docker's place that answers by the words of its command line."""
+    path = folder / "docker"
+    path.write_text(
+        "#!/usr/bin/env python3\nimport json, sys\n"
+        f"answers = json.loads({json.dumps(json.dumps(answers))})\n"
+        "line = ' '.join(sys.argv[1:])\n"
+        "for words, answer in answers.items():\n"
+        "    if all(word in line for word in words.split()):\n"
+        "        sys.stdout.write(answer['out'] if isinstance(answer['out'], str) else json.dumps(answer['out']))\n"
+        "        sys.stderr.write(answer.get('err', ''))\n"
+        "        sys.exit(answer.get('code', 0))\n"
+        "sys.exit(1)\n"
+    )
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_what_compose_and_the_engine_say(tmp_path: Path) -> None:
+    project, tools = tmp_path / "project", tmp_path / "tools"
+    project.mkdir()
+    tools.mkdir()
+    (project / "docker-compose.yml").write_text("services: {}\n")
+    config = {
+        "name": "river",
+        "networks": {"default": {"name": "river_default"}},
+        "services": {
+            "tethys": {
+                "image": "core:1",
+                "networks": {"default": None},
+                "environment": {"ASGI_PROCESSES": "1", "TETHYS_DB_PASSWORD": "pass"},
+            },
+            "redis": {"image": "redis:5", "ports": [{"target": 6379}], "command": None},
+            "celery": {"image": "x", "depends_on": {"redis": {}}},
+        },
+    }
+    container = {
+        "Id": "c0ffee",
+        "Name": "/river-tethys-1",
+        "State": {"Running": True},
+        "Image": "sha256:1",
+        "Config": {"Image": "core:1", "Env": ["TETHYS_PERSIST=/p", "TETHYS_DB_PASSWORD=pass"]},
+        "Mounts": [{"Destination": "/p"}],
+    }
+    one = look(project, candidate="services: {}\n")
+    one.docker = fake_docker(
+        tools,
+        {
+            "compose version": {"out": "v2.26.1\n"},
+            "version": {"out": "26.1.5\n"},
+            "-f - config --quiet": {"out": "", "err": "a warning\nservices.tethys conflicts.\n", "code": 15},
+            "compose config": {"out": config},
+            "ps -aq service=redis": {"out": "5ed15\n"},
+            "ps -aq": {"out": "c0ffee\n"},
+            "container inspect 5ed15": {
+                "out": [{"State": {"Running": True, "StartedAt": "2026-11-22T11:31:02.123456789Z"}}]
+            },
+            "image inspect core:1": {"out": "sha256:2\n"},
+            "container inspect c0ffee": {"out": [container]},
+            "exec --user www c0ffee": {"out": {"ready": True}},
+        },
+    )
+    about = one.run()
+    assert (about["engine"], about["compose"]) == ("26.1.5", "2.26.1")
+    assert about["candidate_problem"] == "services.tethys conflicts"
+    assert about["project"]["networks"] == {"default": "river_default"}
+    assert about["project"]["portal"]["env"] == {"ASGI_PROCESSES": "1"}
+    assert about["project"]["redis"]["keys"] == ["image", "ports"]
+    assert about["project"]["redis_users"] == ["celery"]
+    assert about["container"]["persisted"] is True
+    assert about["image_id"] == "sha256:2" != about["container"]["image_id"]
+    assert about["inside"] == {"ready": True}
+    assert about["redis_started"] == 1795347062
+    assert "pass" not in json.dumps(about)
+
+
+def test_a_server_without_docker(tmp_path: Path) -> None:
+    one = look(tmp_path / "nothing")
+    one.docker = str(tmp_path / "none")
+    about = one.run()
+    assert about["engine"] is about["compose"] is about["folder"] is None

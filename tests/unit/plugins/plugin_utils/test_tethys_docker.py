@@ -1,0 +1,497 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is refused, announced and written for Tethys Docker."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.tethys.channels.plugins.plugin_utils import tethys_docker
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, MEMORY_BACKEND
+from hypothesis import given
+from hypothesis import strategies as st
+
+ROLES = Path(__file__).parents[4] / "roles"
+REDIS = {
+    "config_dir": "/etc/x/redis",
+    "config_sum": "abc",
+    "credentials": {
+        "username": "tethys",
+        "password": "p'w",
+        "admin_username": "tethys_admin",
+        "admin_password": "adm",
+    },
+}
+CONFIG = {"hosts": [{"host": "redis", "port": 6379}]}
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads what Compose reads."""
+
+
+_Loader.add_constructor("!override", lambda loader, node: ("override", _value(loader, node)))
+
+
+def _value(loader: Any, node: Any) -> Any:
+    mapping = isinstance(node, yaml.MappingNode)
+    return loader.construct_mapping(node, deep=True) if mapping else loader.construct_sequence(node, deep=True)
+
+
+def asked(**changes: Any) -> dict[str, Any]:
+    """The role's variables with their defaults."""
+    values = yaml.safe_load((ROLES / "tethys_docker/defaults/main.yml").read_text(encoding="utf-8"))
+    values.update(
+        tethys_docker_project_dir="/srv/tethys",
+        tethys_docker_asgi_processes=1,
+        tethys_docker_layer_backend=CORE_BACKEND,
+        tethys_docker_layer_hosts=[],
+        tethys_docker_bokeh="auto",
+        tethys_docker_redis_port=None,
+    )
+    return {**values, **{f"tethys_docker_{name}": value for name, value in changes.items()}}
+
+
+def look(**changes: Any) -> dict[str, Any]:
+    """What the look finds of a project that was started once, before the first run."""
+    found: dict[str, Any] = {
+        "engine": "26.1",
+        "compose": "2.26.1",
+        "folder": {"owner": 1000, "group": 1000},
+        "files": ["docker-compose.yml"],
+        "reads_ours": True,
+        "in_place": None,
+        "override": {"exists": False, "ours": False, "text": ""},
+        "dockerfile": {"exists": True, "ours": False, "problem": None},
+        "problem": None,
+        "candidate_problem": None,
+        "project": {
+            "name": "tethys",
+            "services": ["db", "tethys"],
+            "networks": {"internal": "tethys_internal"},
+            "portal": service(networks=["internal"]),
+            "redis": None,
+            "redis_users": [],
+        },
+        "container": None,
+        "image_id": "sha256:1",
+        "inside": None,
+        "redis_container": None,
+        "wait_problem": None,
+    }
+    return {**found, **changes}
+
+
+def service(**changes: Any) -> dict[str, Any]:
+    """A service of the user's own file."""
+    found: dict[str, Any] = {
+        "image": "tethysplatform/tethys-core",
+        "build": False,
+        "networks": ["default"],
+        "network_mode": None,
+        "container_name": None,
+        "env": {},
+        "keys": [],
+    }
+    return {**found, **changes}
+
+
+def project(**changes: Any) -> dict[str, Any]:
+    found: dict[str, Any] = look()["project"]
+    return {**found, **changes}
+
+
+def container(**changes: Any) -> dict[str, Any]:
+    """A container that runs."""
+    found: dict[str, Any] = {
+        "id": "c0ffee",
+        "name": "tethys",
+        "running": True,
+        "image": "x",
+        "image_id": "sha256:1",
+        "env": {},
+        "persisted": True,
+    }
+    return {**found, **changes}
+
+
+def inside(**changes: Any) -> dict[str, Any]:
+    return {"set_up": True, "ready": True, "processes": 1, "others_can_read": False, "kept": None, **changes}
+
+
+def plan(variables: dict[str, Any], found: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    return tethys_docker.docker_plan(variables, {"docker": found, **more})
+
+
+# --- refusals -------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_speaks_against_the_defaults() -> None:
+    found = plan(asked(), look())
+    assert (found["refusals"], found["warnings"], found["announce"]) == ([], [], [])
+    assert found["processes"] == 1
+    assert found["redis"] == "compose"
+    assert found["files"] == ["docker-compose.yml", "docker-compose.override.yml"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("project_dir", ""),
+        ("project_dir", "tethys"),
+        ("carrier", "podman"),
+        ("redis", "none"),
+        ("state", "gone"),
+        ("portal_service", "a b"),
+        ("redis_service", ""),
+        ("network", "-x"),
+        ("container", None),
+        ("override_file", "a/b.yml"),
+        ("dockerfile", ".."),
+        ("credentials_dir", "/etc"),
+        ("credentials_dir", "/var/lib"),
+        ("credentials_dir", "x"),
+    ],
+)
+def test_each_variable_is_refused_by_its_name(name: str, value: Any) -> None:
+    (reason,) = plan(asked(**{name: value}))["refusals"]
+    assert reason.startswith(f"tethys_docker_{name} is ")
+    assert reason.endswith(".")
+
+
+@pytest.mark.parametrize("value", ["many", 0, 1.5, True, 5000])
+def test_a_number_of_processes_that_is_none(value: Any) -> None:
+    (reason,) = plan(asked(asgi_processes=value))["refusals"]
+    assert reason.startswith("tethys_asgi_processes is ")
+
+
+def test_all_reasons_come_at_once() -> None:
+    wrong = asked(asgi_processes=0, carrier="x", bokeh="perhaps", layer_hosts="nowhere", layer_options={"capacity": 0})
+    found = plan(wrong, names=["tethys_dokcer_state"])
+    assert len(found["refusals"]) == 6
+    for name in ("tethys_asgi_processes", "tethys_docker_carrier", "tethys_bokeh", "tethys_layer_hosts", "capacity"):
+        assert sum(name in reason for reason in found["refusals"]) == 1, name
+    assert found["refusals"][0].startswith("tethys_dokcer_state is not a variable")
+
+
+@pytest.mark.parametrize("value", ["a*b", "x~", "p q"])
+def test_a_prefix_that_the_access_rules_cannot_name(value: str) -> None:
+    (reason,) = plan(asked(layer_options={"prefix": value}))["refusals"]
+    assert reason.startswith("tethys_docker_layer_options has the prefix")
+    assert plan(asked(layer_options={"prefix": value}, layer_hosts=[["h", 1]]))["refusals"] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"engine": None}, "No Docker engine answers"),
+        ({"folder": None}, "there is no such folder"),
+        ({"files": [], "project": None}, "Compose finds no file of its own"),
+        ({"compose": None}, "Compose plugin is not on this server"),
+        ({"compose": "2.21.0"}, "2.24 is the first"),
+        ({"override": {"exists": True, "ours": False, "text": ""}}, "is there and not this collection's"),
+        ({"in_place": "compose.override.yml", "reads_ours": False}, "Compose reads compose.override.yml in its place"),
+        ({"problem": "services.x must be a mapping"}, "services.x must be a mapping"),
+        ({"project": project(portal=None)}, "the services of docker-compose.yml are db, tethys"),
+        ({"project": project(portal=service(network_mode="host"))}, "has network_mode host"),
+        ({"project": project(redis=service(image="postgres:16"))}, "is no Redis (postgres:16)"),
+        (
+            {"project": project(redis=service(image="redis:5"), redis_users=["celery"])},
+            "is used by celery as well",
+        ),
+        ({"project": project(redis=service(image="redis:5", network_mode="host"))}, "has network_mode host"),
+        (
+            {"container": container(), "inside": {"problem": "unable to find user www"}},
+            "tethys_docker_user is 'www', and nothing can be run as that user",
+        ),
+    ],
+)
+def test_what_the_server_makes_impossible(changes: dict[str, Any], words: str) -> None:
+    (reason,) = plan(asked(), look(**changes))["refusals"]
+    assert words in reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"dockerfile": {"exists": False, "ours": False, "problem": None}}, "there is no such file"),
+        ({"dockerfile": {"exists": True, "ours": False, "problem": "has no FROM"}}, "and it has no FROM"),
+        ({"project": project(portal=service(env={"ASGI_PROCESSES": "1"}))}, "sets ASGI_PROCESSES in the compose file"),
+    ],
+)
+def test_what_a_dockerfile_makes_impossible(changes: dict[str, Any], words: str) -> None:
+    (reason,) = plan(asked(carrier="dockerfile"), look(**changes))["refusals"]
+    assert words in reason
+
+
+def test_a_container_of_redis_that_is_somebody_elses() -> None:
+    theirs = {"id": "1", "image": "redis:5", "ours": False}
+    (reason,) = plan(asked(redis="container"), look(redis_container=theirs))["refusals"]
+    assert "a container of that name (redis:5) is not this collection's" in reason
+    assert plan(asked(redis="container"), look(redis_container={**theirs, "ours": True}))["refusals"] == []
+    # As a service, its name is the project's matter.
+    assert plan(asked(), look(redis_container=theirs))["refusals"] == []
+
+
+# --- Bokeh ----------------------------------------------------------------------------------------------------------
+
+HANDLER = {"app": "plot", "name": "home", "url": "/apps/plot/"}
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+@pytest.mark.parametrize(
+    ("bokeh", "portal", "changes", "words"),
+    [
+        ("not_in_use", {}, {}, ""),
+        ("in_use", {}, {}, "Bokeh is in use (tethys_bokeh: in_use)"),
+        ("auto", {}, {}, "the portal's container does not run"),
+        ("auto", {"bokeh": []}, {"container": container(), "inside": inside(processes=3)}, ""),
+        ("auto", {"bokeh": [HANDLER]}, {"container": container(), "inside": inside()}, "plot: home at /apps/plot/"),
+        (
+            "auto",
+            {"bokeh": "unknown", "bokeh_problem": "no database"},
+            {"container": container(), "inside": inside()},
+            "(Why it is not known: no database)",
+        ),
+        # The portal that runs has no Bokeh, but the one that is about to start is another.
+        (
+            "auto",
+            {"bokeh": []},
+            {"container": container(), "inside": inside(), "image_id": "sha256:2"},
+            "the portal's image is newer",
+        ),
+    ],
+)
+def test_the_bokeh_rule(
+    processes: int, bokeh: str, portal: dict[str, Any], changes: dict[str, Any], words: str
+) -> None:
+    found = plan(asked(asgi_processes=processes, bokeh=bokeh), look(**changes), portal=portal)
+    if processes == 1 or not words:
+        assert found["refusals"] == []
+        return
+    (reason,) = found["refusals"]
+    assert reason.startswith("tethys_asgi_processes is 3 and ")
+    assert words in reason
+    assert "set tethys_asgi_processes to 1" in reason
+    assert ("tethys_bokeh to not_in_use" in reason) == (bokeh == "auto" and portal.get("bokeh") != [HANDLER])
+
+
+def test_several_processes_on_the_layer_in_memory() -> None:
+    found = plan(asked(asgi_processes=2, layer_backend=MEMORY_BACKEND, bokeh="not_in_use"), look())
+    (reason,) = found["refusals"]
+    assert "only the sender's own process hears a message" in reason
+
+
+# --- announcements --------------------------------------------------------------------------------------------------
+
+
+def test_a_volume_that_was_set_up_before_is_told() -> None:
+    found = plan(
+        asked(asgi_processes=2, bokeh="not_in_use"),
+        look(container=container(), inside=inside(processes=3)),
+        portal={"settings": {"layer_backend": MEMORY_BACKEND}},
+    )
+    assert found["refusals"] == []
+    recreated, number, setting = found["announce"]
+    assert "Container tethys is made anew" in recreated
+    assert "(3 until now, 2 from now on)" in number
+    assert "CHANNEL_LAYERS is changed inside the container" in setting
+
+
+def test_nothing_is_told_where_nothing_changes() -> None:
+    variables = asked()
+    env = tethys_docker.environment(variables, "compose")
+    found = plan(
+        variables,
+        look(container=container(env=env), inside=inside(), override={"exists": True, "ours": True, "text": "x"}),
+        portal={"settings": {"layer_backend": CORE_BACKEND}},
+    )
+    assert (found["refusals"], found["warnings"], found["announce"]) == ([], [], [])
+
+
+def test_the_manuals_own_redis_is_told_once() -> None:
+    theirs = project(redis=service(image="redis:5", keys=["image", "ports"]))
+    (told,) = plan(asked(), look(project=theirs))["announce"]
+    assert "The service redis (redis:5)" in told
+    assert "no longer published" in told
+    ours = {"exists": True, "ours": True, "text": "x"}
+    assert plan(asked(), look(project=theirs, override=ours))["announce"] == []
+
+
+def test_a_file_that_compose_does_not_read_by_itself() -> None:
+    (told,) = plan(asked(override_file="channels.yml"), look(reads_ours=False))["warnings"]
+    assert "COMPOSE_FILE=docker-compose.yml:channels.yml" in told
+
+
+def test_a_container_without_a_volume() -> None:
+    (told,) = plan(asked(), look(container=container(persisted=False)))["warnings"]
+    assert "has no volume at TETHYS_PERSIST" in told
+
+
+def test_removing_needs_the_portal_that_was_changed() -> None:
+    ours = {"exists": True, "ours": True, "text": "x"}
+    stopped = look(container=container(running=False), override=ours)
+    (reason,) = plan(asked(state="absent"), stopped)["refusals"]
+    assert "does not run" in reason
+    assert plan(asked(state="absent"), look(container=container(), inside=inside(), override=ours))["refusals"] == []
+    assert plan(asked(state="absent", asgi_processes=3), look(override=ours))["refusals"] == []
+
+
+# --- the files ------------------------------------------------------------------------------------------------------
+
+
+def override(variables: dict[str, Any], found: dict[str, Any], redis: dict[str, Any] | None = None) -> Any:
+    text = tethys_docker.override_file(variables, found, redis or REDIS)
+    assert text.startswith("# Managed by tethys.channels")
+    for secret in ("p'w", "adm"):
+        assert secret not in text.replace("adm" + "in", "")
+    return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader with one tag more
+
+
+def test_the_compose_file() -> None:
+    found = override(asked(asgi_processes=3), look())
+    portal, redis = found["services"]["tethys"], found["services"]["redis"]
+    assert set(found) == {"services"}
+    assert portal["environment"] == {
+        "ASGI_PROCESSES": "3",
+        "CHANNEL_LAYERS_BACKEND": CORE_BACKEND,
+        "CHANNEL_LAYERS_CONFIG": f"'{json.dumps(CONFIG)}'",
+    }
+    assert portal["depends_on"] == {"redis": {"condition": "service_healthy"}}
+    assert "networks" not in portal
+    assert redis["networks"] == {"internal": None}
+    assert "ports" not in redis
+    assert "environment" not in redis
+    assert redis["volumes"][0]["read_only"] is True
+
+
+def test_a_network_that_is_not_there_yet_is_closed_and_the_default_one_stays() -> None:
+    found = override(asked(), look(project=project(networks={"default": "x"}, portal=service(networks=["default"]))))
+    assert found["networks"] == {"internal": {"internal": True}}
+    assert found["services"]["tethys"]["networks"] == {"default": None, "internal": None}
+
+
+def test_a_published_port_is_on_the_loopback_and_its_network_open() -> None:
+    found = override(asked(redis_port=6400), look(project=project(networks={})))
+    assert found["services"]["redis"]["ports"] == ["127.0.0.1:6400:6379"]
+    assert found["networks"] == {"internal": {"internal": False}}
+
+
+def test_the_manuals_own_redis_is_overridden_where_compose_would_merge() -> None:
+    theirs = project(redis=service(image="redis:5", keys=["image", "networks", "ports", "restart", "volumes"]))
+    redis = override(asked(), look(project=theirs))["services"]["redis"]
+    assert redis["ports"] == ("override", [])
+    assert redis["networks"] == ("override", {"internal": None})
+    assert redis["volumes"][0] == "override"
+    assert redis["tmpfs"] == ["/data:size=1m"]
+
+
+def test_redis_started_directly_is_joined_from_outside() -> None:
+    found = override(asked(redis="container", network="channels"), look())
+    assert set(found["services"]) == {"tethys"}
+    assert found["networks"] == {"tethys_channels": {"external": True, "name": "channels"}}
+    assert found["services"]["tethys"]["networks"] == {"internal": None, "tethys_channels": None}
+    assert "depends_on" not in found["services"]["tethys"]
+
+
+def test_a_redis_that_exists_already_keeps_its_password_out_of_the_file() -> None:
+    hosts = [{"address": "redis://u:p'w@h:1/0"}, {"host": "h", "username": "u", "password": "adm"}]
+    found = override(asked(layer_hosts=hosts), look())
+    assert set(found["services"]) == {"tethys"}
+    config = found["services"]["tethys"]["environment"]["CHANNEL_LAYERS_CONFIG"]
+    assert json.loads(config.strip("'")) == {"hosts": [{"address": "redis://h:1/0"}, {"host": "h", "port": 6379}]}
+
+
+def test_the_layer_in_memory_needs_no_redis() -> None:
+    found = override(asked(layer_backend=MEMORY_BACKEND), look())
+    assert set(found["services"]) == {"tethys"}
+    assert found["services"]["tethys"]["environment"]["CHANNEL_LAYERS_CONFIG"] == "'{}'"
+
+
+def test_a_dockerfile_carries_the_variables_instead() -> None:
+    variables = asked(carrier="dockerfile")
+    assert "environment" not in override(variables, look())["services"]["tethys"]
+    assert tethys_docker.dockerfile_block(variables).splitlines() == [
+        "ENV ASGI_PROCESSES=1",
+        f"ENV CHANNEL_LAYERS_BACKEND={CORE_BACKEND}",
+        r'''ENV CHANNEL_LAYERS_CONFIG="'{\"hosts\": [{\"host\": \"redis\", \"port\": 6379}]}'"''',
+    ]
+
+
+def test_a_dollar_sign_is_none_of_composes() -> None:
+    text = tethys_docker.override_file(asked(redis_image="r$x:1"), look(), {**REDIS, "config_dir": "/etc/${x}"})
+    assert "r$$x:1" in text
+    assert "/etc/$${x}" in text
+
+
+def test_the_setting_has_the_password_and_the_variables_have_not() -> None:
+    variables = asked()
+    assert tethys_docker.layers(variables, REDIS["credentials"])["default"]["CONFIG"]["hosts"] == [
+        {"host": "redis", "port": 6379, "username": "tethys", "password": "p'w"}
+    ]
+    assert tethys_docker.carried(variables) == {"default": {"BACKEND": CORE_BACKEND, "CONFIG": CONFIG}}
+
+
+@pytest.mark.parametrize("key", ["password", "admin_password"])
+def test_a_new_password_makes_a_new_redis(key: str) -> None:
+    other = copy.deepcopy(REDIS)
+    other["credentials"][key] = "other"  # type: ignore[index]
+    assert tethys_docker.config_sum(other) != tethys_docker.config_sum(REDIS)
+
+
+secrets = st.text(min_size=1).map(lambda text: f"<<{text}>>")
+
+
+@given(
+    st.recursive(
+        st.integers() | st.text("ab") | st.none(),
+        lambda held: (
+            st.lists(held, max_size=3) | st.dictionaries(st.sampled_from(["a", "b", "hosts"]), held, max_size=3)
+        ),
+    ),
+    secrets,
+    st.sampled_from(["password", "username", "symmetric_encryption_keys", "sentinel_kwargs"]),
+)
+def test_no_secret_is_left_wherever_it_stands(value: Any, secret: str, key: str) -> None:
+    held = {"hosts": [value, {key: secret, "x": {key: [secret]}}], key: secret}
+    before = copy.deepcopy(held)
+    left = tethys_docker.without_secrets(held)
+    assert held == before
+    assert secret not in repr(left).replace("\\\\", "\\")
+    assert left["hosts"][0] == tethys_docker.without_secrets(value)
+    assert key not in left
+
+
+# --- one hardening --------------------------------------------------------------------------------------------------
+
+
+def hardening_of(role: str, file: str) -> dict[str, Any]:
+    """What a role's task gives Redis's container, with its own variables taken for the other's."""
+    tasks = yaml.safe_load((ROLES / role / "tasks" / file).read_text(encoding="utf-8"))
+    tasks += [inner for task in tasks for inner in task.get("block", [])]
+    (found,) = [
+        task["community.docker.docker_container"] for task in tasks if task["name"] == "Run the Redis container"
+    ]
+    text = json.dumps(found).replace("tethys_docker_redis_", "redis_container_")
+    kept: dict[str, Any] = json.loads(text)
+    names = ("user", "read_only", "cap_drop", "security_opts", "memory", "memory_swap", "pids_limit", "restart_policy")
+    return {name: kept[name] for name in (*names, "healthcheck", "log_options", "keep_volumes", "entrypoint")}
+
+
+def test_redis_is_hardened_alike_however_it_is_started() -> None:
+    alone = hardening_of("redis_container", "service.yml")
+    assert hardening_of("tethys_docker", "redis.yml") == alone
+    redis = override(asked(), look())["services"]["redis"]
+    assert redis["read_only"] is alone["read_only"]
+    assert [name.lower() for name in redis["cap_drop"]] == alone["cap_drop"]
+    assert redis["security_opt"] == alone["security_opts"]
+    assert redis["pids_limit"] == alone["pids_limit"]
+    assert redis["restart"] == alone["restart_policy"]
+    assert redis["healthcheck"]["test"] == alone["healthcheck"]["test"]
+    assert redis["logging"]["options"] == alone["log_options"]
+    assert redis["mem_limit"] == redis["memswap_limit"] == "256m"
