@@ -58,19 +58,20 @@ def listed(names: Sequence[str], verb_one: str, verb_many: str) -> str:
 def delivery(probe: Mapping[str, Any]) -> list[str]:
     """What the proof of delivery saw, in sentences."""
     processes = probe["processes"]
-    pids = ", ".join(str(process["pid"]) for process in processes)
     if not probe["provable"]:
         why = {
             "in_memory": "one process on the in-memory layer hears only itself",
             "no_consumer": "Tethys before 4.4 has no consumer to prove it through",
             "not_started": "the proof could not be begun",
         }.get(str(probe["reason"]), str(probe["reason"]))
+        pids = ", ".join(str(process["pid"]) for process in processes)
         there = f" ({pids})" if pids else ""
         return [f"{len(processes)} process(es) answer{there}; delivery was not proved: {why}."]
     if not probe["sent"]:
         return [f"None of our WebSockets was held by any of {len(processes)} process(es); delivery was not proved."]
+    holders = [str(process["pid"]) for process in processes if process.get("sockets", 1)]
     line = f"A message reached {probe['received']} of {probe['sent']} WebSockets"
-    line += f" over {len(processes)} process(es) ({pids})"
+    line += f" over {len(holders)} process(es) ({', '.join(holders)})"
     if probe["delivery_seconds"] is not None:
         line += f" in {probe['delivery_seconds']:.3f} s"
     lines = [line + ", sent from another process with the portal's own settings."]
@@ -156,7 +157,7 @@ class Report:
         parts = [
             f"for {span(server['uptime_seconds'])}",
             f"memory {server['used_memory'] / MIB:.1f} of {limit} MiB",
-            f"{server['clients']} clients",
+            counted(server["clients"], "client", "clients"),
             f"connections refused {server['rejected_connections']}",
             f"keys evicted {server['evicted_keys']}",
             f"writes refused for want of memory {oom}",
@@ -319,9 +320,14 @@ class Report:
         if self.would_change("nginx_upstream"):
             drift.append("nginx's upstream block")
         self.changes += drift
-        restarts = [row["name"] for row in self.rows if row["outdated"] or row["before_redis"] or not row["pid"]]
+        restarts = [
+            row["name"]
+            for row in self.rows
+            if row["outdated"] or row["before_redis"] or row["frozen"] or not row["pid"]
+        ]
         if restarts:
-            self.changes.append(f"the processes {', '.join(restarts)}, which it would start anew")
+            noun = "process" if len(restarts) == 1 else "processes"
+            self.changes.append(f"the {noun} {', '.join(restarts)}, which it would start anew")
         if drift:
             self.problems.append(
                 f"{SITE} would change {'; '.join(drift)}: run it, with --check --diff first to see the difference."

@@ -469,12 +469,18 @@ def test_the_lines_of_a_healthy_server() -> None:
         ([stopped(1)], "Process asgi:tethys_asgi1: STOPPED"),
         (
             [stopped(1)],
-            "A run of tethys.channels.site would change the processes asgi:tethys_asgi1, which it would start anew",
+            "A run of tethys.channels.site would change the process asgi:tethys_asgi1, which it would start anew",
         ),
         (
             [row(0, frozen=True)],
             "Process asgi:tethys_asgi0: stopped by a signal, pid 101, for 1 h 2 min, as www-data, with the settings and"
             " packages on disk",
+        ),
+        (
+            [row(0, frozen=True), row(2, before_redis=True)],
+            "A run of tethys.channels.site would change the processes asgi:tethys_asgi0, asgi:tethys_asgi2, which it"
+            " would"
+            " start anew",
         ),
         (
             [row(0, outdated=True, before_redis=True)],
@@ -492,6 +498,11 @@ def test_the_lines_of_a_healthy_server() -> None:
         (
             [put("site.portal_config.changed", True)],
             f"A run of tethys.channels.site would change CHANNEL_LAYERS in {CONFIG}",
+        ),
+        (
+            [put("probe.processes.1.sockets", 0)],
+            "Delivery: A message reached 9 of 9 WebSockets over 2 process(es) (101, 103) in 0.012 s, sent from another"
+            " process with the portal's own settings.",
         ),
         (
             [put("probe.sent", 0), put("probe.received", 0)],
@@ -519,6 +530,7 @@ def test_a_line(changes: list[Change], line: str) -> None:
         ([redis(backlog={"messages": 1, "channels": 1, "complete": False})], "backlog at least 1 message in 1 channel"),
         ([redis(oom_errors=None)], "writes refused for want of memory not known"),
         ([redis(max_memory=0)], "memory 2.0 of unlimited MiB"),
+        ([redis(clients=1)], ", 1 client, "),
     ],
 )
 def test_a_figure_of_redis(changes: list[Change], words: str) -> None:

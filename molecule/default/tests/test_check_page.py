@@ -1,0 +1,196 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`tethys.channels.check` in each state of a server: its verdict, its exit code, and that it changes nothing.
+
+Named so that it runs before test_default.py: each state is put back.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import bed
+import pytest
+
+N = 3
+PAGE = "TASK [tethys.channels.layer_check : Tell how the layer is]"
+WRONG = "TASK [tethys.channels.layer_check : Fail where something is wrong]"
+REDIS = "tethys-channels-redis"
+# Until Redis answers again, and the processes.
+WAIT_REDIS = f"timeout 30 sh -c 'until docker inspect {REDIS} | grep -q :..healthy; do sleep 0.5; done'"
+# Supervisor's state alone says nothing of a process that is still starting: each has a socket of its own.
+WAIT_PROCESSES = (
+    "timeout 60 sh -c 'for i in 0 1 2; do until curl -s -o /dev/null --unix-socket /run/tethys/tethys_asgi$i.sock"
+    " http://portal.example.org/; do sleep 0.5; done; done'"
+)
+RESTART = f"supervisorctl restart asgi:* && {WAIT_PROCESSES}"
+FIRST = "$(supervisorctl pid asgi:tethys_asgi0)"
+# A file of another time, as an editor leaves it.
+EDIT = f"cp -p {bed.CONFIG} /root/kept && sed -i '{{}}' {bed.CONFIG}"
+BACK = f"cp -p /root/kept {bed.CONFIG} && rm /root/kept"
+
+
+class State(NamedTuple):
+    """A state of the server, and what the page is to say of it; each of `problems` begins one sentence, in order."""
+
+    before: str
+    problems: list[str]
+    after: str
+
+
+ALL = "asgi:tethys_asgi0, asgi:tethys_asgi1 and asgi:tethys_asgi2"
+AT_REDIS = "The layer's Redis at 127.0.0.1:6379"
+PROGRAM = "/etc/supervisor/conf.d/asgi_supervisord.conf"
+STATES = {
+    "a process frozen": State(
+        f"kill -STOP {FIRST}",
+        ["asgi:tethys_asgi0 is stopped by a signal, and no answer comes from it: `kill -CONT "],
+        f"kill -CONT {FIRST}",
+    ),
+    "a process stopped": State(
+        "supervisorctl stop asgi:tethys_asgi1",
+        ["asgi:tethys_asgi1 is STOPPED: run tethys.channels.restart, which starts it."],
+        f"supervisorctl start asgi:tethys_asgi1 && {WAIT_PROCESSES}",
+    ),
+    "Redis and a process stopped": State(
+        f"docker stop {REDIS} && supervisorctl stop asgi:tethys_asgi1",
+        [
+            f"{AT_REDIS} cannot be reached ([Errno 111] Connection refused): its container {REDIS} is stopped, and"
+            " tethys.channels.site starts it.",
+            "asgi:tethys_asgi1 is STOPPED: run tethys.channels.restart",
+        ],
+        f"docker start {REDIS} && {WAIT_REDIS} && {RESTART}",
+    ),
+    "Redis restarted": State(
+        # Its start is known in whole seconds.
+        f"sleep 1.1; docker restart {REDIS} && {WAIT_REDIS}",
+        [f"{ALL} were started before Redis was, so the WebSockets that were open then have lost their groups"],
+        "true",  # the next state needs another Redis anyway
+    ),
+    "Redis full": State(
+        f"{RESTART} && python3 /root/fill.py",
+        [
+            f"{AT_REDIS} uses 19",
+            f"{AT_REDIS} refused 1 write since its start",
+            # Nobody can join a group.
+            "18 of our WebSockets to 127.0.0.1:8000 could not be opened: the portal answered HTTP 500",
+        ],
+        f"docker restart {REDIS} && {WAIT_REDIS} && {RESTART}",
+    ),
+    "CHANNEL_LAYERS changed by hand": State(
+        EDIT.format("s/port: 6379/port: 6380/"),
+        [
+            f"{ALL} run with settings or packages older than those on disk: run tethys.channels.site.",
+            f"CHANNEL_LAYERS in {bed.CONFIG} is not what tethys.channels.site would write: run it, with --check --diff",
+            "Nothing can be sent through the channel layer with the portal's settings",
+        ],
+        BACK,
+    ),
+    "a process outdated, and the program changed by hand": State(
+        EDIT.format("s/# students ask by e-mail/# students ask by phone/")
+        + f" && supervisorctl restart asgi:tethys_asgi0 asgi:tethys_asgi1 && {WAIT_PROCESSES}"
+        + f" && sed -i.kept s/^stopwaitsecs=.*/stopwaitsecs=99/ {PROGRAM}",
+        [
+            "asgi:tethys_asgi2 runs with settings or packages older than those on disk: run tethys.channels.restart.",
+            f"tethys.channels.site would change {PROGRAM} (it has another text): run it, with --check --diff",
+        ],
+        f"mv {PROGRAM}.kept {PROGRAM} && {BACK} && {RESTART}",
+    ),
+}
+# Run on the server: the portal's user fills the memory with messages, until one is refused.
+FILL = """
+import json, subprocess
+kept = json.load(open("/etc/tethys_channels/credentials.json"))
+command = ["docker", "exec", "-i", "tethys-channels-redis", "redis-cli", "--user", "tethys", "--no-auth-warning"]
+for number in range(200):
+    script = "redis.call('ZADD', KEYS[1], ARGV[1], ARGV[1] .. string.rep('x', 2097152))"
+    words = f'EVAL "{script}" 1 asgispecific.filled! {number}'
+    run = subprocess.run([*command, "--pass", kept["password"]], input=words, capture_output=True, text=True)
+    if "OOM" in run.stdout:
+        break
+"""
+
+
+def told(output: str, task: str) -> list[str]:
+    """The lines that a task tells, each in one piece."""
+    text = re.split(r"\n(?:TASK|PLAY) ", output.partition(task)[2])[0]
+    block = text.partition("\n    msg:")[2]
+    # YAML folds long lines.
+    lines = [re.sub(r"\s*\n\s+", " ", line).strip() for line in re.split(r"\n    - ", block)[1:]]
+    return [line[1:-1].replace("''", "'") if line[:1] in "'\"" else line for line in lines]
+
+
+@contextmanager
+def state(host: Any, wanted: State) -> Iterator[None]:
+    """A state of the server that lasts as long as the block."""
+    host.check_output(wanted.before)
+    try:
+        yield
+    finally:
+        host.check_output(wanted.after)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fill(host: Any) -> Iterator[None]:
+    """The program that fills Redis."""
+    host.check_output(f"cat > /root/fill.py <<'END'\n{FILL}\nEND")
+    yield
+    host.check_output("rm /root/fill.py")
+
+
+def test_a_healthy_server(host: Any) -> None:
+    before = bed.snapshot(host)
+    run = bed.playbook("check", "--diff", "-vvv")
+    assert run.returncode == 0, run.stdout
+    assert bed.changed(run) == 0
+    assert bed.snapshot(host) == before
+    for secret in bed.secrets(host):
+        assert secret not in run.stdout + bed.decoded(run.stdout)
+
+    page = told(run.stdout, PAGE)
+    versions, layout, *rest = page
+    packages = r"Tethys 4\.\S+, channels 4\.\S+, channels_redis 4\.\S+, redis-py 7\.\S+, daphne 4\.\S+, Redis 7\.0\."
+    assert re.match(rf"Versions: {packages}", versions)
+    assert layout == f"Layout: shared_socket, {N} processes asked for, port 8000"
+    running = (
+        r"Process asgi:tethys_asgi\d: RUNNING, pid (\d+), for \d.*, as www-data, with the settings and packages on disk"
+    )
+    found = [re.fullmatch(running, line) for line in rest[:N]]
+    assert {int(match.group(1)) for match in found if match} == {row["pid"] for row in bed.daphnes(host)}
+    none_refused = "connections refused 0, keys evicted 0, writes refused for want of memory 0"
+    assert re.match(
+        rf"Redis 127\.0\.0\.1:6379: for \d.*, memory \d+\.\d of 192 MiB, \d+ clients?, {none_refused}, backlog ",
+        rest[N],
+    )
+    assert re.match(r"Delivery: A message reached (\d+) of \1 WebSockets over 3 ", rest[N + 1])
+    assert rest[N + 2 :] == ["A run of tethys.channels.site would change nothing"]
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_what_is_wrong_is_told_once_with_the_way_out(host: Any, name: str) -> None:
+    wanted = STATES[name]
+    drift = any("tethys.channels.site would" in problem for problem in wanted.problems)
+    with state(host, wanted):
+        # Where there is something to change, somebody could.
+        before = bed.snapshot(host) if drift else ""
+        start = time.monotonic()
+        run = bed.playbook("check")
+        print(f"{name}: {time.monotonic() - start:.1f} s")
+        assert not drift or bed.snapshot(host) == before
+    page, problems = told(run.stdout, PAGE), told(run.stdout, WRONG)
+    print("\n".join([*page, *problems]))
+    assert run.returncode == 2, run.stdout
+    assert page[0].startswith("Versions: Tethys 4."), run.stdout
+    assert len(problems) == len(wanted.problems), problems
+    for problem, beginning in zip(problems, wanted.problems, strict=True):
+        assert problem.startswith(beginning), problems
+
+
+def test_all_was_put_back(host: Any) -> None:
+    run = bed.playbook("check")
+    assert run.returncode == 0, run.stdout
