@@ -4,9 +4,9 @@
 """Let clients of the chat speak in turn without a pause, and print as JSON who heard what.
 
 A socket that is closed is opened again. A message is due to whoever held the same open socket from before it was sent
-until ``--margin`` seconds later, if its speaker did as well: those who are away at that moment cannot hear, and what a
-process had not read when it ended is nobody's. Of what is due, what did not arrive is ``lost``. Ends with 1 where
-something was lost or refused.
+until ``--margin`` seconds later: those who are away at that moment cannot hear. What a socket was given last before it
+was closed, and nobody heard, its process had not read when it ended; that is ``unread``. Of what is due, what did not
+arrive is ``lost``. Ends with 1 where something was lost or refused.
 """
 
 from __future__ import annotations
@@ -117,11 +117,15 @@ class Stream:
     def figures(self) -> dict[str, Any]:
         """What was sent, due, heard, lost and refused."""
         margin = self.args.margin
-        due = lost = unsure = 0
+        sockets = [listener for row in self.rows for listener in row]
+        heard = {number for each in sockets for number in each.times}
+        # A process reads what one socket gives it in order.
+        read = {speaker: number for number, (_at, speaker) in enumerate(self.sent) if number in heard}
+        due = lost = unread = 0
         lost_at: list[float] = []
         for number, (at, speaker) in enumerate(self.sent):
-            if not speaker.there(at, at + margin):
-                unsure += 1
+            if speaker.closed is not None and number > read.get(speaker, -1):
+                unread += 1
                 continue
             for row in self.rows:
                 listener = next((each for each in row if each.there(at, at + margin)), None)
@@ -130,8 +134,6 @@ class Stream:
                     if number not in listener.times:
                         lost += 1
                         lost_at.append(at)
-        sockets = [listener for row in self.rows for listener in row]
-        heard = {number for each in sockets for number in each.times}
         codes = Counter(str(each.close_code) for each in sockets if each.close_code is not None)
         return {
             "clients": len(self.rows),
@@ -141,7 +143,7 @@ class Stream:
             "due": due,
             "lost": lost,
             "lost_within_seconds": round(max(lost_at) - min(lost_at), 2) if lost_at else 0,
-            "unread": unsure,
+            "unread": unread,
             "heard_by_nobody": len(self.sent) - len(heard),
             "refused": codes[str(FAILED)],
             "closed": dict(codes),
@@ -158,7 +160,7 @@ def main() -> int:
     parser = options("Let clients of the chat speak in turn, and count what each hears.")
     parser.add_argument("--speakers", type=int, default=0, help="how many of the clients speak (default: all)")
     parser.add_argument("--every", type=float, default=0.02, help="seconds between messages (default: %(default)s)")
-    parser.add_argument("--margin", type=float, default=1.0, help="seconds that a message may take to arrive")
+    parser.add_argument("--margin", type=float, default=3.0, help="seconds that a message may take to arrive")
     parser.add_argument("--seconds", type=float, help="end after so long")
     parser.add_argument("--stop", help="end as soon as this file is there")
     args = parser.parse_args()
