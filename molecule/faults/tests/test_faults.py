@@ -108,8 +108,8 @@ def full(host: Any, folder: str) -> Iterator[None]:
     """A folder on a disk of its own, which has no byte left."""
     host.check_output(
         f"cp -a {folder} {folder}.kept && mount -t tmpfs -o size=1m tmpfs {folder}; cp -a {folder}.kept/. {folder}/ ||"
-        f" true; (dd if=/dev/zero of={folder}/fill bs=4k 2>/dev/null; dd if=/dev/zero of={folder}/fill2 bs=1 2>/dev/null;"
-        f" true)"
+        f" true; dd if=/dev/zero of={folder}/fill bs=4k 2>/dev/null; dd if=/dev/zero of={folder}/rest bs=1 2>/dev/null;"
+        " true"
     )
     try:
         yield
