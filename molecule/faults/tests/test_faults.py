@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -145,8 +146,7 @@ def test_no_space_in_the_log_folder(host: Any) -> None:
 def start_site(**variables: Any) -> subprocess.Popen[str]:
     """A run in a group of its own, which can be killed with all that it has started here."""
     command = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], "tethys.channels.site"]
-    for name, value in variables.items():
-        command += ["-e", f"{name}={value}"]
+    command += ["-e", json.dumps(variables)]
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -173,7 +173,7 @@ def test_a_run_is_killed(host: Any, task: str, from_nothing: bool) -> None:
         assert bed.playbook("remove").returncode == 0
         host.check_output(f"{bed.PREFIX}/bin/pip uninstall -q -y channels_redis redis")
     config = host.check_output(f"sed /CHANNEL_LAYERS/,\\$d {bed.CONFIG}")
-    with start_site(tethys_asgi_processes=3, portal_config_layer_options='{"capacity": 150}') as run:
+    with start_site(tethys_asgi_processes=3, portal_config_layer_options={"capacity": 150}) as run:
         assert run.stdout
         for line in run.stdout:
             if line.startswith("TASK") and task in line:
