@@ -171,10 +171,21 @@ class Report:
             parts.append("backlog not known")
         return f"{server['place']}: {', '.join(parts)}"
 
+    @property
+    def untouched(self) -> bool:
+        """Whether no run of `site` has come as far as the processes."""
+        return not self.plan["managed"] and "processes.json" not in (self.server.get("state") or [])
+
     # --- what is wrong ----------------------------------------------------------------------------------------------
 
     def judge(self) -> None:
         """Everything that is wrong, the cause before what follows from it."""
+        if self.untouched:
+            # All of it is to come, so that one sentence says it.
+            self.judge_site()
+            self.problems = [f"{SITE} has not been run on this server yet: run it."]
+            self.judge_delivery()
+            return
         for server in self.health["redis"]:
             self.judge_redis(server)
         self.judge_processes()
@@ -357,7 +368,7 @@ class Report:
 
     def judge_delivery(self) -> None:
         """What the proof found wrong, less what follows from what was told already."""
-        if any(server["problem"] for server in self.health["redis"]):
+        if any(server["problem"] for server in self.health["redis"]) and not self.untouched:
             return  # without Redis nothing is delivered
         down_ports = self.down_ports()
         frozen = {row["pid"] for row in self.rows if row["frozen"]}

@@ -27,6 +27,7 @@ SEEN: dict[str, Any] = {
         "layout": "shared_socket",
         "processes": 3,
         "ports": [8000],
+        "managed": True,
         "portal": {
             "versions": {
                 "tethys_platform": "4.6.1",
@@ -42,6 +43,7 @@ SEEN: dict[str, Any] = {
             "docker": {"running": True},
             "container": {"image": "redis:8.2", "running": True},
             "programs": [{"path": PROGRAM}],
+            "state": ["credentials.json", "processes.json"],
         },
     },
     "asked": {
@@ -177,6 +179,17 @@ UNREACHABLE = redis(
 )
 TOLD = "The layer's Redis at 127.0.0.1:6379"
 LOST = "Nothing can be sent through the channel layer with the portal's settings: refused."
+
+
+def untouched(seen: dict[str, Any]) -> None:
+    """A server on which `site` has not been run: nothing of it is there."""
+    UNREACHABLE(seen)
+    seen["plan"].update(managed=False)
+    seen["plan"]["server"].update(container=None, programs=[], state=[])
+    seen["health"]["supervisor"].update(running=False, version=None)
+    seen["health"].update(processes=[], differs=[{"path": PROGRAM, "why": "is not there"}])
+    seen["site"]["portal_config"]["changed"] = True
+
 
 # state -> what is wrong; an entry is the whole sentence
 TABLE: dict[str, tuple[list[Change], list[str]]] = {
@@ -404,6 +417,22 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
     "packages that cannot be had": (
         [put("site.packages", {"msg": "pip install failed: no index.", "changed": False})],
         ["pip install failed: no index."],
+    ),
+    "never run": (
+        [untouched, put("probe.problems", ["Nothing listens on 127.0.0.1:8000."])],
+        ["tethys.channels.site has not been run on this server yet: run it."],
+    ),
+    "never run, on a portal set up by hand": (
+        [untouched, put("health.supervisor.running", True), put("probe.problems", ["Nobody hears."])],
+        ["tethys.channels.site has not been run on this server yet: run it.", "Nobody hears."],
+    ),
+    "the program gone from a server that was provisioned": (
+        [put("plan.managed", False), put("health.differs", [{"path": PROGRAM, "why": "is not there"}])],
+        [
+            f"tethys.channels.site would change {PROGRAM} (it is not there): run it, with --check --diff first to see"
+            f" the"
+            " difference."
+        ],
     ),
     "one message lost": (
         [
