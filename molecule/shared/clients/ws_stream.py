@@ -122,7 +122,7 @@ class Stream:
         # A process reads what one socket gives it in order.
         read = {speaker: number for number, (_at, speaker) in enumerate(self.sent) if number in heard}
         due = lost = unread = 0
-        lost_at: list[float] = []
+        lost_at: dict[int, float] = {}
         for number, (at, speaker) in enumerate(self.sent):
             if speaker.closed is not None and number > read.get(speaker, -1):
                 unread += 1
@@ -133,7 +133,7 @@ class Stream:
                     due += 1
                     if number not in listener.times:
                         lost += 1
-                        lost_at.append(at)
+                        lost_at[number] = at
         codes = Counter(str(each.close_code) for each in sockets if each.close_code is not None)
         return {
             "clients": len(self.rows),
@@ -142,7 +142,8 @@ class Stream:
             "heard": sum(len(each.times) for each in sockets),
             "due": due,
             "lost": lost,
-            "lost_within_seconds": round(max(lost_at) - min(lost_at), 2) if lost_at else 0,
+            "lost_messages": len(lost_at),
+            "lost_within_seconds": round(max(lost_at.values()) - min(lost_at.values()), 2) if lost_at else 0,
             "unread": unread,
             "heard_by_nobody": len(self.sent) - len(heard),
             "refused": codes[str(FAILED)],
