@@ -102,6 +102,10 @@ docker:
     in_place:
       description: A file that Compose reads in place of ours, or null.
       type: str
+    earlier:
+      description: Files of this collection under another name than O(override_file), among those that Compose reads.
+      type: list
+      elements: str
     override:
       description: Whether our file C(exists), is C(ours), and its C(text) where it is.
       type: dict
@@ -255,6 +259,15 @@ def moment(text: str) -> float:
     return float(calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")))
 
 
+def head(path: Path) -> str:
+    """What a file begins with."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            return stream.read(len(MARK))
+    except OSError:
+        return ""
+
+
 def first(folder: Path, names: tuple[str, ...]) -> str | None:
     """The first of these files that is there."""
     return next((name for name in names if (folder / name).is_file()), None)
@@ -284,6 +297,7 @@ class Look:
             "files": [],
             "reads_ours": False,
             "in_place": None,
+            "earlier": [],
             "override": {"exists": False, "ours": False, "text": ""},
             "dockerfile": {"exists": False, "ours": False, "problem": None},
             "problem": None,
@@ -325,6 +339,12 @@ class Look:
             text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
             mine = text.startswith(MARK)
             found["override"] = {"exists": True, "ours": mine, "text": text if mine else ""}
+        self.choose(ours)
+        found["earlier"] = [name for name in found["files"] if head(self.folder / name).startswith(MARK)]
+
+    def choose(self, ours: str) -> None:
+        """The files that the variables, `.env` or Compose's own rules name."""
+        params, found = self.params, self.found
         named = params["compose_files"] or named_in_dotenv(self.folder)
         if named:
             found["files"] = [name for name in named if name != ours]

@@ -248,6 +248,12 @@ class _Plan:
                 f"tethys_docker_override_file is {asked['override_file']}, and that file is there and not this"
                 " collection's: set it to another name, such as docker-compose.channels.yml."
             )
+        elif look["earlier"]:
+            self.reasons.append(
+                f"tethys_docker_override_file is {asked['override_file']}, and Compose still reads"
+                f" {' and '.join(look['earlier'])}, which an earlier run wrote: delete that, or set"
+                " tethys_docker_override_file to its name."
+            )
         elif look["in_place"]:
             self.reasons.append(
                 f"tethys_docker_override_file is {asked['override_file']}, and Compose reads {look['in_place']} in its"

@@ -263,23 +263,18 @@ def test_everything_that_is_wrong_is_said_at_once(host: Any) -> None:
         assert f"{variable} is " in said, variable
 
 
-def test_a_service_that_is_not_there(host: Any) -> None:
-    said = refused(
-        host, tethys_asgi_processes=2, tethys_docker_portal_service="portal", tethys_docker_redis_service="tethys"
-    )
-    assert "tethys_docker_portal_service is portal, and the services of docker-compose.yml are tethys" in said
-
-
-def test_a_file_that_is_somebody_elses(host: Any) -> None:
+def test_a_file_and_a_service_that_are_somebody_elses(host: Any) -> None:
     put(host, "/srv/tethys/mine.yml", "services: {}\n")
-    said = refused(host, tethys_asgi_processes=2, tethys_docker_override_file="mine.yml")
-    assert "tethys_docker_override_file is mine.yml, and that file is there and not this collection's" in said
+    said = refused(
+        host, tethys_asgi_processes=2, tethys_docker_override_file="mine.yml", tethys_docker_portal_service="portal"
+    )
     host.check_output("rm /srv/tethys/mine.yml")
+    assert "tethys_docker_override_file is mine.yml, and that file is there and not this collection's" in said
+    assert "tethys_docker_portal_service is portal, and the services of docker-compose.yml" in said
 
 
 def test_a_folder_that_has_no_project(host: Any) -> None:
     assert "Compose finds no file" in refused(host, tethys_asgi_processes=2, tethys_docker_project_dir="/srv/image")
-    assert "there is no such folder" in refused(host, tethys_asgi_processes=2, tethys_docker_project_dir="/srv/nothing")
 
 
 def test_bokeh_in_the_image_means_one_process(host: Any) -> None:
@@ -332,6 +327,33 @@ def test_a_dockerfile_beside_a_redis_started_directly(host: Any) -> None:
     assert host.run("docker inspect channels-redis").rc != 0
     assert host.run("ls -d /etc/tethys-channels-image").rc != 0
     host.check_output("docker rm -fv river && docker network rm channels")
+
+
+def test_a_project_as_the_manual_has_it_is_taken_over_and_given_back(host: Any) -> None:
+    asked = {
+        "tethys_docker_project_dir": "/srv/manual",
+        "tethys_docker_credentials_dir": "/etc/tethys-channels-manual",
+        "tethys_asgi_processes": 3,
+        # The portal runs, and is asked.
+        "tethys_bokeh": "auto",
+    }
+    portal, data = "manual-tethys-1", f"{PERSIST}/portal_config.yml {PERSIST}/asgi_supervisord.conf"
+    host.check_output("cd /srv/manual && docker compose up -d --wait 2>&1")
+    before = inside(host, f"sha256sum {data}", portal)
+    assert ":6379 " in host.check_output("ss -Hltn")
+    said = re.sub(r"\s+", " ", run(**asked).stdout)
+    assert "The service redis (tethys-channels-test/redis:8.0) of your compose file runs with" in said
+    assert "(2 until now, 3 from now on)" in said
+    assert_delivers(host, 3, portal)
+    assert ":6379 " not in host.check_output("ss -Hltn")
+    assert "NOAUTH" in host.check_output("docker exec manual-redis-1 redis-cli ping 2>&1")
+    run(**asked, tethys_docker_state="absent")
+    assert inside(host, f"sha256sum {data}", portal) == before
+    assert host.run("diff -r /srv/manual /root/srv.before/manual").rc == 0
+    host.run(f"for i in $(seq 60); do docker exec {portal} test -e /run/tethys_asgi1.sock && break; sleep 0.5; done")
+    assert_delivers(host, 2, portal)
+    assert ":6379 " in host.check_output("ss -Hltn")
+    host.check_output("cd /srv/manual && docker compose down -v 2>&1")
 
 
 # --- the way back ---------------------------------------------------------------------------------------------------

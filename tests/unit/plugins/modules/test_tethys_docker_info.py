@@ -72,6 +72,13 @@ def test_a_name_of_ones_own_beside_ones_own_override(tmp_path: Path) -> None:
     assert (about["files"], about["reads_ours"]) == (["docker-compose.yml"], True)
 
 
+def test_a_file_of_ours_under_its_earlier_name(tmp_path: Path) -> None:
+    (tmp_path / "docker-compose.yml").write_text("services: {}\n")
+    (tmp_path / "docker-compose.override.yml").write_text(OURS)
+    assert found(tmp_path)["earlier"] == []
+    assert found(tmp_path, override_file="channels.yml")["earlier"] == ["docker-compose.override.yml"]
+
+
 def test_files_that_are_named(tmp_path: Path) -> None:
     about = found(tmp_path, compose_files=["a.yml", "docker-compose.override.yml"])
     assert (about["files"], about["reads_ours"]) == (["a.yml"], True)
