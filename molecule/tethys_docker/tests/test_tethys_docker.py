@@ -159,7 +159,7 @@ def test_it_survives_new_containers_without_the_role(host: Any) -> None:
     # The WebSockets of before are no longer in their groups: the run restarts what is older than Redis, once.
     done = run(tethys_asgi_processes=2)
     assert changed(done) == 1, done.stdout
-    host.check_output(f"{compose} --no-deps tethys 2>&1")
+    host.check_output(f"{compose} tethys 2>&1")
     assert_delivers(host, 2)
     done = run(tethys_asgi_processes=2)
     assert changed(done) == 0, done.stdout
