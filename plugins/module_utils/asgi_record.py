@@ -20,6 +20,8 @@ RECORD = "/etc/tethys_channels/processes.json"
 # The kernel tells a start, and how long it runs, in hundredths of a second. A process reads its files much later than
 # this after its start, so one that started so shortly before a change has the change.
 SLACK_SECONDS = 0.05
+# How Docker says that there is no such date.
+_NEVER = "0001-01-01T00:00:00Z"
 
 
 def process_key(pid: int) -> str | None:
@@ -38,20 +40,29 @@ def started_at(key: str) -> float:
     return time.time() - uptime + ticks / os.sysconf("SC_CLK_TCK")
 
 
-def container_started_at(name: str) -> float:
-    """When a container was last started, as wall-clock time; 0 where that cannot be told."""
+def groups_lost_at(name: str) -> float:
+    """When the groups in a container's Redis were last lost, as wall-clock time; 0 where that cannot be told.
+
+    A container that was started again lost them when it ended, one that was never ended with the one before it. What
+    started after the end, as all does that a reboot starts, has nothing to lose, even where Redis came later.
+    """
     try:
         state = (Docker().get(f"/containers/{name}/json") or {}).get("State") or {}
-        # Nanoseconds, which no Python reads.
-        return calendar.timegm(time.strptime(state["StartedAt"].partition(".")[0].rstrip("Z"), "%Y-%m-%dT%H:%M:%S"))
-    except (OSError, http.client.HTTPException, ValueError, KeyError):
+        started, ended = (_moment(state.get(word) or _NEVER) for word in ("StartedAt", "FinishedAt"))
+    except (OSError, http.client.HTTPException, ValueError):
         return 0
+    return min(started, ended) if ended > 0 else max(started, 0)
 
 
-def precedes(key: str, redis: float) -> bool:
-    """Whether a process is older than the Redis that was started then, and so has lost the groups of its WebSockets."""
-    # Whole seconds: one that was started in the same second as Redis is taken for one that came after it.
-    return started_at(key) + SLACK_SECONDS < redis
+def _moment(text: str) -> float:
+    """The whole second of one of Docker's dates. Its nanoseconds no Python reads."""
+    return calendar.timegm(time.strptime(text.partition(".")[0].rstrip("Z"), "%Y-%m-%dT%H:%M:%S"))
+
+
+def precedes(key: str, lost: float) -> bool:
+    """Whether a process is older than that loss of the groups, so that its WebSockets hear nothing any more."""
+    # Whole seconds: one that was started in the same second is taken for one that came after it.
+    return started_at(key) + SLACK_SECONDS < lost
 
 
 class Sources:

@@ -405,7 +405,7 @@ class Roll:
         """The processes that do not run, do not answer, or are older than the files or the Redis there now."""
         rows = []
         name = self.params["redis_container"]
-        redis = asgi_record.container_started_at(name) if name else 0
+        redis = asgi_record.groups_lost_at(name) if name else 0
         for row in self.rows():
             key = process_key(row["pid"]) if row["statename"] == "RUNNING" else None
             # One that hangs, or was stopped by a signal, still runs for Supervisor.

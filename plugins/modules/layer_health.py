@@ -426,13 +426,13 @@ def main() -> None:
         redis = [read_container(params["redis_port"], state_dir, params["prefix"], params["backlog"])]
     else:
         redis = [read_redis(one, one, params["prefix"], params["backlog"]) for one in params["endpoints"]]
-    container_started = asgi_record.container_started_at(container) if container else 0
+    lost_at = asgi_record.groups_lost_at(container) if container else 0
     # Where several serve, each holds groups of its own, and the one that started last has lost some.
     ages = [one["uptime_seconds"] for one in redis if one["uptime_seconds"] is not None]
 
     def older(key: str, age_seconds: float) -> bool | None:
-        if container_started:
-            return asgi_record.precedes(key, container_started)
+        if lost_at:
+            return asgi_record.precedes(key, lost_at)
         return age_seconds > min(ages) + GRAIN_SECONDS if ages and not container else None
 
     supervisor = Supervisor(timeout=10.0)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils.services import asgi_number
+from ansible_collections.tethys.channels.plugins.plugin_utils.plan import image_name
 
 SITE = "tethys.channels.site"
 RESTART = "tethys.channels.restart"
@@ -358,7 +359,7 @@ class Report:
             change = f"the container {name}, which it would {'make' if away else 'start'}"
             # That Redis does not answer was told with this as the way out.
             (self.changes if lost else found).append(change)
-        elif container["image"] != self.asked["image"]:
+        elif image_name(container["image"]) != image_name(self.asked["image"]):
             found.append(f"the container's image {container['image']} -> {self.asked['image']}")
         elif self.would_change("container") and not self.would_change("redis_settings"):
             found.append(f"the container {name}, which is not as the roles' variables say")

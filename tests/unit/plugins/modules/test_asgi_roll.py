@@ -282,17 +282,31 @@ def test_what_does_not_run_is_outdated(roll: Roll, ground: Ground, fake: FakeSup
     assert outdated(roll, ground.sources(), {}) == ["tethys_asgi1"]
 
 
-@pytest.mark.parametrize(("age", "stale"), [(60, []), (-60, NAMES)])
-def test_a_process_older_than_redis_has_lost_its_groups(
-    roll: Roll, ground: Ground, monkeypatch: pytest.MonkeyPatch, age: float, stale: list[str]
+@pytest.mark.parametrize(
+    ("started", "ended", "stale"),
+    [
+        (-60, None, []),
+        # Made anew, or started again, while the processes ran.
+        (60, None, NAMES),
+        (60, 55, NAMES),
+        # After a reboot: the processes were there before Redis was, and have never known the one that ended.
+        (60, -120, []),
+    ],
+)
+def test_a_process_older_than_the_end_of_redis_has_lost_its_groups(
+    roll: Roll, ground: Ground, monkeypatch: pytest.MonkeyPatch, started: float, ended: float | None, stale: list[str]
 ) -> None:
     asked: list[str] = []
-    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - age)) + ".123456789Z"
+
+    def date(seconds: float) -> str:
+        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() + seconds)) + ".123456789Z"
+
+    finished = "0001-01-01T00:00:00Z" if ended is None else date(ended)
 
     class Engine:
         def get(self, url: str) -> Any:
             asked.append(url)
-            return {"State": {"StartedAt": text}}
+            return {"State": {"StartedAt": date(started), "FinishedAt": finished}}
 
     monkeypatch.setattr(asgi_record, "Docker", Engine)
     assert outdated(roll, ground.sources(), {}) == []

@@ -41,7 +41,7 @@ SEEN: dict[str, Any] = {
         },
         "server": {
             "docker": {"running": True},
-            "container": {"image": "redis:8.2", "running": True},
+            "container": {"image": "docker.io/library/redis:8.2", "running": True},
             "programs": [{"path": PROGRAM}],
             "state": ["credentials.json", "processes.json"],
         },
@@ -49,7 +49,7 @@ SEEN: dict[str, Any] = {
     "asked": {
         "backend": "channels_redis.core.RedisChannelLayer",
         "container_name": "tethys-channels-redis",
-        "image": "redis:8.2",
+        "image": "docker.io/library/redis:8.2",
     },
     "health": {
         "supervisor": {"running": True, "version": "4.2.5", "socket": "/run/supervisor.sock"},
@@ -398,7 +398,7 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
             "tethys.channels.site would change the package redis 8.1.0 -> 7.4.1; the package x (not installed) -> 1;"
             " the"
             " configuration or the credentials of Redis in /etc/tethys_channels; the container's image redis:7.4 ->"
-            " redis:8.2;"
+            " docker.io/library/redis:8.2;"
             " nginx's upstream block: run it, with --check --diff first to see the difference."
         ],
     ),
@@ -476,7 +476,7 @@ def test_a_state_has_its_verdict(name: str) -> None:
 def test_the_lines_of_a_healthy_server() -> None:
     assert page()["lines"] == [
         "Versions: Tethys 4.6.1, channels 4.3.2, channels_redis 4.3.0, redis-py 7.4.1, daphne 4.2.3, Redis 8.2.1, image"
-        " redis:8.2, Supervisor 4.2.5",
+        " docker.io/library/redis:8.2, Supervisor 4.2.5",
         "Layout: shared_socket, 3 processes asked for, port 8000",
         *(
             f"Process {name}: RUNNING, pid {101 + number}, for 1 h 2 min, as www-data, with the settings and packages"
