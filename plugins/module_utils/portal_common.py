@@ -8,11 +8,13 @@ from __future__ import annotations
 import importlib.metadata
 import re
 from typing import Any, Iterable
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 MASK = "********"
 _SECRET_NAME = re.compile(r"password|secret|token|encryption_key", re.IGNORECASE)
 _USER_PART = re.compile(r"([a-z][a-z0-9+.-]*://)(?:([^/]*)@)?", re.IGNORECASE)
+# redis-py takes a password behind the question mark too.
+_QUERY_PART = re.compile(r"([?&])([^=&]*)=([^&]*)")
 
 
 def versions(names: Iterable[str]) -> dict[str, str | None]:
@@ -30,14 +32,37 @@ def versions(names: Iterable[str]) -> dict[str, str | None]:
     return found
 
 
-def _is_secret(key: Any) -> bool:
+def is_secret(key: Any) -> bool:
+    """Whether a password or key stands under that name."""
     return bool(_SECRET_NAME.search(str(key)))
+
+
+def _in_query(url: str) -> list[str]:
+    """The passwords behind a URL's question mark, as they stand there."""
+    return [value for _sign, key, value in _QUERY_PART.findall(url) if value and is_secret(unquote(key))]
+
+
+def url_without_secrets(text: str) -> str:
+    """A URL without the user, the password and the keys in it; any other text as it is."""
+    url = _USER_PART.match(text)
+    if not url:
+        return text
+    base, _sign, query = (url.group(1) + text[url.end() :]).partition("?")
+    if url.group(2) and "?" in url.group(2) and _in_query(text):
+        # An @ behind the question mark: what stands before it is no user part.
+        base, _sign, query = text.partition("?")
+    kept = [pair for pair in query.split("&") if not is_secret(_key(pair)) and _key(pair) != "username"]
+    return base + ("?" if any(kept) else "") + "&".join(kept)
+
+
+def _key(pair: str) -> str:
+    return unquote(pair.partition("=")[0])
 
 
 def secrets_in(value: Any, secret: bool = False) -> list[str]:
     """The passwords and keys in a setting, also as they stand in a URL."""
     if isinstance(value, dict):
-        return [s for key, item in value.items() for s in secrets_in(item, secret or _is_secret(key))]
+        return [s for key, item in value.items() for s in secrets_in(item, secret or is_secret(key))]
     if isinstance(value, (list, tuple)):
         return [s for item in value for s in secrets_in(item, secret)]
     if isinstance(value, bytes):
@@ -46,14 +71,16 @@ def secrets_in(value: Any, secret: bool = False) -> list[str]:
         return [value]
     if isinstance(value, str):
         url = _USER_PART.match(value)
-        return [url.group(2).partition(":")[2] or url.group(2)] if url and url.group(2) else []
+        user = [url.group(2).partition(":")[2] or url.group(2)] if url and url.group(2) else []
+        query = _in_query(value) if url else []
+        return [*user, *query, *(unquote(text) for text in query if unquote(text) != text)]
     return []
 
 
 def masked(value: Any, secret: bool = False) -> Any:
     """A setting as it may be shown: passwords, keys and the user part of URLs are masked, everything is JSON."""
     if isinstance(value, dict):
-        return {str(key): masked(item, secret or _is_secret(key)) for key, item in value.items()}
+        return {str(key): masked(item, secret or is_secret(key)) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [masked(item, secret) for item in value]
     if value is None:
@@ -62,10 +89,17 @@ def masked(value: Any, secret: bool = False) -> Any:
         return MASK
     if isinstance(value, (bool, int, float)):
         return value
-    url = _USER_PART.match(str(value))
+    text = str(value)
+    url = _USER_PART.match(text)
+    query = _in_query(text) if url else []
     if url and url.group(2):
-        return url.group(1) + MASK + "@" + str(value)[url.end() :]
-    return str(value)
+        # With a sign in the query that ends a user part, nobody can tell where the secret begins.
+        text = url.group(1) + MASK + ("" if query and "?" in url.group(2) else "@" + text[url.end() :])
+    if query:
+        text = _QUERY_PART.sub(
+            lambda pair: f"{pair[1]}{pair[2]}={MASK if pair[3] and is_secret(unquote(pair[2])) else pair[3]}", text
+        )
+    return text
 
 
 class Hider:

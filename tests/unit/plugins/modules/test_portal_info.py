@@ -159,7 +159,9 @@ SECRET = "geheim&1234"
         ({"hosts": [{"host": "r", "port": 1, "password": SECRET}]}, {"host": "r", "port": 1, "password": "********"}),
         ({"hosts": [f"redis://u:{SECRET}@r:1/0"]}, "redis://********@r:1/0"),
         ({"hosts": [f"redis://:{SECRET}@r:1"]}, "redis://********@r:1"),
+        ({"hosts": [f"REDIS://:{SECRET}@r:1"]}, "REDIS://********@r:1"),
         ({"hosts": ["redis://r:1"]}, "redis://r:1"),
+        ({"hosts": ["redis://r:1/0?db=2"]}, "redis://r:1/0?db=2"),
         ({"hosts": [("r", 1)]}, ["r", 1]),
         ({"hosts": [{"host": "r", "password": None}]}, {"host": "r", "password": None}),
     ],
@@ -168,6 +170,22 @@ def test_layers_are_shown_without_secrets(layers: dict[str, Any], shown: Any) ->
     assert portal_common.masked(layers)["hosts"] == [shown]
     expected = [SECRET] if SECRET in str(layers) else []
     assert portal_common.secrets_in(layers) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "secrets"),
+    [
+        ("redis://r:1/0?password=geheim", "redis://r:1/0?password=********", ["geheim"]),
+        ("RedisS://r?db=1&pass%77ord=a%40b&x=1", "RedisS://r?db=1&pass%77ord=********&x=1", ["a%40b", "a@b"]),
+        ("rediss://u:pw@r?ssl_password=geheim", "rediss://********@r?ssl_password=********", ["pw", "geheim"]),
+        ("redis://r?password=a@b", "redis://********", ["r?password=a", "a@b"]),
+        ("redis://r?password=", "redis://r?password=", []),
+        ("what?password=is-that", "what?password=is-that", []),
+    ],
+)
+def test_a_url_may_have_the_password_behind_the_question_mark(url: str, shown: str, secrets: list[str]) -> None:
+    assert portal_common.masked(url) == shown
+    assert portal_common.secrets_in(url) == secrets
 
 
 def test_encryption_keys_are_secret() -> None:

@@ -457,7 +457,7 @@ secrets = st.text(min_size=1).map(lambda text: f"<<{text}>>")
         ),
     ),
     secrets,
-    st.sampled_from(["password", "username", "symmetric_encryption_keys", "sentinel_kwargs"]),
+    st.sampled_from(["password", "username", "symmetric_encryption_keys", "sentinel_kwargs", "ssl_password"]),
 )
 def test_no_secret_is_left_wherever_it_stands(value: Any, secret: str, key: str) -> None:
     held = {"hosts": [value, {key: secret, "x": {key: [secret]}}], key: secret}
@@ -467,6 +467,55 @@ def test_no_secret_is_left_wherever_it_stands(value: Any, secret: str, key: str)
     assert secret not in repr(left).replace("\\\\", "\\")
     assert left["hosts"][0] == tethys_docker.without_secrets(value)
     assert key not in left
+
+
+URLS = (
+    "redis://u:{}@h:1/0",
+    "REDIS://:{}@h:1",
+    "Rediss://h:1/0?password={}",
+    "rediss://h?db=1&ssl_password={}&username=u",
+    "unix:///run/redis.sock?db=1&username={}",
+    "redis://h?pass%77ord={}",
+)
+
+
+@given(st.sampled_from(URLS), st.text("ab%:.!*", min_size=1).map(lambda text: f"<<{text}>>"))
+def test_no_secret_is_left_in_a_url(url: str, secret: str) -> None:
+    left = tethys_docker.without_secrets({"hosts": [url.format(secret), {"address": url.format(secret)}]})
+    assert "<<" not in repr(left)
+    assert "h" in repr(left)
+
+
+@pytest.mark.parametrize(
+    ("url", "left"),
+    [
+        ("redis://h:1/0?db=1&password=x&socket_timeout=2", "redis://h:1/0?db=1&socket_timeout=2"),
+        ("redis://h:1/0?password=a@b", "redis://h:1/0"),
+        ("redis://h?password=a@b", "redis://h"),
+        ("REDIS://u:x@h", "REDIS://h"),
+        ("redis://h:1/0?db=1", "redis://h:1/0?db=1"),
+        ("asgi?password=x", "asgi?password=x"),
+    ],
+)
+def test_the_rest_of_a_url_stays(url: str, left: str) -> None:
+    assert tethys_docker.without_secrets(url) == left
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "redis://h:1/0?password=geheim",
+        "REDIS://u:geheim@h",
+        {"address": "rediss://h:1", "ssl_password": "geheim"},
+        {"master_name": "m", "sentinels": [["h", 1]], "password": "geheim", "sentinel_kwargs": {"password": "geheim"}},
+    ],
+)
+def test_no_secret_of_a_host_is_in_what_others_read(host: Any) -> None:
+    variables = asked(layer_hosts=[host])
+    assert plan(variables, look())["refusals"] == []
+    for text in (tethys_docker.override_file(variables, look()), tethys_docker.dockerfile_block(variables)):
+        assert "geheim" not in text
+    assert "geheim" in repr(tethys_docker.layers(variables))
 
 
 # --- one hardening --------------------------------------------------------------------------------------------------
