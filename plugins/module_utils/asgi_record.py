@@ -15,8 +15,6 @@ from pathlib import Path
 
 from ansible_collections.tethys.channels.plugins.module_utils.services import Docker
 
-RECORD = "/etc/tethys_channels/processes.json"
-
 # The kernel tells a start, and how long it runs, in hundredths of a second. A process reads its files much later than
 # this after its start, so one that started so shortly before a change has the change.
 SLACK_SECONDS = 0.05
@@ -43,15 +41,19 @@ def started_at(key: str) -> float:
 def groups_lost_at(name: str) -> float:
     """When the groups in a container's Redis were last lost, as wall-clock time; 0 where that cannot be told.
 
-    A container that was started again lost them when it ended, one that was never ended with the one before it. What
-    started after the end, as all does that a reboot starts, has nothing to lose, even where Redis came later.
+    They were when the Redis that runs now started. Its process tells that, since a change of the clock moves Docker's
+    dates away from those of the processes. Where it last ended before this boot, no process that runs has anything to
+    lose.
     """
     try:
         state = (Docker().get(f"/containers/{name}/json") or {}).get("State") or {}
-        started, ended = (_moment(state.get(word) or _NEVER) for word in ("StartedAt", "FinishedAt"))
+        ended = _moment(state.get("FinishedAt") or _NEVER)
     except (OSError, http.client.HTTPException, ValueError):
         return 0
-    return min(started, ended) if ended > 0 else max(started, 0)
+    key = process_key(state.get("Pid") or 0)
+    if key is None or 0 < ended < started_at("boot:0"):
+        return 0
+    return started_at(key)
 
 
 def _moment(text: str) -> float:
@@ -61,7 +63,6 @@ def _moment(text: str) -> float:
 
 def precedes(key: str, lost: float) -> bool:
     """Whether a process is older than that loss of the groups, so that its WebSockets hear nothing any more."""
-    # Whole seconds: one that was started in the same second is taken for one that came after it.
     return started_at(key) + SLACK_SECONDS < lost
 
 

@@ -376,6 +376,7 @@ class Nginx:
         path = os.path.realpath(block.file)
         text = tree.texts[block.file]
         method = nginx_config.own_method(block)
+        self._read_kept()
         found.update(
             path=path,
             line=nginx_config.line_of(text, block.directive.start),
@@ -718,7 +719,14 @@ class Nginx:
                 f"{self._kept} is damaged, so what nginx's `upstream {self.upstream}` was before is not known: delete"
                 " that file, and look at the block afterwards."
             )
-        return kept if kept.get("upstream") == self.upstream else None
+        if kept.get("upstream") != self.upstream:
+            other = kept.get("upstream")
+            raise NginxError(
+                f"nginx's `upstream {other}` is still as an earlier run wrote it, and nginx_upstream_name is"
+                f" {self.upstream}: set it back to {other}, go back to shared_socket with a run of site, and change it"
+                " then."
+            )
+        return kept
 
     def _keep(self, site: Site) -> None:
         """Keep the block as it is before our first change, or before the first since somebody wrote it anew."""

@@ -139,21 +139,19 @@ removed:
   elements: str
 """
 
-import contextlib
-import fcntl
 import http.client
 import json
-import os
 import socket
 import time
 import xmlrpc.client
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, serving
 from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources, process_key, read_record
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx, NginxError
+from ansible_collections.tethys.channels.plugins.module_utils.one_run import Busy, alone
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     Supervisor,
     UnixConnection,
@@ -167,21 +165,6 @@ ANSWER_SECONDS = 10.0
 
 class RollError(Exception):
     """One sentence for the administrator."""
-
-
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Wait for another run's roll on this server: two at once would take each other's processes down."""
-    if not folder.is_dir():
-        yield
-        return
-    # The folder itself is locked, so that nothing is left behind.
-    descriptor = os.open(str(folder), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def heard(connection: http.client.HTTPConnection) -> bool:
@@ -228,8 +211,9 @@ class Roll:
         self.params = params
         self.rpc = rpc
         self.nginx = nginx
-        # The ports on which each group serves; a group that is not in it gets no requests from nginx.
+        # The ports that each group holds, and the groups of which no process answers: nginx sends them nothing.
         self.serving: dict[str, set[int]] = {}
+        self.silent: set[str] = set()
         self.restarted: list[str] = []
         self.started: set[str] = set()
         self.regrouped = False
@@ -270,6 +254,8 @@ class Roll:
         added, changed, dropped = ({group for group in groups if is_asgi_group(group)} for groups in found)
         for group in {row["group"] for row in self.rows()} - added:
             self.serving[group] = self.held_ports(group) or self.wanted_ports(group)
+            if not any(self.answers(row) for row in self.rows() if row["group"] == group):
+                self.silent.add(group)
         self.regrouped = bool(added or changed or dropped)
         self.rearrange(added, changed, dropped)
 
@@ -312,6 +298,7 @@ class Roll:
                 self.wait(row)
                 self.started.add(row["name"])
         self.serving.update({group: self.wanted_ports(group) for group in groups})
+        self.silent -= groups
         self.balance()
 
     def drop(self, groups: set[str], back: bool = False) -> None:
@@ -321,18 +308,26 @@ class Roll:
             self.rpc.stopProcessGroup(group, True)
             self.rpc.removeProcessGroup(group)
             self.serving.pop(group, None)
+            self.silent.discard(group)
 
     # --- nginx ------------------------------------------------------------------------------------------------------
 
     def balance(self, without: set[str] | None = None, back: bool = False) -> bool:
         """Have nginx send requests to all who serve, `without` some; False where nobody would be left."""
-        without = without or set()
-        ports = {port for group, held in self.serving.items() if group not in without for port in held}
+        out = self.silent | (without or set())
+        ports = {port for group, held in self.serving.items() if group not in out for port in held}
         if not self.nginx or not ports:
             return False
         # Those that come back keep their place, so that what is pinned to the first process stays with it.
-        down = {port for group in without if back for port in self.serving.get(group, ())} - ports
-        self.nginx.put(sorted(ports | down), down=down, pins=self.params["pins"])
+        gone = set() if back else without or set()
+        down = {port for group in out - gone for port in self.serving.get(group, ())} - ports
+        try:
+            self.nginx.put(sorted(ports | down), down=down, pins=self.params["pins"])
+        except NginxError:
+            # On the way out of this layout nginx may be stopped, or gone for another web server.
+            if self.apart:
+                raise
+            return False
         return True
 
     def let_go(self, groups: set[str], back: bool) -> None:
@@ -365,11 +360,15 @@ class Roll:
         name = row["name"] if number is None else f"tethys_asgi_{self.params['port'] + number}"
         return str(Path(self.params["run_dir"]) / f"{name}.sock")
 
+    def answers(self, row: dict[str, Any]) -> bool:
+        """Whether this process answers."""
+        return answers(self.own_socket(row)) if self.params["processes"] else port_answers(self.params["port"])
+
     def wait(self, row: dict[str, Any]) -> None:
         """Until the process answers; an error names the log to read."""
-        name, full, path = row["name"], f"{row['group']}:{row['name']}", self.own_socket(row)
+        name, full = row["name"], f"{row['group']}:{row['name']}"
         end = time.monotonic() + self.params["timeout"]
-        while not (answers(path) if self.params["processes"] else port_answers(self.params["port"])):
+        while not self.answers(row):
             state = self.rpc.getProcessInfo(full)["statename"]
             if state == "FATAL" or time.monotonic() > end:
                 others = [row["name"] for row in self.rows() if row["name"] != name and row["statename"] == "RUNNING"]
@@ -399,6 +398,7 @@ class Roll:
                     f" {self.params['log_dir']}/{row['name']}.log."
                 ) from error
         self.wait(row)
+        self.silent.discard(row["group"])
         self.restarted.append(row["name"])
 
     def outdated(self, sources: Sources, record: dict[str, str]) -> list[dict[str, Any]]:
@@ -412,7 +412,7 @@ class Roll:
             if (
                 key is None
                 or asgi_record.precedes(key, redis)
-                or not answers(self.own_socket(row))
+                or not self.answers(row)
                 or asgi_record.is_outdated(key, sources, record)
             ):
                 rows.append(row)
@@ -482,7 +482,9 @@ def main() -> None:
             msg=f"Supervisor does not answer on {supervisor.socket_path}: start it (systemctl start supervisor) and run"
             " again."
         )
-    roll = Roll(params, supervisor.rpc(), Nginx(params["upstream"]) if params["upstream"] else None)
+    state_dir = str(Path(params["record"]).parent)
+    nginx = Nginx(params["upstream"], state_dir) if params["upstream"] else None
+    roll = Roll(params, supervisor.rpc(), nginx)
     settled = False
     try:
         if module.check_mode:
@@ -498,9 +500,12 @@ def main() -> None:
         else:
             with alone(Path(params["record"]).parent):
                 record = read_record(Path(params["record"]))
-                roll.reread()
+                # Before any process starts: one that reads a file which changes only then is outdated.
                 sources = Sources(params["reads"], params["site_packages"])
-                for row in roll.rows() if params["force"] else roll.outdated(sources, record):
+                roll.reread()
+                rows = roll.rows() if params["force"] else roll.outdated(sources, record)
+                # Those that do not serve first, so that somebody serves while the others restart.
+                for row in sorted(rows, key=lambda row: row["group"] not in roll.silent):
                     if row["name"] not in roll.started:
                         roll.restart(row)
                 settled = roll.settle(roll.regrouped or bool(roll.restarted))
@@ -512,9 +517,11 @@ def main() -> None:
                     )
                 roll.keep(sources, record)
                 roll.sweep(dry=False)
-    except (RollError, NginxError) as error:
+    except (RollError, NginxError, Busy) as error:
         module.fail_json(msg=str(error), restarted=roll.restarted, regrouped=roll.regrouped, removed=roll.removed)
     except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
+        if isinstance(error, OSError) and error.filename:
+            module.fail_json(msg=f"{error.filename}: {error.strerror}. Mend that and run again; the processes serve.")
         module.fail_json(msg=f"Supervisor stopped answering: {error}. `systemctl status supervisor` tells more.")
     module.exit_json(
         changed=roll.regrouped or bool(roll.restarted) or bool(roll.removed) or settled,

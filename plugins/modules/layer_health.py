@@ -279,7 +279,7 @@ def read_redis(look: dict[str, Any], portal: dict[str, Any], prefix: str, keeps:
     except ssl.SSLCertVerificationError:
         return found  # which certificates the portal trusts is the portal's
     except RedisError as error:
-        found["problem"] = f"refuses the login ({error})"
+        found["problem"] = f"refuses {'the login' if 'PASS' in str(error) or 'AUTH' in str(error) else 'us'} ({error})"
     except (OSError, ValueError) as error:
         found["problem"] = f"cannot be reached ({error})"
     return found

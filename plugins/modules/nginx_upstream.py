@@ -96,6 +96,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx, NginxError
+from ansible_collections.tethys.channels.plugins.module_utils.one_run import Busy, alone
 
 
 def main() -> None:
@@ -116,11 +117,12 @@ def main() -> None:
     params: dict[str, Any] = module.params
     nginx = Nginx(params["name"], params["state_dir"])
     try:
-        if params["state"] == "present":
-            change = nginx.put(params["ports"], params["down"], params["pins"], dry=module.check_mode)
-        else:
-            change = nginx.give_back(params["port"], dry=module.check_mode)
-    except NginxError as error:
+        with alone(params["state_dir"]):
+            if params["state"] == "present":
+                change = nginx.put(params["ports"], params["down"], params["pins"], dry=module.check_mode)
+            else:
+                change = nginx.give_back(params["port"], dry=module.check_mode)
+    except (NginxError, Busy) as error:
         module.fail_json(msg=str(error))
     result: dict[str, Any] = {"changed": change.changed, "path": change.path}
     if module._diff:

@@ -115,15 +115,16 @@ import hashlib
 import json
 import os
 import secrets
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils.one_run import Busy, alone
 from ansible_collections.tethys.channels.plugins.module_utils.services import Redis, RedisError
 
 PORTAL_USER = "tethys"
 ADMIN_USER = "tethys_admin"
+NO_USER = f"it has no user {PORTAL_USER}"
 CONNECT = "+hello +auth +ping +select +client|setname"
 # What each layer class sends, and nothing else (read in channels_redis 4.3, seen with redis-py 7.4 and 8.1).
 COMMANDS = {
@@ -180,9 +181,17 @@ def configuration(maxmemory_mb: int) -> list[str]:
     ]
 
 
+def shut_out(error: RedisError) -> bool:
+    """Whether Redis does not know this login, or not its rights; too many clients, say, are no reason to restart it."""
+    return str(error).startswith(("WRONGPASS", "NOAUTH", "NOPERM", "ERR AUTH", NO_USER))
+
+
 def write(path: Path, text: str, mode: int, uid: int) -> None:
     """Put a file in place whole, with its owner and mode from the first moment."""
-    descriptor, name = tempfile.mkstemp(dir=str(path.parent))
+    # One name, so that a run that was killed leaves no password behind which nobody would find.
+    name = str(path.with_name(f"{path.name}.new"))
+    Path(name).unlink(missing_ok=True)
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text)
@@ -258,7 +267,7 @@ def tell(redis: Redis, sums: list[str], check: bool) -> bool:
     """Have the running server open to these passwords and no others; returns whether it did not."""
     about = redis.command("ACL", "GETUSER", PORTAL_USER)
     if not about:
-        raise RedisError(f"it has no user {PORTAL_USER}")
+        raise RedisError(NO_USER)
     # Names and values in turn.
     have = dict(zip(about[::2], about[1::2])).get("passwords") or []
     words = ["#" + each for each in sums if each not in have] + ["!" + each for each in have if each not in sums]
@@ -344,6 +353,15 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    try:
+        with alone(module.params["directory"]):
+            bring(module)
+    except Busy as error:
+        module.fail_json(msg=str(error))
+
+
+def bring(module: AnsibleModule) -> None:
+    """Bring the files, and what the running Redis accepts, to what is asked for."""
     params = module.params
     retire, acl = params["retire"], params["acl"]
     files = Files(params)
@@ -367,7 +385,7 @@ def main() -> None:
             changed = files.tell(module.check_mode) or changed
         except (OSError, RedisError) as error:
             # It reads the file when it starts, and that the portal can log in is seen afterwards.
-            stale = isinstance(error, RedisError)
+            stale = isinstance(error, RedisError) and shut_out(error)
             if retire:
                 module.fail_json(msg=f"Redis could not be told to take the old password away ({error}): run again.")
     if write_files and retire and not module.check_mode:

@@ -45,8 +45,13 @@ options:
     type: int
     required: true
   upstream:
-    description: The name of nginx's upstream block for the portal. Without it nginx is not looked at.
+    description: The name of nginx's upstream block for the portal.
     type: str
+    default: channels-backend
+  upstream_wanted:
+    description: Whether nginx is looked at also where O(state_dir) holds no upstream block that was changed.
+    type: bool
+    default: false
   state_dir:
     description: The folder in which the collection keeps what it must remember on a server.
     type: path
@@ -60,7 +65,7 @@ EXAMPLES = r"""
     container_name: tethys-channels-redis
     container_image: redis:8.2
     redis_port: 6379
-    upstream: channels-backend
+    upstream_wanted: true
   register: server
 """
 
@@ -333,7 +338,8 @@ def main() -> None:
             "container_name": {"type": "str", "required": True},
             "container_image": {"type": "str", "required": True},
             "redis_port": {"type": "int", "required": True},
-            "upstream": {"type": "str"},
+            "upstream": {"type": "str", "default": "channels-backend"},
+            "upstream_wanted": {"type": "bool", "default": False},
             "state_dir": {"type": "path", "default": "/etc/tethys_channels"},
         },
         supports_check_mode=True,
@@ -352,6 +358,8 @@ def main() -> None:
     supervisor = Supervisor()
     answer = supervisor.state()
     state_dir = Path(params["state_dir"])
+    state = sorted(path.name for path in state_dir.iterdir()) if os.access(state_dir, os.R_OK) else []
+    look_at_nginx = params["upstream_wanted"] or "nginx_upstream.original" in state
     server = {
         "root": os.geteuid() == 0,
         "name": socket.gethostname(),
@@ -372,9 +380,9 @@ def main() -> None:
         },
         "programs": programs(supervisor),
         "processes": processes(supervisor) if answer else [],
-        "nginx": Nginx(params["upstream"], params["state_dir"]).look() if params["upstream"] else None,
+        "nginx": Nginx(params["upstream"], params["state_dir"]).look() if look_at_nginx else None,
         "listeners": listeners({*params["ports"], params["redis_port"]}),
-        "state": sorted(path.name for path in state_dir.iterdir()) if os.access(state_dir, os.R_OK) else [],
+        "state": state,
     }
     module.exit_json(changed=False, server=server)
 

@@ -664,7 +664,10 @@ class Look:
     def nginx_reasons(self) -> None:
         """The upstream block, through which alone nginx can tell the processes apart."""
         nginx = self.server.get("nginx") or {}
-        if not self.apart:
+        if not self.apart or self.goal == "remove":
+            # Without an nginx that runs there is nothing to put back.
+            if nginx.get("problem") and nginx.get("running") and self.goal in ("site", "remove"):
+                self.reasons.append(f"nginx's upstream block is to be put back as it was: {_tail(nginx['problem'])}")
             return
         if nginx.get("problem"):
             self.reasons.append(
@@ -751,9 +754,9 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
             look.reasons.append(_tail(str(look.packages["msg"])))
     elif look.goal == "restart" and look.server.get("root"):
         look.restart_reasons()
+    if look.server.get("root"):
+        look.nginx_reasons()
     if look.goal != "remove":
-        if look.server.get("root"):
-            look.nginx_reasons()
         processes = look.processes()
     reasons.extend(reason for reason in look.reasons if reason not in reasons)
 

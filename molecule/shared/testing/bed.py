@@ -52,6 +52,11 @@ def changed(run: subprocess.CompletedProcess[str]) -> int:
     return sum(int(number) for number in re.findall(r"changed=(\d+)", run.stdout))
 
 
+def words(run: subprocess.CompletedProcess[str]) -> str:
+    """What a run said, however its lines were wrapped."""
+    return " ".join(run.stdout.split())
+
+
 def client(host: Any, name: str, *arguments: str) -> dict[str, Any]:
     """Run one of the WebSocket clients on the server, and return what it saw."""
     script = f"/opt/clients/{name}.py"

@@ -255,17 +255,6 @@ def test_what_hangs_is_outdated(roll: Roll, ground: Ground, fake: FakeSupervisor
     assert outdated(roll, ground.sources(), {}) == ["tethys_asgi1"]
 
 
-def test_two_rolls_at_once_wait_for_each_other(ground: Ground, tmp_path: Path) -> None:
-    state = ground.record.parent
-    with asgi_roll.alone(state):
-        another = subprocess.run(["flock", "-n", str(state), "true"], check=False)
-        assert another.returncode != 0
-    assert subprocess.run(["flock", "-n", str(state), "true"], check=False).returncode == 0
-    assert list(state.iterdir()) == []
-    with asgi_roll.alone(tmp_path / "none"):
-        pass
-
-
 def test_the_record_tells_more_than_the_time(roll: Roll, ground: Ground, fake: FakeSupervisor) -> None:
     sources = ground.sources()
     keys = {name: str(process_key(fake.processes[f"asgi:{name}"].pid)) for name in NAMES}
@@ -282,41 +271,52 @@ def test_what_does_not_run_is_outdated(roll: Roll, ground: Ground, fake: FakeSup
     assert outdated(roll, ground.sources(), {}) == ["tethys_asgi1"]
 
 
-@pytest.mark.parametrize(
-    ("started", "ended", "stale"),
-    [
-        (-60, None, []),
-        # Made anew, or started again, while the processes ran.
-        (60, None, NAMES),
-        (60, 55, NAMES),
-        # After a reboot: the processes were there before Redis was, and have never known the one that ended.
-        (60, -120, []),
-    ],
-)
-def test_a_process_older_than_the_end_of_redis_has_lost_its_groups(
-    roll: Roll, ground: Ground, monkeypatch: pytest.MonkeyPatch, started: float, ended: float | None, stale: list[str]
-) -> None:
-    asked: list[str] = []
-
-    def date(seconds: float) -> str:
-        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() + seconds)) + ".123456789Z"
-
-    finished = "0001-01-01T00:00:00Z" if ended is None else date(ended)
+def redis_of(pid: int | None, ended: float | None) -> type:
+    """An engine whose container runs with that process, and ended before so many seconds from now."""
+    text = "0001-01-01T00:00:00Z"
+    if ended is not None:
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() + ended)) + ".123456789Z"
 
     class Engine:
         def get(self, url: str) -> Any:
-            asked.append(url)
-            return {"State": {"StartedAt": date(started), "FinishedAt": finished}}
+            assert url == "/containers/tethys-channels-redis/json"
+            return {"State": {"Pid": pid, "FinishedAt": text}}
 
-    monkeypatch.setattr(asgi_record, "Docker", Engine)
-    assert outdated(roll, ground.sources(), {}) == []
-    assert asked == [], "Where the collection runs no Redis, nobody is asked."
+    return Engine
+
+
+@pytest.mark.parametrize(
+    ("ended", "stale"),
+    [
+        # Made anew, or started again, while the processes ran; the clock may have been put back since.
+        (None, NAMES),
+        (-1, NAMES),
+        (3600, NAMES),
+        # After a reboot: the processes were there before Redis was, and have never known the one that ended.
+        (-(10**9), []),
+    ],
+)
+def test_a_process_older_than_redis_has_lost_its_groups(
+    roll: Roll,
+    ground: Ground,
+    fake: FakeSupervisor,
+    monkeypatch: pytest.MonkeyPatch,
+    ended: float | None,
+    stale: list[str],
+) -> None:
+    monkeypatch.setattr(asgi_record, "Docker", None)
+    assert outdated(roll, ground.sources(), {}) == [], "Where the collection runs no Redis, nobody is asked."
     roll.params["redis_container"] = "tethys-channels-redis"
-    assert outdated(roll, ground.sources(), {}) == stale
-    assert asked == ["/containers/tethys-channels-redis/json"]
+    monkeypatch.setattr(asgi_record, "Docker", redis_of(os.getpid(), ended))
+    assert outdated(roll, ground.sources(), {}) == [], "This one is older than the processes."
+    time.sleep(0.1)
+    with subprocess.Popen(["sleep", "60"]) as redis:
+        monkeypatch.setattr(asgi_record, "Docker", redis_of(redis.pid, ended))
+        assert outdated(roll, ground.sources(), {}) == stale
+        redis.kill()
 
 
-@pytest.mark.parametrize("answer", [None, {}, {"State": {"StartedAt": "0001-01-01T00:00:00Z"}}, OSError("no engine")])
+@pytest.mark.parametrize("answer", [None, {}, {"State": {"Pid": 0}}, {"State": {"FinishedAt": "?"}}, OSError("none")])
 def test_a_start_of_redis_that_cannot_be_told(
     roll: Roll, ground: Ground, monkeypatch: pytest.MonkeyPatch, answer: Any
 ) -> None:
@@ -477,7 +477,7 @@ def test_a_program_file_of_somebody_else_is_asked_by_its_port(
     fake.silent.add("tethys_asgi0")
     fake.reread, fake.program = (["asgi"], [], []), 1
     assert module(processes=0, port=8000)["regrouped"] is True
-    assert asked == [8000]
+    assert set(asked) == {8000}
 
 
 def test_supervisor_that_stops_answering(module: Module, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -565,7 +565,7 @@ def apart(
     module: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, fake: FakeSupervisor, ground: Ground
 ) -> Callable[..., dict[str, Any]]:
     """Runs the module on the fake Supervisor with a fake nginx beside it, and a port for each process."""
-    monkeypatch.setattr(asgi_roll, "Nginx", lambda name: FakeNginx(fake))
+    monkeypatch.setattr(asgi_roll, "Nginx", lambda name, state_dir: FakeNginx(fake))
     ground.params.update(layout="socket_per_process", upstream="channels-backend")
 
     def run(check: bool = False, **arguments: Any) -> dict[str, Any]:
@@ -602,6 +602,61 @@ def test_one_that_does_not_come_back_stays_out_of_nginx(apart: Module, fake: Fak
     fake.silent.add("tethys_asgi1")
     assert "Still serving: tethys_asgi0, tethys_asgi2." in apart(force=True)["msg"]
     assert [call for call in fake.calls if call.startswith("nginx")][-1] == "nginx 8000 8001- 8002"
+
+
+@pytest.mark.parametrize("ails", ["stopped", "hangs"])
+def test_those_that_do_not_serve_come_first(apart: Module, fake: FakeSupervisor, ails: str) -> None:
+    """While the one that serves restarts, nginx has somebody to send requests to."""
+    for name in own(0, 1):
+        fake.start(f"{name}:{name}")
+    if ails == "stopped":
+        fake.end("tethys_asgi1:tethys_asgi1")
+    else:
+        fake.answering("tethys_asgi1:tethys_asgi1").unlink()
+    assert apart(force=True, processes=2)["restarted"] == own(1, 0)
+    assert fake.calls == [
+        "reloadConfig",
+        "nginx 8000 8001-", "stop tethys_asgi1:tethys_asgi1", "start tethys_asgi1:tethys_asgi1",
+        "nginx 8000- 8001", "stop tethys_asgi0:tethys_asgi0", "start tethys_asgi0:tethys_asgi0",
+        "nginx 8000 8001",
+    ]  # fmt: skip
+
+
+def test_the_way_out_does_not_need_nginx(apart: Module, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nginx was stopped, or gave way to another web server, shared_socket is what the refusal recommends."""
+    for name in own(0, 1):
+        fake.start(f"{name}:{name}")
+
+    def put(self: FakeNginx, ports: list[int], down: set[int], pins: list[str]) -> None:
+        raise nginx_upstream.NginxError("nginx does not run")
+
+    monkeypatch.setattr(FakeNginx, "put", put)
+    fake.reread, fake.program = (["asgi"], [], own(0, 1)), 3
+    assert apart(layout="shared_socket")["regrouped"]
+    assert fake.calls[-1] == "nginx as found"
+    fake.start("tethys_asgi0:tethys_asgi0")
+    assert apart(force=True)["msg"] == "nginx does not run"
+
+
+def test_what_cannot_be_written_is_named(module: Module, roll: Roll, ground: Ground) -> None:
+    ground.record.with_suffix(".new").mkdir()
+    assert module(force=True)["msg"].startswith(f"{ground.record.with_suffix('.new')}: Is a directory. Mend that")
+
+
+def test_a_file_that_changes_while_a_process_starts_is_read_by_the_next(
+    module: Module, ground: Ground, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.reread, fake.program = (["asgi"], [], []), 3
+    add = fake.addProcessGroup
+
+    def and_change(group: str) -> None:
+        add(group)
+        ground.config.write_text("settings: {B: 1}\n", encoding="utf-8")
+
+    monkeypatch.setattr(fake, "addProcessGroup", and_change)
+    module()
+    fake.reread = ([], [], [])
+    assert module()["restarted"] == ["tethys_asgi0", "tethys_asgi1", "tethys_asgi2"]
 
 
 def test_one_process_alone_has_nobody_to_stand_in(apart: Module, fake: FakeSupervisor) -> None:

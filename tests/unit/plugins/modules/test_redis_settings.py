@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from ansible_collections.tethys.channels.plugins.module_utils import services
 from ansible_collections.tethys.channels.plugins.modules import redis_settings
 from hypothesis import given
 from hypothesis import strategies as st
@@ -438,6 +439,20 @@ def test_a_server_that_does_not_let_the_admin_in_has_to_start_again(run: Run, se
     users.there = False
     assert run(port=port)["stale"]
     assert users.told == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "stale"),
+    [
+        ("WRONGPASS invalid username-password pair or user is disabled.", True),
+        ("NOPERM this user has no permissions to run the 'acl' command", True),
+        ("ERR max number of clients reached", False),
+        ("LOADING Redis is loading the dataset in memory", False),
+        (services.CLOSED, False),
+    ],
+)
+def test_only_a_login_that_is_refused_is_a_reason_to_restart(answer: str, stale: bool) -> None:
+    assert redis_settings.shut_out(services.RedisError(answer)) is stale
 
 
 def test_one_that_is_not_there_is_for_others_to_start(run: Run, folder: Path) -> None:
