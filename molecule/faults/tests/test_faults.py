@@ -163,19 +163,20 @@ def start_site(**variables: Any) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize(
-    ("task", "from_nothing"),
+    ("task", "before"),
     [
-        ("redis_container : Run the Redis container", True),
-        ("channels_redis : Install the layer's packages in the portal's environment", True),
-        ("portal_config : Set CHANNEL_LAYERS", False),
-        ("asgi_service : Bring the processes up to date", False),
+        ("redis_container : Run the Redis container", "docker rm -f tethys-channels-redis"),
+        (
+            "channels_redis : Install the layer's packages in the portal's environment",
+            f"{bed.PREFIX}/bin/pip uninstall -q -y channels_redis redis",
+        ),
+        ("portal_config : Set CHANNEL_LAYERS", "true"),
+        ("asgi_service : Bring the processes up to date", "true"),
     ],
 )
-def test_a_run_is_killed(host: Any, task: str, from_nothing: bool) -> None:
+def test_a_run_is_killed(host: Any, task: str, before: str) -> None:
     """Killed in each phase, with what it has just started on the server, and run again."""
-    if from_nothing:
-        assert bed.playbook("remove").returncode == 0
-        host.check_output(f"{bed.PREFIX}/bin/pip uninstall -q -y channels_redis redis")
+    host.check_output(before)
     config = host.check_output(f"sed /CHANNEL_LAYERS/,\\$d {bed.CONFIG}")
     with start_site(tethys_asgi_processes=3, portal_config_layer_options={"capacity": 150}) as run:
         assert run.stdout
