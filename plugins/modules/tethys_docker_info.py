@@ -57,6 +57,10 @@ options:
     description: The portal's container, where there is no compose file.
     type: str
     default: tethys
+  network:
+    description: The network that the portal and a Redis share that is no service of the project.
+    type: str
+    default: internal
   user:
     description: The user in the container that the portal runs as.
     type: str
@@ -106,6 +110,10 @@ docker:
       description: Files of this collection under another name than O(override_file), among those that Compose reads.
       type: list
       elements: str
+    elsewhere:
+      description: Such files in the folder, whether Compose reads them or not.
+      type: list
+      elements: str
     override:
       description: Whether our file C(exists), is C(ours), and its C(text) where it is.
       type: dict
@@ -125,25 +133,33 @@ docker:
       type: dict
     container:
       description:
-        - The portal's container with C(id), C(name), C(running), C(image), C(image_id), C(env), C(persisted); null
-          where there is none.
+        - The portal's container with C(id), C(name), C(running), C(image), C(image_id), C(env), C(persisted), and
+          C(created) in seconds since 1970; null where there is none.
       type: dict
+    volume:
+      description:
+        - Whether what the portal's service keeps at TETHYS_PERSIST is there, on a volume or in a folder; null where there
+          is no such service.
+      type: bool
     image_id:
       description: The id of the image that the portal's next container would have, or null.
       type: str
     inside:
       description:
-        - What is in the portal's container and on its volume, with C(set_up), C(ready), C(processes),
-          C(others_can_read), C(kept), and C(oldest), when the oldest of the processes was started; null where no
-          container runs.
+        - What is in the portal's container and on its volume, with C(set_up), C(set_up_at) in seconds since 1970,
+          C(ready), C(processes), C(others_can_read), C(kept), and C(oldest), when the oldest of the processes was
+          started; null where no container runs.
       type: dict
     redis_container:
       description:
-        - The C(id) and C(image) of a container with the name of the service of Redis, and whether it is C(ours); null
-          where there is none.
+        - The C(id) and C(image) of a container with the name of the service of Redis, and whether it is C(ours), made
+          for this folder; null where there is none.
       type: dict
-    redis_started:
-      description: When the container of Redis was started, in seconds since 1970; null where none runs.
+    network:
+      description: Whether O(network) is C(ours), made for this folder; null where there is none.
+      type: dict
+    groups_lost_at:
+      description: When the Redis of this project last lost its groups, in seconds since 1970; 0 where none runs.
       type: float
     wait_problem:
       description: Why the portal did not become ready in time, or null.
@@ -161,8 +177,13 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
 
 MARK = "# Managed by tethys.channels"
+# By these labels a container or a network is known as this collection's, and as this folder's.
+CONFIG_LABEL = "tethys.channels.config"
+FOLDER_LABEL = "tethys.channels.project"
+PERSIST = "/var/lib/tethys_persist"
 # The order in which Compose looks for its files.
 BASE_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 OVERRIDE_NAMES = (
@@ -204,7 +225,11 @@ try:
     listens = True
 except OSError:
     listens = False
-set_up = os.path.exists(os.path.join(persist, "setup_complete"))
+try:
+    set_up_at = os.stat(os.path.join(persist, "setup_complete")).st_mtime
+except OSError:
+    set_up_at = None
+set_up = set_up_at is not None
 with open("/proc/uptime", encoding="ascii") as stream:
     booted = time.time() - float(stream.read().split()[0])
 started = []
@@ -217,6 +242,7 @@ for lock in glob.glob("/run/tethys_asgi*.sock.lock"):
     started.append(booted + ticks / os.sysconf("SC_CLK_TCK"))
 print(json.dumps({
     "set_up": set_up,
+    "set_up_at": set_up_at,
     "ready": set_up and listens and bool(number),
     "processes": int(number.group(1)) if number else None,
     "others_can_read": os.path.exists(config) and bool(os.stat(config).st_mode & 4),
@@ -290,6 +316,9 @@ class Look:
         self.params = params
         self.folder = Path(params["project_dir"])
         self.docker = shutil.which("docker") or "docker"
+        # What the portal's service mounts, and the names of the project's volumes.
+        self.mounts: list[dict[str, Any]] = []
+        self.volumes: dict[str, str | None] = {}
         self.found: dict[str, Any] = {
             "engine": None,
             "compose": None,
@@ -298,16 +327,19 @@ class Look:
             "reads_ours": False,
             "in_place": None,
             "earlier": [],
+            "elsewhere": [],
             "override": {"exists": False, "ours": False, "text": ""},
             "dockerfile": {"exists": False, "ours": False, "problem": None},
             "problem": None,
             "candidate_problem": None,
             "project": None,
             "container": None,
+            "volume": None,
             "image_id": None,
             "inside": None,
             "redis_container": None,
-            "redis_started": None,
+            "network": None,
+            "groups_lost_at": 0,
             "wait_problem": None,
         }
 
@@ -341,6 +373,11 @@ class Look:
             found["override"] = {"exists": True, "ours": mine, "text": text if mine else ""}
         self.choose(ours)
         found["earlier"] = [name for name in found["files"] if head(self.folder / name).startswith(MARK)]
+        found["elsewhere"] = sorted(
+            path.name
+            for path in self.folder.iterdir()
+            if path.suffix in (".yml", ".yaml") and path.name != ours and path.is_file() and head(path).startswith(MARK)
+        )
 
     def choose(self, ours: str) -> None:
         """The files that the variables, `.env` or Compose's own rules name."""
@@ -389,6 +426,8 @@ class Look:
         config = json.loads(out)
         services = config.get("services") or {}
         redis = self.params["redis_service"]
+        self.mounts = (services.get(self.params["portal_service"]) or {}).get("volumes") or []
+        self.volumes = {key: (held or {}).get("name") for key, held in (config.get("volumes") or {}).items()}
         self.found["project"] = {
             "name": config.get("name"),
             "services": sorted(services),
@@ -399,7 +438,10 @@ class Look:
                 name
                 for name, service in services.items()
                 if name not in (redis, self.params["portal_service"])
-                and (redis in (service.get("depends_on") or {}) or redis in str(service.get("links") or ""))
+                and (
+                    redis in (service.get("depends_on") or {})
+                    or any(str(link).partition(":")[0] == redis for link in service.get("links") or [])
+                )
             ),
         }
         if self.params["candidate"]:
@@ -429,6 +471,7 @@ class Look:
             service = self.params["portal_service"]
             ids = self.of_service(service)
             image = project["portal"]["image"] or f"{project['name']}-{service}"
+            found["volume"] = self.volume(image)
         else:
             ids = [self.params["container"]]
         found["container"] = self.container(ids[0]) if ids else None
@@ -437,20 +480,46 @@ class Look:
         if image:
             code, out, _err = call(self.docker, "image", "inspect", "--format", "{{.Id}}", image)
             found["image_id"] = out.strip() if code == 0 else None
-        for name in [*(self.of_service(self.params["redis_service"]) if project else []), self.params["redis_service"]]:
-            redis = self.inspect(name)
-            if redis and redis["State"]["Running"]:
-                found["redis_started"] = moment(redis["State"]["StartedAt"])
-                break
         other = self.inspect(self.params["redis_service"])
         if other:
             labels = other["Config"].get("Labels") or {}
             found["redis_container"] = {
                 "id": other["Id"],
                 "image": other["Config"]["Image"],
-                "ours": "tethys.channels.config" in labels and "com.docker.compose.project" not in labels,
+                "ours": CONFIG_LABEL in labels and self.of_folder(labels),
             }
+        code, out, _err = call(
+            *(self.docker, "network", "inspect", "--format", "{{json .Labels}}", self.params["network"])
+        )
+        if code == 0:
+            found["network"] = {"ours": self.of_folder(json.loads(out) or {})}
+        ours = self.of_service(self.params["redis_service"]) if project else []
+        if found["redis_container"] and found["redis_container"]["ours"]:
+            ours.append(found["redis_container"]["id"])
+        found["groups_lost_at"] = max([0, *(asgi_record.groups_lost_at(name) for name in ours)])
         self.inside()
+
+    def of_folder(self, labels: dict[str, str]) -> bool:
+        """Whether what has these labels was made for this folder."""
+        return FOLDER_LABEL in labels and Path(labels[FOLDER_LABEL]) == self.folder
+
+    def volume(self, image: str) -> bool:
+        """Whether what the portal's service keeps at TETHYS_PERSIST is there already."""
+        _code, out, _err = call(self.docker, "image", "inspect", "--format", "{{json .Config.Env}}", image)
+        env = chosen(json.loads(out) if out.strip() else [])
+        persist = {**env, **self.found["project"]["portal"]["env"]}.get("TETHYS_PERSIST", PERSIST).rstrip("/") + "/"
+        for mount in self.mounts:
+            if not persist.startswith(str(mount.get("target", "")).rstrip("/") + "/"):
+                continue
+            if mount.get("type") == "volume" and mount.get("source"):
+                name = self.volumes.get(mount["source"]) or mount["source"]
+                if call(self.docker, "volume", "inspect", name)[0] == 0:
+                    return True
+            elif mount.get("type") == "bind":
+                folder = Path(mount["source"])
+                if folder.is_dir() and any(folder.iterdir()):
+                    return True
+        return False
 
     def of_service(self, service: str) -> list[str]:
         """The ids of a service's containers."""
@@ -472,7 +541,7 @@ class Look:
         if not about:
             return None
         env = chosen(about["Config"]["Env"])
-        persist = env.get("TETHYS_PERSIST", "/var/lib/tethys_persist")
+        persist = env.get("TETHYS_PERSIST", PERSIST)
         return {
             "id": about["Id"],
             "name": about["Name"].lstrip("/"),
@@ -480,6 +549,7 @@ class Look:
             "image": about["Config"]["Image"],
             "image_id": about["Image"],
             "env": env,
+            "created": moment(about["Created"]),
             "persisted": any(mount["Destination"] == persist for mount in about.get("Mounts") or []),
         }
 
@@ -509,6 +579,7 @@ def main() -> None:
             "portal_service": {"type": "str", "default": "tethys"},
             "redis_service": {"type": "str", "default": "redis"},
             "container": {"type": "str", "default": "tethys"},
+            "network": {"type": "str", "default": "internal"},
             "user": {"type": "str", "default": "www"},
             "candidate": {"type": "str"},
             "wait_seconds": {"type": "int", "default": 0},

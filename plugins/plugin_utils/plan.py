@@ -57,6 +57,7 @@ LEAST = {
     "layer_check_idle_seconds": 0,
     "layer_check_processes": 0,
     "redis_container_memory_mb": 16,
+    "tethys_docker_redis_memory_mb": 16,
 }
 LARGEST_PORT = 65535
 APART = "socket_per_process"
@@ -141,9 +142,9 @@ def _role_value_refusal(name: str, described: Mapping[str, Any], value: Any, ask
         return _layer_options_refusal(name, value, asked)
     if name in ("asgi_service_run_dir", "asgi_service_log_dir"):
         return _path_refusal(name, value, "a folder on the server", unquoted=True) or _system_folder(name, value)
-    auto = name in ("redis_container_acl", "layer_check_idle_seconds")
+    auto = name in ("redis_container_acl", "tethys_docker_redis_acl", "layer_check_idle_seconds")
     if auto:
-        kind = option["type"] = "bool" if name == "redis_container_acl" else "int"
+        kind = option["type"] = "int" if name == "layer_check_idle_seconds" else "bool"
     if kind == "raw" or (auto and value == "auto"):
         return None
     if kind == "int":

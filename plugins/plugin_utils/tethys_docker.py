@@ -37,6 +37,7 @@ VARIABLES = ("ASGI_PROCESSES", "CHANNEL_LAYERS_BACKEND", "CHANNEL_LAYERS_CONFIG"
 MOUNT = "/etc/tethys-channels"
 # The network of a Redis that is started directly, as our compose file calls it.
 OUTSIDE = "tethys_channels"
+CONFIG_LABEL = "tethys.channels.config"
 # `!override` and `!reset`, by which our file takes a list of the user's file away, came with 2.24.
 LEAST_COMPOSE = (2, 24)
 # The parts of a layer's CONFIG that are no secret stay; these, and what is called a password or a key, go where nobody
@@ -63,6 +64,11 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads what the dumper wrote."""
+
+
+_Loader.add_multi_constructor("!", lambda _loader, _tag, _node: None)
 _Dumper.add_representer(_Replaced, lambda dumper, data: dumper.represent_mapping("!override", data))
 _Dumper.add_representer(_ReplacedList, lambda dumper, data: dumper.represent_sequence("!override", data))
 
@@ -138,6 +144,31 @@ class _Plan:
         self.processes: int | None = None
 
     @property
+    def absent(self) -> bool:
+        """Whether the layer shall go."""
+        return bool(self.asked["state"] == "absent")
+
+    @property
+    def wrote(self) -> bool:
+        """Whether an earlier run wrote our file or our block."""
+        return bool(self.look["override"]["ours"] or self.look["dockerfile"]["ours"])
+
+    @property
+    def ours(self) -> bool:
+        """Whether anything of ours is there for this project."""
+        redis, inside = self.look["redis_container"] or {}, self.look["inside"] or {}
+        return bool(self.wrote or redis.get("ours") or inside.get("kept"))
+
+    @property
+    def redis_before(self) -> str | None:
+        """The service under which an earlier run had Compose run Redis."""
+        try:
+            services = (yaml.load(self.look["override"]["text"], _Loader) or {})["services"]  # noqa: S506 - a SafeLoader
+            return next((name for name, held in services.items() if CONFIG_LABEL in (held.get("labels") or {})), None)
+        except (yaml.YAMLError, AttributeError, KeyError, TypeError):
+            return None
+
+    @property
     def redis(self) -> str:
         """Where the layer's Redis comes from: `compose`, `container`, `given` or `none`."""
         if self.asked["layer_backend"] == MEMORY_BACKEND:
@@ -172,11 +203,19 @@ class _Plan:
                 f"tethys_docker_credentials_dir is {show(asked['credentials_dir'])}: set it to a folder of its own, as"
                 " an absolute path, such as /etc/tethys-channels-docker."
             )
+        for name in ("redis_image", "user"):
+            if not isinstance(asked[name], str) or not asked[name]:
+                what = "an image with its tag" if name == "redis_image" else "the user that runs the portal in it"
+                self.reasons.append(f"tethys_docker_{name} is {show(asked[name])}: set it to {what}.")
         for name in ("override_file", "dockerfile"):
             value = asked[name]
             if not isinstance(value, str) or not value or "/" in value or value in (".", ".."):
                 self.reasons.append(
                     f"tethys_docker_{name} is {show(value)}: set it to the name of a file in tethys_docker_project_dir."
+                )
+            elif name == "override_file" and PurePosixPath(value).suffix not in (".yml", ".yaml"):
+                self.reasons.append(
+                    f"tethys_docker_override_file is {show(value)}: set it to a name that ends in .yml or .yaml."
                 )
         wrong = choice_refusal("tethys_bokeh", asked["bokeh"], BOKEH)
         if wrong:
@@ -224,11 +263,73 @@ class _Plan:
             )
         if asked["carrier"] == "dockerfile":
             self.dockerfile()
+        if self.absent:
+            return
+        self.first_run()
+        self.other_redis()
         if self.redis == "container" and (look["redis_container"] or {}).get("ours") is False:
             self.reasons.append(
                 f"tethys_docker_redis_service is {asked['redis_service']}, and a container of that name"
                 f" ({look['redis_container']['image']}) is not this collection's: remove it, or set"
                 " tethys_docker_redis_service to another name."
+            )
+
+    def first_run(self) -> None:
+        """A volume that nobody can look at: what it holds could not be kept before it is changed."""
+        look, container = self.look, self.look["container"]
+        if self.wrote or (container and (container["running"] or not container["persisted"])):
+            return
+        if container or look["volume"]:
+            what = f"container {container['name']}" if container else f"service {self.asked['portal_service']}"
+            self.reasons.append(
+                f"The portal's volume is there, and its {what} does not run, so that nobody can look what the volume"
+                " holds: start the portal as it was until now, so that this can be kept before it is changed."
+            )
+
+    def other_redis(self) -> None:
+        """The layer's Redis of until now, where another one is asked for."""
+        asked, before = self.asked, self.redis_before
+        if (self.look["redis_container"] or {}).get("ours") and self.redis != "container":
+            before = f"container {asked['redis_service']}"
+        elif before and (self.redis != "compose" or before != asked["redis_service"]):
+            before = f"service {before}"
+        else:
+            return
+        self.reasons.append(
+            f"The layer's Redis runs as {before} until now, which would be left behind, since the variables ask for"
+            " another one: run once with -e tethys_docker_state=absent, and then this again."
+        )
+
+    def removal(self) -> None:
+        """What stands in the way of putting back what the portal's volume held."""
+        look, container, inside = self.look, self.look["container"], self.look["inside"] or {}
+        if look["elsewhere"] and not look["override"]["ours"]:
+            self.reasons.append(
+                f"tethys_docker_override_file is {self.asked['override_file']}, and an earlier run wrote"
+                f" {' and '.join(look['elsewhere'])}: set tethys_docker_override_file to its name."
+            )
+        if not self.ours:
+            return
+        if container and container["running"]:
+            if inside.get("kept") and not self.portal.get("site_packages"):
+                self.reasons.append(
+                    f"tethys_docker_state is absent, and container {container['name']} does not answer yet: wait until"
+                    f" its portal has started, or see why it does not (`docker logs {container['name']}`)."
+                )
+            return
+        if container or look["volume"] is not False:
+            name = container["name"] if container else self.asked["portal_service" if look["files"] else "container"]
+            by_hand = (
+                ""
+                if container or look["files"]
+                else (
+                    " If its volume is gone, delete the block, Redis's container and"
+                    f" {self.asked['credentials_dir']} yourself."
+                )
+            )
+            self.reasons.append(
+                f"tethys_docker_state is absent, and container {name} does not run: start it, so that the settings on"
+                f" its volume can be put back.{by_hand}"
             )
 
     def compose(self) -> None:
@@ -247,7 +348,7 @@ class _Plan:
                 f" {'.'.join(map(str, LEAST_COMPOSE))} is the first that this collection can use: install a newer one."
             )
         override = look["override"]
-        if override["exists"] and not override["ours"]:
+        if override["exists"] and not override["ours"] and not self.absent:
             self.reasons.append(
                 f"tethys_docker_override_file is {asked['override_file']}, and that file is there and not this"
                 " collection's: set it to another name, such as docker-compose.channels.yml."
@@ -258,6 +359,8 @@ class _Plan:
                 f" {' and '.join(look['earlier'])}, which an earlier run wrote: delete that, or set"
                 " tethys_docker_override_file to its name."
             )
+        elif self.absent:
+            pass
         elif look["in_place"]:
             self.reasons.append(
                 f"tethys_docker_override_file is {asked['override_file']}, and Compose reads {look['in_place']} in its"
@@ -278,6 +381,8 @@ class _Plan:
                 f"tethys_docker_portal_service is {asked['portal_service']}, and the services of"
                 f" {' and '.join(look['files'])} are {', '.join(project['services'])}: set it to the portal's."
             )
+            return
+        if self.absent:
             return
         mode = project["portal"]["network_mode"]
         if mode and self.redis in REDIS:
@@ -396,8 +501,11 @@ class _Plan:
                     f" of processes ({before} until now, {self.processes} from now on) is changed inside the container."
                     " Supervisor stops and starts them together for it, and requests of those seconds fail."
                 )
-            backend = (self.portal.get("settings") or {}).get("layer_backend")
-            if backend and backend != self.asked["layer_backend"]:
+            settings = self.portal.get("settings") or {}
+            now = settings.get("channel_layers")
+            if settings.get("layer_backend", self.asked["layer_backend"]) != self.asked["layer_backend"] or (
+                now and without_secrets(now) != carried(self.written)
+            ):
                 self.announce.append(
                     "The portal's volume was set up before, and Tethys Docker ignores CHANNEL_LAYERS_BACKEND and"
                     " CHANNEL_LAYERS_CONFIG then: CHANNEL_LAYERS is changed inside the container."
@@ -442,18 +550,14 @@ def docker_plan(asked: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str,
     ]
     if not found.get("docker"):
         return {"refusals": [*reasons, *plan.reasons], "warnings": [], "announce": []}
-    absent = plan.asked["state"] == "absent"
-    if not absent:
-        plan.server()
+    plan.server()
+    if plan.absent:
+        plan.removal()
+    else:
         plan.bokeh()
     plan.inside()
     look = plan.look
     container, inside = look["container"] or {}, look["inside"] or {}
-    if absent and container and not inside and look["override"]["ours"]:
-        plan.reasons.append(
-            f"tethys_docker_state is absent, and container {container['name']} does not run: start it, so that the"
-            " settings on its volume can be put back."
-        )
     env = container.get("env") or {}
     prefix = f"{env.get('CONDA_HOME', '/opt/conda')}/envs/{env.get('CONDA_ENV_NAME', 'tethys')}"
     home = env.get("TETHYS_HOME", "/usr/lib/tethys")
@@ -468,6 +572,10 @@ def docker_plan(asked: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str,
         "container": container.get("id"),
         "running": bool(container.get("running")),
         "kept": inside.get("kept"),
+        "ours": plan.ours,
+        # Whether the volume was set up by this very container, and so with the variables that it has.
+        "set_up_here": (inside.get("set_up_at") or 0) >= container.get("created", 0) > 0,
+        "redis_before": plan.redis_before,
         "prefix": prefix,
         "home": home,
         "persist": persist,
@@ -551,7 +659,8 @@ def _redis_service(
         "volumes": [
             {
                 "type": "bind",
-                "source": redis["config_dir"],
+                # As redis_settings will make it.
+                "source": redis.get("config_dir") or f"{ours['credentials_dir']}/redis",
                 "target": MOUNT,
                 "read_only": True,
                 "bind": {"create_host_path": False},
@@ -567,7 +676,7 @@ def _redis_service(
         },
         "logging": {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}},
         # A changed configuration makes a new container.
-        "labels": {"tethys.channels.config": config_sum(redis)},
+        "labels": {CONFIG_LABEL: config_sum(redis) if redis else ""},
     }
     theirs = (project["redis"] or {}).get("keys", [])
     for key in _MERGED:

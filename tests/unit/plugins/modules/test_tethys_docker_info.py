@@ -24,6 +24,7 @@ def look(folder: Path, **params: Any) -> tethys_docker_info.Look:
         "portal_service": "tethys",
         "redis_service": "redis",
         "container": "tethys",
+        "network": "internal",
         "user": "www",
         "candidate": None,
     }
@@ -77,6 +78,10 @@ def test_a_file_of_ours_under_its_earlier_name(tmp_path: Path) -> None:
     (tmp_path / "docker-compose.override.yml").write_text(OURS)
     assert found(tmp_path)["earlier"] == []
     assert found(tmp_path, override_file="channels.yml")["earlier"] == ["docker-compose.override.yml"]
+    # One that Compose does not read by itself.
+    (tmp_path / "channels.yml").write_text(OURS)
+    about = found(tmp_path)
+    assert (about["earlier"], about["elsewhere"]) == ([], ["channels.yml"])
 
 
 def test_files_that_are_named(tmp_path: Path) -> None:
@@ -142,7 +147,9 @@ def fake_docker(folder: Path, answers: dict[str, Any]) -> str:
     return str(path)
 
 
-def test_what_compose_and_the_engine_say(tmp_path: Path) -> None:
+def test_what_compose_and_the_engine_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = {"5ed15": 1795347062.0}
+    monkeypatch.setattr(tethys_docker_info.asgi_record, "groups_lost_at", lambda name: lost[name])
     project, tools = tmp_path / "project", tmp_path / "tools"
     project.mkdir()
     tools.mkdir()
@@ -150,14 +157,18 @@ def test_what_compose_and_the_engine_say(tmp_path: Path) -> None:
     config = {
         "name": "river",
         "networks": {"default": {"name": "river_default"}},
+        "volumes": {"data": {"name": "river_data"}},
         "services": {
             "tethys": {
                 "image": "core:1",
                 "networks": {"default": None},
+                "volumes": [{"type": "volume", "source": "data", "target": "/p"}],
                 "environment": {"ASGI_PROCESSES": "1", "TETHYS_DB_PASSWORD": "pass"},
             },
             "redis": {"image": "redis:5", "ports": [{"target": 6379}], "command": None},
             "celery": {"image": "x", "depends_on": {"redis": {}}},
+            "worker": {"image": "x", "links": ["redis:store"]},
+            "web": {"image": "x", "links": ["redis-cache"]},
         },
     }
     container = {
@@ -165,6 +176,7 @@ def test_what_compose_and_the_engine_say(tmp_path: Path) -> None:
         "Name": "/river-tethys-1",
         "State": {"Running": True},
         "Image": "sha256:1",
+        "Created": "2026-11-22T11:30:00.123456789Z",
         "Config": {"Image": "core:1", "Env": ["TETHYS_PERSIST=/p", "TETHYS_DB_PASSWORD=pass"]},
         "Mounts": [{"Destination": "/p"}],
     }
@@ -178,8 +190,12 @@ def test_what_compose_and_the_engine_say(tmp_path: Path) -> None:
             "compose config": {"out": config},
             "ps -aq service=redis": {"out": "5ed15\n"},
             "ps -aq": {"out": "c0ffee\n"},
-            "container inspect 5ed15": {
-                "out": [{"State": {"Running": True, "StartedAt": "2026-11-22T11:31:02.123456789Z"}}]
+            "image inspect json core:1": {"out": ["TETHYS_PERSIST=/p/tethys", "PATH=/bin"]},
+            "volume inspect river_data": {"out": "[]"},
+            "network inspect internal": {"out": {"tethys.channels.project": str(project)}},
+            # Somebody else's, on the same server.
+            "container inspect redis": {
+                "out": [{"Id": "0", "Config": {"Image": "redis:5", "Labels": {"tethys.channels.config": "x"}}}]
             },
             "image inspect core:1": {"out": "sha256:2\n"},
             "container inspect c0ffee": {"out": [container]},
@@ -192,12 +208,57 @@ def test_what_compose_and_the_engine_say(tmp_path: Path) -> None:
     assert about["project"]["networks"] == {"default": "river_default"}
     assert about["project"]["portal"]["env"] == {"ASGI_PROCESSES": "1"}
     assert about["project"]["redis"]["keys"] == ["image", "ports"]
-    assert about["project"]["redis_users"] == ["celery"]
+    assert about["project"]["redis_users"] == ["celery", "worker"]
     assert about["container"]["persisted"] is True
     assert about["image_id"] == "sha256:2" != about["container"]["image_id"]
     assert about["inside"] == {"ready": True}
-    assert about["redis_started"] == 1795347062
+    assert about["groups_lost_at"] == 1795347062
+    assert about["container"]["created"] == 1795347000
+    assert about["volume"] is True
+    assert about["network"] == {"ours": True}
+    assert about["redis_container"] == {"id": "0", "image": "redis:5", "ours": False}
     assert "pass" not in json.dumps(about)
+
+
+@pytest.mark.parametrize(
+    ("mounts", "there"),
+    [
+        ([], False),
+        ([{"type": "volume", "source": "data", "target": "/var/lib"}], True),
+        ([{"type": "volume", "source": "data", "target": "/var/lib/tethys"}], False),
+        ([{"type": "volume", "source": "other", "target": "/var/lib/tethys_persist"}], False),
+        ([{"type": "bind", "source": "full", "target": "/var/lib/tethys_persist/"}], True),
+        ([{"type": "bind", "source": "empty", "target": "/var/lib/tethys_persist"}], False),
+        ([{"type": "bind", "source": "none", "target": "/var/lib/tethys_persist"}], False),
+        ([{"type": "tmpfs", "target": "/var/lib/tethys_persist"}], False),
+    ],
+)
+def test_what_the_portal_keeps(tmp_path: Path, mounts: list[dict[str, str]], there: bool) -> None:
+    for name in ("full", "empty"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "full/setup_complete").touch()
+    one = look(tmp_path)
+    one.docker = fake_docker(tmp_path, {"volume inspect river_data": {"out": "[]"}})
+    one.found["project"] = {"portal": {"env": {}}}
+    one.volumes = {"data": "river_data", "other": "river_other"}
+    one.mounts = [
+        {**mount, "source": str(tmp_path / mount.get("source", ""))} if mount["type"] == "bind" else mount
+        for mount in mounts
+    ]
+    assert one.volume("core:1") is there
+
+
+@pytest.mark.parametrize(
+    ("labels", "ours"),
+    [
+        ({"tethys.channels.project": "/srv/tethys/"}, True),
+        ({"tethys.channels.project": "/srv/other"}, False),
+        ({"tethys.channels.config": "x"}, False),
+        ({}, False),
+    ],
+)
+def test_what_was_made_for_this_folder(labels: dict[str, str], ours: bool) -> None:
+    assert look(Path("/srv/tethys")).of_folder(labels) is ours
 
 
 def test_a_server_without_docker(tmp_path: Path) -> None:

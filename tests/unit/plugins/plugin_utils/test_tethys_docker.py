@@ -31,6 +31,10 @@ REDIS = {
 CONFIG = {"hosts": [{"host": "redis", "port": 6379}]}
 
 
+BARE = {"exists": True, "ours": False, "text": ""}
+OURS = {"exists": True, "ours": True, "text": "x"}
+
+
 class _Loader(yaml.SafeLoader):
     """Reads what Compose reads."""
 
@@ -67,6 +71,7 @@ def look(**changes: Any) -> dict[str, Any]:
         "reads_ours": True,
         "in_place": None,
         "earlier": [],
+        "elsewhere": [],
         "override": {"exists": False, "ours": False, "text": ""},
         "dockerfile": {"exists": True, "ours": False, "problem": None},
         "problem": None,
@@ -80,9 +85,12 @@ def look(**changes: Any) -> dict[str, Any]:
             "redis_users": [],
         },
         "container": None,
+        "volume": False,
         "image_id": "sha256:1",
         "inside": None,
         "redis_container": None,
+        "network": None,
+        "groups_lost_at": 0,
         "wait_problem": None,
     }
     return {**found, **changes}
@@ -116,13 +124,22 @@ def container(**changes: Any) -> dict[str, Any]:
         "image": "x",
         "image_id": "sha256:1",
         "env": {},
+        "created": 1000.0,
         "persisted": True,
     }
     return {**found, **changes}
 
 
 def inside(**changes: Any) -> dict[str, Any]:
-    return {"set_up": True, "ready": True, "processes": 1, "others_can_read": False, "kept": None, **changes}
+    return {
+        "set_up": True,
+        "set_up_at": 900.0,
+        "ready": True,
+        "processes": 1,
+        "others_can_read": False,
+        "kept": None,
+        **changes,
+    }
 
 
 def plan(variables: dict[str, Any], found: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
@@ -153,6 +170,10 @@ def test_nothing_speaks_against_the_defaults() -> None:
         ("network", "-x"),
         ("container", None),
         ("override_file", "a/b.yml"),
+        ("override_file", ".env"),
+        ("override_file", "channels"),
+        ("redis_image", ""),
+        ("user", ""),
         ("dockerfile", ".."),
         ("credentials_dir", "/etc"),
         ("credentials_dir", "/var/lib"),
@@ -163,6 +184,20 @@ def test_each_variable_is_refused_by_its_name(name: str, value: Any) -> None:
     (reason,) = plan(asked(**{name: value}))["refusals"]
     assert reason.startswith(f"tethys_docker_{name} is ")
     assert reason.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [("redis_acl", "banana", "set it to auto or a value of type bool."), ("redis_memory_mb", 1, "of at least 16.")],
+)
+def test_a_value_that_would_weaken_redis(name: str, value: Any, words: str) -> None:
+    variables = asked(**{name: value})
+    (reason,) = plan(variables, values=variables)["refusals"]
+    assert reason.startswith(f"tethys_docker_{name} is ")
+    assert reason.endswith(words)
+    for right in ("auto", True, "no") if name == "redis_acl" else (16, "64"):
+        variables = asked(**{name: right})
+        assert plan(variables, values=variables)["refusals"] == []
 
 
 @pytest.mark.parametrize("value", ["many", 0, 1.5, True, 5000])
@@ -231,6 +266,57 @@ def test_what_a_dockerfile_makes_impossible(changes: dict[str, Any], words: str)
     assert words in reason
 
 
+def test_a_volume_that_nobody_can_look_at() -> None:
+    down = look(volume=True)
+    (reason,) = plan(asked(), down)["refusals"]
+    assert reason.startswith("The portal's volume is there, and its service tethys does not run")
+    stopped = look(container=container(running=False), volume=True)
+    (reason,) = plan(asked(), stopped)["refusals"]
+    assert "its container tethys does not run" in reason
+    # What an earlier run found is kept already.
+    assert plan(asked(), {**down, "override": OURS})["refusals"] == []
+    assert plan(asked(), look(container=container(running=False, persisted=False)))["refusals"] == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "changes", "words"),
+    [
+        ({"redis": "container"}, {}, "runs as service redis until now"),
+        ({"layer_hosts": [["h", 1]]}, {}, "runs as service redis until now"),
+        ({"layer_backend": MEMORY_BACKEND}, {}, "runs as service redis until now"),
+        ({"redis_service": "channels-redis"}, {}, "runs as service redis until now"),
+        (
+            {},
+            {"redis_container": {"id": "1", "image": "redis:8", "ours": True}, "override": {**BARE, "ours": True}},
+            "runs as container redis until now",
+        ),
+    ],
+)
+def test_a_redis_that_would_be_left_behind(variables: dict[str, Any], changes: dict[str, Any], words: str) -> None:
+    text = tethys_docker.override_file(asked(), look(), REDIS)
+    held = look(**{"override": {"exists": True, "ours": True, "text": text}, **changes})
+    (reason,) = plan(asked(**variables), held)["refusals"]
+    assert words in reason
+    assert "tethys_docker_state=absent" in reason
+    gone = plan(asked(**variables, state="absent"), held)
+    assert gone["refusals"] == []
+    assert gone["redis_before"] == (None if changes else "redis")
+
+
+@pytest.mark.parametrize("theirs", [None, ["environment", "labels", "networks", "ports", "tmpfs", "volumes"]])
+def test_our_own_redis_is_found_again_in_our_file(theirs: list[str] | None) -> None:
+    project_ = project(redis=theirs and service(image="redis:5", keys=theirs))
+    text = tethys_docker.override_file(asked(), look(project=project_), REDIS)
+    held = look(project=project_, override={"exists": True, "ours": True, "text": text})
+    found = plan(asked(), held)
+    assert (found["refusals"], found["redis_before"]) == ([], "redis")
+
+
+@pytest.mark.parametrize("text", ["", "x", "services: []", "services: {a: }", ":\n- {", "services: {a: {labels: 1}}"])
+def test_a_file_of_ours_that_somebody_has_changed(text: str) -> None:
+    assert plan(asked(), look(override={"exists": True, "ours": True, "text": text}))["redis_before"] is None
+
+
 def test_a_container_of_redis_that_is_somebody_elses() -> None:
     theirs = {"id": "1", "image": "redis:5", "ours": False}
     (reason,) = plan(asked(redis="container"), look(redis_container=theirs))["refusals"]
@@ -238,6 +324,11 @@ def test_a_container_of_redis_that_is_somebody_elses() -> None:
     assert plan(asked(redis="container"), look(redis_container={**theirs, "ours": True}))["refusals"] == []
     # As a service, its name is the project's matter.
     assert plan(asked(), look(redis_container=theirs))["refusals"] == []
+
+
+def test_the_candidate_can_be_written_before_there_are_credentials() -> None:
+    found = yaml.load(tethys_docker.override_file(asked(), look()), _Loader)  # noqa: S506 - a SafeLoader
+    assert found["services"]["redis"]["volumes"][0]["source"] == "/etc/tethys-channels-docker/redis"
 
 
 # --- Bokeh ----------------------------------------------------------------------------------------------------------
@@ -340,8 +431,84 @@ def test_removing_needs_the_portal_that_was_changed() -> None:
     stopped = look(container=container(running=False), override=ours)
     (reason,) = plan(asked(state="absent"), stopped)["refusals"]
     assert "does not run" in reason
-    assert plan(asked(state="absent"), look(container=container(), inside=inside(), override=ours))["refusals"] == []
+    running = look(container=container(), inside=inside(kept={"fresh": True}), override=ours)
+    assert plan(asked(state="absent"), running, portal={"site_packages": "/x"})["refusals"] == []
+    (reason,) = plan(asked(state="absent"), running)["refusals"]
+    assert "does not answer yet" in reason
+    # Without a container there may be a volume.
     assert plan(asked(state="absent", asgi_processes=3), look(override=ours))["refusals"] == []
+    (reason,) = plan(asked(state="absent"), look(override=ours, volume=True))["refusals"]
+    assert "container tethys does not run" in reason
+    assert plan(asked(state="absent"), look(volume=True))["refusals"] == []
+
+
+def test_removing_from_a_dockerfile_needs_the_portal_too() -> None:
+    variables = asked(state="absent", carrier="dockerfile", redis="container", container="river")
+    files = {"files": [], "project": None, "volume": None}
+    block = {"exists": True, "ours": True, "problem": None}
+    (reason,) = plan(variables, look(**files, dockerfile=block))["refusals"]
+    assert "container river does not run" in reason
+    assert "delete the block" in reason
+    (reason,) = plan(variables, look(**files, dockerfile=block, container=container(running=False)))["refusals"]
+    assert "start it" in reason
+    redis = {"id": "1", "image": "redis:8", "ours": True}
+    assert len(plan(variables, look(**files, redis_container=redis))["refusals"]) == 1
+    assert plan(variables, look(**files))["refusals"] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"engine": None}, "No Docker engine answers"),
+        ({"folder": None}, "there is no such folder"),
+        ({"files": [], "project": None}, "Compose finds no file of its own"),
+        ({"compose": None}, "Compose plugin is not on this server"),
+        ({"earlier": ["docker-compose.override.yml"]}, "Compose still reads docker-compose.override.yml"),
+        ({"elsewhere": ["channels.yml"]}, "an earlier run wrote channels.yml"),
+        ({"problem": "services.x must be a mapping"}, "services.x must be a mapping"),
+        ({"project": project(portal=None)}, "the services of docker-compose.yml are db, tethys"),
+    ],
+)
+def test_what_makes_removing_impossible(changes: dict[str, Any], words: str) -> None:
+    (reason,) = plan(asked(state="absent"), look(**changes))["refusals"]
+    assert words in reason
+
+
+def test_credentials_go_only_with_what_is_this_projects() -> None:
+    assert plan(asked(state="absent"), look())["ours"] is False
+    assert plan(asked(state="absent"), look(override=BARE))["ours"] is False
+    for changes in (
+        {"override": OURS},
+        {"dockerfile": {"exists": True, "ours": True, "problem": None}},
+        {"container": container(), "inside": inside(kept={"fresh": True})},
+        {"redis_container": {"id": "1", "image": "x", "ours": True}},
+    ):
+        assert plan(asked(state="absent"), look(**changes))["ours"] is True
+
+
+@pytest.mark.parametrize(("at", "here"), [(900.0, False), (1000.0, True), (1060.5, True), (None, False)])
+def test_who_set_the_volume_up(at: float | None, here: bool) -> None:
+    found = plan(asked(), look(container=container(), inside=inside(set_up_at=at)))
+    assert found["set_up_here"] is here
+    assert plan(asked(), look())["set_up_here"] is False
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"hosts": [{"host": "redis", "port": 6379, "username": "tethys", "password": "********"}]}, 0),
+        ({"hosts": [{"host": "redis", "port": 6379}], "capacity": 5}, 1),
+    ],
+)
+def test_a_changed_setting_is_told_also_with_the_same_backend(config: dict[str, Any], told: int) -> None:
+    variables = asked()
+    settings = {
+        "layer_backend": CORE_BACKEND,
+        "channel_layers": {"default": {"BACKEND": CORE_BACKEND, "CONFIG": config}},
+    }
+    ours = container(env=tethys_docker.environment(variables, "compose"))
+    found = plan(variables, look(container=ours, inside=inside()), portal={"settings": settings})
+    assert len([text for text in found["announce"] if "CHANNEL_LAYERS is changed inside" in text]) == told
 
 
 # --- the files ------------------------------------------------------------------------------------------------------
