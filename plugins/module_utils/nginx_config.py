@@ -428,10 +428,17 @@ def plain_upstream(text: str, name: str, port: int) -> str:
 
 
 def restored_upstream(text: str, name: str, block: str) -> str:
-    """The text with nothing of ours, and that block instead of the one of that name."""
+    """The text with nothing of ours, and that block instead of the one of that name.
+
+    Where somebody has written something else into the block since, only the servers come back, and that stays.
+    """
     text = _without_map(text)
-    found = _block(text, name)
-    return text[: found.start] + block + text[found.end :]
+    found, emptied = _block(text, name), _emptied(text, name)
+    now = _block(emptied, name)
+    if "".join(emptied[now.start : now.end].split()) == "".join(_emptied(block, name).split()):
+        return text[: found.start] + block + text[found.end :]
+    servers = [child for child in _block(block, name).children if child.name == "server"]
+    return _written(text, name, [" ".join(block[child.start : child.end].split()) for child in servers], [])
 
 
 def _written(text: str, name: str, lines: list[str], pins: list[str]) -> str:

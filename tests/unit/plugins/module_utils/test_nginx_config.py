@@ -411,3 +411,14 @@ def test_the_users_own_method(inner: str, method: str | None) -> None:
 def test_what_is_ours(inner: str, managed: bool, alike: bool) -> None:
     block = f"upstream {NAME} {{ {inner} }}"
     assert (nginx_config.is_managed(block), nginx_config.looks_like_ours(block)) == (managed, alike)
+
+
+def test_what_was_added_to_the_block_meanwhile_stays() -> None:
+    site = f"upstream {NAME} {{\n    # ours\n    server 127.0.0.1:8000 fail_timeout=0;\n}}\n"
+    written = write_upstream(site, NAME, SERVERS, [PIN])
+    edited = written.replace("    # ours\n", "    # ours\n    keepalive 32;\n")
+    assert edited != written
+    assert restored_upstream(edited, NAME, block_text(site, NAME)) == site.replace(
+        "{\n    # ours\n    server 127.0.0.1:8000 fail_timeout=0;\n",
+        "{\n    server 127.0.0.1:8000 fail_timeout=0;\n    # ours\n    keepalive 32;\n",
+    )
