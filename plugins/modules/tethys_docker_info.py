@@ -138,8 +138,8 @@ docker:
       type: dict
     volume:
       description:
-        - Whether what the portal's service keeps at TETHYS_PERSIST is there, on a volume or in a folder; null where there
-          is no such service.
+        - Whether what the portal's service keeps at TETHYS_PERSIST is there, on a volume or in a folder; null where
+          there is no such service.
       type: bool
     image_id:
       description: The id of the image that the portal's next container would have, or null.
