@@ -236,6 +236,7 @@ CALLS: dict[str, tuple[str, Any]] = {
         },
     ),
     "docker_env": ("{{'hosts': []}} | {}('env_file')", None),
+    "health_report": ("{{}} | {}", None),
     "merge_settings": (
         "'settings:\n  A: 1  # ours\n' | {}({{'B': 2}})",
         "settings:\n  A: 1  # ours\n  B: 2\n",
@@ -252,6 +253,8 @@ CALLS: dict[str, tuple[str, Any]] = {
         ["/run/redis.sock"],
     ),
     "run_plan": ("{{}} | {}({{}}, {{}})", None),
+    "tethys_docker_files": ("{{}} | {}({{}})", None),
+    "tethys_docker_plan": ("{{}} | {}({{}})", None),
 }
 
 

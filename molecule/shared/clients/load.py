@@ -68,7 +68,7 @@ class Connection:
         if not first:
             raise Closed("closed without an answer")
         head = (first + await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
+        headers = {name.lower(): value.strip() for name, _colon, value in (line.partition(":") for line in head[1:])}
         if headers.get("transfer-encoding", "").lower() == "chunked":
             body = b""
             while True:

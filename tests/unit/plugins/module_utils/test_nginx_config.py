@@ -189,7 +189,9 @@ def test_edits_touch_nothing_else(
     # Outside the block no byte changes but for the map, and that one goes again.
     assert restored_upstream(once, NAME, block_text(site, NAME)) == site
     [block] = nginx_config.blocks(parse(once), NAME)
-    assert [child.args[0] for child in block.children if child.name == "server"] == [address for address, _ in servers]
+    assert [child.args[0] for child in block.children if child.name == "server"] == [
+        address for address, _down in servers
+    ]
     kept = [
         (each.name, each.args)
         for each in nginx_config.blocks(parse(site), NAME)[0].children
