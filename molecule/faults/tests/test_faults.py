@@ -112,10 +112,11 @@ def test_the_server_is_rebooted(host: Any) -> None:
 @contextmanager
 def full(host: Any, folder: str) -> Iterator[None]:
     """A folder on a disk of its own, which has no byte left."""
-    host.check_output(
-        f"cp -a {folder} {folder}.kept && mount -t tmpfs -o size=1m tmpfs {folder}; cp -a {folder}.kept/. {folder}/ ||"
-        f" true; dd if=/dev/zero of={folder}/fill bs=4k 2>/dev/null; dd if=/dev/zero of={folder}/rest bs=1 2>/dev/null;"
-        " true"
+    size = f"$(($(du -sm {folder} | cut -f1) + 1))m"
+    host.check_output(f"cp -a {folder} {folder}.kept && mount -t tmpfs -o size={size} tmpfs {folder}")
+    # What is left is filled to the last byte, and dd fails for it.
+    host.run(
+        f"cp -a {folder}.kept/. {folder}/; cd {folder}; dd if=/dev/zero of=fill bs=4k; dd if=/dev/zero of=rest bs=1"
     )
     try:
         yield
@@ -132,6 +133,19 @@ def test_no_space_for_what_is_remembered(host: Any) -> None:
         assert re.search("No space left on device|disk is full", run.stdout), run.stdout
         assert host.check_output(f"sha256sum {bed.CONFIG}") == before
         assert delivers(host)
+    heals()
+
+
+def test_no_space_for_the_setting(host: Any) -> None:
+    """The file stays as it is, whole."""
+    with full(host, bed.HOME):
+        before = host.check_output(f"sha256sum {bed.CONFIG}")
+        run = bed.playbook("site", portal_config_layer_options={"capacity": 150})
+        assert run.returncode != 0
+        assert re.search("No space left on device|disk is full", run.stdout), run.stdout
+        assert host.check_output(f"sha256sum {bed.CONFIG}") == before
+        left = set(host.check_output(f"ls -A {bed.HOME}").split())
+        assert left == {"fill", "rest", *host.check_output(f"ls -A {bed.HOME}.kept").split()}
     heals()
 
 
