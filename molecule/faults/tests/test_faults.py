@@ -121,7 +121,7 @@ def full(host: Any, folder: str) -> Iterator[None]:
     try:
         yield
     finally:
-        host.check_output(f"umount {folder} && rm -rf {folder}.kept")
+        host.check_output(f"umount -l {folder} && rm -rf {folder}.kept")
 
 
 def test_no_space_for_what_is_remembered(host: Any) -> None:
