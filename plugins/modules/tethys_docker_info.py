@@ -61,6 +61,9 @@ options:
     description: The network that the portal and a Redis share that is no service of the project.
     type: str
     default: internal
+  credentials_dir:
+    description: The folder in which the credentials of a project are kept.
+    type: path
   user:
     description: The user in the container that the portal runs as.
     type: str
@@ -161,6 +164,9 @@ docker:
     groups_lost_at:
       description: When the Redis of this project last lost its groups, in seconds since 1970; 0 where none runs.
       type: float
+    credentials_of:
+      description: The folder of the project whose credentials O(credentials_dir) holds, or null where nobody noted it.
+      type: str
     wait_problem:
       description: Why the portal did not become ready in time, or null.
       type: str
@@ -340,6 +346,7 @@ class Look:
             "redis_container": None,
             "network": None,
             "groups_lost_at": 0,
+            "credentials_of": None,
             "wait_problem": None,
         }
 
@@ -354,6 +361,12 @@ class Look:
             return found
         status = self.folder.stat()
         found["folder"] = {"owner": status.st_uid, "group": status.st_gid}
+        if self.params["credentials_dir"]:
+            try:
+                note = Path(self.params["credentials_dir"]) / "project"
+                found["credentials_of"] = note.read_text(encoding="utf-8").strip()
+            except OSError:
+                pass
         self.files()
         self.docker_file()
         if found["files"] and found["compose"]:
@@ -580,6 +593,7 @@ def main() -> None:
             "redis_service": {"type": "str", "default": "redis"},
             "container": {"type": "str", "default": "tethys"},
             "network": {"type": "str", "default": "internal"},
+            "credentials_dir": {"type": "path"},
             "user": {"type": "str", "default": "www"},
             "candidate": {"type": "str"},
             "wait_seconds": {"type": "int", "default": 0},

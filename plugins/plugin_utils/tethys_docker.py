@@ -263,6 +263,12 @@ class _Plan:
             )
         if asked["carrier"] == "dockerfile":
             self.dockerfile()
+        of = look["credentials_of"]
+        if of and PurePosixPath(of) != PurePosixPath(asked["project_dir"]) and (self.redis in REDIS or self.absent):
+            self.reasons.append(
+                f"tethys_docker_credentials_dir is {asked['credentials_dir']}, and the credentials in it are those of"
+                f" the project in {of}: set it to a folder of this project's own."
+            )
         if self.absent:
             return
         self.first_run()
@@ -423,6 +429,11 @@ class _Plan:
             self.reasons.append(
                 f"tethys_docker_redis_service is {name}, and that service has network_mode {theirs['network_mode']}:"
                 f" {way_out}"
+            )
+        elif "volumes" in theirs["keys"] and not self.look["override"]["ours"]:
+            self.reasons.append(
+                f"tethys_docker_redis_service is {name}, and that service has volumes, so it may keep what is not the"
+                f" channel layer's: {way_out}"
             )
         elif not self.look["override"]["ours"]:
             published = " and is no longer published" if "ports" in theirs["keys"] else ""

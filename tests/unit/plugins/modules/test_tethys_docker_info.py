@@ -25,6 +25,7 @@ def look(folder: Path, **params: Any) -> tethys_docker_info.Look:
         "redis_service": "redis",
         "container": "tethys",
         "network": "internal",
+        "credentials_dir": None,
         "user": "www",
         "candidate": None,
     }
@@ -218,6 +219,16 @@ def test_what_compose_and_the_engine_say(tmp_path: Path, monkeypatch: pytest.Mon
     assert about["network"] == {"ours": True}
     assert about["redis_container"] == {"id": "0", "image": "redis:5", "ours": False}
     assert "pass" not in json.dumps(about)
+
+
+def test_whose_the_credentials_are(tmp_path: Path) -> None:
+    one = look(tmp_path, credentials_dir=str(tmp_path))
+    one.docker = str(tmp_path / "none")
+    assert one.run()["credentials_of"] is None
+    (tmp_path / "project").write_text("/srv/other\n")
+    one = look(tmp_path, credentials_dir=str(tmp_path))
+    one.docker = str(tmp_path / "none")
+    assert one.run()["credentials_of"] == "/srv/other"
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,7 @@ def look(**changes: Any) -> dict[str, Any]:
         "redis_container": None,
         "network": None,
         "groups_lost_at": 0,
+        "credentials_of": None,
         "wait_problem": None,
     }
     return {**found, **changes}
@@ -242,6 +243,8 @@ def test_a_prefix_that_the_access_rules_cannot_name(value: str) -> None:
             "is used by celery as well",
         ),
         ({"project": project(redis=service(image="redis:5", network_mode="host"))}, "has network_mode host"),
+        ({"project": project(redis=service(image="redis:5", keys=["image", "volumes"]))}, "that service has volumes"),
+        ({"credentials_of": "/srv/other"}, "are those of the project in /srv/other"),
         (
             {"container": container(), "inside": {"problem": "unable to find user www"}},
             "tethys_docker_user is 'www', and nothing can be run as that user",
@@ -442,6 +445,11 @@ def test_removing_needs_the_portal_that_was_changed() -> None:
     assert plan(asked(state="absent"), look(volume=True))["refusals"] == []
 
 
+def test_credentials_that_are_this_projects_or_not_needed() -> None:
+    assert plan(asked(), look(credentials_of="/srv/tethys/"))["refusals"] == []
+    assert plan(asked(layer_hosts=[["h", 1]]), look(credentials_of="/srv/other"))["refusals"] == []
+
+
 def test_removing_from_a_dockerfile_needs_the_portal_too() -> None:
     variables = asked(state="absent", carrier="dockerfile", redis="container", container="river")
     files = {"files": [], "project": None, "volume": None}
@@ -467,6 +475,7 @@ def test_removing_from_a_dockerfile_needs_the_portal_too() -> None:
         ({"elsewhere": ["channels.yml"]}, "an earlier run wrote channels.yml"),
         ({"problem": "services.x must be a mapping"}, "services.x must be a mapping"),
         ({"project": project(portal=None)}, "the services of docker-compose.yml are db, tethys"),
+        ({"credentials_of": "/srv/other"}, "are those of the project in /srv/other"),
     ],
 )
 def test_what_makes_removing_impossible(changes: dict[str, Any], words: str) -> None:
