@@ -76,7 +76,26 @@ def test_a_module_that_does_not_end() -> None:
         tethys_docker_ship.ship(line, "m", "", {}, {}, 0.3)
 
 
-def test_nothing_secret_is_on_the_command_line() -> None:
+def test_nothing_secret_is_on_the_command_line(tmp_path: Path) -> None:
+    """A program in docker's place writes down how it was called and with what environment, and what it was given."""
+    seen, read = tmp_path / "seen", tmp_path / "read"
+    docker = tmp_path / "docker"
+    docker.write_text(
+        f"#!{sys.executable}\nimport os, sys\n"
+        f"open({str(seen)!r}, 'w').write(repr(sys.argv) + repr(dict(os.environ)))\n"
+        f"open({str(read)!r}, 'w').write(sys.stdin.read())\n"
+        'print(\'{"result": {}, "warnings": [], "hidden": []}\')\n'
+    )
+    docker.chmod(0o755)
+    job = {"arguments": {"password": "geheim"}, "check_mode": False, "diff": False}
+    line = tethys_docker_ship.command(str(docker), "c0ffee", "www", "/opt/python")
+    tethys_docker_ship.ship(line, "m", "the program", {}, job, 30)
+    assert "geheim" in read.read_text()
+    assert "c0ffee" in seen.read_text()
+    assert "geheim" not in seen.read_text()
+
+
+def test_the_command_line() -> None:
     line = tethys_docker_ship.command("/usr/bin/docker", "c0ffee", "www", "/opt/python")
     assert line[:2] == ["/usr/bin/docker", "exec"]
     assert line[line.index("--user") + 1] == "www"
