@@ -514,6 +514,9 @@ class _Plan:
                 )
             settings = self.portal.get("settings") or {}
             now = settings.get("channel_layers")
+            if isinstance(now, Mapping) and isinstance(now.get("default"), Mapping):
+                # The in-memory layer needs no CONFIG, and the variables carry an empty one.
+                now = {**now, "default": {"CONFIG": {}, **now["default"]}}
             if settings.get("layer_backend", self.asked["layer_backend"]) != self.asked["layer_backend"] or (
                 now and without_secrets(now) != carried(self.written)
             ):

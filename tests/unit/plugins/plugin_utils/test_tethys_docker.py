@@ -502,6 +502,14 @@ def test_who_set_the_volume_up(at: float | None, here: bool) -> None:
     assert plan(asked(), look())["set_up_here"] is False
 
 
+def test_the_layer_in_memory_is_the_same_without_a_config() -> None:
+    variables = asked(layer_backend=MEMORY_BACKEND)
+    settings = {"layer_backend": MEMORY_BACKEND, "channel_layers": {"default": {"BACKEND": MEMORY_BACKEND}}}
+    ours = container(env=tethys_docker.environment(variables, "compose"))
+    found = plan(variables, look(container=ours, inside=inside()), portal={"settings": settings})
+    assert found["announce"] == []
+
+
 @pytest.mark.parametrize(
     ("config", "told"),
     [
