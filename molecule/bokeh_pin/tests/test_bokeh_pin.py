@@ -10,7 +10,6 @@ under other addresses, and as at the beginning.
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import apart
@@ -35,17 +34,17 @@ def test_the_upstream_lists_the_ports_and_pins(host: Any) -> None:
 
 def test_bokeh_and_groups_work_while_the_other_is_going_on(host: Any) -> None:
     before = apart.logged(host)
-    messages = 0
-    with bed.load(host, "--connections", "2", "--pause", "0.1") as figures, ThreadPoolExecutor(1) as pool:
-        pages = pool.submit(apart.every_plot_moves, host, LOADS)
-        while not pages.done():
-            apart.every_listener_hears(host)
-            messages += 1
-    pages.result()
-    print(f"{LOADS} of {LOADS} plots, {messages} messages heard by all, and beside them {figures}")
-    assert messages > 1
-    assert figures["failed"] == 0, f"{figures}"
-    assert len(figures["pids"]) == apart.N, f"{figures}"
+    # Late is not lost: a process that draws plots, on a machine that is busy besides, may take some seconds.
+    clients = ["--clients=24", "--speakers=3", "--every=0.2", "--margin=15"]
+    load = bed.load(host, "--connections", "2", "--pause", "0.1")
+    with load as requests, bed.alongside(host, "ws_stream", *apart.THROUGH_NGINX, *clients) as messages:
+        apart.every_plot_moves(host, LOADS)
+    print(f"{LOADS} of {LOADS} plots, and beside them {messages} and {requests}")
+    assert (messages["lost"], messages["unread"], messages["refused"]) == (0, 0, 0), f"{messages}"
+    assert messages["due"] == messages["messages"] * messages["clients"] > LOADS, f"{messages}"
+    assert len(messages["pids"]) == apart.N, f"{messages}"
+    assert requests["failed"] == 0, f"{requests}"
+    assert len(requests["pids"]) == apart.N, f"{requests}"
     # The page, its script and its socket all meet in the first process; other requests go to all of them.
     assert apart.asked(host, before, "/bokehplot/wave") == ["tethys_asgi0"]
     assert len(apart.asked(host, before, "/channelchat/")) == apart.N

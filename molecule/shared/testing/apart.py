@@ -13,6 +13,7 @@ import bed
 N = 3
 PORTS = [8000 + number for number in range(N)]
 SITE = "/etc/nginx/sites-available/tethys"
+THROUGH_NGINX = [f"--url={bed.CHAT.replace(':8000', '')}", "--host-header=portal.example.org"]
 EVERY_PORT = {f"127.0.0.1:{port}" for port in PORTS}
 EVERY_PROGRAM = {f"tethys_asgi{number}": "RUNNING" for number in range(N)}
 
@@ -56,10 +57,7 @@ def nginx_file(host: Any) -> str:
 
 def every_listener_hears(host: Any) -> None:
     """Send a message through nginx to listeners at every process."""
-    chat = bed.CHAT.replace(":8000", "")
-    # Late is not lost: a process that draws plots, on a machine that is busy besides, may take some seconds.
-    options = ["--host-header=portal.example.org", "--clients=12", f"--processes={N}", "--timeout=30"]
-    found = bed.client(host, "ws_fanout", f"--url={chat}", *options)
+    found = bed.client(host, "ws_fanout", *THROUGH_NGINX, "--clients=12", f"--processes={N}", "--timeout=30")
     assert found["delivered"] == found["clients"] >= 12, f"{found}"
     assert len(found["pids"]) == N, f"{found}"
 

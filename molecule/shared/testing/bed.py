@@ -13,7 +13,7 @@ import shlex
 import subprocess
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,22 +68,27 @@ def client(host: Any, name: str, *arguments: str) -> dict[str, Any]:
 
 
 @contextmanager
-def load(host: Any, *arguments: str) -> Iterator[dict[str, Any]]:
-    """Requests through nginx as long as the block runs; at its end, what is given holds their figures."""
-    name = f"load-{uuid.uuid4().hex[:8]}"
-    stop, told = f"/run/{name}.stop", f"/run/{name}.json"
+def alongside(host: Any, name: str, *arguments: str) -> Iterator[dict[str, Any]]:
+    """One of the clients that go on until they are stopped, as long as the block runs; at its end, what it saw."""
+    unit = f"{name}-{uuid.uuid4().hex[:8]}"
+    stop, told = f"/run/{unit}.stop", f"/run/{unit}.json"
     words = " ".join(shlex.quote(word) for word in ("--stop", stop, *arguments))
-    command = f"exec {PREFIX}/bin/python -B /opt/clients/load.py {words} > {told}"
-    host.check_output(f"systemd-run --quiet --unit {name} sh -c {shlex.quote(command)}")
+    command = f"exec {PREFIX}/bin/python -B /opt/clients/{name}.py {words} > {told}"
+    host.check_output(f"systemd-run --quiet --unit {unit} sh -c {shlex.quote(command)}")
     figures: dict[str, Any] = {}
     try:
         yield figures
     finally:
-        # It ends with 1 where a request failed, which is for the test to judge.
-        ended = f"while systemctl is-active -q {name}; do sleep 0.2; done; systemctl reset-failed {name} 2>/dev/null"
+        # It ends with 1 where something was missing, which is for the test to judge.
+        ended = f"while systemctl is-active -q {unit}; do sleep 0.2; done; systemctl reset-failed {unit} 2>/dev/null"
         text = host.run(f"touch {stop}; timeout 60 sh -c {shlex.quote(ended)}; cat {told}; rm -f {stop} {told}").stdout
-    assert text.startswith("{"), text + host.run(f"journalctl -u {name} --no-pager").stdout
+    assert text.startswith("{"), text + host.run(f"journalctl -u {unit} --no-pager").stdout
     figures.update(json.loads(text))
+
+
+def load(host: Any, *arguments: str) -> AbstractContextManager[dict[str, Any]]:
+    """Requests through nginx as long as the block runs; at its end, their figures."""
+    return alongside(host, "load", *arguments)
 
 
 def plots(host: Any, loads: int, *arguments: str, url: str = PLOT) -> dict[str, Any]:
