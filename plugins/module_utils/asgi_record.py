@@ -8,7 +8,6 @@ from __future__ import annotations
 import calendar
 import hashlib
 import http.client
-import json
 import os
 import time
 from pathlib import Path
@@ -89,12 +88,3 @@ def is_outdated(key: str, sources: Sources, record: dict[str, str]) -> bool:
     if key in record:
         return record[key] != sources.sum
     return started_at(key) + SLACK_SECONDS < sources.newest
-
-
-def read_record(path: Path) -> dict[str, str]:
-    """What an earlier run wrote down, or nothing."""
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return kept if isinstance(kept, dict) else {}

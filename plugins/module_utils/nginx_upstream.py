@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 from typing import Any, Collection, Iterator, NamedTuple, Sequence
 
-from ansible_collections.tethys.channels.plugins.module_utils import nginx_config, serving
+from ansible_collections.tethys.channels.plugins.module_utils import nginx_config, serving, whole_file
 from ansible_collections.tethys.channels.plugins.module_utils.bounded_run import run_bounded
 
 # Where nginx is found when it does not run: Debian's, and what its own and OpenResty's sources install.
@@ -112,70 +112,6 @@ def _read(path: str) -> bytes:
     if len(raw) > MAX_BYTES:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
     return raw
-
-
-def _write_new(path: str, raw: bytes, like: str | None = None) -> None:
-    """A file that is not there yet, with owner, mode and other attributes of `like`, else for root alone."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(raw)
-            file.flush()
-            if like is not None:
-                status = Path(like).stat()
-                os.fchown(descriptor, status.st_uid, status.st_gid)
-                os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
-                with contextlib.suppress(OSError, AttributeError):
-                    for name in os.listxattr(like):
-                        with contextlib.suppress(OSError):
-                            os.setxattr(descriptor, name, os.getxattr(like, name))
-            os.fsync(descriptor)
-    except BaseException:
-        _unlink(path)
-        raise
-
-
-def _unlink(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        Path(path).unlink()
-
-
-def _sync_folder(path: str) -> None:
-    descriptor = os.open(str(Path(path).parent), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems cannot
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _temporary(path: str) -> str:
-    """A name beside a file that no include's pattern matches (a `*` takes no leading dot) and a later run knows."""
-    return str(Path(path).with_name(f".{Path(path).name}.{os.getpid()}.tethys_channels"))
-
-
-def _remove_leftovers(path: str) -> None:
-    """Delete what a run that was killed left beside a file."""
-    ours = re.compile(re.escape(f".{Path(path).name}.") + r"(\d+)\.tethys_channels")
-    with contextlib.suppress(OSError):
-        for entry in Path(path).parent.iterdir():
-            match = ours.fullmatch(entry.name)
-            # Of a run with our own number, too: this one has not written anything yet.
-            if match and (match.group(1) == str(os.getpid()) or not Path("/proc", match.group(1)).exists()):
-                entry.unlink()
-
-
-def _replace(path: str, raw: bytes, like: str | None = None) -> None:
-    """Write a file in one step."""
-    new = _temporary(path)
-    _write_new(new, raw, like)
-    try:
-        Path(new).replace(path)
-    except BaseException:
-        _unlink(new)
-        raise
-    _sync_folder(path)
 
 
 def _include_word(path: str) -> str:
@@ -600,8 +536,8 @@ class Nginx:
         change = Change(text != site.text or pending, site.path, shown(site.text), shown(text))
         if dry or not change.changed:
             return change
-        _remove_leftovers(site.path)
-        _remove_leftovers(site.tree.main)
+        whole_file.remove_leftovers(site.path)
+        whole_file.remove_leftovers(site.tree.main)
         if text == site.text:
             if site.master:
                 self._reload(site.master, site)
@@ -613,12 +549,12 @@ class Nginx:
         self._state_file(self._pending, {"path": site.path})
         if _read(site.path) != site.raw or os.path.realpath(site.block.file) != site.path:
             raise NginxError(f"{site.path} was changed by somebody else just now, so it was left alone: run again.")
-        _replace(site.path, encode(text), like=site.path)
+        whole_file.replace(site.path, encode(text), like=site.path)
         if site.master:
             try:
                 self._reload(site.master, site)
             except NginxError:
-                _replace(site.path, site.raw, like=site.path)
+                whole_file.replace(site.path, site.raw, like=site.path)
                 with contextlib.suppress(OSError):
                     os.kill(site.master.pid, signal.SIGHUP)
                 self._done()
@@ -632,7 +568,7 @@ class Nginx:
         The copy of the main file has to be in that file's folder: relative names, of certificates too, begin there.
         """
         tree = site.tree
-        main = _temporary(tree.main)
+        main = whole_file.temporary(tree.main)
         with tempfile.TemporaryDirectory(prefix="tethys_channels.") as folder:
             copies: dict[str, str | None] = {}
 
@@ -657,7 +593,7 @@ class Nginx:
                     new = text_of(file)
                     if new is not None:
                         copies[file] = copy
-                        _write_new(copy, encode(new))
+                        whole_file.write_new(copy, encode(new))
                 return copies[file]
 
             whole = text_of(tree.main)
@@ -667,10 +603,10 @@ class Nginx:
             if "-c" in options:
                 del options[options.index("-c") : options.index("-c") + 2]
             try:
-                _write_new(main, encode(whole))
+                whole_file.write_new(main, encode(whole))
                 code, _out, err = self._run(site.binary, ["-t", *options, "-c", main], site.cwd)
             finally:
-                _unlink(main)
+                whole_file.unlink(main)
             if code != 0:
                 told = failure(err)
                 for file, copy in [*copies.items(), (tree.main, main)]:
@@ -704,8 +640,8 @@ class Nginx:
 
     def _state_file(self, path: str, content: dict[str, Any]) -> None:
         Path(self.state_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
-        _remove_leftovers(path)
-        _replace(path, (json.dumps(content, indent=1) + "\n").encode())
+        whole_file.remove_leftovers(path)
+        whole_file.replace(path, (json.dumps(content, indent=1) + "\n").encode())
 
     def _read_kept(self) -> dict[str, Any] | None:
         try:
@@ -737,11 +673,11 @@ class Nginx:
         self._state_file(self._kept, {"upstream": self.upstream, "path": site.path, "block": block, "text": site.text})
 
     def _done(self) -> None:
-        _unlink(self._pending)
+        whole_file.unlink(self._pending)
 
     def _forget(self) -> None:
-        _unlink(self._kept)
-        _unlink(self._pending)
+        whole_file.unlink(self._kept)
+        whole_file.unlink(self._pending)
 
 
 def _place(node: nginx_config.Node, tree: nginx_config.Tree) -> str:

@@ -148,8 +148,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, serving
-from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources, process_key, read_record
+from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, serving, whole_file
+from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources, process_key
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx, NginxError
 from ansible_collections.tethys.channels.plugins.module_utils.one_run import Busy, alone
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
@@ -428,9 +428,7 @@ class Roll:
                 kept[key] = sources.sum if row["name"] in done or key not in record else record[key]
         path = Path(self.params["record"])
         if kept != record and path.parent.is_dir():
-            new = path.with_suffix(".new")
-            new.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
-            new.replace(path)
+            whole_file.replace(str(path), (json.dumps(kept, indent=2) + "\n").encode())
 
     def sweep(self, dry: bool) -> None:
         """Remove the sockets that no process holds, with their lock links."""
@@ -488,7 +486,7 @@ def main() -> None:
     settled = False
     try:
         if module.check_mode:
-            record = read_record(Path(params["record"]))
+            record = whole_file.read_notes(Path(params["record"]))
             sources = Sources(params["reads"], params["site_packages"])
             rows = roll.rows()
             roll.regrouped = params["program_changed"] or not rows
@@ -499,7 +497,7 @@ def main() -> None:
             roll.sweep(dry=True)
         else:
             with alone(Path(params["record"]).parent):
-                record = read_record(Path(params["record"]))
+                record = whole_file.read_notes(Path(params["record"]))
                 # Before any process starts: one that reads a file which changes only then is outdated.
                 sources = Sources(params["reads"], params["site_packages"])
                 roll.reread()
@@ -521,7 +519,8 @@ def main() -> None:
         module.fail_json(msg=str(error), restarted=roll.restarted, regrouped=roll.regrouped, removed=roll.removed)
     except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
         if isinstance(error, OSError) and error.filename:
-            module.fail_json(msg=f"{error.filename}: {error.strerror}. Mend that and run again; the processes serve.")
+            name = error.filename2 or error.filename
+            module.fail_json(msg=f"{name}: {error.strerror}. Mend that and run again; the processes serve.")
         module.fail_json(msg=f"Supervisor stopped answering: {error}. `systemctl status supervisor` tells more.")
     module.exit_json(
         changed=roll.regrouped or bool(roll.restarted) or bool(roll.removed) or settled,

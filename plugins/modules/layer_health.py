@@ -173,7 +173,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, serving
+from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, serving, whole_file
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     Redis,
     RedisError,
@@ -447,7 +447,7 @@ def main() -> None:
         "processes": read_processes(
             rows or [],
             asgi_record.Sources(params["reads"], params["site_packages"]),
-            asgi_record.read_record(state_dir / "processes.json"),
+            whole_file.read_notes(state_dir / "processes.json"),
             older,
         ),
         "redis": redis,

@@ -92,11 +92,26 @@ path:
   sample: /etc/nginx/sites-available/tethys
 """
 
+from itertools import takewhile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx, NginxError
 from ansible_collections.tethys.channels.plugins.module_utils.one_run import Busy, alone
+
+
+def alike(some: list[str], others: list[str]) -> int:
+    """How many lines are the same at the beginning of both."""
+    return sum(1 for _pair in takewhile(lambda pair: pair[0] == pair[1], zip(some, others)))
+
+
+def changed_lines(before: str, after: str, around: int = 3) -> tuple[str, str]:
+    """What differs, with some lines around it: the rest of the site's file may hold secrets of its own."""
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    first = alike(old, new)
+    last = alike(old[first:][::-1], new[first:][::-1])
+    begin, end = max(0, first - around), max(0, last - around)
+    return "".join(old[begin : len(old) - end]), "".join(new[begin : len(new) - end])
 
 
 def main() -> None:
@@ -127,7 +142,8 @@ def main() -> None:
     result: dict[str, Any] = {"changed": change.changed, "path": change.path}
     if module._diff:
         header = {"before_header": change.path, "after_header": change.path}
-        result["diff"] = {"before": change.before, "after": change.after, **header}
+        before, after = changed_lines(change.before, change.after)
+        result["diff"] = {"before": before, "after": after, **header}
     module.exit_json(**result)
 
 

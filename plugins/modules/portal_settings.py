@@ -5,7 +5,7 @@
 """The portal_settings module; how the text is edited is in module_utils/portal_yaml.py."""
 
 # Much here goes by descriptor, which pathlib has no word for.
-# ruff: noqa: PTH103, PTH105, PTH108, PTH116, PTH118, PTH119, PTH120, PTH208
+# ruff: noqa: PTH103, PTH105, PTH108, PTH118, PTH120
 
 from __future__ import annotations
 
@@ -139,15 +139,13 @@ import errno
 import hashlib
 import json
 import os
-import re
 import stat
 import time
-from pathlib import Path
 from typing import Any, Iterator
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
-from ansible_collections.tethys.channels.plugins.module_utils import portal_yaml
+from ansible_collections.tethys.channels.plugins.module_utils import portal_yaml, whole_file
 from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml import PortalYamlError, Touched
 
 # A portal_config.yml has some kilobytes; a file beyond this is something else.
@@ -180,76 +178,6 @@ def read_file(path: str) -> tuple[bytes, os.stat_result]:
             f"{path} is larger than {MAX_BYTES // 1024 // 1024} MiB, which no portal_config.yml is; correct tethys_home"
         )
     return raw, status
-
-
-def write_new(path: str, raw: bytes, like: str | None = None) -> None:
-    """Write a file that is not there yet, with the attributes of `like`, else for this user alone.
-
-    All by descriptor: the folder may belong to another user, who could put a link in the way of a second look by name.
-    """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(raw)
-            file.flush()
-            if like is not None:
-                copy_attributes(like, file.fileno())
-            os.fsync(file.fileno())
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-        raise
-
-
-def copy_attributes(source: str, descriptor: int) -> None:
-    """Owner, group and mode, and as far as the file system has them access control lists and security context."""
-    status = os.stat(source)
-    own = os.fstat(descriptor)
-    if (own.st_uid, own.st_gid) != (status.st_uid, status.st_gid):
-        os.fchown(descriptor, status.st_uid, status.st_gid)
-    os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
-    with contextlib.suppress(OSError, AttributeError):
-        for name in os.listxattr(source):
-            with contextlib.suppress(OSError):
-                os.setxattr(descriptor, name, os.getxattr(source, name))
-
-
-def sync_folder(path: str) -> None:
-    descriptor = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems cannot
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def temporary(path: str) -> str:
-    """A name beside `path` that a later run knows as ours."""
-    return os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}.tethys_channels")
-
-
-def remove_leftovers(path: str) -> None:
-    """Delete what a run that was killed while writing `path` left beside it; it may hold secrets."""
-    ours = re.compile(re.escape(f".{os.path.basename(path)}.") + r"(\d+)\.tethys_channels")
-    with contextlib.suppress(OSError):
-        for name in os.listdir(os.path.dirname(path)):
-            match = ours.fullmatch(name)
-            if match and not Path("/proc", match.group(1)).exists():
-                os.unlink(os.path.join(os.path.dirname(path), name))
-
-
-def replace_file(path: str, raw: bytes) -> None:
-    """Write a file of our own in one step."""
-    new = temporary(path)
-    write_new(new, raw)
-    try:
-        os.replace(new, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(new)
-        raise
-    sync_folder(path)
 
 
 class Record:
@@ -303,8 +231,8 @@ class Record:
                 "backups": earlier,
             }
             os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
-            remove_leftovers(self.path)
-            replace_file(self.path, raw)
+            whole_file.remove_leftovers(self.path)
+            whole_file.replace(self.path, raw)
         elif digest not in self.notes["written"]:
             self.notes["shared"] = True  # from now on the file holds somebody else's changes too
         self.notes["written"] = [*(d for d in self.notes["written"] if d == digest), sha256(new)]
@@ -315,7 +243,7 @@ class Record:
             known[name] = both
         if backup:
             self.notes["backups"].append(backup)
-        replace_file(self.notes_path, json.dumps(self.notes, indent=1).encode())
+        whole_file.replace(self.notes_path, json.dumps(self.notes, indent=1).encode())
 
     def forget(self) -> None:
         """Delete all of it, the notes first: without them the rest means nothing."""
@@ -348,7 +276,7 @@ class PortalSettings:
             raise Refused("state=restored needs `original`, where earlier runs kept the file; name it")
         record = Record(self.params["original"], self.realpath) if self.params["original"] else None
         if not self.module.check_mode:
-            remove_leftovers(self.realpath)
+            whole_file.remove_leftovers(self.realpath)
         try:
             raw, status = read_file(self.realpath)
         except FileNotFoundError:
@@ -439,13 +367,13 @@ class PortalSettings:
             return
         fresh = record is not None and not record
         # The new file first: where the disk is full nothing else has happened yet.
-        new_path = temporary(self.realpath)
-        write_new(new_path, new, like=self.realpath)
+        new_path = whole_file.temporary(self.realpath)
+        whole_file.write_new(new_path, new, like=self.realpath)
         made: list[str] = []
         try:
             backup_path = self.backup_name() if backup and self.params["backup"] else ""
             if backup_path:
-                write_new(backup_path, raw, like=self.realpath)
+                whole_file.write_new(backup_path, raw, like=self.realpath)
                 made.append(backup_path)
             if record is not None:
                 record.remember(raw, status, new, entries, backup_path)
@@ -459,7 +387,7 @@ class PortalSettings:
             if fresh and record is not None:
                 record.forget()
             raise
-        sync_folder(self.realpath)
+        whole_file.sync_folder(self.realpath)
         self.result["backup_file"] = backup_path
 
     def backup_name(self) -> str:

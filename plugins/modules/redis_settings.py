@@ -119,6 +119,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils import whole_file
 from ansible_collections.tethys.channels.plugins.module_utils.one_run import Busy, alone
 from ansible_collections.tethys.channels.plugins.module_utils.services import Redis, RedisError
 
@@ -186,23 +187,10 @@ def shut_out(error: RedisError) -> bool:
     return str(error).startswith(("WRONGPASS", "NOAUTH", "NOPERM", "ERR AUTH", NO_USER))
 
 
-def write(path: Path, text: str, mode: int, uid: int) -> None:
-    """Put a file in place whole, with its owner and mode from the first moment."""
-    # One name, so that a run that was killed leaves no password behind which nobody would find.
-    name = str(path.with_name(f"{path.name}.new"))
-    Path(name).unlink(missing_ok=True)
-    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            os.fchmod(stream.fileno(), mode)
-            os.fchown(stream.fileno(), uid, uid)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink()
-        raise
+def put(path: Path, text: str, mode: int, uid: int) -> None:
+    """Put a file in place, and take away what a run that was killed while it did so has left of the passwords."""
+    whole_file.remove_leftovers(str(path))
+    whole_file.replace(str(path), text.encode(), mode=mode, uid=uid)
 
 
 def same(path: Path, text: str, mode: int, uid: int) -> bool:
@@ -228,15 +216,6 @@ def right_folder(path: Path, mode: int, uid: int) -> bool:
     except OSError:
         return False
     return (found.st_mode & 0o7777, found.st_uid) == (mode, uid)
-
-
-def read_credentials(path: Path) -> dict[str, Any]:
-    """The credentials kept by an earlier run, or none."""
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return kept if isinstance(kept, dict) else {}
 
 
 def next_credentials(
@@ -287,7 +266,7 @@ class Files:
         self.uid = params["uid"]
         self.params = params
         self.credentials = next_credentials(
-            read_credentials(self.credentials_path),
+            whole_file.read_notes(self.credentials_path),
             params["password"],
             acl=params["acl"],
             rotate=params["rotate"],
@@ -320,12 +299,12 @@ class Files:
     def keep_credentials(self) -> None:
         """Write what later runs have to know."""
         ensure_folder(self.base, 0o700, 0)
-        write(self.credentials_path, self.credentials_text, 0o600, 0)
+        put(self.credentials_path, self.credentials_text, 0o600, 0)
 
     def keep_config(self) -> None:
         """Write what the container reads when it starts."""
         ensure_folder(self.redis_dir, 0o500, self.uid)
-        write(self.config_path, self.text, 0o400, self.uid)
+        put(self.config_path, self.text, 0o400, self.uid)
 
     def tell(self, check: bool) -> bool:
         """Have the server that runs take the passwords of the file; returns whether it did not."""

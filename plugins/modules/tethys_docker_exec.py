@@ -99,6 +99,7 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     services,
     serving,
     tethys_docker_ship,
+    whole_file,
 )
 
 # All that a module sent to a container may import.
@@ -118,6 +119,7 @@ SHIPPED = (
     portal_yaml_editor,
     services,
     serving,
+    whole_file,
 )
 
 

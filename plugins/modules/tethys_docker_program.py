@@ -81,37 +81,12 @@ import contextlib
 import json
 import os
 import re
-import tempfile
 from pathlib import Path
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils import whole_file
 
 NUMBER = re.compile(r"^(numprocs[ \t]*=[ \t]*)(\d+)", re.MULTILINE)
-
-
-def read_notes(path: Path) -> dict[str, Any]:
-    """What an earlier run kept, or nothing."""
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return kept if isinstance(kept, dict) else {}
-
-
-def write(path: Path, text: str, mode: int) -> None:
-    """Replace a file in one step."""
-    descriptor, name = tempfile.mkstemp(dir=str(path.parent))
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            os.fchmod(stream.fileno(), mode)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink()
-        raise
 
 
 def main() -> None:
@@ -140,7 +115,7 @@ def main() -> None:
     if found is None:
         module.fail_json(msg=f"{path} has no line numprocs=…: write it again with `tethys gen asgi_service`.")
     before = int(found.group(2)) if found else 0
-    kept = read_notes(notes_path)
+    kept = whole_file.read_notes(notes_path)
     notes = kept or {"fresh": bool(params["fresh"]), "processes": 1 if params["fresh"] else before}
     wanted = (int(kept["processes"]) if kept else before) if restore else int(params["processes"])
     new = NUMBER.sub(rf"\g<1>{wanted}", text, count=1)
@@ -149,9 +124,11 @@ def main() -> None:
         try:
             if not restore and not kept:
                 notes_path.parent.mkdir(mode=0o700, exist_ok=True)
-                write(notes_path, json.dumps(notes) + "\n", 0o600)
+                whole_file.remove_leftovers(str(notes_path))
+                whole_file.replace(str(notes_path), (json.dumps(notes) + "\n").encode())
             if new != text:
-                write(path, new, mode)
+                whole_file.remove_leftovers(str(path))
+                whole_file.replace(str(path), new.encode(), mode=mode)
             if restore and kept:
                 notes_path.unlink()
                 # Something else of ours may still be in it.

@@ -197,6 +197,7 @@ def test_a_run_is_killed(host: Any, task: str, before: str) -> None:
         for line in run.stdout:
             if line.startswith("TASK") and task in line:
                 time.sleep(0.5)
+                assert run.poll() is None
                 os.killpg(run.pid, signal.SIGKILL)
                 host.run("pkill -9 -f '[A]nsiballZ|[/]opt/conda/envs/tethys/bin/pip'")
                 break
@@ -216,6 +217,7 @@ def test_two_runs_at_once(host: Any) -> None:
     print(f"\nTwo runs at once: {figures['requests']} requests, {figures['failed']} failed")
     assert figures["failed"] == 0
     assert not any("Traceback" in text for text in said), said
+    assert any(run.returncode == 0 for run in runs), said
     heals()
     assert delivers(host)
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import socket
@@ -16,8 +17,9 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, nginx_upstream, serving
+from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, nginx_upstream, serving, whole_file
 from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources, process_key
+from ansible_collections.tethys.channels.plugins.module_utils.one_run import alone
 from ansible_collections.tethys.channels.plugins.modules import asgi_roll
 from ansible_collections.tethys.channels.plugins.modules.asgi_roll import Roll, RollError
 
@@ -338,7 +340,7 @@ def test_keep(roll: Roll, ground: Ground, fake: FakeSupervisor) -> None:
     roll.keep(sources, {keys[NAMES[0]]: "older", keys[NAMES[1]]: "older", "1:1": "gone"})
     kept = json.loads(ground.record.read_text(encoding="utf-8"))
     assert kept == {keys[NAMES[0]]: "older", keys[NAMES[1]]: sources.sum, keys[NAMES[2]]: sources.sum}
-    assert asgi_record.read_record(ground.record) == kept
+    assert whole_file.read_notes(ground.record) == kept
     assert list(ground.record.parent.iterdir()) == [ground.record]
 
 
@@ -346,7 +348,7 @@ def test_keep(roll: Roll, ground: Ground, fake: FakeSupervisor) -> None:
 def test_a_record_that_is_none(ground: Ground, text: str | None) -> None:
     if text is not None:
         ground.record.write_text(text, encoding="utf-8")
-    assert asgi_record.read_record(ground.record) == {}
+    assert whole_file.read_notes(ground.record) == {}
 
 
 # --- rolls ----------------------------------------------------------------------------------------------------------
@@ -639,8 +641,18 @@ def test_the_way_out_does_not_need_nginx(apart: Module, fake: FakeSupervisor, mo
 
 
 def test_what_cannot_be_written_is_named(module: Module, roll: Roll, ground: Ground) -> None:
-    ground.record.with_suffix(".new").mkdir()
-    assert module(force=True)["msg"].startswith(f"{ground.record.with_suffix('.new')}: Is a directory. Mend that")
+    ground.record.mkdir()
+    assert module(force=True)["msg"].startswith(f"{ground.record}: Is a directory. Mend that")
+
+
+def test_another_run_is_waited_for_and_not_for_ever(
+    module: Module, ground: Ground, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asgi_roll, "alone", functools.partial(alone, seconds=0))
+    fake.calls.clear()
+    with alone(ground.record.parent):
+        assert module(force=True)["msg"].startswith("Another run is changing this server")
+    assert fake.calls == []
 
 
 def test_a_file_that_changes_while_a_process_starts_is_read_by_the_next(

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Change, NginxError
+from ansible_collections.tethys.channels.plugins.module_utils.one_run import alone
 from ansible_collections.tethys.channels.plugins.modules import nginx_upstream
 
 Module = Callable[..., "dict[str, Any]"]
@@ -74,3 +77,32 @@ def test_an_error_is_the_message(run_module: Module, fake: type[FakeNginx], monk
     monkeypatch.setattr(fake, "error", "nginx is not valid: correct that.")
     result = run_module(nginx_upstream.main, ports=[8000])
     assert (result["failed"], result["msg"]) == (True, "nginx is not valid: correct that.")
+
+
+def test_another_run_is_waited_for_and_not_for_ever(
+    run_module: Module, fake: type[FakeNginx], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.asked = ()
+    monkeypatch.setattr(nginx_upstream, "alone", functools.partial(alone, seconds=0))
+    with alone(tmp_path):
+        result = run_module(nginx_upstream.main, ports=[8000], state_dir=str(tmp_path))
+    assert (result["failed"], fake.asked) == (True, ())
+    assert result["msg"].startswith("Another run is changing this server")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        ("", "a\n", ("", "a\n")),
+        ("a\n", "a\n", ("a\n", "a\n")),
+        (
+            "1\n2\n3\n4\nx\n5\n6\n7\n8\n",
+            "1\n2\n3\n4\ny\nz\n5\n6\n7\n8\n",
+            ("2\n3\n4\nx\n5\n6\n7\n", "2\n3\n4\ny\nz\n5\n6\n7\n"),
+        ),
+        ("1\n2\n3\n4\n4\n5\n", "1\n2\n3\n4\n5\n", ("2\n3\n4\n4\n5\n", "2\n3\n4\n5\n")),
+    ],
+)
+def test_the_difference_shows_what_changes(before: str, after: str, shown: tuple[str, str]) -> None:
+    """The rest of the site's file may hold secrets of its own."""
+    assert nginx_upstream.changed_lines(before, after) == shown

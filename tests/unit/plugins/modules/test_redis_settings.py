@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import services
+from ansible_collections.tethys.channels.plugins.module_utils.one_run import alone
 from ansible_collections.tethys.channels.plugins.modules import redis_settings
 from hypothesis import given
 from hypothesis import strategies as st
@@ -503,7 +505,7 @@ def test_killed_anywhere_and_run_again(
         return call
 
     with monkeypatch.context() as patched:
-        for name in ("write", "tell"):
+        for name in ("put", "tell"):
             patched.setattr(redis_settings, name, until(getattr(redis_settings, name)))
         with pytest.raises(Killed):
             run(password="two", port=port, retire=retire)
@@ -515,3 +517,11 @@ def test_killed_anywhere_and_run_again(
     assert users.opens == opens_in_file(folder) == [sums("two")]
     assert set(kept(folder)) == {"password", "admin_password", "first"}
     assert not run(password="two", port=port)["changed"]
+
+
+def test_another_run_is_waited_for_and_not_for_ever(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(password="one")
+    monkeypatch.setattr(redis_settings, "alone", functools.partial(alone, seconds=0))
+    with alone(folder):
+        assert run(password="two")["msg"].startswith("Another run is changing this server")
+    assert kept(folder)["password"] == "one"
