@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any
 
 
-def write_new(path: str, raw: bytes, like: str | None = None, mode: int | None = None, uid: int | None = None) -> None:
+def write_new(
+    path: str,
+    raw: bytes,
+    like: str | None = None,
+    mode: int | None = None,
+    uid: int | None = None,
+    gid: int | None = None,
+) -> None:
     """Write a file that is not there yet.
 
     All by descriptor: the folder may belong to another user, who could put a link in the way of a second look by name.
@@ -23,6 +30,7 @@ def write_new(path: str, raw: bytes, like: str | None = None, mode: int | None =
         like: a file whose owner, group, mode and other attributes it gets; else it is for this user alone.
         mode: another mode than that.
         uid: another owner than that, with the group of the same number.
+        gid: another group than that.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
@@ -33,7 +41,7 @@ def write_new(path: str, raw: bytes, like: str | None = None, mode: int | None =
             if like is not None:
                 copy_attributes(like, file.fileno())
             if uid is not None:
-                os.fchown(file.fileno(), uid, uid)
+                os.fchown(file.fileno(), uid, uid if gid is None else gid)
             if mode is not None:
                 os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
@@ -87,10 +95,17 @@ def remove_leftovers(path: str) -> None:
                 entry.unlink()
 
 
-def replace(path: str, raw: bytes, like: str | None = None, mode: int | None = None, uid: int | None = None) -> None:
+def replace(
+    path: str,
+    raw: bytes,
+    like: str | None = None,
+    mode: int | None = None,
+    uid: int | None = None,
+    gid: int | None = None,
+) -> None:
     """Write a file in one step, as `write_new` does."""
     new = temporary(path)
-    write_new(new, raw, like, mode, uid)
+    write_new(new, raw, like, mode, uid, gid)
     try:
         Path(new).replace(path)
     except BaseException:

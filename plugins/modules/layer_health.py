@@ -34,10 +34,20 @@ options:
     description: The name of the Redis container that the collection runs. Without it and O(endpoints), no Redis is
       asked.
     type: str
-  redis_port:
-    description: The port on which that container answers.
-    type: int
-    default: 6379
+  redis_endpoint:
+    description: Where that container answers.
+    type: dict
+    default: {host: 127.0.0.1, port: 6379}
+    suboptions:
+      host:
+        description: Its address.
+        type: str
+      port:
+        description: Its port.
+        type: int
+      path:
+        description: Its unix socket, in place of host and port.
+        type: path
   endpoints:
     description:
       - The servers of a Redis that exists already, as P(tethys.channels.redis_endpoints#filter) returns them. They are
@@ -162,18 +172,16 @@ health:
 """
 
 import contextlib
-import grp
 import http.client
 import json
-import pwd
 import ssl
-import stat
 import xmlrpc.client
 from pathlib import Path
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, serving, whole_file
+from ansible_collections.tethys.channels.plugins.module_utils.expected_files import OPTIONS, why_differs
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     Redis,
     RedisError,
@@ -285,9 +293,8 @@ def read_redis(look: dict[str, Any], portal: dict[str, Any], prefix: str, keeps:
     return found
 
 
-def read_container(port: int, state_dir: Path, prefix: str, keeps: bool) -> dict[str, Any]:
+def read_container(server: dict[str, Any], state_dir: Path, prefix: str, keeps: bool) -> dict[str, Any]:
     """The Redis that the collection runs."""
-    server = {"host": "127.0.0.1", "port": port}
     try:
         kept = json.loads((state_dir / "credentials.json").read_text(encoding="utf-8"))
         portal = {**server, "username": PORTAL_USER, "password": kept["password"]}
@@ -346,44 +353,16 @@ def supervised(supervisor: Supervisor) -> list[dict[str, Any]] | None:
     return sorted(rows, key=lambda row: (len(row["name"]), row["name"]))
 
 
-# --- files ----------------------------------------------------------------------------------------------------------
-
-
-def _name_of(lookup: Callable[[int], Any], number: int) -> str:
-    try:
-        return str(lookup(number)[0])
-    except KeyError:
-        return str(number)
-
-
-def why_differs(expected: dict[str, Any]) -> str | None:
-    """Why a file or folder is not as expected, or None."""
-    path, content = Path(expected["path"]), expected["content"]
-    if content is not None and path.is_symlink():
-        return "is a link"
-    try:
-        found = path.stat()
-        if not (stat.S_ISDIR if content is None else stat.S_ISREG)(found.st_mode):
-            return "is no folder" if content is None else "is no file"
-        if content is not None and path.read_text(encoding="utf-8", errors="replace") != content:
-            return "has another text"
-    except FileNotFoundError:
-        return "is not there"
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
-    user, group = _name_of(pwd.getpwuid, found.st_uid), _name_of(grp.getgrgid, found.st_gid)
-    if user != expected["owner"] or expected["group"] not in (None, group):
-        return f"belongs to {user}:{group}"
-    mode = stat.S_IMODE(found.st_mode)
-    return None if mode == int(expected["mode"], 8) else f"has the mode {mode:04o}"
-
-
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
         argument_spec={
             "redis_container": {"type": "str"},
-            "redis_port": {"type": "int", "default": 6379},
+            "redis_endpoint": {
+                "type": "dict",
+                "default": {"host": "127.0.0.1", "port": 6379},
+                "options": {"host": {"type": "str"}, "port": {"type": "int"}, "path": {"type": "path"}},
+            },
             "endpoints": {
                 "type": "list",
                 "elements": "dict",
@@ -407,13 +386,7 @@ def main() -> None:
                 "type": "list",
                 "elements": "dict",
                 "default": [],
-                "options": {
-                    "path": {"type": "path", "required": True},
-                    "content": {"type": "str"},
-                    "owner": {"type": "str", "default": "root"},
-                    "group": {"type": "str"},
-                    "mode": {"type": "str", "required": True},
-                },
+                "options": OPTIONS,
             },
             "state_dir": {"type": "path", "default": "/etc/tethys_channels"},
         },
@@ -423,7 +396,7 @@ def main() -> None:
     state_dir = Path(params["state_dir"])
     container = params["redis_container"]
     if container:
-        redis = [read_container(params["redis_port"], state_dir, params["prefix"], params["backlog"])]
+        redis = [read_container(params["redis_endpoint"], state_dir, params["prefix"], params["backlog"])]
     else:
         redis = [read_redis(one, one, params["prefix"], params["backlog"]) for one in params["endpoints"]]
     lost_at = asgi_record.groups_lost_at(container) if container else 0

@@ -15,8 +15,9 @@ author:
 description:
   - Makes the two passwords once, on the server, in a folder that only root can enter, and reuses them in later runs.
   - Writes the C(redis.conf) that the container mounts. From Redis 6 it holds the passwords' SHA-256 sums only.
-  - From Redis 6 a new password is added beside the one it follows, in the file and, by O(port), in the running server.
-    Both open until a call with O(retire) takes the old one away, so that nobody is refused while the portal changes.
+  - From Redis 6 a new password is added beside the one it follows, in the file and, with O(running), in the running
+    server. Both open until a call with O(retire) takes the old one away, so that nobody is refused while the portal
+    changes.
   - Run the task with C(no_log), since it returns the passwords.
 attributes:
   check_mode:
@@ -65,11 +66,31 @@ options:
     description: Take away the passwords that were followed by another; for when nobody uses them any more.
     type: bool
     default: false
-  port:
+  transport:
     description:
-      - The port on the loopback of the running server that has read this configuration.
-      - Without it, or without O(acl), nothing is told to a running server.
+      - How the portal reaches the server. With V(published) it listens in a network of the container's own, of which
+        Docker publishes O(port); with V(host) on O(port) of the machine's loopback; with V(unix) on O(socket) only.
+    type: str
+    choices: [published, host, unix]
+    default: published
+  port:
+    description: The port on the machine's loopback on which the server answers, unless O(transport) is V(unix).
     type: int
+    default: 6379
+  socket:
+    description:
+      - The server's unix socket as the machine sees it. Its folder, which the container mounts at
+        C(/run/tethys-channels), is made with mode 0750, owned by O(uid) and O(socket_group).
+    type: path
+  socket_group:
+    description: The group, by name or number, that may use the socket, besides root.
+    type: str
+  running:
+    description:
+      - Whether a server runs that has read this configuration, and is told of another password at once.
+      - Without O(acl) nothing is told to it.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -109,8 +130,13 @@ config_dir:
   description: The folder that the container mounts.
   returned: always
   type: str
+run_as:
+  description: User id and group id of the container, as C(docker run --user) takes them.
+  returned: always
+  type: str
 """
 
+import grp
 import hashlib
 import json
 import os
@@ -135,6 +161,10 @@ COMMANDS = {
 }
 # A health view and a change of password. ACL is what root needs for the latter, and could give itself more.
 ADMIN_COMMANDS = "+info +client +acl +memory +latency +dbsize +scan +config|get"
+
+
+# The folder of the socket is mounted there.
+SOCKET_INSIDE = "/run/tethys-channels/redis.sock"
 
 
 def sha256(text: str) -> str:
@@ -165,15 +195,26 @@ def users(
     ]
 
 
-def configuration(maxmemory_mb: int) -> list[str]:
-    """The server's own settings."""
+def listening(transport: str, port: int) -> list[str]:
+    """Where the server listens, as it sees that from inside the container."""
+    if transport == "unix":
+        return ["# No port at all.", "port 0", f"unixsocket {SOCKET_INSIDE}", "unixsocketperm 660"]
+    if transport == "host":
+        return ["bind 127.0.0.1", f"port {port}", "tcp-keepalive 60"]
     return [
-        "# Managed by tethys.channels: a change made here is lost.",
         "# Inside the container every address; outside only what the container publishes.",
         "bind 0.0.0.0",
         "protected-mode no",
         "port 6379",
         "tcp-keepalive 60",
+    ]
+
+
+def configuration(maxmemory_mb: int, transport: str = "published", port: int = 6379) -> list[str]:
+    """The server's own settings."""
+    return [
+        "# Managed by tethys.channels: a change made here is lost.",
+        *listening(transport, port),
         "# A channel layer is a message bus whose messages expire after a minute: nothing is worth writing to disk.",
         'save ""',
         "appendonly no",
@@ -202,20 +243,25 @@ def same(path: Path, text: str, mode: int, uid: int) -> bool:
         return False
 
 
-def ensure_folder(path: Path, mode: int, uid: int) -> None:
+def ensure_folder(path: Path, mode: int, uid: int, gid: int) -> None:
     """Make a folder, or put its owner and mode right."""
     path.mkdir(mode=mode, exist_ok=True)
-    os.chown(str(path), uid, uid)
+    os.chown(str(path), uid, gid)
     path.chmod(mode)
 
 
-def right_folder(path: Path, mode: int, uid: int) -> bool:
+def right_folder(path: Path, mode: int, uid: int, gid: int) -> bool:
     """Whether a folder is there with this owner and mode."""
     try:
         found = path.stat()
     except OSError:
         return False
-    return (found.st_mode & 0o7777, found.st_uid) == (mode, uid)
+    return (found.st_mode & 0o7777, found.st_uid, found.st_gid) == (mode, uid, gid)
+
+
+def group_id(name: str) -> int:
+    """The number of a group of this machine."""
+    return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
 
 
 def next_credentials(
@@ -264,6 +310,8 @@ class Files:
         self.config_path = self.redis_dir / "redis.conf"
         self.credentials_path = self.base / "credentials.json"
         self.uid = params["uid"]
+        self.socket = Path(params["socket"]) if params["transport"] == "unix" else None
+        self.gid = group_id(params["socket_group"]) if self.socket and params["socket_group"] else self.uid
         self.params = params
         self.credentials = next_credentials(
             whole_file.read_notes(self.credentials_path),
@@ -275,7 +323,7 @@ class Files:
         self.credentials_text = json.dumps(self.credentials, indent=2) + "\n"
         now = sha256(self.credentials["password"])
         self.sums = [now, *self.credentials.get("previous", [])]
-        self.shown = configuration(params["maxmemory_mb"])
+        self.shown = configuration(params["maxmemory_mb"], params["transport"], params["port"])
         self.text = self.config(self.sums)
         # Salted, because a sum over a guessable password would tell it to whoever reads the container's labels.
         labelled = self.config([self.credentials.get("first", now)])
@@ -290,26 +338,30 @@ class Files:
     def right(self) -> bool:
         """Whether nothing has to be written."""
         return (
-            right_folder(self.base, 0o700, 0)
-            and right_folder(self.redis_dir, 0o500, self.uid)
+            right_folder(self.base, 0o700, 0, 0)
+            and right_folder(self.redis_dir, 0o500, self.uid, self.uid)
+            and (self.socket is None or right_folder(self.socket.parent, 0o750, self.uid, self.gid))
             and same(self.credentials_path, self.credentials_text, 0o600, 0)
             and same(self.config_path, self.text, 0o400, self.uid)
         )
 
     def keep_credentials(self) -> None:
         """Write what later runs have to know."""
-        ensure_folder(self.base, 0o700, 0)
+        ensure_folder(self.base, 0o700, 0, 0)
         put(self.credentials_path, self.credentials_text, 0o600, 0)
 
     def keep_config(self) -> None:
         """Write what the container reads when it starts."""
-        ensure_folder(self.redis_dir, 0o500, self.uid)
+        ensure_folder(self.redis_dir, 0o500, self.uid, self.uid)
+        if self.socket:
+            ensure_folder(self.socket.parent, 0o750, self.uid, self.gid)
         put(self.config_path, self.text, 0o400, self.uid)
 
     def tell(self, check: bool) -> bool:
         """Have the server that runs take the passwords of the file; returns whether it did not."""
         admin = {"username": ADMIN_USER, "password": self.credentials["admin_password"]}
-        with Redis({"host": "127.0.0.1", "port": self.params["port"], **admin}) as redis:
+        place = {"path": str(self.socket)} if self.socket else {"host": "127.0.0.1", "port": self.params["port"]}
+        with Redis({**place, **admin}) as redis:
             return tell(redis, self.sums, check)
 
 
@@ -328,8 +380,13 @@ def main() -> None:
             "password": {"type": "str", "no_log": False},
             "rotate": {"type": "bool", "default": False},
             "retire": {"type": "bool", "default": False},
-            "port": {"type": "int"},
+            "transport": {"type": "str", "choices": ["published", "host", "unix"], "default": "published"},
+            "port": {"type": "int", "default": 6379},
+            "socket": {"type": "path"},
+            "socket_group": {"type": "str"},
+            "running": {"type": "bool", "default": False},
         },
+        required_if=[("transport", "unix", ["socket"])],
         supports_check_mode=True,
     )
     try:
@@ -343,7 +400,10 @@ def bring(module: AnsibleModule) -> None:
     """Bring the files, and what the running Redis accepts, to what is asked for."""
     params = module.params
     retire, acl = params["retire"], params["acl"]
-    files = Files(params)
+    try:
+        files = Files(params)
+    except KeyError:
+        module.fail_json(msg=f"There is no group {params['socket_group']} on this server.")
     try:
         before = files.config_path.read_text(encoding="utf-8") if files.config_path.exists() else ""
     except OSError as error:
@@ -359,7 +419,7 @@ def bring(module: AnsibleModule) -> None:
             files.keep_config()
     except OSError as error:
         module.fail_json(msg=f"The files under {files.base} could not be written: {error}.")
-    if acl and params["port"]:
+    if acl and params["running"]:
         try:
             changed = files.tell(module.check_mode) or changed
         except (OSError, RedisError) as error:
@@ -381,6 +441,7 @@ def bring(module: AnsibleModule) -> None:
         config=files.shown,
         config_dir=str(files.redis_dir),
         config_sum=files.config_sum,
+        run_as=f"{files.uid}:{files.gid}",
         rotating="previous" in credentials,
         stale=stale,
         credentials={

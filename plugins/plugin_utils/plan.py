@@ -60,6 +60,11 @@ LEAST = {
     "tethys_docker_redis_memory_mb": 16,
 }
 LARGEST_PORT = 65535
+DEFAULT_REDIS_PORT = 6379
+# The layer's Redis where it has no port, in a folder that outlives a reboot, since the container mounts it.
+SOCKET = "/var/lib/tethys_channels/redis.sock"
+# The label by which our container tells how it is reached.
+TRANSPORT_LABEL = "tethys.channels.transport"
 APART = "socket_per_process"
 
 
@@ -283,6 +288,17 @@ def rotates(values: Mapping[str, Any]) -> bool:
     return bool(boolean(values.get("redis_container_rotate") or False, strict=False))
 
 
+def port_reasons(values: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
+    """A port that nothing would listen on."""
+    port = values.get("redis_container_port")
+    if options["redis_container_transport"] != "unix" or whole_number(port) in (None, DEFAULT_REDIS_PORT):
+        return []
+    return [
+        f"redis_container_port is {show(port)}, and redis_container_transport is unix, which has no port: leave"
+        " redis_container_port away, or set redis_container_transport to published or host."
+    ]
+
+
 def rotation_reasons(values: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """Why it cannot."""
     if not rotates(values):
@@ -328,7 +344,27 @@ class Look:
     @property
     def redis_port(self) -> int:
         """The port of the container, a number also where the command line delivered its digits."""
-        return whole_number(self.options["redis_container_port"]) or 6379
+        return whole_number(self.options["redis_container_port"]) or DEFAULT_REDIS_PORT
+
+    @property
+    def transport(self) -> str:
+        """How the portal reaches the container: `published`, `host` or `unix`."""
+        return str(self.options["redis_container_transport"])
+
+    @property
+    def redis_endpoint(self) -> dict[str, Any]:
+        """Where the container answers."""
+        return {"path": SOCKET} if self.transport == "unix" else {"host": "127.0.0.1", "port": self.redis_port}
+
+    @property
+    def redis_place(self) -> str:
+        """The same in a word."""
+        return SOCKET if self.transport == "unix" else f"127.0.0.1:{self.redis_port}"
+
+    @property
+    def redis_way(self) -> str:
+        """What a container carries as its label that is reached as it shall be."""
+        return f"{self.transport} {self.redis_place}"
 
     def portal_reasons(self) -> None:
         """The environment, the home, the file and the user."""
@@ -490,15 +526,35 @@ class Look:
                     "Docker is not installed, and this collection does not know how this system installs it:"
                     " install it, or set tethys_layer_hosts to a Redis that exists already."
                 )
-        other = server.get("redis_port_container")
+        other: Mapping[str, Any] | None = server.get("redis_port_container")
         port = self.redis_port
         if other:
-            return self._adopted(other, port)
+            why = self._not_the_layers(other, port)
+            if why is None:
+                self.announce.append(
+                    f"Container {other['name']} ({other['image']}), the portal's Redis on port {port} until now, is"
+                    " stopped and kept; WebSockets fail from then until the processes have restarted."
+                )
+                return other
+            if self.transport != "unix":
+                self.reasons.append(
+                    f"Container {other['name']} ({other['image']}) publishes port {port}, and {why}: if it served only"
+                    f" the channel layer, stop it (`docker stop {other['id']}`) and run again, else set"
+                    " redis_container_port to a free port."
+                )
+                return None
         ours = server.get("container") or {}
+        way = ours.get("labels", {}).get(TRANSPORT_LABEL)
         if ours and "tethys.channels.config" not in ours.get("labels", {}):
             self.reasons.append(
                 f"redis_container_name is {ours['name']}, and the container of that name ({ours['image']}) is not this"
                 " collection's: set redis_container_name to a name of its own."
+            )
+        elif ours.get("running") and way != self.redis_way:
+            self.announce.append(
+                f"The layer's Redis is reached by {way or 'other ways'}, and will be by {self.redis_way}"
+                " (redis_container_transport): it is replaced, and WebSockets hear nothing from then until their"
+                " process has restarted, one after the other."
             )
         elif ours.get("running") and image_name(ours["image"]) != image_name(image):
             self.announce.append(
@@ -506,7 +562,9 @@ class Look:
                 " messages of about a second are lost, and the processes restart one at a time, since Redis forgets who"
                 " listens."
             )
-        if not (ours.get("running") and port in ours.get("ports", [])):
+        if self.transport != "unix" and not (
+            ours.get("running") and (way == f"host {self.redis_place}" or port in ours.get("ports", []))
+        ):
             for row in server.get("listeners") or []:
                 if row["port"] == port and row.get("address") != "other":
                     self.reasons.append(
@@ -517,27 +575,15 @@ class Look:
                     break
         return None
 
-    def _adopted(self, other: Mapping[str, Any], port: int) -> Mapping[str, Any] | None:
-        """A container that publishes our port: the manual's own, or somebody else's."""
+    def _not_the_layers(self, other: Mapping[str, Any], port: int) -> str | None:
+        """Why a container that publishes the port is somebody else's; None for the manual's own."""
         redis = other.get("redis") or {}
-        why = None
         if redis.get("problem"):
-            why = f"it cannot be asked what it holds ({redis['problem']})"
-        elif redis.get("foreign_key"):
-            why = f"it holds keys that are not a channel layer's ({show(redis['foreign_key'])})"
-        elif not self._is_the_layers(port):
-            why = "portal_config.yml names no channel layer on that port of this server"
-        if why is None:
-            self.announce.append(
-                f"Container {other['name']} ({other['image']}), the portal's Redis on port {port} until now, is stopped"
-                " and kept; WebSockets fail from then until the processes have restarted."
-            )
-            return other
-        self.reasons.append(
-            f"Container {other['name']} ({other['image']}) publishes port {port}, and {why}: if it served only the"
-            f" channel layer, stop it (`docker stop {other['id']}`) and run again, else set redis_container_port to a"
-            " free port."
-        )
+            return f"it cannot be asked what it holds ({redis['problem']})"
+        if redis.get("foreign_key"):
+            return f"it holds keys that are not a channel layer's ({show(redis['foreign_key'])})"
+        if not self._is_the_layers(port):
+            return "portal_config.yml names no channel layer on that port of this server"
         return None
 
     def _is_the_layers(self, port: int) -> bool:
@@ -739,6 +785,7 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         *wrong_role_values(found.get("values") or {}, asked),
         *check_variables(asked),
         *rotation_reasons(found.get("values") or {}, asked),
+        *port_reasons(found.get("values") or {}, options),
     ]
     look = Look(asked, options, found)
     # Where to look is known before anything was seen.
@@ -785,6 +832,9 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         user=portal.get("user"),
         redis=look.redis,
         redis_port=look.redis_port,
+        redis_endpoint=look.redis_endpoint,
+        redis_place=look.redis_place,
+        redis_way=look.redis_way,
         moves=look.packages.get("moves") or [],
         family=family(server.get("os") or {}),
         install_docker=look.redis == "container" and not docker.get("installed"),

@@ -16,7 +16,7 @@ from typing import Any, Callable, Iterator
 from unittest.mock import ANY
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
+from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, expected_files
 from ansible_collections.tethys.channels.plugins.modules import layer_health
 
 Start = Callable[..., Any]
@@ -87,7 +87,7 @@ def test_the_figures_of_our_own(run: Start, redis: Start, tmp_path: Path) -> Non
     )
     teach(fake, counts={"asgi:group:app": 9, "asgispecific.a!": 2, "asgispecific.a!$inflight": 9, "asgispecific.b!": 1})
     fake.login = ANY  # what was sent is compared here
-    (found,) = run(redis_container="redis", redis_port=endpoint["port"])["redis"]
+    (found,) = run(redis_container="redis", redis_endpoint={"host": "127.0.0.1", "port": endpoint["port"]})["redis"]
     assert [words[1:] for words in fake.seen if words[0] == "AUTH"] == [
         ["tethys_admin", "forRoot"],
         ["tethys", "forPortal"],
@@ -117,7 +117,7 @@ def test_before_there_were_users_one_password_opens_everything(run: Start, redis
     keep(tmp_path)
     fake, endpoint = redis(password="forPortal")
     teach(fake, info=INFO.replace("7.0.15", "5.0.14").replace("errorstat_OOM:count=3\r\n", ""))
-    (found,) = run(redis_container="redis", redis_port=endpoint["port"])["redis"]
+    (found,) = run(redis_container="redis", redis_endpoint={"host": "127.0.0.1", "port": endpoint["port"]})["redis"]
     assert (found["version"], found["known"], found["problem"]) == ("5.0.14", True, None)
     assert found["oom_errors"] is None, "It does not count them."
     assert found["backlog"] == {"messages": 0, "channels": 0, "complete": True}
@@ -137,7 +137,7 @@ def test_without_credentials(run: Start, tmp_path: Path, content: str | None, wo
 def test_credentials_that_are_refused(run: Start, redis: Start, tmp_path: Path) -> None:
     keep(tmp_path)
     _fake, endpoint = redis(user="other", password="other")
-    (found,) = run(redis_container="redis", redis_port=endpoint["port"])["redis"]
+    (found,) = run(redis_container="redis", redis_endpoint={"host": "127.0.0.1", "port": endpoint["port"]})["redis"]
     assert found["problem"] == "refuses the login (WRONGPASS invalid username-password pair)"
 
 
@@ -342,14 +342,14 @@ def test_a_file(tmp_path: Path, change: dict[str, Any], why: str | None) -> None
     file.chmod(0o644)
     owner, group = file.owner(), file.group()
     expected = {"path": str(file), "content": "text", "owner": owner, "group": None, "mode": "0644", **change}
-    assert layer_health.why_differs(expected) == (why and why.format(me=f"{owner}:{group}"))
+    assert expected_files.why_differs(expected) == (why and why.format(me=f"{owner}:{group}"))
 
 
 def test_a_link_in_place_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "real").write_text("text")
     (tmp_path / "link").symlink_to(tmp_path / "real")
     expected = {"path": str(tmp_path / "link"), "content": "text", "owner": "root", "group": None, "mode": "0644"}
-    assert layer_health.why_differs(expected) == "is a link"
+    assert expected_files.why_differs(expected) == "is a link"
 
 
 @pytest.mark.parametrize("content", ["text", None])

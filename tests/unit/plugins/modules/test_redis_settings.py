@@ -412,14 +412,14 @@ def test_a_rotation_shows_no_sum(run: Run, folder: Path) -> None:
 def test_the_running_server_is_told(run: Run, server: Callable[..., Any]) -> None:
     admin = run(password="one")["credentials"]["admin_password"]
     users, port = server(admin, "one")
-    assert not run(password="one", port=port)["changed"]
+    assert not run(password="one", port=port, running=True)["changed"]
     assert users.told == []
-    dry = run(check=True, password="two", port=port)
+    dry = run(check=True, password="two", port=port, running=True)
     assert (dry["changed"], users.told) == (True, [])
-    run(password="two", port=port)
+    run(password="two", port=port, running=True)
     assert users.told == ["#" + sums("two")]
-    assert not run(password="two", port=port)["changed"]
-    assert run(password="two", port=port, retire=True)["changed"]
+    assert not run(password="two", port=port, running=True)["changed"]
+    assert run(password="two", port=port, running=True, retire=True)["changed"]
     assert users.opens == [sums("two")]
     assert users.told[1:] == ["!" + sums("one")]
 
@@ -428,18 +428,18 @@ def test_a_server_that_has_not_heard_is_told_by_the_next_run(run: Run, server: C
     run(password="one")
     admin = run(password="two")["credentials"]["admin_password"]
     users, port = server(admin, "one", "somebody's")
-    assert run(password="two", port=port)["changed"]
+    assert run(password="two", port=port, running=True)["changed"]
     assert set(users.opens) == {sums("one"), sums("two")}
 
 
 def test_a_server_that_does_not_let_the_admin_in_has_to_start_again(run: Run, server: Callable[..., Any]) -> None:
     run()
     users, port = server("another's")
-    result = run(port=port)
+    result = run(port=port, running=True)
     assert (result["stale"], result["changed"], users.told) == (True, False, [])
     users, port = server(result["credentials"]["admin_password"])
     users.there = False
-    assert run(port=port)["stale"]
+    assert run(port=port, running=True)["stale"]
     assert users.told == []
 
 
@@ -462,9 +462,9 @@ def test_one_that_is_not_there_is_for_others_to_start(run: Run, folder: Path) ->
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    result = run(password="two", port=port)
+    result = run(password="two", port=port, running=True)
     assert (result["stale"], result["changed"]) == (False, True)
-    last = run(password="two", port=port, retire=True)
+    last = run(password="two", port=port, running=True, retire=True)
     assert last["failed"]
     assert "run again" in last["msg"]
     assert kept(folder)["previous"] == [sums("one")]
@@ -489,7 +489,7 @@ def test_killed_anywhere_and_run_again(
     admin = run(password="one")["credentials"]["admin_password"]
     users, port = server(admin, "one")
     if retire:
-        run(password="two", port=port)
+        run(password="two", port=port, running=True)
     left = [calls]
 
     def until(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -508,15 +508,15 @@ def test_killed_anywhere_and_run_again(
         for name in ("put", "tell"):
             patched.setattr(redis_settings, name, until(getattr(redis_settings, name)))
         with pytest.raises(Killed):
-            run(password="two", port=port, retire=retire)
+            run(password="two", port=port, running=True, retire=retire)
     # What the portal may have until then opens, also after a restart.
     for opens in (opens_in_file(folder), users.opens):
         assert sums("two" if retire else "one") in opens
-    run(password="two", port=port)
-    run(password="two", port=port, retire=True)
+    run(password="two", port=port, running=True)
+    run(password="two", port=port, running=True, retire=True)
     assert users.opens == opens_in_file(folder) == [sums("two")]
     assert set(kept(folder)) == {"password", "admin_password", "first"}
-    assert not run(password="two", port=port)["changed"]
+    assert not run(password="two", port=port, running=True)["changed"]
 
 
 def test_another_run_is_waited_for_and_not_for_ever(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

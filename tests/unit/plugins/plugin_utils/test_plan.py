@@ -37,6 +37,7 @@ OPTIONS: dict[str, Any] = {
     "redis_container_image": "docker.io/library/redis:8.2",
     "redis_container_install_engine": True,
     "redis_container_port": 6379,
+    "redis_container_transport": "published",
 }
 PORTAL: dict[str, Any] = {
     "user": "www-data",

@@ -1,0 +1,70 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files and folders as they are expected to be: why one is not, and putting it right."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from pathlib import Path
+from typing import Any, Callable
+
+from ansible_collections.tethys.channels.plugins.module_utils import whole_file
+
+OPTIONS: dict[str, Any] = {
+    "path": {"type": "path", "required": True},
+    "content": {"type": "str"},
+    "owner": {"type": "str", "default": "root"},
+    "group": {"type": "str"},
+    "mode": {"type": "str", "required": True},
+}
+
+
+def _name_of(lookup: Callable[[int], Any], number: int) -> str:
+    try:
+        return str(lookup(number)[0])
+    except KeyError:
+        return str(number)
+
+
+def why_differs(expected: dict[str, Any]) -> str | None:
+    """Why a file, or a folder where no content is expected, is not as expected; or None."""
+    path, content = Path(expected["path"]), expected["content"]
+    if content is not None and path.is_symlink():
+        return "is a link"
+    try:
+        found = path.stat()
+        if not (stat.S_ISDIR if content is None else stat.S_ISREG)(found.st_mode):
+            return "is no folder" if content is None else "is no file"
+        if content is not None and path.read_text(encoding="utf-8", errors="replace") != content:
+            return "has another text"
+    except FileNotFoundError:
+        return "is not there"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    user, group = _name_of(pwd.getpwuid, found.st_uid), _name_of(grp.getgrgid, found.st_gid)
+    if user != expected["owner"] or expected["group"] not in (None, group):
+        return f"belongs to {user}:{group}"
+    mode = stat.S_IMODE(found.st_mode)
+    return None if mode == int(expected["mode"], 8) else f"has the mode {mode:04o}"
+
+
+def put_right(expected: dict[str, Any]) -> None:
+    """Make it so. A link in a file's place is replaced, and what it leads to stays as it is.
+
+    KeyError where the owner or group is not known; OSError.
+    """
+    path, content, mode = expected["path"], expected["content"], int(expected["mode"], 8)
+    owner, group = expected["owner"], expected["group"]
+    uid = int(owner) if owner.isdigit() else pwd.getpwnam(owner).pw_uid
+    gid = -1 if group is None else int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+    if content is None:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        os.chown(path, uid, gid)
+        Path(path).chmod(mode)
+        return
+    whole_file.remove_leftovers(path)
+    whole_file.replace(path, content.encode(), mode=mode, uid=uid, gid=None if gid < 0 else gid)

@@ -1,0 +1,121 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Have the files and folders of the portal's service as they are expected, in one task."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: service_files
+short_description: Have several files and folders as they are expected, in one task
+version_added: 1.0.0
+author:
+  - tethys.channels contributors (@tethys-channels)
+description:
+  - Writes files whole or not at all and makes folders, with their owner and mode, in the order given. A task for
+    each of them would cost a connection each, in every run.
+  - A symbolic link in a file's place is replaced, and what it leads to stays as it is.
+attributes:
+  check_mode:
+    support: full
+    description: Tells what would be written, also where the folder for it is not there yet.
+  diff_mode:
+    support: full
+    description: Shows each file that is written before and after, and why a folder is put right.
+  platform:
+    support: full
+    platforms: posix
+    description: Any POSIX system, as root.
+options:
+  files:
+    description: The files and folders.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      path:
+        description: Its path.
+        type: path
+        required: true
+      content:
+        description: What is in the file. Without it, O(files[].path) is a folder.
+        type: str
+      owner:
+        description: Its owner.
+        type: str
+        default: root
+      group:
+        description: Its group; without it, any group is right.
+        type: str
+      mode:
+        description: Its mode as octal digits.
+        type: str
+        required: true
+"""
+
+EXAMPLES = r"""
+- name: Have the run folder, at every boot too
+  tethys.channels.service_files:
+    files:
+      - path: /etc/tmpfiles.d/tethys.conf
+        content: "d /run/tethys 0755 www-data - -\n"
+        mode: "0644"
+      - path: /run/tethys
+        owner: www-data
+        mode: "0755"
+"""
+
+RETURN = r"""
+written:
+  description: The paths that were not as expected.
+  returned: always
+  type: list
+  elements: str
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils.expected_files import OPTIONS, put_right, why_differs
+
+
+def difference(expected: dict[str, Any], why: str) -> dict[str, str]:
+    """The change of one of them."""
+    path, content = Path(expected["path"]), expected["content"]
+    if content is None or why.startswith(("belongs", "has the mode")):
+        return {"prepared": f"{path} {why}\n"}
+    try:
+        before = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        before = ""
+    return {"before": before, "after": content, "before_header": str(path), "after_header": str(path)}
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={"files": {"type": "list", "elements": "dict", "required": True, "options": OPTIONS}},
+        supports_check_mode=True,
+    )
+    written, diff = [], []
+    for expected in module.params["files"]:
+        why = why_differs(expected)
+        if why is None:
+            continue
+        diff.append(difference(expected, why))
+        written.append(expected["path"])
+        if module.check_mode:
+            continue
+        try:
+            put_right(expected)
+        except KeyError as error:
+            module.fail_json(msg=f"{expected['path']} cannot be written, since it has no owner: {error.args[0]}.")
+        except OSError as error:
+            module.fail_json(msg=f"{expected['path']} cannot be written: {error.strerror}. Mend that and run again.")
+    module.exit_json(changed=bool(written), written=written, diff=diff)
+
+
+if __name__ == "__main__":
+    main()
