@@ -15,7 +15,7 @@ import bed
 TOLD = [
     "Would install docker.io",
     "Would install supervisor",
-    "Would run tethys-channels-test/redis:7.0 as tethys-channels-redis on 127.0.0.1:6379",
+    "Would run tethys-channels-test/redis:7.0 as tethys-channels-redis at /var/lib/tethys_channels/redis.sock",
     "+channels-redis==",
     "CHANNEL_LAYERS:",
     "numprocs=2",
@@ -30,7 +30,6 @@ TOLD = [
 PREDICTED = {
     "Predict the installation of Supervisor": "Install Supervisor",
     "Predict the container": "Run the Redis container",
-    "Predict the Supervisor program": "Write the Supervisor program",
 }
 
 

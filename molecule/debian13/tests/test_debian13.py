@@ -24,6 +24,15 @@ def test_messages_reach_every_process_through_the_pubsub_layer(host: Any) -> Non
     assert bed.client(host, "ws_idle", "--url", bed.CHAT)["alive"] == 6
 
 
+def test_redis_is_on_the_machines_loopback_alone(host: Any) -> None:
+    [listening] = host.check_output("ss -Hltnp sport = :6390").splitlines()
+    assert listening.split()[3] == "127.0.0.1:6390"
+    assert '"redis-server"' in listening
+    assert host.check_output("docker inspect -f '{{.HostConfig.NetworkMode}}' tethys-channels-redis") == "host"
+    [server] = bed.django_layers(host)["default"]["CONFIG"]["hosts"]
+    assert (server["host"], server["port"]) == ("127.0.0.1", 6390)
+
+
 def test_the_user_has_the_rights_of_that_layer_and_no_others(host: Any) -> None:
     password = bed.secrets(host)[0]
     assert "8.0" in host.check_output("docker exec tethys-channels-redis redis-server --version")

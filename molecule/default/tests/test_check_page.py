@@ -44,7 +44,7 @@ class State(NamedTuple):
 
 
 ALL = "asgi:tethys_asgi0, asgi:tethys_asgi1 and asgi:tethys_asgi2"
-AT_REDIS = "The layer's Redis at 127.0.0.1:6379"
+AT_REDIS = f"The layer's Redis at {bed.SOCKET}"
 PROGRAM = "/etc/supervisor/conf.d/asgi_supervisord.conf"
 STATES = {
     "a process frozen": State(
@@ -83,7 +83,7 @@ STATES = {
         f"docker restart {REDIS} && {WAIT_REDIS} && {RESTART}",
     ),
     "CHANNEL_LAYERS changed by hand": State(
-        EDIT.format("s/port: 6379/port: 6380/"),
+        EDIT.format("s/redis[.]sock/other.sock/"),
         [
             f"{ALL} run with settings or packages older than those on disk: run tethys.channels.site.",
             f"CHANNEL_LAYERS in {bed.CONFIG} is not what tethys.channels.site would write: run it, with --check --diff",
@@ -106,7 +106,8 @@ STATES = {
 FILL = """
 import json, subprocess
 kept = json.load(open("/etc/tethys_channels/credentials.json"))
-command = ["docker", "exec", "-i", "tethys-channels-redis", "redis-cli", "--user", "tethys", "--no-auth-warning"]
+command = ["docker", "exec", "-i", "tethys-channels-redis", "redis-cli", "-s", "/run/tethys-channels/redis.sock"]
+command += ["--user", "tethys", "--no-auth-warning"]
 for number in range(200):
     script = "redis.call('ZADD', KEYS[1], ARGV[1], ARGV[1] .. string.rep('x', 2097152))"
     words = f'EVAL "{script}" 1 asgispecific.filled! {number}'
@@ -164,7 +165,7 @@ def test_a_healthy_server(host: Any) -> None:
     assert {int(match.group(1)) for match in found if match} == {row["pid"] for row in bed.daphnes(host)}
     none_refused = "connections refused 0, keys evicted 0, writes refused for want of memory 0"
     assert re.match(
-        rf"Redis 127\.0\.0\.1:6379: for \d.*, memory \d+\.\d of 192 MiB, \d+ clients?, {none_refused}, backlog ",
+        rf"Redis {re.escape(bed.SOCKET)}: for \d.*, memory \d+\.\d of 192 MiB, \d+ clients?, {none_refused}, backlog ",
         rest[N],
     )
     assert re.match(r"Delivery: A message reached (\d+) of \1 WebSockets over 3 ", rest[N + 1])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 from typing import Any
 
 import bed
@@ -66,7 +65,7 @@ def test_django_has_the_setting(host: Any) -> None:
     layer = bed.django_layers(host)["default"]
     assert layer["BACKEND"] == "channels_redis.core.RedisChannelLayer"
     [server] = layer["CONFIG"]["hosts"]
-    assert (server["host"], server["port"], server["username"]) == ("127.0.0.1", 6379, "tethys")
+    assert (server["address"], server["username"]) == (f"unix://{bed.SOCKET}", "tethys")
 
 
 def test_the_portal_config_keeps_owner_mode_and_comments(host: Any) -> None:
@@ -113,14 +112,18 @@ def test_redis_lets_root_look_and_not_read_messages(host: Any) -> None:
     assert bed.redis(host, "ZRANGE", "asgi:x", "0", "1", user="tethys_admin", password=password).startswith("NOPERM")
 
 
-def test_redis_is_out_of_reach_from_another_host(host: Any) -> None:
-    listening = host.check_output("ss -Hltn sport = :6379 | awk '{print $4}'").split()
-    assert listening == ["127.0.0.1:6379"]
-    # This test runs outside of the server: nginx is in reach from here, Redis is not.
-    address = host.check_output("ip -4 -o addr show eth0 | awk '{print $4}'").partition("/")[0]
-    socket.create_connection((address, 80), timeout=3).close()
-    with pytest.raises(OSError, match=r"refused|timed out"):
-        socket.create_connection((address, 6379), timeout=3)
+def test_redis_is_in_reach_of_the_portal_alone(host: Any) -> None:
+    """No network, no port, and a socket that only root and the portal's group get at."""
+    [found] = json.loads(host.check_output("docker inspect tethys-channels-redis"))
+    assert (found["HostConfig"]["NetworkMode"], found["NetworkSettings"]["Ports"]) == ("none", {})
+    assert "redis" not in host.check_output("ss -Hltnp")
+    assert host.check_output(f"stat -c '%A %u %G' {bed.SOCKET}") == "srw-rw---- 16379 www-data"
+    assert host.check_output("stat -c '%a %u %G' /var/lib/tethys_channels") == "750 16379 www-data"
+    connect = f"python3 -c \"import socket; socket.socket(socket.AF_UNIX).connect('{bed.SOCKET}')\""
+    for user, allowed in (("www-data", True), ("root", True), ("nobody", False)):
+        run = host.run(f"runuser -u {user} -- {connect}")
+        assert (run.rc == 0) is allowed, run.stderr
+        assert allowed or "PermissionError" in run.stderr
 
 
 def test_the_container_has_its_limits(host: Any) -> None:
@@ -133,7 +136,7 @@ def test_the_container_has_its_limits(host: Any) -> None:
     assert settings["SecurityOpt"] == ["no-new-privileges:true"]
     assert settings["RestartPolicy"]["Name"] == "unless-stopped"
     assert found["State"]["Health"]["Status"] == "healthy"
-    assert found["Config"]["User"] == "16379:16379"
+    assert found["Config"]["User"] == f"16379:{host.group('www-data').gid}"
     admin = bed.secrets(host)[1]
     assert "maxmemory:201326592" in bed.redis(host, "INFO", "memory", user="tethys_admin", password=admin)
     assert "noeviction" in bed.redis(host, "INFO", "memory", user="tethys_admin", password=admin)

@@ -115,7 +115,7 @@ def test_a_redis_port_held_by_something_else(host: Any) -> None:
         "systemd-run --unit squatter /usr/bin/python3 -m http.server 6379 --bind 127.0.0.1 && sleep 1",
         "systemctl stop squatter",
     ):
-        refused(host, "6379", "redis_container_port", "tethys_layer_hosts")
+        refused(host, "6379", "redis_container_port", "tethys_layer_hosts", redis_container_transport="host")
 
 
 def test_a_container_of_somebody_else_on_the_redis_port(host: Any) -> None:
@@ -125,7 +125,9 @@ def test_a_container_of_somebody_else_on_the_redis_port(host: Any) -> None:
         " --protected-mode no && sleep 1 && docker exec cache redis-cli set session:1 x",
         "docker rm -f cache",
     ):
-        refused(host, "cache", "session:1", "docker stop", "redis_container_port")
+        refused(
+            host, "cache", "session:1", "docker stop", "redis_container_port", redis_container_transport="published"
+        )
 
 
 def test_a_container_of_somebody_else_with_our_name(host: Any) -> None:

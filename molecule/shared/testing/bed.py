@@ -21,6 +21,8 @@ from typing import Any
 PREFIX = os.environ.get("TETHYS_TEST_PREFIX", "/opt/conda/envs/tethys")
 HOME = os.environ.get("TETHYS_TEST_HOME", "/var/lib/tethys")
 CONFIG = f"{HOME}/portal_config.yml"
+# Where Redis answers by default.
+SOCKET = "/var/lib/tethys_channels/redis.sock"
 CHAT = "ws://127.0.0.1:8000/apps/channelchat/chat/ws/"
 # A scenario with a browser says in its verifier's env which image it runs.
 BROWSER = os.environ.get("TETHYS_TEST_BROWSER", "")
@@ -128,10 +130,13 @@ def django_layers(host: Any, user: str = "www-data") -> Any:
     )
 
 
-def redis(host: Any, *words: str, user: str = "", password: str = "", port: int = 6379) -> str:
+def redis(host: Any, *words: str, user: str = "", password: str = "") -> str:
     """What Redis answers to one command, sent from the server by a plain client."""
     login = f"--user {user} --pass {password} --no-auth-warning" if user else ""
-    command = "docker exec tethys-channels-redis redis-cli " + login + " " + " ".join(words)
+    label = """docker inspect -f '{{index .Config.Labels "tethys.channels.transport"}}' tethys-channels-redis"""
+    transport, _blank, where = host.check_output(label).partition(" ")
+    place = {"unix": "-s /run/tethys-channels/redis.sock", "host": f"-p {where.rpartition(':')[2]}"}.get(transport, "")
+    command = f"docker exec tethys-channels-redis redis-cli {place} {login} {' '.join(words)}"
     return str(host.run(command).stdout).strip()
 
 

@@ -129,7 +129,9 @@ def test_redis_5_has_the_chosen_password_and_prefix(host: Any, first: str) -> No
     layer = bed.django_layers(host, "alice")["default"]["CONFIG"]
     assert layer["prefix"] == "hydrology"
     [server] = layer["hosts"]
-    assert server["password"] == PASSWORD
+    assert (server["host"], server["port"], server["password"]) == ("127.0.0.1", 6379, PASSWORD)
+    # Docker's port: on the loopback, and nowhere else.
+    assert host.check_output("ss -Hltn sport = :6379 | awk '{print $4}'").split() == ["127.0.0.1:6379"]
     assert "username" not in server
     assert PASSWORD not in first
 
