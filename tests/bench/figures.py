@@ -1,0 +1,318 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the figures of a measurement say, as tables and as bars. Nothing here measures, and nothing here is a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+from typing import Any, NamedTuple
+
+CLASSES = {"core": "core", "pubsub": "pub/sub"}
+TRANSPORTS = {"published": "published port", "host": "host network", "unix": "unix socket"}
+Rounds = Sequence[Mapping[str, Mapping[str, Any]]]
+
+
+class Ratio(NamedTuple):
+    """How many times more one of two is than the other, measured side by side several times."""
+
+    middle: float
+    lowest: float
+    highest: float
+
+    def __str__(self) -> str:
+        return f"{self.middle:.2g}" if self.middle < 9.95 else f"{self.middle:.0f}"
+
+
+class Table(NamedTuple):
+    """A heading, the names of the columns, the rows, and what has to be said of them."""
+
+    heading: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+
+
+class Bar(NamedTuple):
+    """One bar of the picture."""
+
+    label: str
+    ratio: Ratio
+    # What it is a multiple of is drawn apart.
+    reference: bool = False
+
+
+class Bars(NamedTuple):
+    """A group of bars on one scale."""
+
+    heading: str
+    bars: Sequence[Bar]
+
+
+def ratio(rounds: Rounds, key: str, one: str = "ours", other: str = "manual") -> Ratio:
+    """The ratios of the rounds: each divides two figures that were measured next to each other."""
+    found = [each[one][key] / each[other][key] for each in rounds]
+    return Ratio(median(found), min(found), max(found))
+
+
+def middle(rounds: Rounds, side: str, key: str) -> float:
+    """The median of a figure over the rounds."""
+    return float(median(each[side][key] for each in rounds))
+
+
+def total(rounds: Rounds, side: str, *keys: str) -> int:
+    """The sum of figures that should be 0."""
+    return sum(int(each[side][key]) for each in rounds for key in keys)
+
+
+def number(value: float) -> str:
+    """A figure with no more digits than it has meaning."""
+    if value >= 1000:
+        return f"{round(value, -2):,.0f}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def text(table: Table) -> str:
+    """A table for a terminal: the first column to the left, figures to the right."""
+    rows = [list(table.columns), *(list(row) for row in table.rows)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(table.columns))]
+    lines = [table.heading, ""]
+    for position, row in enumerate(rows):
+        cells = [
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append(("  " + "  ".join(cells)).rstrip())
+        if position == 0:
+            lines.append("  " + "  ".join("-" * width for width in widths))
+    return "\n".join([*lines, *(f"  {note}" for note in table.notes), ""])
+
+
+def markdown(table: Table) -> str:
+    """The same for the README."""
+    head = "| " + " | ".join(table.columns) + " |"
+    line = "|" + "|".join("---:" if column else "---" for column in range(len(table.columns))) + "|"
+    return "\n".join([head, line, *("| " + " | ".join(row) + " |" for row in table.rows)])
+
+
+def _setup(found: Mapping[str, Any]) -> str:
+    return f"{TRANSPORTS[found['transport']]}, {CLASSES[found['backend']]}"
+
+
+def _sum_up(rounds: Iterable[Rounds], *keys: str) -> str:
+    lost = [
+        (side, sum(total(each, side, *keys) for each in rounds))
+        for rounds in [list(rounds)]
+        for side in ("manual", "ours")
+    ]
+    return "Messages lost: " + ", ".join(f"{side} {count}" for side, count in lost) + "."
+
+
+def layer_table(found: Mapping[str, Any]) -> Table:
+    """Each transport and class beside the manual's setup."""
+    rows = []
+    everything = [each["rounds"] for each in found["setups"]]
+    flat = [one for rounds in everything for one in rounds]
+
+    def row(name: str, side: str, rounds: Rounds, trips: str, deliveries: str) -> list[str]:
+        return [
+            name,
+            trips,
+            number(middle(rounds, side, "trips")),
+            f"{middle(rounds, side, 'p50_ms'):.2f}",
+            f"{middle(rounds, side, 'p99_ms'):.2f}",
+            deliveries,
+            number(middle(rounds, side, "deliveries")),
+        ]
+
+    rows.append(row("the manual's setup", "manual", flat, "1", "1"))
+    for each in found["setups"]:
+        rounds = each["rounds"]
+        times = [f"{ratio(rounds, key)}" for key in ("trips", "deliveries")]
+        rows.append(row(_setup(each), "ours", rounds, *times))
+    notes = [
+        f"Ratios are medians of {len(everything[0])} rounds, in each of which the two were measured in turn.",
+        _sum_up(everything, "trips_lost", "deliveries_lost"),
+    ]
+    for each in found.get("hiredis", ()):
+        pair = [str(ratio(each["rounds"], key, "with", "without")) for key in ("trips", "deliveries")]
+        notes.append(f"hiredis beside {_setup(each)}: {pair[0]} times the round trips, {pair[1]} times the fan-out.")
+    columns = ["from one process", "round trips x", "per second", "p50 ms", "p99 ms", "fan-out x", "per second"]
+    return Table("The layer: round trips, and messages to a group of 50 channels", columns, rows, notes)
+
+
+def daphne_table(found: Mapping[str, Any]) -> Table:
+    """Messages from another process to WebSockets, with several numbers of processes."""
+    rows = []
+    for processes in sorted({each["processes"] for each in found["runs"]}):
+        runs = [each for each in found["runs"] if each["processes"] == processes]
+        flat = [one for each in runs for one in each["rounds"]]
+        pairs = [("the manual's", "manual", flat, "1", "1")]
+        pairs += [
+            (
+                _setup(each),
+                "ours",
+                each["rounds"],
+                str(ratio(each["rounds"], "deliveries")),
+                str(ratio(each["rounds"], "one_p50_ms")),
+            )
+            for each in runs
+        ]
+        rows += [
+            [
+                f"{processes} x {name}",
+                deliveries,
+                number(middle(rounds, side, "deliveries")),
+                one,
+                f"{middle(rounds, side, 'one_p50_ms'):.1f}",
+                f"{middle(rounds, side, 'one_p99_ms'):.1f}",
+                f"{middle(rounds, side, 'cores_busy'):.1f}",
+                f"{total(rounds, side, 'lost')}",
+            ]
+            for name, side, rounds, deliveries, one in pairs
+        ]
+    some = found["runs"][0]["rounds"][0]["ours"]
+    bare = found["generator"]["deliveries"]
+    fastest = max(middle(each["rounds"], "ours", "deliveries") for each in found["runs"])
+    limits = [
+        f"{each['processes']}"
+        for each in found["runs"]
+        if middle(each["rounds"], "ours", "cores_busy") > 0.9 * found["cores"]
+    ]
+    notes = [
+        f"{some['clients']} WebSockets. ms: how long a message takes to a socket, when it is the only one.",
+        f"Deliveries: with {some['window']} messages on their way at once.",
+        f"The load generator with a bare asyncio server: {number(bare)} deliveries a second,"
+        f" {bare / fastest:.0f} times the fastest row.",
+    ]
+    if limits:
+        listed = ", ".join(dict.fromkeys(limits))
+        notes.append(
+            f"With {listed} processes all {found['cores']} cores were busy: the cores are the limit, not the layer."
+        )
+    columns = [
+        "processes x setup",
+        "deliveries x",
+        "per second",
+        "one message x",
+        "p50 ms",
+        "p99 ms",
+        "cores busy",
+        "lost",
+    ]
+    return Table("End to end: a message to a group, through daphne, to WebSockets", columns, rows, notes)
+
+
+def run_table(found: Mapping[str, Any]) -> Table:
+    """What runs of the playbooks cost."""
+    facts = found["facts"]["seconds"]
+    rows = [
+        [name, f"{found[key]['seconds']:.1f}", f"{found[key]['seconds'] / facts:.1f}", f"{found[key]['modules']}"]
+        for key, name in (
+            ("first", "first run of site"),
+            ("second", "second run of site"),
+            ("check", "check"),
+            ("facts", "gather_facts alone"),
+            ("ping", "one ping"),
+        )
+    ]
+    rows.append(["one start of Tethys, on the server", f"{found['start']['seconds']:.1f}", "", ""])
+    rows.append(["the first run's steps typed by hand", f"{found['by_hand']['seconds']:.1f}", "", ""])
+    most = 2.5 * facts + found["start"]["seconds"]
+    first, by_hand, silence = found["first"]["seconds"], found["by_hand"]["seconds"], found["silence_seconds"]
+    notes = [
+        f"Medians of {found['rounds']}.",
+        f"The second run takes {found['second']['seconds'] / most:.2f} times 2.5 x gather_facts + one start of Tethys.",
+        f"The first run takes {first / by_hand:.2f} times the steps typed by hand, which prove nothing; without the"
+        f" {silence} s of silence after which it proves delivery once more, {(first - silence) / by_hand:.2f} times.",
+    ]
+    return Table("The run", ["", "seconds", "x gather_facts", "remote modules"], rows, notes)
+
+
+def fleet_table(found: Mapping[str, Any]) -> Table:
+    """How runs grow with the number of servers."""
+    first = found["runs"][0]
+    rows = [
+        [
+            f"{each['hosts']}",
+            f"{each['site']:.1f}",
+            f"{each['facts']:.1f}",
+            f"{each['site'] / each['facts']:.1f}",
+            f"{each['site'] / first['site']:.1f}",
+            f"{each['facts'] / first['facts']:.1f}",
+            f"{each['site_controller']:.1f}",
+            f"{each['facts_controller']:.1f}",
+        ]
+        for each in found["runs"]
+    ]
+    notes = [
+        f"No change, forks=16, medians of {found['rounds']}. Controller: CPU seconds of Ansible's own machine.",
+        f"All servers share {found['cores']} cores with the controller here; real ones start Tethys all at once.",
+    ]
+    columns = [
+        "hosts",
+        "site s",
+        "facts s",
+        "site/facts",
+        "site x",
+        "facts x",
+        "site controller s",
+        "facts controller s",
+    ]
+    return Table("A fleet", columns, rows, notes)
+
+
+def memory_table(found: Mapping[str, Any]) -> Table:
+    """What each part takes, in MB."""
+
+    def several(values: Sequence[float]) -> str:
+        return " + ".join(f"{value:.0f}" for value in values)
+
+    rows = [
+        [name, several(found["idle"][key]), several(found["load"][key])]
+        for key, name in (("redis", "Redis"), ("docker-proxy", "Docker's port proxy"), ("daphne", "each ASGI process"))
+        if found["idle"][key]
+    ]
+    rows.append(
+        [
+            "Redis's container, as Docker counts",
+            f"{found['container_idle_mb']:.0f}",
+            f"{found['container_load_mb']:.0f}",
+        ]
+    )
+    rows.append(["a run of site without a change, at its peak", "", f"{found['run_peak_mb']:.0f}"])
+    rows.append(["gather_facts, at its peak", "", f"{found['facts_peak_mb']:.0f}"])
+    notes = [
+        "Proportional set size: what is shared is counted in parts. The run's peak is one start of Tethys, mostly."
+    ]
+    return Table("Memory on the server", ["MB", "idle", "under load"], rows, notes)
+
+
+TABLES = {"layer": layer_table, "daphne": daphne_table, "run": run_table, "fleet": fleet_table, "memory": memory_table}
+
+
+def tables(figures: Mapping[str, Any]) -> list[Table]:
+    """All tables that the figures give."""
+    return [make(figures[part]) for part, make in TABLES.items() if part in figures]
+
+
+def bars(figures: Mapping[str, Any]) -> list[Bars]:
+    """What the picture shows: multiples of the manual's setup."""
+    one = Bar("the manual's setup", Ratio(1, 1, 1), reference=True)
+    groups = []
+    if "layer" in figures:
+        for key, heading in (
+            ("trips", "Round trips a second, from one process"),
+            ("deliveries", "Fan-out: deliveries a second to a group of 50 channels"),
+        ):
+            found = [Bar(_setup(each), ratio(each["rounds"], key)) for each in figures["layer"]["setups"]]
+            groups.append(Bars(heading, [one, *found]))
+    if "daphne" in figures:
+        found = [
+            Bar(f"{each['processes']} x {_setup(each)}", ratio(each["rounds"], "deliveries"))
+            for each in figures["daphne"]["runs"]
+        ]
+        same = Bar("the manual's, as many processes", Ratio(1, 1, 1), reference=True)
+        groups.append(Bars("End to end through daphne: deliveries a second to 48 WebSockets", [same, *found]))
+    return groups

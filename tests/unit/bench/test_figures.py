@@ -1,0 +1,186 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ratios, tables and bars of a measurement."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from ansible_collections.tethys.channels.tests.bench import figures
+
+
+def layer_round(ours: float, manual: float, lost: int = 0) -> dict[str, dict[str, float]]:
+    """A round in which everything is so many times one."""
+
+    def side(value: float, missing: int) -> dict[str, float]:
+        return {
+            "trips": value,
+            "p50_ms": 1000 / value,
+            "p99_ms": 2000 / value,
+            "trips_lost": 0,
+            "deliveries": 10 * value,
+            "deliveries_lost": missing,
+        }
+
+    return {"ours": side(ours, lost), "manual": side(manual, 0)}
+
+
+def daphne_round(ours: float, manual: float, busy: float = 1.0) -> dict[str, dict[str, float]]:
+    """The same, end to end."""
+
+    def side(value: float) -> dict[str, float]:
+        return {
+            "clients": 48,
+            "window": 20,
+            "deliveries": value,
+            "one_p50_ms": 10000 / value,
+            "one_p99_ms": 20000 / value,
+            "cores_busy": busy,
+            "lost": 0,
+        }
+
+    return {"ours": side(ours), "manual": side(manual)}
+
+
+ROUNDS = [layer_round(800, 400), layer_round(900, 300), layer_round(500, 500, lost=7)]
+LAYER = {
+    "setups": [
+        {"transport": "published", "backend": "core", "rounds": [layer_round(400, 400)] * 3},
+        {"transport": "unix", "backend": "pubsub", "rounds": ROUNDS},
+    ],
+    "hiredis": [
+        {
+            "transport": "unix",
+            "backend": "core",
+            "rounds": [{"with": layer_round(110, 1)["ours"], "without": layer_round(100, 1)["ours"]}],
+        }
+    ],
+}
+DAPHNE = {
+    "cores": 2,
+    "generator": {"deliveries": 60000},
+    "runs": [
+        {"processes": 1, "transport": "unix", "backend": "core", "rounds": [daphne_round(1500, 1000)]},
+        {"processes": 4, "transport": "unix", "backend": "core", "rounds": [daphne_round(2000, 2000, busy=1.95)]},
+    ],
+}
+RUN = {
+    "rounds": 3,
+    "silence_seconds": 7,
+    "first": {"seconds": 22.0, "modules": 14},
+    "second": {"seconds": 9.0, "modules": 12},
+    "check": {"seconds": 8.0, "modules": 9},
+    "facts": {"seconds": 2.0, "modules": 1},
+    "ping": {"seconds": 1.0, "modules": 1},
+    "start": {"seconds": 4.0},
+    "by_hand": {"seconds": 10.0},
+}
+FLEET = {
+    "rounds": 3,
+    "cores": 2,
+    "runs": [
+        {"hosts": 1, "site": 9.0, "facts": 3.0, "site_controller": 2.0, "facts_controller": 1.0},
+        {"hosts": 16, "site": 36.0, "facts": 6.0, "site_controller": 20.0, "facts_controller": 8.0},
+    ],
+}
+MEMORY = {
+    "idle": {"redis": [10.4], "docker-proxy": [], "daphne": [100.2, 101.3]},
+    "load": {"redis": [11.6], "docker-proxy": [], "daphne": [110.0, 112.0]},
+    "container_idle_mb": 5.0,
+    "container_load_mb": 6.0,
+    "run_peak_mb": 112.0,
+    "facts_peak_mb": 20.0,
+}
+ALL: dict[str, Any] = {"layer": LAYER, "daphne": DAPHNE, "run": RUN, "fleet": FLEET, "memory": MEMORY, "cores": 2}
+
+
+def test_a_ratio_divides_what_was_measured_side_by_side() -> None:
+    # The medians of the columns, 800 and 400, would be the same here only by chance: 2 is the median of 2, 3 and 1.
+    assert figures.ratio(ROUNDS, "trips") == figures.Ratio(2, 1, 3)
+    slow_machine = [layer_round(80, 40), layer_round(900, 300), layer_round(800, 400)]
+    assert figures.ratio(slow_machine, "trips").middle == 2
+
+
+@pytest.mark.parametrize(("value", "said"), [(1.234, "1.2"), (9.94, "9.9"), (9.96, "10"), (17.4, "17"), (0.98, "0.98")])
+def test_a_ratio_has_two_digits(value: float, said: str) -> None:
+    assert str(figures.Ratio(value, value, value)) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(108798, "108,800"), (414.4, "414"), (41.44, "41.4"), (4.144, "4.14"), (999.7, "1000")]
+)
+def test_a_figure_has_the_digits_that_mean_something(value: float, said: str) -> None:
+    assert figures.number(value) == said
+
+
+def test_the_layers_table_has_the_manual_first_and_counts_losses() -> None:
+    table = figures.layer_table(LAYER)
+    assert [row[0] for row in table.rows] == ["the manual's setup", "published port, core", "unix socket, pub/sub"]
+    assert [row[1] for row in table.rows] == ["1", "1", "2"]
+    assert "Messages lost: manual 0, ours 7." in table.notes
+    assert "hiredis beside unix socket, core: 1.1 times the round trips, 1.1 times the fan-out." in table.notes
+
+
+def test_end_to_end_says_where_the_cores_are_the_limit() -> None:
+    table = figures.daphne_table(DAPHNE)
+    assert [row[:2] for row in table.rows] == [
+        ["1 x the manual's", "1"],
+        ["1 x unix socket, core", "1.5"],
+        ["4 x the manual's", "1"],
+        ["4 x unix socket, core", "1"],
+    ]
+    assert any(note.startswith("With 4 processes all 2 cores were busy") for note in table.notes)
+    assert any("60,000 deliveries a second, 30 times the fastest row" in note for note in table.notes)
+
+
+def test_the_run_is_judged_by_what_it_is_promised_by() -> None:
+    notes = " ".join(figures.run_table(RUN).notes)
+    assert "takes 1.00 times 2.5 x gather_facts + one start of Tethys" in notes
+    assert "takes 2.20 times the steps typed by hand" in notes
+    assert "once more, 1.50 times." in notes
+
+
+def test_a_fleet_is_compared_with_one_host() -> None:
+    rows = figures.fleet_table(FLEET).rows
+    assert rows[1][:6] == ["16", "36.0", "6.0", "6.0", "4.0", "2.0"]
+
+
+def test_memory_leaves_out_what_does_not_run() -> None:
+    rows = figures.memory_table(MEMORY).rows
+    assert rows[0] == ["Redis", "10", "12"]
+    assert rows[1] == ["each ASGI process", "100 + 101", "110 + 112"]
+
+
+def test_only_what_was_measured_is_told() -> None:
+    assert [table.heading for table in figures.tables({"memory": MEMORY, "cores": 2})] == ["Memory on the server"]
+    assert len(figures.tables(ALL)) == 5
+    assert figures.bars({"run": RUN}) == []
+
+
+def test_the_figures_are_not_changed() -> None:
+    before = copy.deepcopy(ALL)
+    figures.tables(ALL)
+    figures.bars(ALL)
+    assert before == ALL
+
+
+@pytest.mark.parametrize("table", figures.tables(ALL), ids=lambda table: str(table.heading))
+def test_tables_are_even(table: figures.Table) -> None:
+    assert all(len(row) == len(table.columns) for row in table.rows)
+    lines = figures.text(table).splitlines()[2:]
+    assert lines[1].strip().split("  ")
+    assert len({len(line) for line in lines[: 2 + len(table.rows)] if line.rstrip() == line}) <= 2
+    drawn = figures.markdown(table).splitlines()
+    assert len(drawn) == 2 + len(table.rows)
+    assert len({line.count("|") for line in drawn}) == 1
+
+
+def test_bars_are_multiples_of_the_manual() -> None:
+    groups = figures.bars(ALL)
+    assert len(groups) == 3
+    assert all(group.bars[0].reference and group.bars[0].ratio.middle == 1 for group in groups)
+    assert groups[0].bars[2].label == "unix socket, pub/sub"
+    assert groups[0].bars[2].ratio.middle == 2
