@@ -553,8 +553,8 @@ class Look:
         elif ours.get("running") and way != self.redis_way:
             self.announce.append(
                 f"The layer's Redis is reached by {way or 'other ways'}, and will be by {self.redis_way}"
-                " (redis_container_transport): it is replaced, and WebSockets hear nothing from then until their"
-                " process has restarted, one after the other."
+                " (redis_container_transport): it is replaced, and WebSockets fail from then until their process has"
+                " restarted, one after the other."
             )
         elif ours.get("running") and image_name(ours["image"]) != image_name(image):
             self.announce.append(
