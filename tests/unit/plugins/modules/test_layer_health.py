@@ -16,7 +16,7 @@ from typing import Any, Callable, Iterator
 from unittest.mock import ANY
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, expected_files
+from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
 from ansible_collections.tethys.channels.plugins.modules import layer_health
 
 Start = Callable[..., Any]
@@ -111,6 +111,21 @@ def test_the_figures_of_our_own(run: Start, redis: Start, tmp_path: Path) -> Non
     assert scan[4:] == ["MATCH", "asgi*"]
     asked = {words[0] for words in fake.seen}
     assert asked == {"AUTH", "PING", "INFO", "SCAN", "ZCOUNT"}, "A look sends nothing else."
+
+
+def test_our_own_without_a_port(run: Start, redis: Start, tmp_path: Path) -> None:
+    keep(tmp_path)
+    fake, endpoint = redis(path=tmp_path / "redis.sock", keys=["asgispecific.a!"])
+    teach(fake, counts={"asgispecific.a!": 2})
+    fake.login = ANY
+    (found,) = run(redis_container="redis", redis_endpoint=endpoint)["redis"]
+    assert (found["place"], found["problem"], found["known"]) == (str(tmp_path / "redis.sock"), None, True)
+    assert found["backlog"] == {"messages": 2, "channels": 1, "complete": True}
+    # The figures are root's to ask for, the messages the portal's.
+    assert [words[1] for words in fake.seen if words[0] == "AUTH"] == ["tethys_admin", "tethys"]
+    (gone,) = run(redis_container="redis", redis_endpoint={"path": str(tmp_path / "none.sock")})["redis"]
+    assert gone["problem"] == "cannot be reached ([Errno 2] No such file or directory)"
+    assert gone["place"] == str(tmp_path / "none.sock")
 
 
 def test_before_there_were_users_one_password_opens_everything(run: Start, redis: Start, tmp_path: Path) -> None:
@@ -323,33 +338,6 @@ def test_no_supervisor(run: Start) -> None:
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("change", "why"),
-    [
-        ({}, None),
-        ({"content": "other"}, "has another text"),
-        ({"content": None}, "is no folder"),
-        ({"mode": "0600"}, "has the mode 0644"),
-        ({"owner": "nobody-at-all"}, "belongs to {me}"),
-        ({"group": "nobody-at-all"}, "belongs to {me}"),
-    ],
-)
-def test_a_file(tmp_path: Path, change: dict[str, Any], why: str | None) -> None:
-    file = tmp_path / "file"
-    file.write_text("text")
-    file.chmod(0o644)
-    owner, group = file.owner(), file.group()
-    expected = {"path": str(file), "content": "text", "owner": owner, "group": None, "mode": "0644", **change}
-    assert expected_files.why_differs(expected) == (why and why.format(me=f"{owner}:{group}"))
-
-
-def test_a_link_in_place_of_a_file(tmp_path: Path) -> None:
-    (tmp_path / "real").write_text("text")
-    (tmp_path / "link").symlink_to(tmp_path / "real")
-    expected = {"path": str(tmp_path / "link"), "content": "text", "owner": "root", "group": None, "mode": "0644"}
-    assert expected_files.why_differs(expected) == "is a link"
 
 
 @pytest.mark.parametrize("content", ["text", None])

@@ -90,7 +90,7 @@ CONTAINER = {
     "name": "tethys-channels-redis",
     "image": "docker.io/library/redis:8.2",
     "running": True,
-    "labels": {"tethys.channels.config": "sum"},
+    "labels": {"tethys.channels.config": "sum", "tethys.channels.transport": "published 127.0.0.1:6379"},
     "ports": [6379],
 }
 OURS = {**MANUAL, "user": "www-data", "numprocs": "3", "link": None, "managed": True}
@@ -124,7 +124,7 @@ def judge(
     assert given == before, "What was handed in is not changed."
     for sentence in [*result["refusals"], *result["warnings"], *result["announce"]]:
         assert sentence[0].isupper() or sentence.startswith(
-            ("tethys_", "redis_", "asgi_", "/", "portal_", "layer_", "channels")
+            ("tethys_", "redis_", "asgi_", "/", "portal_", "layer_", "channels", "nginx")
         )
         assert sentence.endswith((".", ")")), sentence
         assert "\n" not in sentence
@@ -677,6 +677,23 @@ def test_nginx_that_cannot_tell_them_apart(goal: str) -> None:
         " installed: set tethys_asgi_layout to shared_socket."
     ]
     assert refusals(APART, options={"goal": "remove"}, server=server) == []
+
+
+@pytest.mark.parametrize(("goal", "layout"), [("site", "shared_socket"), ("remove", "socket_per_process")])
+def test_nginx_from_which_the_block_cannot_be_taken(goal: str, layout: str) -> None:
+    asked, options = {"tethys_asgi_layout": layout}, {"goal": goal}
+    nginx = {"problem": "/etc/nginx/site does not include it", "running": True}
+    assert refusals(asked, options=options, server={"nginx": nginx}) == [
+        "nginx's upstream block is to be put back as it was: /etc/nginx/site does not include it."
+    ]
+    assert refusals(asked, options=options, server={"nginx": {**nginx, "running": False}}) == []
+    assert refusals(asked, options=options, server={"nginx": {**nginx, "problem": None}}) == []
+
+
+@pytest.mark.parametrize("goal", ["check", "restart"])
+def test_what_leaves_nginx_alone_asks_nothing_of_it(goal: str) -> None:
+    server = {"nginx": {"problem": "It cannot be read", "running": True}, "programs": [OURS]}
+    assert refusals(options={"goal": goal}, server=server) == []
 
 
 def test_a_balancing_method_of_the_users_own() -> None:

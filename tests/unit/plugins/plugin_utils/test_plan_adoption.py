@@ -30,7 +30,12 @@ def look(portal: dict[str, Any] | None = None, server: dict[str, Any] | None = N
         "tethys_bokeh_policy": "single",
         "tethys_asgi_layout": "shared_socket",
     }
-    options = {"goal": "site", "redis_container_image": "redis:8.2", "redis_container_port": 6379}
+    options = {
+        "goal": "site",
+        "redis_container_image": "redis:8.2",
+        "redis_container_port": 6379,
+        "redis_container_transport": "published",
+    }
     found = {
         "portal": {
             "user": "www-data",

@@ -1,0 +1,209 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Why a file or folder is not as expected, and that it is afterwards, with nothing else touched."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.tethys.channels.plugins.module_utils import expected_files, whole_file
+from ansible_collections.tethys.channels.plugins.module_utils.expected_files import put_right, why_differs
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+OWNER, GROUP = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name
+
+
+def wanted(path: Path, content: str | None = "text\n", mode: str = "0640", **changes: Any) -> dict[str, Any]:
+    """A file (or, without content, a folder) of the present user's."""
+    return {"path": str(path), "content": content, "owner": OWNER, "group": GROUP, "mode": mode, **changes}
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o7777
+
+
+# --- why it is not as expected --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({}, None),
+        ({"content": "other"}, "has another text"),
+        ({"content": None}, "is no folder"),
+        ({"mode": "0600"}, "has the mode 0644"),
+        ({"mode": "644"}, None),
+        ({"owner": "nobody-at-all"}, "belongs to {me}"),
+        ({"group": "nobody-at-all"}, "belongs to {me}"),
+    ],
+)
+def test_a_file(tmp_path: Path, change: dict[str, Any], why: str | None) -> None:
+    file = tmp_path / "file"
+    file.write_text("text")
+    file.chmod(0o644)
+    owner, group = file.owner(), file.group()
+    expected = {"path": str(file), "content": "text", "owner": owner, "group": None, "mode": "0644", **change}
+    assert why_differs(expected) == (why and why.format(me=f"{owner}:{group}"))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [({}, None), ({"mode": "0700"}, "has the mode 0750"), ({"content": ""}, "is no file")],
+)
+def test_a_folder(tmp_path: Path, change: dict[str, Any], why: str | None) -> None:
+    tmp_path.chmod(0o750)
+    owner = tmp_path.owner()
+    expected = {"path": str(tmp_path), "content": None, "owner": owner, "group": None, "mode": "0750", **change}
+    assert why_differs(expected) == why
+
+
+def test_a_link_in_place_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("text")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    expected = {"path": str(tmp_path / "link"), "content": "text", "owner": "root", "group": None, "mode": "0644"}
+    assert why_differs(expected) == "is a link"
+
+
+def test_a_folder_that_is_a_file_on_the_way(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert why_differs(wanted(tmp_path / "none" / "x")) == "is not there"
+    assert why_differs(wanted(tmp_path / "file" / "x")) == "cannot be read (Not a directory)"
+
+
+def test_an_owner_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(_number: int) -> Any:
+        raise KeyError("no such number")
+
+    (tmp_path / "file").write_text("text\n")
+    (tmp_path / "file").chmod(0o640)
+    found = (tmp_path / "file").stat()
+    for module, lookup in ((pwd, "getpwuid"), (grp, "getgrgid")):
+        monkeypatch.setattr(module, lookup, nobody)
+    assert why_differs(wanted(tmp_path / "file", owner="no-name")) == f"belongs to {found.st_uid}:{found.st_gid}"
+    assert why_differs(wanted(tmp_path / "file", owner=str(found.st_uid), group=str(found.st_gid))) is None
+
+
+# --- putting it right -----------------------------------------------------------------------------------------------
+
+
+def put(expected: dict[str, Any]) -> None:
+    """Put it right, after which it is."""
+    put_right(expected)
+    assert why_differs(expected) is None
+    put_right(expected)
+    assert why_differs(expected) is None
+
+
+def test_a_folder_is_made_with_its_parents(tmp_path: Path) -> None:
+    put(wanted(tmp_path / "a" / "b", None, "0710"))
+    assert mode(tmp_path / "a" / "b") == 0o710
+
+
+def test_a_folder_is_put_right_and_keeps_what_is_in_it(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir(mode=0o777)
+    (folder / "log").write_text("kept")
+    (folder / "log").chmod(0o604)
+    put(wanted(folder, None, "2750"))
+    assert mode(folder) == 0o2750
+    assert ((folder / "log").read_text(), mode(folder / "log")) == ("kept", 0o604)
+
+
+@pytest.mark.parametrize("before", [None, "another text\n", "text\n"])
+def test_a_file_is_written(tmp_path: Path, before: str | None) -> None:
+    file = tmp_path / "file"
+    if before is not None:
+        file.write_text(before)
+        file.chmod(0o666)
+    umask = os.umask(0o077)
+    try:
+        put(wanted(file))
+    finally:
+        os.umask(umask)
+    assert (file.read_text(), mode(file)) == ("text\n", 0o640)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.write_text("theirs")
+    real.chmod(0o604)
+    link.symlink_to(real)
+    put(wanted(link))
+    assert not link.is_symlink()
+    assert link.read_text() == "text\n"
+    assert (real.read_text(), mode(real)) == ("theirs", 0o604)
+    link.unlink()
+    link.symlink_to(tmp_path / "nowhere")
+    put(wanted(link))
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_what_a_killed_run_left_is_taken_away(tmp_path: Path) -> None:
+    left = Path(whole_file.temporary(str(tmp_path / "file")))
+    left.write_text("half")
+    put(wanted(tmp_path / "file"))
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+@pytest.mark.parametrize("content", ["text\n", None])
+@pytest.mark.parametrize("change", [{"owner": "nobody-at-all"}, {"group": "nobody-at-all"}], ids=str)
+def test_nothing_is_made_for_somebody_unknown(tmp_path: Path, change: dict[str, Any], content: str | None) -> None:
+    with pytest.raises(KeyError, match="nobody-at-all"):
+        put_right(wanted(tmp_path / "new", content, **change))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ["text\n", None])
+def test_owner_and_group_by_name_and_by_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None
+) -> None:
+    given: list[tuple[int, int]] = []
+    for name in ("chown", "fchown"):
+        monkeypatch.setattr(expected_files.os, name, lambda _what, uid, gid: given.append((uid, gid)))
+    me = (os.geteuid(), os.getegid())
+    by_number = {"owner": str(me[0]), "group": str(me[1])}
+    for number, change in enumerate(({}, by_number, {"owner": "4321", "group": "8765"})):
+        put_right(wanted(tmp_path / f"new{number}", content, **change))
+    assert given == [me, me, (4321, 8765)]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("content", ["text\n", None])
+def test_a_wrong_owner_is_put_right(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "given"
+    for uid, gid in ((12345, 0), (0, 12345)):
+        put(wanted(path, content))
+        os.chown(path, uid, gid)
+        assert str(why_differs(wanted(path, content))).startswith("belongs to ")
+        put(wanted(path, content))
+    # Any group is right where none is asked for.
+    os.chown(path, os.geteuid(), 12345)
+    assert why_differs(wanted(path, content, group=None)) is None
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "file").write_text("before")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        put_right(wanted(tmp_path / "file"))
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("file", "before")]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=40)
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\r")))
+def test_any_text_is_as_expected_once_it_is_written(tmp_path: Path, content: str) -> None:
+    expected = wanted(tmp_path / "file", content)
+    put_right(expected)
+    assert why_differs(expected) is None
+    assert why_differs({**expected, "content": content + "x"}) == "has another text"

@@ -1,0 +1,230 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the portal reaches its Redis: where that is, who may stand in the way there, and what a change of it costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND
+
+SOCKET = "/var/lib/tethys_channels/redis.sock"
+WAYS = {"unix": f"unix {SOCKET}", "published": "published 127.0.0.1:6379", "host": "host 127.0.0.1:6379"}
+ASKED: dict[str, Any] = {
+    "tethys_home": "/srv/home",
+    "tethys_conda_prefix": "/srv/env",
+    "tethys_asgi_processes": 2,
+    "tethys_port": 8000,
+    "tethys_user": "",
+    "tethys_layer_backend": CORE_BACKEND,
+    "tethys_layer_hosts": [],
+    "tethys_bokeh": "auto",
+    "tethys_bokeh_policy": "single",
+    "tethys_asgi_layout": "shared_socket",
+}
+FOREIGN = {"id": "0123456789ab", "name": "busy_name", "image": "redis:5", "running": True, "redis": {}}
+STRANGER = {"port": 6379, "address": "loopback", "pid": 7, "user": "ana", "command": "redis-server", "program": None}
+OURS = {
+    "id": "ba9876543210",
+    "name": "tethys-channels-redis",
+    "image": "redis:8.2",
+    "running": True,
+    "labels": {"tethys.channels.config": "sum"},
+    "ports": [],
+}
+
+
+def judge(
+    transport: str, layer_hosts: Any = None, port: Any = 6379, values: dict[str, Any] | None = None, **server: Any
+) -> dict[str, Any]:
+    """The plan for a healthy server; without `layer_hosts` its portal has no layer in Redis yet."""
+    options = {
+        "goal": "site",
+        "redis_container_image": "redis:8.2",
+        "redis_container_port": port,
+        "redis_container_transport": transport,
+    }
+    settings = {"layer_backend": CORE_BACKEND if layer_hosts else None, "layer_hosts": layer_hosts}
+    found = {
+        "values": values or {},
+        "portal": {
+            "user": "www-data",
+            "versions": {"tethys_platform": "4.6.1"},
+            "settings": settings,
+            "bokeh": [],
+        },
+        "server": {
+            "root": True,
+            "name": "portal1",
+            "docker": {"installed": True, "running": True},
+            "supervisor": {"installed": True, "running": True, "pid": 1},
+            **server,
+        },
+    }
+    return plan(ASKED, options, found)
+
+
+def ours(way: str | None, **changes: Any) -> dict[str, Any]:
+    """Our own container, with the label by which it tells how it is reached."""
+    labels = {**OURS["labels"], **({"tethys.channels.transport": way} if way else {})}  # type: ignore[dict-item]
+    return {**OURS, "labels": labels, **changes}
+
+
+# --- where it is ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("transport", "port", "endpoint", "place"),
+    [
+        ("unix", 6379, {"path": SOCKET}, SOCKET),
+        ("published", 6379, {"host": "127.0.0.1", "port": 6379}, "127.0.0.1:6379"),
+        ("published", "6380", {"host": "127.0.0.1", "port": 6380}, "127.0.0.1:6380"),
+        ("host", 6379, {"host": "127.0.0.1", "port": 6379}, "127.0.0.1:6379"),
+        ("host", "6380", {"host": "127.0.0.1", "port": 6380}, "127.0.0.1:6380"),
+    ],
+)
+def test_where_redis_answers(transport: str, port: Any, endpoint: dict[str, Any], place: str) -> None:
+    found = judge(transport, port=port)
+    assert (found["refusals"], found["announce"]) == ([], [])
+    assert (found["redis_endpoint"], found["redis_place"]) == (endpoint, place)
+    assert found["redis_way"] == f"{transport} {place}"
+
+
+# --- who stands in the way ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("redis", [{}, {"foreign_key": "session:1"}, {"problem": "NOAUTH"}], ids=str)
+def test_a_socket_is_in_nobodys_way(redis: dict[str, Any]) -> None:
+    hosts = [["10.0.0.9", 6379]] if not redis else [["127.0.0.1", 6379]]
+    found = judge("unix", hosts, redis_port_container={**FOREIGN, "redis": redis}, listeners=[STRANGER])
+    assert (found["refusals"], found["announce"], found["adopted_container"]) == ([], [], None)
+    # Nor does it hide what else is to be said.
+    found = judge("unix", hosts, redis_port_container={**FOREIGN, "redis": redis}, container=ours("host x"))
+    assert "is reached by host x" in found["announce"][0]
+
+
+@pytest.mark.parametrize("transport", WAYS)
+def test_the_manuals_own_container_is_taken_over_whatever_the_transport(transport: str) -> None:
+    found = judge(transport, [["127.0.0.1", 6379]], redis_port_container=FOREIGN, listeners=[STRANGER])
+    assert found["refusals"] == []
+    assert found["adopted_container"] == FOREIGN
+    (said,) = found["announce"]
+    assert said.startswith("Container busy_name (redis:5), the portal's Redis on port 6379 until now, is stopped and")
+
+
+@pytest.mark.parametrize("transport", ["published", "host"])
+@pytest.mark.parametrize(
+    ("hosts", "redis", "why"),
+    [
+        ([["10.0.0.9", 6379]], {}, "portal_config.yml names no channel layer on that port of this server"),
+        ([["127.0.0.1", 6379]], {"foreign_key": "s:1"}, "it holds keys that are not a channel layer's ('s:1')"),
+        ([["127.0.0.1", 6379]], {"problem": "NOAUTH"}, "it cannot be asked what it holds (NOAUTH)"),
+    ],
+)
+def test_a_port_of_another_container_is_refused(transport: str, hosts: Any, redis: dict[str, Any], why: str) -> None:
+    found = judge(transport, hosts, redis_port_container={**FOREIGN, "redis": redis}, listeners=[STRANGER])
+    assert found["refusals"] == [
+        f"Container busy_name (redis:5) publishes port 6379, and {why}: if it served only the channel layer, stop it"
+        " (`docker stop 0123456789ab`) and run again, else set redis_container_port to a free port."
+    ]
+    assert found["adopted_container"] is None
+
+
+@pytest.mark.parametrize("transport", ["published", "host"])
+@pytest.mark.parametrize(
+    ("container", "refused"),
+    [
+        (None, True),
+        (ours("host 127.0.0.1:6379"), False),
+        (ours("published 127.0.0.1:6379", ports=[6379]), False),
+        (ours(None, ports=[6379]), False),  # made before there was a label
+        (ours("host 127.0.0.1:6380"), True),
+        (ours("published 127.0.0.1:6380", ports=[6380]), True),
+        (ours(f"unix {SOCKET}"), True),
+        (ours("host 127.0.0.1:6379", running=False), True),
+    ],
+)
+def test_who_listens_on_the_port(transport: str, container: Any, refused: bool) -> None:
+    found = judge(transport, container=container, listeners=[STRANGER])
+    assert bool(found["refusals"]) is refused
+    if refused:
+        (reason,) = found["refusals"]
+        assert reason.startswith("Port 6379, on which Redis shall answer, is held by process 7 of ana (redis-server):")
+
+
+@pytest.mark.parametrize("transport", WAYS)
+def test_a_container_of_our_name_that_is_not_ours(transport: str) -> None:
+    (reason,) = judge(transport, container={**OURS, "labels": {}})["refusals"]
+    assert reason.startswith("redis_container_name is tethys-channels-redis, and the container of that name ")
+
+
+# --- what changes ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", [*WAYS.values(), None])
+@pytest.mark.parametrize("transport", WAYS)
+def test_a_change_of_transport_is_announced(transport: str, before: str | None) -> None:
+    container = ours(before, ports=[6379] if before is None else [])
+    # Another image is no second replacement.
+    for image in ("redis:8.2", "redis:7.0"):
+        found = judge(transport, container={**container, "image": image})
+        assert found["refusals"] == []
+        (said,) = found["announce"] or [""]
+        if before == WAYS[transport]:
+            assert said.startswith("The Redis container runs redis:7.0" if image == "redis:7.0" else "")
+            assert bool(said) is (image == "redis:7.0")
+            continue
+        assert said.startswith(
+            f"The layer's Redis is reached by {before or 'other ways'}, and will be by {WAYS[transport]}"
+            " (redis_container_transport): it is replaced, and WebSockets "
+        )
+
+
+@pytest.mark.parametrize("transport", ["published", "host"])
+def test_another_port_is_another_way(transport: str) -> None:
+    container = ours(f"{transport} 127.0.0.1:6379", ports=[6379])
+    (said,) = judge(transport, port=6380, container=container)["announce"]
+    assert f"reached by {transport} 127.0.0.1:6379, and will be by {transport} 127.0.0.1:6380 " in said
+
+
+def test_one_that_is_stopped_is_missed_by_nobody() -> None:
+    found = judge("unix", container=ours(WAYS["host"], running=False, image="redis:7.0"))
+    assert (found["refusals"], found["announce"]) == ([], [])
+
+
+# --- the variables --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("transport", "refused"), [("unix", True), ("published", False), ("host", False)])
+@pytest.mark.parametrize("port", [6380, "6380"])
+def test_a_port_that_nothing_would_listen_on(transport: str, port: Any, refused: bool) -> None:
+    sentence = (
+        f"redis_container_port is {port!r}, and redis_container_transport is unix, which has no port: leave"
+        " redis_container_port away, or set redis_container_transport to published or host."
+    )
+    found = judge(transport, port=port, values={"redis_container_port": port})
+    assert found["refusals"] == ([sentence] if refused else [])
+
+
+@pytest.mark.parametrize("values", [{}, {"redis_container_port": 6379}, {"redis_container_port": "6379"}], ids=str)
+def test_the_default_port_may_stand_beside_a_socket(values: dict[str, Any]) -> None:
+    assert judge("unix", values=values)["refusals"] == []
+
+
+def test_a_port_that_is_none_is_refused_once() -> None:
+    (reason,) = judge("unix", port="banana", values={"redis_container_port": "banana"})["refusals"]
+    assert reason == "redis_container_port is 'banana': set it to a whole number (int) from 1 to 65535."
+
+
+@pytest.mark.parametrize("transport", ["tcp", "Unix", "", 6379])
+def test_a_transport_that_is_none(transport: Any) -> None:
+    (reason,) = judge(transport, values={"redis_container_transport": transport})["refusals"]
+    assert reason == f"redis_container_transport is {transport!r}: set it to one of unix, published, host."
+
+
+@pytest.mark.parametrize("transport", WAYS)
+def test_a_transport_that_is_one(transport: str) -> None:
+    assert judge(transport, values={"redis_container_transport": transport})["refusals"] == []
