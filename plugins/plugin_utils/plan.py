@@ -693,6 +693,12 @@ class Look:
                 f"tethys_asgi_layout changes from {before} to {self.asked['tethys_asgi_layout']}: every process is"
                 f" replaced, and {gap}."
             )
+        elif not self.apart and programs and self._port_of(programs[0]) not in (None, self.ports[0]):
+            self.announce.append(
+                f"tethys_port changes from {self._port_of(programs[0])} to {self.ports[0]}: Supervisor stops and starts"
+                " the processes together for it, and requests fail until the proxy in front sends them to the new port,"
+                " which is yours to change."
+            )
         elif there != processes and not self.apart:
             self.announce.append(
                 f"Supervisor runs {there} process(es) and tethys_asgi_processes is {processes}: it"
@@ -707,6 +713,11 @@ class Look:
             self.announce.append(
                 "The one process has to restart for the new layer: requests of the seconds until it answers again fail."
             )
+
+    @staticmethod
+    def _port_of(program: Mapping[str, Any]) -> int | None:
+        """The port on which the processes of a program listen."""
+        return whole_number(str(program.get("socket") or "").rpartition(":")[2])
 
     def nginx_reasons(self) -> None:
         """The upstream block, through which alone nginx can tell the processes apart."""

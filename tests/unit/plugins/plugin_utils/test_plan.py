@@ -1047,6 +1047,13 @@ def test_a_gap_is_announced(running: int, asked: int, moves: list[Any], words: s
     assert words is None or result["announce"][0].startswith(words)
 
 
+def test_another_port_is_announced() -> None:
+    server = {"programs": [OURS], "processes": [{"name": "tethys_asgi0", "state": "RUNNING", "pid": 400}]}
+    (told,) = judge({"tethys_asgi_processes": 1, "tethys_port": 8100}, server=server)["announce"]
+    assert told.startswith("tethys_port changes from 8000 to 8100: Supervisor stops and starts")
+    assert "is yours to change" in told
+
+
 # --- packages and goals ---------------------------------------------------------------------------------------------
 
 
