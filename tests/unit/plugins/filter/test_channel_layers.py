@@ -93,6 +93,15 @@ def test_hosts_with_credentials(hosts: Any, written: Any) -> None:
         assert hosts_of(hosts, LOGIN) == written
 
 
+@pytest.mark.parametrize("backend", [CORE_BACKEND, PUBSUB_BACKEND])
+def test_the_socket_of_the_collections_own_redis(backend: str) -> None:
+    hosts = [{"path": "/var/lib/tethys_channels/redis.sock"}]
+    written = {"address": "unix:///var/lib/tethys_channels/redis.sock", **LOGIN}
+    assert channel_layers(hosts, LOGIN, {"prefix": "portal_a"}, backend) == {
+        "default": {"BACKEND": backend, "CONFIG": {"hosts": [written], "prefix": "portal_a"}}
+    }
+
+
 def test_a_password_without_a_user_name() -> None:
     assert hosts_of(SEED, {"password": "x"}) == [{"host": "127.0.0.1", "port": 6379, "password": "x"}]
     assert hosts_of(SEED, {"username": None, "password": "x"}) == hosts_of(SEED, {"username": "", "password": "x"})

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import grp
 import hashlib
 import json
 import os
@@ -93,6 +94,38 @@ def test_configuration() -> None:
     assert {"maxmemory 192mb", "maxmemory-policy noeviction", 'save ""', "appendonly no"} <= set(lines)
 
 
+@pytest.mark.parametrize(
+    ("transport", "said", "not_said"),
+    [
+        (
+            {"transport": "unix", "port": 7000},
+            ["port 0", "unixsocket /run/tethys-channels/redis.sock", "unixsocketperm 660"],
+            ["bind", "protected-mode", "tcp-keepalive", "port 7000"],
+        ),
+        (
+            {"transport": "host", "port": 7000},
+            ["bind 127.0.0.1", "port 7000", "tcp-keepalive 60"],
+            # Redis's own default is on, and keeps others out should the address not.
+            ["protected-mode", "unixsocket", "port 6379", "port 0"],
+        ),
+        (
+            # Inside the container the port is always the same.
+            {"transport": "published", "port": 7000},
+            ["bind 0.0.0.0", "protected-mode no", "port 6379", "tcp-keepalive 60"],
+            ["unixsocket", "port 7000"],
+        ),
+        ({}, ["bind 0.0.0.0", "protected-mode no", "port 6379"], ["unixsocket"]),
+    ],
+    ids=str,
+)
+def test_where_the_server_listens(transport: dict[str, Any], said: list[str], not_said: list[str]) -> None:
+    lines = redis_settings.configuration(192, **transport)
+    for line in [*said, "maxmemory 192mb"]:
+        assert lines.count(line) == 1
+    for opening in not_said:
+        assert [line for line in lines if line.startswith(opening)] == []
+
+
 # --- the module, on files -------------------------------------------------------------------------------------------
 
 
@@ -100,15 +133,16 @@ def test_configuration() -> None:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the module keeps things; who is not root sees what would be root's as root's."""
     if os.geteuid() != 0:
-        owners: dict[str, int] = {}
+        owners: dict[str, tuple[int, int]] = {}
         real_stat = Path.stat
 
         def owned(self: Path, **arguments: Any) -> os.stat_result:
             found = list(real_stat(self, **arguments))
-            found[stat.ST_UID] = owners.get(str(self), 0 if self.suffix == ".json" or self == folder else UID)
+            first = (0, 0) if self.suffix == ".json" or self == folder else (UID, UID)
+            found[stat.ST_UID], found[stat.ST_GID] = owners.get(str(self), first)
             return os.stat_result(found)
 
-        monkeypatch.setattr(os, "chown", lambda *_arguments: None)
+        monkeypatch.setattr(os, "chown", lambda path, *owner: owners.update({str(path): owner}))
         monkeypatch.setattr(os, "fchown", lambda *_arguments: None)
         monkeypatch.setattr(Path, "stat", owned)
     folder = tmp_path / "tethys_channels"
@@ -226,6 +260,93 @@ def test_a_wrong_owner_is_put_right(run: Run, folder: Path, path: str) -> None:
     assert not run()["changed"]
 
 
+# --- the ways to the server -----------------------------------------------------------------------------------------
+
+GROUP = grp.getgrgid(os.getegid()).gr_name
+
+
+def over_socket(folder: Path, **more: Any) -> dict[str, Any]:
+    """Options for a server that listens on a unix socket only."""
+    return {"transport": "unix", "socket": str(folder.parent / "socket" / "redis.sock"), "socket_group": GROUP, **more}
+
+
+def test_each_way_has_another_sum_and_its_lines_in_the_file(run: Run, folder: Path) -> None:
+    kinds = [{}, {"transport": "host"}, {"transport": "host", "port": 6380}, over_socket(folder)]
+    seen = [run(password="p", **arguments) for arguments in kinds]
+    assert all(each["changed"] for each in seen)
+    assert len({each["config_sum"] for each in seen}) == len(kinds)
+    text = (folder / "redis" / "redis.conf").read_text(encoding="utf-8")
+    assert "\nport 0\nunixsocket /run/tethys-channels/redis.sock\nunixsocketperm 660\n" in text
+    assert "unixsocket /run" in seen[-1]["diff"]["after"]
+    # What is published outside, and where the socket is outside, is no matter of the file's.
+    assert run(password="p", port=6380)["config_sum"] == seen[0]["config_sum"]
+    assert run(password="p", **over_socket(folder, port=6380))["config_sum"] == seen[-1]["config_sum"]
+
+
+def test_whose_the_container_is(run: Run, folder: Path) -> None:
+    for arguments in ({}, {"transport": "host"}, {"socket_group": GROUP}, {"transport": "unix", "socket": "/x/r.sock"}):
+        assert run(check=True, **arguments)["run_as"] == f"{UID}:{UID}"
+    assert run(check=True, **over_socket(folder))["run_as"] == f"{UID}:{os.getegid()}"
+    assert run(check=True, **over_socket(folder, socket_group="4321"))["run_as"] == f"{UID}:4321"
+
+
+def test_the_folder_of_the_socket(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[str, int, int]] = []
+    real = os.chown
+
+    def chown(path: Any, uid: int, gid: int) -> None:
+        given.append((str(path), uid, gid))
+        real(path, uid, gid)
+
+    monkeypatch.setattr(os, "chown", chown)
+    there = folder.parent / "socket"
+    assert run(check=True, **over_socket(folder))["changed"]
+    assert not there.exists()
+    assert run(**over_socket(folder))["changed"]
+    assert stat.filemode(there.stat().st_mode) == "drwxr-x---"
+    assert (str(there), UID, os.getegid()) in given
+    assert (there.stat().st_uid, there.stat().st_gid) == (UID, os.getegid())
+    assert not run(**over_socket(folder))["changed"]
+    there.chmod(0o755)
+    assert run(check=True, **over_socket(folder))["changed"]
+    assert stat.filemode(there.stat().st_mode) == "drwxr-xr-x"
+    assert run(**over_socket(folder))["changed"]
+    assert stat.filemode(there.stat().st_mode) == "drwxr-x---"
+    there.rmdir()
+    assert run(**over_socket(folder))["changed"]
+    assert there.is_dir()
+    there.rmdir()
+    run(transport="host", socket=str(there / "redis.sock"), socket_group=GROUP)
+    assert not there.exists(), "It is for the socket alone."
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_socket_folder_of_another_is_put_right(run: Run, folder: Path) -> None:
+    there = folder.parent / "socket"
+    run(**over_socket(folder, socket_group="4321"))
+    for owner in ((12345, 4321), (UID, 12345)):
+        os.chown(there, *owner)
+        assert run(**over_socket(folder, socket_group="4321"))["changed"]
+        assert (there.stat().st_uid, there.stat().st_gid) == (UID, 4321)
+        assert not run(**over_socket(folder, socket_group="4321"))["changed"]
+
+
+def test_a_group_that_nobody_knows(run: Run, folder: Path) -> None:
+    found = run(**over_socket(folder, socket_group="no-such-group"))
+    assert found["failed"]
+    assert found["msg"] == "There is no group no-such-group on this server."
+    assert list(folder.rglob("*.json")) == []
+    # Without a socket it is nobody's.
+    assert "failed" not in run(check=True, transport="host", socket_group="no-such-group")
+
+
+def test_options_that_do_not_go_together(run: Run) -> None:
+    found = run(transport="unix")
+    assert found["failed"]
+    assert "transport is unix but all of the following are missing: socket" in found["msg"]
+    assert "value of transport must be one of" in run(transport="tcp")["msg"]
+
+
 def test_check_mode_writes_nothing(run: Run, folder: Path) -> None:
     result = run(check=True)
     assert result["changed"]
@@ -313,14 +434,14 @@ class Users:
 
 
 @pytest.fixture
-def server(redis: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Users, int]]:
+def server(redis: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Users, int | None]]:
     """Starts a server with users that the admin of these credentials may ask and tell."""
 
-    def start(admin_password: str, *opens: str) -> tuple[Users, int]:
-        fake, endpoint = redis(user="tethys_admin", password=admin_password)
+    def start(admin_password: str, *opens: str, path: Path | None = None) -> tuple[Users, int | None]:
+        fake, endpoint = redis(user="tethys_admin", password=admin_password, path=path)
         users = Users(*opens)
         monkeypatch.setattr(fake, "answer", users.answer)
-        return users, endpoint["port"]
+        return users, endpoint.get("port")
 
     return start
 
@@ -422,6 +543,36 @@ def test_the_running_server_is_told(run: Run, server: Callable[..., Any]) -> Non
     assert run(password="two", port=port, running=True, retire=True)["changed"]
     assert users.opens == [sums("two")]
     assert users.told[1:] == ["!" + sums("one")]
+
+
+def test_one_on_a_socket_is_told_there(run: Run, server: Callable[..., Any], folder: Path) -> None:
+    way = over_socket(folder)
+    admin = run(password="one", **way)["credentials"]["admin_password"]
+    # On the port of before there is another, who is not ours to tell.
+    other, port = server(admin, "one")
+    users, _none = server(admin, "one", path=Path(way["socket"]))
+    assert run(password="two", port=port, **way)["changed"]
+    assert (users.told, other.told) == ([], []), "Nobody is told unless one runs."
+    assert run(password="two", port=port, running=True, **way)["changed"]
+    assert (users.told, other.told) == (["#" + sums("two")], [])
+    assert run(password="two", port=port, running=True, retire=True, **way)["changed"]
+    assert users.opens == [sums("two")]
+    # A socket that a server left behind when it was killed.
+    Path(way["socket"]).unlink()
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(way["socket"])
+    result = run(password="three", running=True, **way)
+    assert (result["stale"], result["changed"]) == (False, True)
+
+
+@pytest.mark.parametrize("transport", ["published", "host"])
+def test_nobody_is_told_unless_one_runs(run: Run, server: Callable[..., Any], transport: str) -> None:
+    admin = run(password="one", transport=transport)["credentials"]["admin_password"]
+    users, port = server(admin, "one")
+    run(password="two", port=port, transport=transport)
+    assert users.told == []
+    run(password="two", port=port, transport=transport, running=True)
+    assert users.told == ["#" + sums("two")]
 
 
 def test_a_server_that_has_not_heard_is_told_by_the_next_run(run: Run, server: Callable[..., Any]) -> None:

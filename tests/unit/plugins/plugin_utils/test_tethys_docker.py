@@ -713,6 +713,9 @@ def hardening_of(role: str, file: str) -> dict[str, Any]:
         task["community.docker.docker_container"] for task in tasks if task["name"] == "Run the Redis container"
     ]
     text = json.dumps(found).replace("tethys_docker_redis_", "redis_container_")
+    text = text.replace("__tethys_docker_settings", "__redis_container_settings")
+    # Where the other has a socket or a port of its own to ask.
+    text = text.replace("{{ __redis_container_way.cli }}", "redis-cli")
     kept: dict[str, Any] = json.loads(text)
     names = ("user", "read_only", "cap_drop", "security_opts", "memory", "memory_swap", "pids_limit", "restart_policy")
     return {name: kept[name] for name in (*names, "healthcheck", "log_options", "keep_volumes", "entrypoint")}
