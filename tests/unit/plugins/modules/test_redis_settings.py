@@ -134,17 +134,26 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the module keeps things; who is not root sees what would be root's as root's."""
     if os.geteuid() != 0:
         owners: dict[str, tuple[int, int]] = {}
-        real_stat = Path.stat
+        bits: dict[str, int] = {}
+        real_stat, real_chmod = Path.stat, Path.chmod
 
         def owned(self: Path, **arguments: Any) -> os.stat_result:
             found = list(real_stat(self, **arguments))
             first = (0, 0) if self.suffix == ".json" or self == folder else (UID, UID)
             found[stat.ST_UID], found[stat.ST_GID] = owners.get(str(self), first)
+            found[stat.ST_MODE] = bits.get(str(self), found[stat.ST_MODE])
             return os.stat_result(found)
+
+        def chmod(self: Path, mode: int) -> None:
+            if self.is_dir():
+                # Root writes in a folder in which its owner may not.
+                bits[str(self)], mode = stat.S_IFDIR | mode, mode | stat.S_IRWXU
+            real_chmod(self, mode)
 
         monkeypatch.setattr(os, "chown", lambda path, *owner: owners.update({str(path): owner}))
         monkeypatch.setattr(os, "fchown", lambda *_arguments: None)
         monkeypatch.setattr(Path, "stat", owned)
+        monkeypatch.setattr(Path, "chmod", chmod)
     folder = tmp_path / "tethys_channels"
     return folder
 
