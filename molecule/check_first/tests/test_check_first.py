@@ -15,7 +15,7 @@ import bed
 TOLD = [
     "Would install docker.io",
     "Would install supervisor",
-    "Would run tethys-channels-test/redis:7.0 as tethys-channels-redis at /var/lib/tethys_channels/redis.sock",
+    "Would run tethys-channels-test/redis:6.0 as tethys-channels-redis at /var/lib/tethys_channels/redis.sock",
     "+channels-redis==",
     "CHANNEL_LAYERS:",
     "numprocs=2",
@@ -60,7 +60,7 @@ def test_a_dry_run_tells_everything_and_changes_nothing(host: Any) -> None:
     # Images come from no registry here: what prepare does elsewhere waits until there is an engine.
     host.check_output(
         "apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends docker.io"
-        " && systemctl start docker && docker load -q -i /opt/images/redis-7.0.tar"
+        " && systemctl start docker && docker load -q -i /opt/images/redis-6.0.tar"
     )
     real = bed.playbook("site")
     assert real.returncode == 0, real.stdout

@@ -41,6 +41,16 @@ def test_the_user_has_the_rights_of_that_layer_and_no_others(host: Any) -> None:
     assert bed.redis(host, "ZADD", "asgi_x", "1", "1", user="tethys", password=password).startswith("NOPERM")
 
 
+def test_valkey_in_the_place_of_redis(host: Any) -> None:
+    run = bed.playbook("site", redis_container_image="tethys-channels-test/valkey:8.1")
+    assert run.returncode == 0, run.stdout
+    assert "redis_container_image is tethys-channels-test/valkey:8.1: it is replaced" in " ".join(run.stdout.split())
+    assert "Valkey" in host.check_output("docker exec tethys-channels-redis redis-server --version")
+    assert delivered(host, 2)
+    again = bed.playbook("site", redis_container_image="tethys-channels-test/valkey:8.1")
+    assert (again.returncode, bed.changed(again)) == (0, 0), again.stdout
+
+
 def test_a_redis_that_exists_already_is_used_as_it_is(host: Any) -> None:
     host.check_output(
         "docker run -d --name theirs -p 127.0.0.1:7777:6379 --entrypoint redis-server tethys-channels-test/redis:8.0"
