@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
 CLASSES = {"core": "core", "pubsub": "pub/sub"}
 TRANSPORTS = {"published": "published port", "host": "host network", "unix": "unix socket"}
+DEFAULT = ("unix", "core")
 Rounds = Sequence[Mapping[str, Mapping[str, Any]]]
 
 
@@ -96,17 +97,18 @@ def markdown(table: Table) -> str:
     return "\n".join([head, line, *("| " + " | ".join(row) + " |" for row in table.rows)])
 
 
-def _setup(found: Mapping[str, Any]) -> str:
-    return f"{TRANSPORTS[found['transport']]}, {CLASSES[found['backend']]}"
+def _setup(found: Mapping[str, Any], hiredis: bool = False) -> str:
+    name = f"{TRANSPORTS[found['transport']]}, {CLASSES[found['backend']]}"
+    if hiredis:
+        return name + ", hiredis"
+    return name + " (default)" if (found["transport"], found["backend"]) == DEFAULT else name
 
 
-def _sum_up(rounds: Iterable[Rounds], *keys: str) -> str:
-    lost = [
-        (side, sum(total(each, side, *keys) for each in rounds))
-        for rounds in [list(rounds)]
-        for side in ("manual", "ours")
-    ]
-    return "Messages lost: " + ", ".join(f"{side} {count}" for side, count in lost) + "."
+def _losses(rounds: Rounds, *keys: str) -> str:
+    """What was lost on each side, in a sentence."""
+    sides = list(dict.fromkeys(side for each in rounds for side in each))
+    lost = {side: total([each for each in rounds if side in each], side, *keys) for side in sides}
+    return "Messages lost: " + ", ".join(f"{side} {count}" for side, count in lost.items()) + "."
 
 
 def layer_table(found: Mapping[str, Any]) -> Table:
@@ -131,13 +133,13 @@ def layer_table(found: Mapping[str, Any]) -> Table:
         rounds = each["rounds"]
         times = [f"{ratio(rounds, key)}" for key in ("trips", "deliveries")]
         rows.append(row(_setup(each), "ours", rounds, *times))
+        if "hiredis" in rounds[0]:
+            times = [f"{ratio(rounds, key, 'hiredis')}" for key in ("trips", "deliveries")]
+            rows.append(row(_setup(each, hiredis=True), "hiredis", rounds, *times))
     notes = [
         f"Ratios are medians of {len(everything[0])} rounds, in each of which the two were measured in turn.",
-        _sum_up(everything, "trips_lost", "deliveries_lost"),
+        _losses(flat, "trips_lost", "deliveries_lost"),
     ]
-    for each in found.get("hiredis", ()):
-        pair = [str(ratio(each["rounds"], key, "with", "without")) for key in ("trips", "deliveries")]
-        notes.append(f"hiredis beside {_setup(each)}: {pair[0]} times the round trips, {pair[1]} times the fan-out.")
     columns = ["from one process", "round trips x", "per second", "p50 ms", "p99 ms", "fan-out x", "per second"]
     return Table("The layer: round trips, and messages to a group of 50 channels", columns, rows, notes)
 
@@ -222,7 +224,7 @@ def run_table(found: Mapping[str, Any]) -> Table:
     most = 2.5 * facts + found["start"]["seconds"]
     first, by_hand, silence = found["first"]["seconds"], found["by_hand"]["seconds"], found["silence_seconds"]
     notes = [
-        f"Medians of {found['rounds']}.",
+        f"Medians of {found['rounds']}." + (" The second run changed something!" if found["second"]["changed"] else ""),
         f"The second run takes {found['second']['seconds'] / most:.2f} times 2.5 x gather_facts + one start of Tethys.",
         f"The first run takes {first / by_hand:.2f} times the steps typed by hand, which prove nothing; without the"
         f" {silence} s of silence after which it proves delivery once more, {(first - silence) / by_hand:.2f} times.",
@@ -283,8 +285,11 @@ def memory_table(found: Mapping[str, Any]) -> Table:
     )
     rows.append(["a run of site without a change, at its peak", "", f"{found['run_peak_mb']:.0f}"])
     rows.append(["gather_facts, at its peak", "", f"{found['facts_peak_mb']:.0f}"])
+    backlog = found["backlog"]
+    each = (backlog["container_mb"] - found["container_load_mb"]) * 1024 * 1024 / backlog["messages"]
     notes = [
-        "Proportional set size: what is shared is counted in parts. The run's peak is one start of Tethys, mostly."
+        "Proportional set size: what is shared is counted in parts. The run's peak is one start of Tethys, mostly.",
+        f"A message of {backlog['bytes']} bytes that nobody has fetched takes {number(each)} bytes of Redis.",
     ]
     return Table("Memory on the server", ["MB", "idle", "under load"], rows, notes)
 
@@ -306,7 +311,12 @@ def bars(figures: Mapping[str, Any]) -> list[Bars]:
             ("trips", "Round trips a second, from one process"),
             ("deliveries", "Fan-out: deliveries a second to a group of 50 channels"),
         ):
-            found = [Bar(_setup(each), ratio(each["rounds"], key)) for each in figures["layer"]["setups"]]
+            found = [
+                Bar(_setup(each, side == "hiredis"), ratio(each["rounds"], key, side))
+                for each in figures["layer"]["setups"]
+                for side in ("ours", "hiredis")
+                if side in each["rounds"][0]
+            ]
             groups.append(Bars(heading, [one, *found]))
     if "daphne" in figures:
         found = [

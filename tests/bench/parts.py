@@ -36,34 +36,30 @@ def middle_run(rounds: int, one: Callable[[], Play]) -> dict[str, Any]:
     """The run in the middle of several."""
     runs = sorted(one() for _each in range(rounds))
     found = runs[len(runs) // 2]
-    return {"seconds": found.seconds, "modules": found.modules}
+    return {"seconds": found.seconds, "modules": found.modules, "changed": any(each.changed for each in runs)}
 
 
 def layer(rounds: int) -> dict[str, Any]:
     """Each transport and class beside the manual's setup, which is measured anew each time."""
-    found: dict[str, Any] = {"setups": [], "hiredis": []}
+    found: dict[str, Any] = {"setups": []}
     with servers(NAME, f"{NAME}-by-hand") as [ours, manual]:
         manual.by_hand(1)
         for transport in TRANSPORTS:
             for backend in BACKENDS:
                 took = provision(ours, transport, backend).seconds
                 pairs = []
-                for _each in range(rounds):
-                    pairs.append({"manual": manual.measure("layer_load"), "ours": ours.measure("layer_load")})
+                # One takes seconds only, and the ratios are what all this is for.
+                for _each in range(rounds + 2):
+                    pair = {"manual": manual.measure("layer_load"), "ours": ours.measure("layer_load")}
+                    if transport == DEFAULT:
+                        pair["hiredis"] = ours.measure("layer_load", "--hiredis", HIREDIS)
+                    pairs.append(pair)
                 found["setups"].append({"transport": transport, "backend": backend, "rounds": pairs})
-                ratios = [
-                    f"{median(p['ours'][key] / p['manual'][key] for p in pairs):.1f}" for key in ("trips", "deliveries")
-                ]
-                say(
-                    f"layer: {transport}, {backend} (provisioned in {took:.0f} s):"
-                    f" round trips x {ratios[0]}, fan-out x {ratios[1]}"
+                told = ", ".join(
+                    f"{name} x {median(each['ours'][key] / each['manual'][key] for each in pairs):.1f}"
+                    for key, name in (("trips", "round trips"), ("deliveries", "fan-out"))
                 )
-                if transport == DEFAULT:
-                    pairs = []
-                    for _each in range(rounds):
-                        fast = ours.measure("layer_load", "--hiredis", HIREDIS)
-                        pairs.append({"with": fast, "without": ours.measure("layer_load")})
-                    found["hiredis"].append({"transport": transport, "backend": backend, "rounds": pairs})
+                say(f"layer: {transport}, {backend} (provisioned in {took:.0f} s): {told}")
     return found
 
 
@@ -179,6 +175,8 @@ def memory(_rounds: int) -> dict[str, Any]:
             time.sleep(9)
             under_load = container_mb(ours)
         found = ours.measure("socket_load", f"--clients={CLIENTS}", user="root")
+        backlog = ours.measure("backlog", "--messages=5000")
+        backlog["container_mb"] = container_mb(ours)
         say("memory: the peak of a run")
         return {
             "processes": processes,
@@ -186,6 +184,7 @@ def memory(_rounds: int) -> dict[str, Any]:
             "load": found["memory_load_mb"],
             "container_idle_mb": idle,
             "container_load_mb": under_load,
+            "backlog": backlog,
             "run_peak_mb": peak_mb(ours, "site", processes),
             "facts_peak_mb": peak_mb(ours, "facts", processes),
         }

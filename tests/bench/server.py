@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ HOME = "/var/lib/tethys"
 IMAGE = "tethys-channels-test/redis:7.0"
 PROGRAMS = "/opt/bench"
 HIREDIS = "/opt/bench-hiredis"
+STARTED_AT_ONCE = 4
 PORTAL = {
     "TETHYS_HOME": HOME,
     "DJANGO_SETTINGS_MODULE": "tethys_portal.settings",
@@ -155,8 +157,8 @@ def servers(*names: str) -> Iterator[list[Server]]:
     """Servers that are gone afterwards, whatever happens."""
     found = [Server(name) for name in names]
     try:
-        for server in found:
-            server.start()
+        with ThreadPoolExecutor(STARTED_AT_ONCE) as pool:
+            list(pool.map(Server.start, found))
         yield found
     finally:
         for server in found:

@@ -46,17 +46,11 @@ def daphne_round(ours: float, manual: float, busy: float = 1.0) -> dict[str, dic
 
 
 ROUNDS = [layer_round(800, 400), layer_round(900, 300), layer_round(500, 500, lost=7)]
+WITH_HIREDIS = [{**each, "hiredis": layer_round(4 * each["manual"]["trips"], 1)["ours"]} for each in ROUNDS]
 LAYER = {
     "setups": [
         {"transport": "published", "backend": "core", "rounds": [layer_round(400, 400)] * 3},
-        {"transport": "unix", "backend": "pubsub", "rounds": ROUNDS},
-    ],
-    "hiredis": [
-        {
-            "transport": "unix",
-            "backend": "core",
-            "rounds": [{"with": layer_round(110, 1)["ours"], "without": layer_round(100, 1)["ours"]}],
-        }
+        {"transport": "unix", "backend": "pubsub", "rounds": WITH_HIREDIS},
     ],
 }
 DAPHNE = {
@@ -71,7 +65,7 @@ RUN = {
     "rounds": 3,
     "silence_seconds": 7,
     "first": {"seconds": 22.0, "modules": 14},
-    "second": {"seconds": 9.0, "modules": 12},
+    "second": {"seconds": 9.0, "modules": 12, "changed": False},
     "check": {"seconds": 8.0, "modules": 9},
     "facts": {"seconds": 2.0, "modules": 1},
     "ping": {"seconds": 1.0, "modules": 1},
@@ -91,6 +85,7 @@ MEMORY = {
     "load": {"redis": [11.6], "docker-proxy": [], "daphne": [110.0, 112.0]},
     "container_idle_mb": 5.0,
     "container_load_mb": 6.0,
+    "backlog": {"messages": 1024 * 1024, "bytes": 1000, "container_mb": 1506.0},
     "run_peak_mb": 112.0,
     "facts_peak_mb": 20.0,
 }
@@ -118,19 +113,22 @@ def test_a_figure_has_the_digits_that_mean_something(value: float, said: str) ->
 
 def test_the_layers_table_has_the_manual_first_and_counts_losses() -> None:
     table = figures.layer_table(LAYER)
-    assert [row[0] for row in table.rows] == ["the manual's setup", "published port, core", "unix socket, pub/sub"]
-    assert [row[1] for row in table.rows] == ["1", "1", "2"]
-    assert "Messages lost: manual 0, ours 7." in table.notes
-    assert "hiredis beside unix socket, core: 1.1 times the round trips, 1.1 times the fan-out." in table.notes
+    assert [row[:2] for row in table.rows] == [
+        ["the manual's setup", "1"],
+        ["published port, core", "1"],
+        ["unix socket, pub/sub", "2"],
+        ["unix socket, pub/sub, hiredis", "4"],
+    ]
+    assert "Messages lost: ours 7, manual 0, hiredis 0." in table.notes
 
 
 def test_end_to_end_says_where_the_cores_are_the_limit() -> None:
     table = figures.daphne_table(DAPHNE)
     assert [row[:2] for row in table.rows] == [
         ["1 x the manual's", "1"],
-        ["1 x unix socket, core", "1.5"],
+        ["1 x unix socket, core (default)", "1.5"],
         ["4 x the manual's", "1"],
-        ["4 x unix socket, core", "1"],
+        ["4 x unix socket, core (default)", "1"],
     ]
     assert any(note.startswith("With 4 processes all 2 cores were busy") for note in table.notes)
     assert any("60,000 deliveries a second, 30 times the fastest row" in note for note in table.notes)
@@ -141,6 +139,9 @@ def test_the_run_is_judged_by_what_it_is_promised_by() -> None:
     assert "takes 1.00 times 2.5 x gather_facts + one start of Tethys" in notes
     assert "takes 2.20 times the steps typed by hand" in notes
     assert "once more, 1.50 times." in notes
+    assert "changed something" not in notes
+    restless = {**RUN, "second": {"seconds": 9.0, "modules": 12, "changed": True}}
+    assert "The second run changed something!" in figures.run_table(restless).notes[0]
 
 
 def test_a_fleet_is_compared_with_one_host() -> None:
@@ -152,6 +153,7 @@ def test_memory_leaves_out_what_does_not_run() -> None:
     rows = figures.memory_table(MEMORY).rows
     assert rows[0] == ["Redis", "10", "12"]
     assert rows[1] == ["each ASGI process", "100 + 101", "110 + 112"]
+    assert "A message of 1000 bytes that nobody has fetched takes 1,500 bytes" in figures.memory_table(MEMORY).notes[1]
 
 
 def test_only_what_was_measured_is_told() -> None:
@@ -182,5 +184,6 @@ def test_bars_are_multiples_of_the_manual() -> None:
     groups = figures.bars(ALL)
     assert len(groups) == 3
     assert all(group.bars[0].reference and group.bars[0].ratio.middle == 1 for group in groups)
-    assert groups[0].bars[2].label == "unix socket, pub/sub"
-    assert groups[0].bars[2].ratio.middle == 2
+    labels = [bar.label for bar in groups[0].bars]
+    assert labels[1:] == ["published port, core", "unix socket, pub/sub", "unix socket, pub/sub, hiredis"]
+    assert [bar.ratio.middle for bar in groups[0].bars] == [1, 1, 2, 4]
