@@ -41,13 +41,18 @@ def test_the_user_has_the_rights_of_that_layer_and_no_others(host: Any) -> None:
     assert bed.redis(host, "ZADD", "asgi_x", "1", "1", user="tethys", password=password).startswith("NOPERM")
 
 
-def test_valkey_in_the_place_of_redis(host: Any) -> None:
-    run = bed.playbook("site", redis_container_image="tethys-channels-test/valkey:8.1")
+def test_valkey_in_the_place_of_redis_and_a_socket_in_the_place_of_a_port(host: Any) -> None:
+    there = {"redis_container_image": "tethys-channels-test/valkey:8.1", "redis_container_transport": "unix"}
+    text = bed.refusal(bed.playbook("site", **there))
+    assert "redis_container_port is 6390, and redis_container_transport is unix, which has no port" in text
+    run = bed.playbook("site", **there, redis_container_port=6379)
     assert run.returncode == 0, run.stdout
-    assert "redis_container_image is tethys-channels-test/valkey:8.1: it is replaced" in " ".join(run.stdout.split())
+    told = " ".join(run.stdout.split())
+    assert f"is reached by host 127.0.0.1:6390, and will be by unix {bed.SOCKET}" in told
     assert "Valkey" in host.check_output("docker exec tethys-channels-redis redis-server --version")
+    assert host.check_output("ss -Hltn sport = :6390") == ""
     assert delivered(host, 2)
-    again = bed.playbook("site", redis_container_image="tethys-channels-test/valkey:8.1")
+    again = bed.playbook("site", **there, redis_container_port=6379)
     assert (again.returncode, bed.changed(again)) == (0, 0), again.stdout
 
 

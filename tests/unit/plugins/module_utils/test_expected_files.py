@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import expected_files, whole_file
+from ansible_collections.tethys.channels.plugins.module_utils import whole_file
 from ansible_collections.tethys.channels.plugins.module_utils.expected_files import put_right, why_differs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -167,7 +167,7 @@ def test_owner_and_group_by_name_and_by_number(
 ) -> None:
     given: list[tuple[int, int]] = []
     for name in ("chown", "fchown"):
-        monkeypatch.setattr(expected_files.os, name, lambda _what, uid, gid: given.append((uid, gid)))
+        monkeypatch.setattr(os, name, lambda _what, uid, gid: given.append((uid, gid)))
     me = (os.geteuid(), os.getegid())
     by_number = {"owner": str(me[0]), "group": str(me[1])}
     for number, change in enumerate(({}, by_number, {"owner": "4321", "group": "8765"})):

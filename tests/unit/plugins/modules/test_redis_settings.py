@@ -132,6 +132,7 @@ def test_where_the_server_listens(transport: dict[str, Any], said: list[str], no
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the module keeps things; who is not root sees what would be root's as root's."""
+    folder = tmp_path / "tethys_channels"
     if os.geteuid() != 0:
         owners: dict[str, tuple[int, int]] = {}
         bits: dict[str, int] = {}
@@ -154,7 +155,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(os, "fchown", lambda *_arguments: None)
         monkeypatch.setattr(Path, "stat", owned)
         monkeypatch.setattr(Path, "chmod", chmod)
-    folder = tmp_path / "tethys_channels"
     return folder
 
 
@@ -280,7 +280,7 @@ def over_socket(folder: Path, **more: Any) -> dict[str, Any]:
 
 
 def test_each_way_has_another_sum_and_its_lines_in_the_file(run: Run, folder: Path) -> None:
-    kinds = [{}, {"transport": "host"}, {"transport": "host", "port": 6380}, over_socket(folder)]
+    kinds: list[dict[str, Any]] = [{}, {"transport": "host"}, {"transport": "host", "port": 6380}, over_socket(folder)]
     seen = [run(password="p", **arguments) for arguments in kinds]
     assert all(each["changed"] for each in seen)
     assert len({each["config_sum"] for each in seen}) == len(kinds)
