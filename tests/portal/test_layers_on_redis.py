@@ -1,0 +1,155 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""channels_redis itself on a Redis that has redis_settings's configuration and only a unix socket: who hears whom.
+
+TETHYS_TEST_PYTHON is the Python of an environment with the layer's packages in it. The Redis is this machine's own
+redis-server, 6 or newer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import pytest
+from ansible_collections.tethys.channels.plugins.module_utils.services import Redis
+from ansible_collections.tethys.channels.plugins.modules import redis_settings
+from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, PUBSUB_BACKEND
+
+PYTHON = os.environ.get("TETHYS_TEST_PYTHON", "")
+SERVER = shutil.which("redis-server")
+pytestmark = [
+    pytest.mark.portal,
+    pytest.mark.skipif(not SERVER, reason="there is no redis-server on this machine (Debian's package redis-server)"),
+]
+LOGIN = {"username": redis_settings.PORTAL_USER, "password": "it's: \"#é\\"}
+
+# Each receiver joins the group; then each sender, with a layer of its own, sends to it, one after the other.
+# What a receiver hears is the sender's name, or the error that it met instead.
+TALK = """
+import asyncio, importlib, json, sys
+
+def layer(described):
+    module, _dot, name = described["default"]["BACKEND"].rpartition(".")
+    return getattr(importlib.import_module(module), name)(**described["default"]["CONFIG"])
+
+async def listen(receiver, channel):
+    heard, wait = [], 10
+    while True:
+        try:
+            heard.append((await asyncio.wait_for(receiver.receive(channel), wait))["by"])
+        except asyncio.TimeoutError:
+            return heard
+        except Exception as error:
+            heard.append(type(error).__name__)
+        wait = 1
+
+async def main(receivers, senders):
+    joined = {}
+    for name, described in receivers.items():
+        receiver = layer(described)
+        joined[name] = receiver, await receiver.new_channel()
+        await receiver.group_add("group", joined[name][1])
+    for name, described in senders:
+        await layer(described).group_send("group", {"type": "said", "by": name})
+    heard = await asyncio.gather(*(listen(*each) for each in joined.values()))
+    print(json.dumps(dict(zip(joined, heard))))
+
+asyncio.run(main(**json.load(sys.stdin)))
+"""
+
+
+@pytest.fixture(scope="module", params=[CORE_BACKEND, PUBSUB_BACKEND])
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def portal(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., dict[str, Any]]]:
+    """The CHANNEL_LAYERS of portals on a Redis whose one user reaches what begins with `portal_`."""
+    assert SERVER is not None
+    folder = tmp_path_factory.mktemp("redis")
+    path = str(folder / "redis.sock")
+    credentials = {"password": LOGIN["password"], "admin_password": "admin"}
+    lines = [
+        *redis_settings.configuration(64, "unix"),
+        *redis_settings.users(credentials, "portal_", backend, True),
+    ]
+    text = "\n".join([*lines, ""]).replace(redis_settings.SOCKET_INSIDE, path)
+    (folder / "redis.conf").write_text(text, encoding="utf-8")
+    with subprocess.Popen([SERVER, str(folder / "redis.conf")], cwd=folder, stdout=subprocess.DEVNULL) as server:
+        try:
+            for _again in range(100):
+                with contextlib.suppress(OSError), Redis({"path": path, **LOGIN}) as redis:
+                    redis.command("PING")
+                    break
+                time.sleep(0.1)
+            yield lambda **options: channel_layers([{"path": path}], LOGIN, options, backend)
+        finally:
+            server.kill()
+
+
+def talk(receivers: dict[str, Any], senders: list[tuple[str, Any]], folder: Path) -> dict[str, list[str]]:
+    """What each receiver heard, in its order."""
+    done = subprocess.run(
+        [PYTHON, "-c", TALK],
+        input=json.dumps({"receivers": receivers, "senders": senders}),
+        text=True,
+        check=True,
+        timeout=60,
+        cwd=folder,
+        capture_output=True,
+    )
+    found: dict[str, list[str]] = json.loads(done.stdout)
+    return found
+
+
+Portal = Callable[..., "dict[str, Any]"]
+
+
+@pytest.mark.parametrize("keys", [{}, {"symmetric_encryption_keys": ["one key for both"]}], ids=["plain", "encrypted"])
+def test_two_portals_on_one_redis(portal: Portal, tmp_path: Path, keys: dict[str, Any]) -> None:
+    both = {name: portal(prefix=f"portal_{name}", **keys) for name in ("a", "b")}
+    assert talk(both, [("a", both["a"]), ("b", both["b"]), ("a", both["a"])], tmp_path) == {"a": ["a", "a"], "b": ["b"]}
+
+
+def test_portals_with_the_same_prefix_hear_each_other(portal: Portal, tmp_path: Path) -> None:
+    both = {name: portal(prefix="portal_") for name in ("a", "b")}
+    assert talk(both, list(both.items()), tmp_path) == {"a": ["a", "b"], "b": ["a", "b"]}
+
+
+def test_the_processes_of_one_portal_share_its_keys(portal: Portal, tmp_path: Path) -> None:
+    def with_keys(*keys: str) -> dict[str, Any]:
+        return portal(prefix="portal_", symmetric_encryption_keys=list(keys) or None)
+
+    mine = with_keys("new", "old")
+    senders = [
+        ("mine", mine),
+        ("before", with_keys("old")),
+        ("other", with_keys("another's")),
+        ("plain", with_keys()),
+        ("mine", mine),
+    ]
+    heard = talk({"one": mine, "two": mine}, senders, tmp_path)
+    # What somebody else says is an error to whoever waits for it, and the next message arrives all the same.
+    expected = ["mine", "before", "InvalidToken", "InvalidToken", "mine"]
+    assert heard == {"one": expected, "two": expected}
+
+
+def test_another_portals_key_is_no_error_beside_another_prefix(portal: Portal, tmp_path: Path) -> None:
+    both = {name: portal(prefix=f"portal_{name}", symmetric_encryption_keys=[name]) for name in ("a", "b")}
+    assert talk(both, list(both.items()), tmp_path) == {"a": ["a"], "b": ["b"]}
+
+
+def test_the_portals_user_reaches_no_other_prefix(portal: Portal, tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as ended:
+        talk({}, [("a", portal(prefix="asgi"))], tmp_path)
+    assert "NoPermissionError" in ended.value.stderr
