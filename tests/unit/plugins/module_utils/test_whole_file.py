@@ -62,6 +62,8 @@ def test_the_owner(path: Path) -> None:
     assert (path.stat().st_uid, path.stat().st_gid) == (1234, 1234)
     whole_file.replace(str(path), b"again", like=str(path))
     assert (path.stat().st_uid, path.stat().st_gid) == (1234, 1234)
+    whole_file.replace(str(path), b"again", uid=1234, gid=0)
+    assert (path.stat().st_uid, path.stat().st_gid) == (1234, 0)
 
 
 @pytest.mark.parametrize("step", ["fsync", "fchmod", "replace"])
