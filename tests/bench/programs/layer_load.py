@@ -104,7 +104,7 @@ async def measure(layer: Any, seconds: float) -> dict[str, float]:
 def main() -> None:
     """Measure the layer that Django has."""
     parser = argparse.ArgumentParser(description="Measure the portal's channel layer.")
-    parser.add_argument("--seconds", type=float, default=1.5, help="for each of the two (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each of the two (default: %(default)s)")
     parser.add_argument("--hiredis", help="a folder with the package hiredis")
     asked = parser.parse_args()
     if asked.hiredis:

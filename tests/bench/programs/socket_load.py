@@ -314,7 +314,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure messages from a process to WebSockets.")
     parser.add_argument("--clients", type=int, default=48, help="sockets (default: %(default)s)")
     parser.add_argument("--window", type=int, default=20, help="messages on their way at once (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="for each of the two (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=1.5, help="for each of the two (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--host", default="portal.example.org", help="a name the portal answers to")
     parser.add_argument("--user", default="www-data", help="the portal's user, who sends")
