@@ -39,14 +39,14 @@ def why_differs(expected: dict[str, Any]) -> str | None:
         found = path.stat()
         if not (stat.S_ISDIR if content is None else stat.S_ISREG)(found.st_mode):
             return "is no folder" if content is None else "is no file"
-        if content is not None and path.read_text(encoding="utf-8", errors="replace") != content:
+        if content is not None and path.read_bytes() != content.encode():
             return "has another text"
     except FileNotFoundError:
         return "is not there"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     user, group = _name_of(pwd.getpwuid, found.st_uid), _name_of(grp.getgrgid, found.st_gid)
-    if user != expected["owner"] or expected["group"] not in (None, group):
+    if expected["owner"] not in (user, str(found.st_uid)) or expected["group"] not in (None, group, str(found.st_gid)):
         return f"belongs to {user}:{group}"
     mode = stat.S_IMODE(found.st_mode)
     return None if mode == int(expected["mode"], 8) else f"has the mode {mode:04o}"
@@ -67,4 +67,4 @@ def put_right(expected: dict[str, Any]) -> None:
         Path(path).chmod(mode)
         return
     whole_file.remove_leftovers(path)
-    whole_file.replace(path, content.encode(), mode=mode, uid=uid, gid=None if gid < 0 else gid)
+    whole_file.replace(path, content.encode(), mode=mode, uid=uid, gid=gid)

@@ -42,9 +42,11 @@ options:
       host:
         description: Its address.
         type: str
+        default: 127.0.0.1
       port:
         description: Its port.
         type: int
+        default: 6379
       path:
         description: Its unix socket, in place of host and port.
         type: path
@@ -361,7 +363,11 @@ def main() -> None:
             "redis_endpoint": {
                 "type": "dict",
                 "default": {"host": "127.0.0.1", "port": 6379},
-                "options": {"host": {"type": "str"}, "port": {"type": "int"}, "path": {"type": "path"}},
+                "options": {
+                    "host": {"type": "str", "default": "127.0.0.1"},
+                    "port": {"type": "int", "default": 6379},
+                    "path": {"type": "path"},
+                },
             },
             "endpoints": {
                 "type": "list",

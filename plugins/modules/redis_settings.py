@@ -238,7 +238,7 @@ def same(path: Path, text: str, mode: int, uid: int) -> bool:
     """Whether the file is there, with this content, owner and mode."""
     try:
         found = path.stat()
-        return (found.st_mode & 0o7777, found.st_uid) == (mode, uid) and path.read_text(encoding="utf-8") == text
+        return (found.st_mode & 0o7777, found.st_uid) == (mode, uid) and path.read_bytes() == text.encode()
     except OSError:
         return False
 

@@ -111,7 +111,9 @@ def main() -> None:
         try:
             put_right(expected)
         except KeyError as error:
-            module.fail_json(msg=f"{expected['path']} cannot be written, since it has no owner: {error.args[0]}.")
+            module.fail_json(
+                msg=f"{expected['path']} cannot be written: its owner or group is unknown ({error.args[0]})."
+            )
         except OSError as error:
             module.fail_json(msg=f"{expected['path']} cannot be written: {error.strerror}. Mend that and run again.")
     module.exit_json(changed=bool(written), written=written, diff=diff)

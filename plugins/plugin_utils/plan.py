@@ -288,8 +288,10 @@ def rotates(values: Mapping[str, Any]) -> bool:
     return bool(boolean(values.get("redis_container_rotate") or False, strict=False))
 
 
-def port_reasons(values: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
+def port_reasons(values: Mapping[str, Any], options: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """A port that nothing would listen on."""
+    if asked["tethys_layer_hosts"] or asked["tethys_layer_backend"] == MEMORY_BACKEND:
+        return []
     port = values.get("redis_container_port")
     if options["redis_container_transport"] != "unix" or whole_number(port) in (None, DEFAULT_REDIS_PORT):
         return []
@@ -796,7 +798,7 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         *wrong_role_values(found.get("values") or {}, asked),
         *check_variables(asked),
         *rotation_reasons(found.get("values") or {}, asked),
-        *port_reasons(found.get("values") or {}, options),
+        *port_reasons(found.get("values") or {}, options, asked),
     ]
     look = Look(asked, options, found)
     # Where to look is known before anything was seen.

@@ -37,8 +37,8 @@ PASSWORD = "100% of it: $ecret \\ 'quoted' \"too\""
 
 @pytest.fixture(scope="module")
 def first(host: Any) -> str:
-    """The first run, and what it printed."""
-    run = bed.playbook("site", tethys_user=USER)
+    """The first run, with modules copied to the server's temporary folder, and what it printed."""
+    run = bed.playbook("site", "-vvv", tethys_user=USER, preflight_pipelining=False)
     assert run.returncode == 0, run.stdout
     return folded(run.stdout)
 
@@ -99,10 +99,14 @@ def test_the_processes_run_as_the_homes_owner(host: Any, first: str) -> None:
         assert {"TETHYS_TEST_ACTIVATED=yes", f"TETHYS_HOME={bed.HOME}", "HOME=/home/alice"} <= set(environment)
 
 
-def test_a_second_run_changes_nothing(host: Any, first: str) -> None:
-    run = bed.playbook("site", tethys_user=USER)
+def test_a_second_run_changes_nothing_and_copies_no_module(host: Any, first: str) -> None:
+    run = bed.playbook("site", "-vvv", tethys_user=USER)
     assert run.returncode == 0, run.stdout
     assert bed.changed(run) == 0, run.stdout
+    assert " PUT " in first
+    assert " PUT " not in run.stdout
+    # A user waits for each of them.
+    assert run.stdout.count("Using module file") <= 9
 
 
 def test_no_run_had_trouble_with_its_temporary_files(host: Any, first: str) -> None:

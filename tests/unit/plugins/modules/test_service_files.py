@@ -115,7 +115,7 @@ def test_somebody_unknown_is_named(run: Run, tmp_path: Path, kind: str, content:
     path = tmp_path / "new"
     found = run({"path": str(path), "content": content, "mode": "0755", kind: "nobody-at-all"})
     assert found["failed"]
-    assert found["msg"].startswith(f"{path} cannot be written, since it has no owner: ")
+    assert found["msg"].startswith(f"{path} cannot be written: its owner or group is unknown (")
     assert "'nobody-at-all'" in found["msg"]
     assert not path.exists()
 

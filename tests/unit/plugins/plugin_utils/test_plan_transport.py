@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND
+from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan, port_reasons
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, MEMORY_BACKEND
 
 SOCKET = "/var/lib/tethys_channels/redis.sock"
 WAYS = {"unix": f"unix {SOCKET}", "published": "published 127.0.0.1:6379", "host": "host 127.0.0.1:6379"}
@@ -212,6 +212,13 @@ def test_a_port_that_nothing_would_listen_on(transport: str, port: Any, refused:
 @pytest.mark.parametrize("values", [{}, {"redis_container_port": 6379}, {"redis_container_port": "6379"}], ids=str)
 def test_the_default_port_may_stand_beside_a_socket(values: dict[str, Any]) -> None:
     assert judge("unix", values=values)["refusals"] == []
+
+
+@pytest.mark.parametrize(
+    "asked", [{"tethys_layer_hosts": [["redis", 6379]]}, {"tethys_layer_backend": MEMORY_BACKEND}], ids=str
+)
+def test_a_port_left_over_where_no_container_is_run(asked: dict[str, Any]) -> None:
+    assert port_reasons({"redis_container_port": 6380}, {"redis_container_transport": "unix"}, {**ASKED, **asked}) == []
 
 
 def test_a_port_that_is_none_is_refused_once() -> None:
