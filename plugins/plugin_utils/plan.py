@@ -45,7 +45,7 @@ VARIABLES = (
     "tethys_asgi_layout",
     "tethys_hosts",
 )
-# Redis 5 has no users and had its last fix in 2022; 6.0 and 7.0 have none for CVE-2025-49844 (FACTS: Lua, any user).
+# Redis 5 has no users and had its last fix in 2022; 6.0 and 7.0 have none for CVE-2025-49844 (Lua, by any user).
 END_OF_LIFE = {"5": "2022-04-27", "6.0": "2022-05", "7.0": "2024-07"}
 FAMILIES = ("debian",)
 # Folders of the system's own, which must not be given to the portal nor taken away with it.
