@@ -162,6 +162,12 @@ def test_only_what_was_measured_is_told() -> None:
     assert figures.bars({"run": RUN}) == []
 
 
+@pytest.mark.parametrize(("busy", "told"), [(0.1, False), (1.8, True)])
+def test_other_work_on_the_machine_is_told_of(busy: float, told: bool) -> None:
+    [table] = figures.tables({"memory": {**MEMORY, "busy_before": busy}, "cores": 2})
+    assert any(note.startswith("Other work kept 1.8 of 2 cores busy") for note in table.notes) is told
+
+
 def test_the_figures_are_not_changed() -> None:
     before = copy.deepcopy(ALL)
     figures.tables(ALL)
