@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 DOCKER_SOCKET = "/var/run/docker.sock"
+# The layer's Redis where it has no port, in a folder that outlives a reboot, since the container mounts it.
+REDIS_SOCKET = "/var/lib/tethys_channels/redis.sock"
 # Debian and Ubuntu first, then Rocky's EPEL package, then pip's own default.
 SUPERVISOR_CONFIGS = ("/etc/supervisor/supervisord.conf", "/etc/supervisord.conf", "/etc/supervisor.conf")
 

@@ -428,6 +428,7 @@ class Roll:
                 kept[key] = sources.sum if row["name"] in done or key not in record else record[key]
         path = Path(self.params["record"])
         if kept != record and path.parent.is_dir():
+            whole_file.remove_leftovers(str(path))
             whole_file.replace(str(path), (json.dumps(kept, indent=2) + "\n").encode())
 
     def sweep(self, dry: bool) -> None:

@@ -118,7 +118,9 @@ rotating:
   returned: always
   type: bool
 stale:
-  description: Whether the running server does not let this configuration's admin in, and has to start again to read it.
+  description:
+    - Whether the running server has to start again, since it does not let this configuration's admin in and so has not
+      read it, or since its socket is lost.
   returned: always
   type: bool
 config:
@@ -130,17 +132,25 @@ config_dir:
   description: The folder that the container mounts.
   returned: always
   type: str
+config_file:
+  description: The name of the configuration in that folder.
+  returned: always
+  type: str
 run_as:
   description: User id and group id of the container, as C(docker run --user) takes them.
   returned: always
   type: str
 """
 
+import contextlib
 import grp
 import hashlib
 import json
 import os
 import secrets
+import socket
+import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +173,9 @@ COMMANDS = {
 ADMIN_COMMANDS = "+info +client +acl +memory +latency +dbsize +scan +config|get"
 
 
+# How long a server that is just starting has for its socket.
+SOCKET_TRIES = 10
+SOCKET_PAUSE = 0.3
 # The folder of the socket is mounted there.
 SOCKET_INSIDE = "/run/tethys-channels/redis.sock"
 
@@ -256,7 +269,8 @@ def right_folder(path: Path, mode: int, uid: int, gid: int) -> bool:
         found = path.stat()
     except OSError:
         return False
-    return (found.st_mode & 0o7777, found.st_uid, found.st_gid) == (mode, uid, gid)
+    is_right = (found.st_mode & 0o7777, found.st_uid, found.st_gid) == (mode, uid, gid)
+    return is_right and stat.S_ISDIR(found.st_mode)
 
 
 def group_id(name: str) -> int:
@@ -307,10 +321,13 @@ class Files:
     def __init__(self, params: dict[str, Any]) -> None:
         self.base = Path(params["directory"])
         self.redis_dir = self.base / "redis"
-        self.config_path = self.redis_dir / "redis.conf"
+        # Each way has a file of its own: until its own container is there, the one of another way may start again.
+        transport, port = params["transport"], params["port"]
+        name = {"published": "redis.conf", "host": f"redis-host-{port}.conf", "unix": "redis-unix.conf"}[transport]
+        self.config_path = self.redis_dir / name
         self.credentials_path = self.base / "credentials.json"
         self.uid = params["uid"]
-        self.socket = Path(params["socket"]) if params["transport"] == "unix" else None
+        self.socket: Path | None = Path(params["socket"]) if params["transport"] == "unix" else None
         self.gid = group_id(params["socket_group"]) if self.socket and params["socket_group"] else self.uid
         self.params = params
         self.credentials = next_credentials(
@@ -356,6 +373,25 @@ class Files:
         if self.socket:
             ensure_folder(self.socket.parent, 0o750, self.uid, self.gid)
         put(self.config_path, self.text, 0o400, self.uid)
+
+    def forget_others(self) -> None:
+        """Delete what a container that is reached otherwise has read."""
+        for path in self.redis_dir.glob("redis*.conf"):
+            if path != self.config_path:
+                path.unlink()
+
+    def socket_is_lost(self) -> bool:
+        """Whether nobody answers on the socket, or it is not in the folder that the container has mounted."""
+        for _again in range(SOCKET_TRIES):
+            try:
+                with socket.socket(socket.AF_UNIX) as plain:
+                    plain.connect(str(self.socket))
+                    return False
+            except (FileNotFoundError, ConnectionRefusedError):
+                time.sleep(SOCKET_PAUSE)
+            except OSError:
+                return False
+        return True
 
     def tell(self, check: bool) -> bool:
         """Have the server that runs take the passwords of the file; returns whether it did not."""
@@ -418,8 +454,12 @@ def bring(module: AnsibleModule) -> None:
                 files.keep_credentials()
             files.keep_config()
     except OSError as error:
-        module.fail_json(msg=f"The files under {files.base} could not be written: {error}.")
-    if acl and params["running"]:
+        name = error.filename or files.base
+        module.fail_json(msg=f"{name} could not be written ({error.strerror}): mend that and run again.")
+    if params["running"] and not retire and files.socket and files.socket_is_lost():
+        # The socket was deleted, or its folder: a container that starts again makes the one and mounts the other.
+        stale = True
+    elif acl and params["running"]:
         try:
             changed = files.tell(module.check_mode) or changed
         except (OSError, RedisError) as error:
@@ -434,12 +474,16 @@ def bring(module: AnsibleModule) -> None:
         except OSError as error:
             module.fail_json(msg=f"The files under {files.base} could not be written: {error}.")
 
+    if params["running"] and not module.check_mode:
+        with contextlib.suppress(OSError):
+            files.forget_others()
     hidden = ("user ", "requirepass ")
     credentials = files.credentials
     module.exit_json(
         changed=changed,
         config=files.shown,
         config_dir=str(files.redis_dir),
+        config_file=files.config_path.name,
         config_sum=files.config_sum,
         run_as=f"{files.uid}:{files.gid}",
         rotating="previous" in credentials,

@@ -124,6 +124,9 @@ server:
       description: The names of the files in O(state_dir).
       type: list
       elements: str
+    socket_folder_problem:
+      description: Why the folder of Redis's socket, C(/var/lib/tethys_channels), cannot be made or used, or null.
+      type: str
 """
 
 import configparser
@@ -133,6 +136,7 @@ import os
 import pwd
 import shutil
 import socket
+import stat
 import xmlrpc.client
 from pathlib import Path
 from typing import Any
@@ -141,6 +145,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import serving
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
+    REDIS_SOCKET,
     Docker,
     Redis,
     RedisError,
@@ -330,6 +335,17 @@ def processes(supervisor: Supervisor) -> list[dict[str, Any]]:
     ]
 
 
+def folder_problem(path: str) -> str | None:
+    """Why a folder that is to be ours cannot be made or used."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return None
+    if stat.S_ISLNK(mode):
+        return "is a link"
+    return None if stat.S_ISDIR(mode) else "is no folder"
+
+
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
@@ -383,6 +399,7 @@ def main() -> None:
         "nginx": Nginx(params["upstream"], params["state_dir"]).look() if look_at_nginx else None,
         "listeners": listeners({*params["ports"], params["redis_port"]}),
         "state": state,
+        "socket_folder_problem": folder_problem(str(Path(REDIS_SOCKET).parent)),
     }
     module.exit_json(changed=False, server=server)
 

@@ -74,6 +74,7 @@ written:
   elements: str
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,8 @@ def main() -> None:
     )
     written, diff = [], []
     for expected in module.params["files"]:
+        if not re.fullmatch("[0-7]{3,4}", expected["mode"]):
+            module.fail_json(msg=f"{expected['path']} has the mode {expected['mode']}: write octal digits, as 0644.")
         why = why_differs(expected)
         if why is None:
             continue

@@ -351,7 +351,7 @@ class Report:
             return []
         found = []
         if self.would_change("redis_settings"):
-            found.append("the configuration or the credentials of Redis in /etc/tethys_channels")
+            found.append("the configuration, the credentials or the socket's folder of Redis")
         container, name = self.server.get("container"), self.asked["container_name"]
         lost = any(server["problem"] for server in self.health["redis"])
         if container is None or not container["running"]:

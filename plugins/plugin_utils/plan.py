@@ -15,12 +15,14 @@ from typing import Any
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible_collections.tethys.channels.plugins.module_utils.services import is_asgi_group
+from ansible_collections.tethys.channels.plugins.module_utils.services import REDIS_SOCKET, is_asgi_group
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers, redis_endpoints
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     BACKENDS,
+    CORE_BACKEND,
     MAX_PROCESSES,
     MEMORY_BACKEND,
+    PUBSUB_BACKEND,
     Refusal,
     asgi_processes,
     bokeh_pins,
@@ -50,6 +52,8 @@ END_OF_LIFE = {"5": "2022-04-27", "6.0": "2022-05", "7.0": "2024-07"}
 FAMILIES = ("debian",)
 # Folders of the system's own, which must not be given to the portal nor taken away with it.
 SYSTEM_FOLDERS = ("/var/log", "/var/run", "/var/lib", "/var/tmp", "/usr/local", "/etc/supervisor")  # noqa: S108
+# Folders of this collection's own.
+OWN_FOLDERS = (str(PurePosixPath(REDIS_SOCKET).parent), "/etc/tethys_channels")
 # The least that a role's number may be, where that is not 1.
 LEAST = {
     "asgi_service_drain_seconds": 0,
@@ -60,9 +64,8 @@ LEAST = {
     "tethys_docker_redis_memory_mb": 16,
 }
 LARGEST_PORT = 65535
+BACKEND = "tethys_layer_backend"
 DEFAULT_REDIS_PORT = 6379
-# The layer's Redis where it has no port, in a folder that outlives a reboot, since the container mounts it.
-SOCKET = "/var/lib/tethys_channels/redis.sock"
 # The label by which our container tells how it is reached.
 TRANSPORT_LABEL = "tethys.channels.transport"
 APART = "socket_per_process"
@@ -185,9 +188,20 @@ def _layer_options_refusal(name: str, value: Any, asked: Mapping[str, Any]) -> s
     return None
 
 
+def _ours_refusal(name: str, value: str) -> str | None:
+    """Why a folder cannot lie in one that this collection makes, and takes away."""
+    for own in OWN_FOLDERS:
+        if PurePosixPath(own) in (PurePosixPath(value), *PurePosixPath(value).parents):
+            return f"{name} is {show(value)}, and {own} is this collection's own: set it to another folder."
+    return None
+
+
 def _system_folder(name: str, value: str) -> str | None:
     """Why a folder that the system shares cannot be the portal's own."""
     folder = PurePosixPath(value)
+    ours = _ours_refusal(name, value)
+    if ours:
+        return ours
     if len(folder.parts) > 2 and str(folder) not in SYSTEM_FOLDERS and ".." not in folder.parts:
         return None
     own = folder / "tethys"
@@ -211,10 +225,12 @@ def _path_refusal(variable: str, value: Any, what: str, unquoted: bool = False) 
 def check_variables(asked: Mapping[str, Any]) -> list[str]:
     """A sentence for each `tethys_` variable whose value can be refused without looking at the server."""
     reasons: list[str | None] = [
-        _path_refusal("tethys_home", asked["tethys_home"], "the folder of portal_config.yml"),
+        _path_refusal("tethys_home", asked["tethys_home"], "the folder of portal_config.yml")
+        or _ours_refusal("tethys_home", asked["tethys_home"]),
         _path_refusal(
             "tethys_conda_prefix", asked["tethys_conda_prefix"], "the Tethys conda environment", unquoted=True
-        ),
+        )
+        or _ours_refusal("tethys_conda_prefix", asked["tethys_conda_prefix"]),
     ]
     port, processes = whole_number(asked["tethys_port"]), whole_number(asked["tethys_asgi_processes"])
     if port is None or port > LARGEST_PORT:
@@ -356,17 +372,28 @@ class Look:
     @property
     def redis_endpoint(self) -> dict[str, Any]:
         """Where the container answers."""
-        return {"path": SOCKET} if self.transport == "unix" else {"host": "127.0.0.1", "port": self.redis_port}
+        return {"path": REDIS_SOCKET} if self.transport == "unix" else {"host": "127.0.0.1", "port": self.redis_port}
 
     @property
     def redis_place(self) -> str:
         """The same in a word."""
-        return SOCKET if self.transport == "unix" else f"127.0.0.1:{self.redis_port}"
+        return REDIS_SOCKET if self.transport == "unix" else f"127.0.0.1:{self.redis_port}"
 
     @property
     def redis_way(self) -> str:
         """What a container carries as its label that is reached as it shall be."""
-        return f"{self.transport} {self.redis_place}"
+        group = f" (group {self.portal.get('group')})" if self.transport == "unix" else ""
+        return f"{self.transport} {self.redis_place}{group}"
+
+    @property
+    def redis_now(self) -> dict[str, Any]:
+        """Where our container answers at present."""
+        ours: Mapping[str, Any] = self.server.get("container") or {}
+        transport, _blank, place = str((ours.get("labels") or {}).get(TRANSPORT_LABEL, "")).partition(" ")
+        port = whole_number(place.rpartition(":")[2])
+        if not ours.get("running") or not transport:
+            return self.redis_endpoint
+        return {"host": "127.0.0.1", "port": port} if port else {"path": REDIS_SOCKET}
 
     def portal_reasons(self) -> None:
         """The environment, the home, the file and the user."""
@@ -530,6 +557,18 @@ class Look:
                 )
         other: Mapping[str, Any] | None = server.get("redis_port_container")
         port = self.redis_port
+        ours = server.get("container") or {}
+        if ours and "tethys.channels.config" not in ours.get("labels", {}):
+            self.reasons.append(
+                f"redis_container_name is {ours['name']}, and the container of that name ({ours['image']}) is not this"
+                " collection's: set redis_container_name to a name of its own."
+            )
+            return None
+        if self.transport == "unix" and server.get("socket_folder_problem"):
+            self.reasons.append(
+                f"{PurePosixPath(REDIS_SOCKET).parent}, in which Redis's socket shall be,"
+                f" {server['socket_folder_problem']}: move it away, or set redis_container_transport to published."
+            )
         if other:
             why = self._not_the_layers(other, port)
             if why is None:
@@ -545,24 +584,31 @@ class Look:
                     " redis_container_port to a free port."
                 )
                 return None
-        ours = server.get("container") or {}
         way = ours.get("labels", {}).get(TRANSPORT_LABEL)
-        if ours and "tethys.channels.config" not in ours.get("labels", {}):
-            self.reasons.append(
-                f"redis_container_name is {ours['name']}, and the container of that name ({ours['image']}) is not this"
-                " collection's: set redis_container_name to a name of its own."
-            )
-        elif ours.get("running") and way != self.redis_way:
+        backend = (self.portal.get("settings") or {}).get("layer_backend")
+        if ours.get("running") and way != self.redis_way:
             self.announce.append(
-                f"The layer's Redis is reached by {way or 'other ways'}, and will be by {self.redis_way}"
+                f"The layer's Redis is reached by {way or 'a port'}, and will be by {self.redis_way}"
                 " (redis_container_transport): it is replaced, and WebSockets fail from then until their process has"
                 " restarted, one after the other."
+            )
+        elif ours.get("running") and backend in (CORE_BACKEND, PUBSUB_BACKEND) and backend != self.asked[BACKEND]:
+            self.announce.append(
+                f"{BACKEND} changes from {backend} to {self.asked[BACKEND]}: Redis starts anew with other rights, and"
+                " WebSockets fail from then until their process has restarted, one after the other."
             )
         elif ours.get("running") and image_name(ours["image"]) != image_name(image):
             self.announce.append(
                 f"The Redis container runs {ours['image']} and redis_container_image is {image}: it is replaced,"
                 " messages of about a second are lost, and the processes restart one at a time, since Redis forgets who"
                 " listens."
+            )
+        taken = [] if self.transport == "unix" else [port]
+        left = [number for number in self._ports_of_the_layer() if number not in taken]
+        if left and not ours:
+            self.announce.append(
+                f"The Redis on port {left[0]}, which portal_config.yml names until now, is left as it is: stop it where"
+                " nobody else uses it."
             )
         if self.transport != "unix" and not (
             ours.get("running") and (way == f"host {self.redis_place}" or port in ours.get("ports", []))
@@ -590,19 +636,23 @@ class Look:
 
     def _is_the_layers(self, port: int) -> bool:
         """Whether the portal's own settings have its channel layer on that port of this server."""
+        return port in self._ports_of_the_layer()
+
+    def _ports_of_the_layer(self) -> list[int]:
+        """The ports of this server on which the portal's own settings have its channel layer."""
         settings = self.portal.get("settings") or {}
         if not str(settings.get("layer_backend") or "").startswith("channels_redis."):
-            return False
+            return []
         here = {"127.0.0.1", "localhost", "::1", self.server.get("name")}
+        ports: list[int] = []
         # channels_redis, told no hosts, takes this one.
         for host in settings.get("layer_hosts") or [["localhost", 6379]]:
             try:
                 found = redis_endpoints([host])
             except Refusal:
                 continue
-            if any(endpoint["host"] in here and endpoint["port"] == port for endpoint in found):
-                return True
-        return False
+            ports += [endpoint["port"] for endpoint in found if endpoint["host"] in here and endpoint["port"]]
+        return ports
 
     def program_reasons(self) -> Mapping[str, Any] | None:
         """Supervisor, the program and the port; returns the program file that is taken over, if there is one."""
@@ -793,14 +843,14 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
     Returns:
         `refusals`, `warnings` and `announce` (sentences), and, where nothing is refused, what the roles do.
     """
+    look = Look(asked, options, found)
     reasons = [
         *misspelt(found.get("names") or [], found.get("known") or []),
         *wrong_role_values(found.get("values") or {}, asked),
         *check_variables(asked),
         *rotation_reasons(found.get("values") or {}, asked),
-        *port_reasons(found.get("values") or {}, options, asked),
+        *(port_reasons(found.get("values") or {}, options, asked) if look.goal in ("site", "check") else []),
     ]
-    look = Look(asked, options, found)
     # Where to look is known before anything was seen.
     result: dict[str, Any] = {"refusals": reasons, "warnings": [], "announce": [], "ports": look.ports}
     if not found.get("server"):
@@ -848,6 +898,8 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         redis_endpoint=look.redis_endpoint,
         redis_place=look.redis_place,
         redis_way=look.redis_way,
+        redis_now=look.redis_now,
+        redis_socket=REDIS_SOCKET,
         moves=look.packages.get("moves") or [],
         family=family(server.get("os") or {}),
         install_docker=look.redis == "container" and not docker.get("installed"),

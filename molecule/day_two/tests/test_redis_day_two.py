@@ -82,7 +82,7 @@ def opening(host: Any) -> int:
     admin = bed.secrets(host)[1]
     texts = (
         bed.redis(host, "ACL", "LIST", user="tethys_admin", password=admin),
-        host.check_output("cat /etc/tethys_channels/redis/redis.conf"),
+        host.check_output("cat /etc/tethys_channels/redis/redis-unix.conf"),
     )
     rows = (next(line for line in text.splitlines() if line.startswith("user tethys ")) for text in texts)
     live, file = (sorted(word for word in row.split() if word.startswith("#")) for row in rows)
@@ -170,7 +170,9 @@ def test_a_rotation_that_was_stopped_is_ended_by_the_next(host: Any) -> None:
         assert opens(host, first)
         run = bed.playbook("check", **SETTINGS)
         assert run.returncode != 0
-        assert "the configuration or the credentials of Redis" in " ".join(run.stdout.split()), run.stdout
+        assert "the configuration, the credentials or the socket's folder of Redis" in " ".join(run.stdout.split()), (
+            run.stdout
+        )
         site()
     show("new password of Redis, the run killed", figures)
     assert figures["refused"] == 0, figures

@@ -284,7 +284,7 @@ def test_each_way_has_another_sum_and_its_lines_in_the_file(run: Run, folder: Pa
     seen = [run(password="p", **arguments) for arguments in kinds]
     assert all(each["changed"] for each in seen)
     assert len({each["config_sum"] for each in seen}) == len(kinds)
-    text = (folder / "redis" / "redis.conf").read_text(encoding="utf-8")
+    text = (folder / "redis" / "redis-unix.conf").read_text(encoding="utf-8")
     assert "\nport 0\nunixsocket /run/tethys-channels/redis.sock\nunixsocketperm 660\n" in text
     assert "unixsocket /run" in seen[-1]["diff"]["after"]
     # What is published outside, and where the socket is outside, is no matter of the file's.
@@ -566,12 +566,55 @@ def test_one_on_a_socket_is_told_there(run: Run, server: Callable[..., Any], fol
     assert (users.told, other.told) == (["#" + sums("two")], [])
     assert run(password="two", port=port, running=True, retire=True, **way)["changed"]
     assert users.opens == [sums("two")]
-    # A socket that a server left behind when it was killed.
-    Path(way["socket"]).unlink()
+
+
+@pytest.mark.parametrize("acl", [True, False])
+def test_a_socket_that_is_lost_makes_the_server_start_again(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, acl: bool
+) -> None:
+    way = over_socket(folder, acl=acl)
+    run(**way)
+    monkeypatch.setattr(redis_settings, "SOCKET_PAUSE", 0)
+    assert run(running=True, **way)["stale"]
+    # One that a server left behind when it was killed.
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(way["socket"])
-    result = run(password="three", running=True, **way)
-    assert (result["stale"], result["changed"]) == (False, True)
+    assert run(running=True, **way)["stale"]
+    assert not run(**way)["stale"]
+    Path(way["socket"]).unlink()
+    with socket.socket(socket.AF_UNIX) as served:
+        served.bind(way["socket"])
+        served.listen()
+        served.settimeout(5)
+        if not acl:
+            assert not run(running=True, **way)["stale"]
+
+
+def test_one_that_is_just_starting_is_waited_for(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    way = over_socket(folder, acl=False)
+    run(**way)
+    with socket.socket(socket.AF_UNIX) as served:
+
+        def start(_seconds: float) -> None:
+            served.bind(way["socket"])
+            served.listen()
+
+        monkeypatch.setattr(redis_settings.time, "sleep", start)
+        assert not run(running=True, **way)["stale"]
+
+
+def test_the_file_of_another_way_stays_until_its_container_has_gone(run: Run, folder: Path) -> None:
+    def files() -> list[str]:
+        return sorted(path.name for path in (folder / "redis").iterdir())
+
+    run()
+    found = run(transport="host", port=6390)
+    assert found["config_file"] == "redis-host-6390.conf"
+    assert files() == ["redis-host-6390.conf", "redis.conf"]
+    run(check=True, transport="host", port=6390, running=True, acl=False)
+    assert files() == ["redis-host-6390.conf", "redis.conf"]
+    run(transport="host", port=6390, running=True)
+    assert files() == ["redis-host-6390.conf"]
 
 
 @pytest.mark.parametrize("transport", ["published", "host"])

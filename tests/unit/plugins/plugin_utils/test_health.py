@@ -396,8 +396,7 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
         ],
         [
             "tethys.channels.site would change the package redis 8.1.0 -> 7.4.1; the package x (not installed) -> 1;"
-            " the"
-            " configuration or the credentials of Redis in /etc/tethys_channels; the container's image redis:7.4 ->"
+            " the configuration, the credentials or the socket's folder of Redis; the container's image redis:7.4 ->"
             " docker.io/library/redis:8.2;"
             " nginx's upstream block: run it, with --check --diff first to see the difference."
         ],

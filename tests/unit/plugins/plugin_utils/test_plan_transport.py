@@ -8,11 +8,19 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan, port_reasons
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, MEMORY_BACKEND
+from ansible_collections.tethys.channels.plugins.plugin_utils.plan import check_variables, plan, port_reasons
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
+    CORE_BACKEND,
+    MEMORY_BACKEND,
+    PUBSUB_BACKEND,
+)
 
 SOCKET = "/var/lib/tethys_channels/redis.sock"
-WAYS = {"unix": f"unix {SOCKET}", "published": "published 127.0.0.1:6379", "host": "host 127.0.0.1:6379"}
+WAYS = {
+    "unix": f"unix {SOCKET} (group www-data)",
+    "published": "published 127.0.0.1:6379",
+    "host": "host 127.0.0.1:6379",
+}
 ASKED: dict[str, Any] = {
     "tethys_home": "/srv/home",
     "tethys_conda_prefix": "/srv/env",
@@ -38,20 +46,27 @@ OURS = {
 
 
 def judge(
-    transport: str, layer_hosts: Any = None, port: Any = 6379, values: dict[str, Any] | None = None, **server: Any
+    transport: str,
+    layer_hosts: Any = None,
+    port: Any = 6379,
+    values: dict[str, Any] | None = None,
+    layer_backend: str = CORE_BACKEND,
+    goal: str = "site",
+    **server: Any,
 ) -> dict[str, Any]:
     """The plan for a healthy server; without `layer_hosts` its portal has no layer in Redis yet."""
     options = {
-        "goal": "site",
+        "goal": goal,
         "redis_container_image": "redis:8.2",
         "redis_container_port": port,
         "redis_container_transport": transport,
     }
-    settings = {"layer_backend": CORE_BACKEND if layer_hosts else None, "layer_hosts": layer_hosts}
+    settings = {"layer_backend": layer_backend if layer_hosts else None, "layer_hosts": layer_hosts}
     found = {
         "values": values or {},
         "portal": {
             "user": "www-data",
+            "group": "www-data",
             "versions": {"tethys_platform": "4.6.1"},
             "settings": settings,
             "bokeh": [],
@@ -90,7 +105,8 @@ def test_where_redis_answers(transport: str, port: Any, endpoint: dict[str, Any]
     found = judge(transport, port=port)
     assert (found["refusals"], found["announce"]) == ([], [])
     assert (found["redis_endpoint"], found["redis_place"]) == (endpoint, place)
-    assert found["redis_way"] == f"{transport} {place}"
+    assert found["redis_way"] == f"{transport} {place}" + (" (group www-data)" if transport == "unix" else "")
+    assert found["redis_now"] == endpoint
 
 
 # --- who stands in the way ------------------------------------------------------------------------------------------
@@ -100,7 +116,8 @@ def test_where_redis_answers(transport: str, port: Any, endpoint: dict[str, Any]
 def test_a_socket_is_in_nobodys_way(redis: dict[str, Any]) -> None:
     hosts = [["10.0.0.9", 6379]] if not redis else [["127.0.0.1", 6379]]
     found = judge("unix", hosts, redis_port_container={**FOREIGN, "redis": redis}, listeners=[STRANGER])
-    assert (found["refusals"], found["announce"], found["adopted_container"]) == ([], [], None)
+    assert (found["refusals"], found["adopted_container"]) == ([], None)
+    assert len(found["announce"]) == bool(redis)
     # Nor does it hide what else is to be said.
     found = judge("unix", hosts, redis_port_container={**FOREIGN, "redis": redis}, container=ours("host x"))
     assert "is reached by host x" in found["announce"][0]
@@ -143,7 +160,7 @@ def test_a_port_of_another_container_is_refused(transport: str, hosts: Any, redi
         (ours(None, ports=[6379]), False),  # made before there was a label
         (ours("host 127.0.0.1:6380"), True),
         (ours("published 127.0.0.1:6380", ports=[6380]), True),
-        (ours(f"unix {SOCKET}"), True),
+        (ours(WAYS["unix"]), True),
         (ours("host 127.0.0.1:6379", running=False), True),
     ],
 )
@@ -159,6 +176,36 @@ def test_who_listens_on_the_port(transport: str, container: Any, refused: bool) 
 def test_a_container_of_our_name_that_is_not_ours(transport: str) -> None:
     (reason,) = judge(transport, container={**OURS, "labels": {}})["refusals"]
     assert reason.startswith("redis_container_name is tethys-channels-redis, and the container of that name ")
+
+
+@pytest.mark.parametrize("transport", WAYS)
+def test_nor_is_it_taken_for_ours_beside_one_that_is_adopted(transport: str) -> None:
+    found = judge(transport, [["127.0.0.1", 6379]], redis_port_container=FOREIGN, container={**OURS, "labels": {}})
+    assert found["refusals"][0].startswith("redis_container_name is tethys-channels-redis, and the container of that ")
+    assert found["adopted_container"] is None
+
+
+@pytest.mark.parametrize(("transport", "refused"), [("unix", True), ("host", False)])
+@pytest.mark.parametrize("problem", ["is a link", "is no folder"])
+def test_the_folder_of_the_socket(transport: str, refused: bool, problem: str) -> None:
+    reasons = judge(transport, socket_folder_problem=problem)["refusals"]
+    assert len(reasons) == refused
+    assert all(f"/var/lib/tethys_channels, in which Redis's socket shall be, {problem}: move" in one for one in reasons)
+
+
+@pytest.mark.parametrize("folder", ["/var/lib/tethys_channels", "/var/lib/tethys_channels/x", "/etc/tethys_channels"])
+@pytest.mark.parametrize("name", ["tethys_home", "tethys_conda_prefix"])
+def test_the_portal_does_not_live_in_our_own_folders(name: str, folder: str) -> None:
+    (reason,) = check_variables({**ASKED, name: folder})
+    assert reason.startswith(f"{name} is '{folder}', and ")
+    assert reason.endswith("is this collection's own: set it to another folder.")
+    assert check_variables({**ASKED, name: "/var/lib/tethys_channels_of_mine"}) == []
+
+
+@pytest.mark.parametrize("name", ["asgi_service_run_dir", "asgi_service_log_dir"])
+def test_nor_do_its_logs(name: str) -> None:
+    (reason,) = judge("unix", values={name: "/var/lib/tethys_channels/log"})["refusals"]
+    assert "is this collection's own" in reason
 
 
 # --- what changes ---------------------------------------------------------------------------------------------------
@@ -178,7 +225,7 @@ def test_a_change_of_transport_is_announced(transport: str, before: str | None) 
             assert bool(said) is (image == "redis:7.0")
             continue
         assert said.startswith(
-            f"The layer's Redis is reached by {before or 'other ways'}, and will be by {WAYS[transport]}"
+            f"The layer's Redis is reached by {before or 'a port'}, and will be by {WAYS[transport]}"
             " (redis_container_transport): it is replaced, and WebSockets "
         )
 
@@ -188,6 +235,31 @@ def test_another_port_is_another_way(transport: str) -> None:
     container = ours(f"{transport} 127.0.0.1:6379", ports=[6379])
     (said,) = judge(transport, port=6380, container=container)["announce"]
     assert f"reached by {transport} 127.0.0.1:6379, and will be by {transport} 127.0.0.1:6380 " in said
+
+
+def test_another_group_is_another_way() -> None:
+    (said,) = judge("unix", container=ours(f"unix {SOCKET} (group alice)"))["announce"]
+    assert "(group alice), and will be by unix" in said
+
+
+@pytest.mark.parametrize("before", [*WAYS.values(), "host 127.0.0.1:6390", None])
+def test_where_it_is_now(before: str | None) -> None:
+    now = judge("unix", container=ours(before))["redis_now"]
+    port = {"host 127.0.0.1:6390": 6390, WAYS["host"]: 6379, WAYS["published"]: 6379}.get(before or "")
+    assert now == ({"host": "127.0.0.1", "port": port} if port else {"path": SOCKET})
+
+
+def test_another_class_is_announced() -> None:
+    layer_hosts = [{"address": f"unix://{SOCKET}"}]
+    (said,) = judge("unix", layer_hosts, container=ours(WAYS["unix"]), layer_backend=PUBSUB_BACKEND)["announce"]
+    assert said.startswith(f"tethys_layer_backend changes from {PUBSUB_BACKEND} to {CORE_BACKEND}: Redis starts anew")
+
+
+def test_a_redis_that_the_portal_leaves_is_told_of() -> None:
+    (said,) = judge("unix", [["127.0.0.1", 6380]])["announce"]
+    assert said.startswith("The Redis on port 6380, which portal_config.yml names until now, is left as it is: stop it")
+    assert judge("unix", [["127.0.0.1", 6380]], container=ours("host 127.0.0.1:6380", running=False))["announce"] == []
+    assert judge("published", [["127.0.0.1", 6379]])["announce"] == []
 
 
 def test_one_that_is_stopped_is_missed_by_nobody() -> None:
@@ -207,6 +279,8 @@ def test_a_port_that_nothing_would_listen_on(transport: str, port: Any, refused:
     )
     found = judge(transport, port=port, values={"redis_container_port": port})
     assert found["refusals"] == ([sentence] if refused else [])
+    # It is in nobody's way back.
+    assert judge(transport, port=port, values={"redis_container_port": port}, goal="remove")["refusals"] == []
 
 
 @pytest.mark.parametrize("values", [{}, {"redis_container_port": 6379}, {"redis_container_port": "6379"}], ids=str)
