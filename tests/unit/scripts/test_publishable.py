@@ -139,13 +139,13 @@ def test_collections_come_with_those_that_they_depend_on(script: ModuleType, tmp
 
 def test_the_table_says_what_was_not_run(script: ModuleType) -> None:
     rows = [
-        script.Row("2.19.14", "3.11", "passed in 0.6 min", "by `make sanity`"),
-        script.Row("2.20", "-", "not run: no Python of 3.12, 3.13, 3.14 here", "not run"),
+        script.Row("2.19.14", "3.11", "passed in 0.6 min", "by `make sanity`", "not asked for"),
+        script.Row("2.20", "-", "not run: no Python of 3.12, 3.13, 3.14 here", "not run", "not run"),
     ]
     assert script.table(rows).splitlines() == [
-        "  ansible-core  Python  bare controller                              sanity",
-        "  2.19.14       3.11    passed in 0.6 min                            by `make sanity`",
-        "  2.20          -       not run: no Python of 3.12, 3.13, 3.14 here  not run",
+        "  ansible-core  Python  bare controller                              sanity            on a server",
+        "  2.19.14       3.11    passed in 0.6 min                            by `make sanity`  not asked for",
+        "  2.20          -       not run: no Python of 3.12, 3.13, 3.14 here  not run           not run",
     ]
 
 
