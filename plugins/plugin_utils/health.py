@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils.services import asgi_number
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import image_name
+from ansible_collections.tethys.channels.plugins.plugin_utils.plan import TRANSPORT_LABEL, image_name
 
 SITE = "tethys.channels.site"
 RESTART = "tethys.channels.restart"
@@ -359,6 +359,8 @@ class Report:
             change = f"the container {name}, which it would {'make' if away else 'start'}"
             # That Redis does not answer was told with this as the way out.
             (self.changes if lost else found).append(change)
+        elif container.get("labels", {}).get(TRANSPORT_LABEL, self.plan["redis_way"]) != self.plan["redis_way"]:
+            found.append(f"how Redis is reached, {container['labels'][TRANSPORT_LABEL]} -> {self.plan['redis_way']}")
         elif image_name(container["image"]) != image_name(self.asked["image"]):
             found.append(f"the container's image {container['image']} -> {self.asked['image']}")
         elif self.would_change("container") and not self.would_change("redis_settings"):

@@ -27,6 +27,7 @@ SEEN: dict[str, Any] = {
         "layout": "shared_socket",
         "processes": 3,
         "ports": [8000],
+        "redis_way": "host 127.0.0.1:6379",
         "managed": True,
         "portal": {
             "versions": {
@@ -41,7 +42,11 @@ SEEN: dict[str, Any] = {
         },
         "server": {
             "docker": {"running": True},
-            "container": {"image": "docker.io/library/redis:8.2", "running": True},
+            "container": {
+                "image": "docker.io/library/redis:8.2",
+                "running": True,
+                "labels": {"tethys.channels.transport": "host 127.0.0.1:6379"},
+            },
             "programs": [{"path": PROGRAM}],
             "state": ["credentials.json", "processes.json"],
         },
@@ -381,6 +386,13 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
             f"tethys.channels.site would change {PROGRAM} (it has another text): run it, with --check --diff first to"
             f" see the"
             " difference."
+        ],
+    ),
+    "reached otherwise": (
+        [put("plan.redis_way", "published 127.0.0.1:6379")],
+        [
+            "tethys.channels.site would change how Redis is reached, host 127.0.0.1:6379 -> published 127.0.0.1:6379:"
+            " run it, with --check --diff first to see the difference."
         ],
     ),
     "much changed": (
