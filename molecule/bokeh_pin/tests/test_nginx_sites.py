@@ -222,18 +222,12 @@ def test_an_include_in_the_block_that_brings_servers(host: Any) -> None:
 
 
 def test_a_stream_of_the_same_name(host: Any) -> None:
-    # nginx's module for it, taken out of its package: installing that would exchange nginx itself.
-    package = "libnginx-mod-stream"
-    host.check_output(
-        f"cd /root && test -d stream || {{ apt-get -qq update && apt-get -qq download {package}"
-        f" && dpkg -x {package}_*.deb stream; }}"
-    )
     stream = (
         "stream { upstream channels-backend { server 127.0.0.1:5432; }"
         " server { listen 127.0.0.1:15432; proxy_pass channels-backend; } }"
     )
     main = MAIN.format(
-        modules="load_module /root/stream/usr/lib/nginx/modules/ngx_stream_module.so;",
+        modules="load_module /opt/nginx-stream/usr/lib/nginx/modules/ngx_stream_module.so;",
         stream=stream,
         http="include sites-enabled/*;",
     )
