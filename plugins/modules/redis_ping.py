@@ -67,10 +67,9 @@ options:
     description: The prefix of the layer's keys and channels.
     type: str
     default: asgi
-  variable:
-    description: The variable that the messages name.
+  container:
+    description: The container in which a Redis of the collection's own runs, for the messages.
     type: str
-    default: tethys_layer_hosts
   retries:
     description: How many seconds to keep trying a server that does not answer.
     type: int
@@ -166,7 +165,7 @@ def main() -> None:
             },
             "backend": {"type": "str", "default": "channels_redis.core.RedisChannelLayer"},
             "prefix": {"type": "str", "default": "asgi"},
-            "variable": {"type": "str", "default": "tethys_layer_hosts"},
+            "container": {"type": "str"},
             "retries": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
@@ -179,13 +178,16 @@ def main() -> None:
         commands = commands_for(endpoint, params["backend"], params["prefix"])
         problem, version = ask(endpoint, commands)
         while problem and time.monotonic() < end:
-            time.sleep(0.5)
+            time.sleep(0.2)
             problem, version = ask(endpoint, commands)
         versions.append(version)
         if problem:
             problems.append(
-                f"{params['variable']}: the Redis at {place(endpoint)} {problem}: correct its address, its credentials"
-                " or its access rules."
+                f"Container {params['container']}: its Redis at {place(endpoint)} {problem}:"
+                f" `docker logs {params['container']}` tells more."
+                if params["container"]
+                else f"tethys_layer_hosts: the Redis at {place(endpoint)} {problem}: correct its address, its"
+                " credentials or its access rules."
             )
     module.exit_json(changed=False, problems=problems, versions=versions)
 

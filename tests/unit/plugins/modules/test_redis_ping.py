@@ -86,10 +86,11 @@ def test_versions_that_are_good(ping: Start, redis: Start, version: str) -> None
 def test_every_server_is_asked(ping: Start, redis: Start) -> None:
     _fake, good = redis()
     _fake, bad = redis(password="x")
-    result = ping(bad, good, bad, variable="redis_container_password")
+    result = ping(bad, good, bad, container="ours")
     assert len(result["problems"]) == 2
     assert result["versions"] == [None, "7.0.15", None]
-    assert result["problems"][0].startswith(f"redis_container_password: the Redis at 127.0.0.1:{bad['port']} refuses")
+    assert result["problems"][0].startswith(f"Container ours: its Redis at 127.0.0.1:{bad['port']} refuses")
+    assert result["problems"][0].endswith(": `docker logs ours` tells more.")
 
 
 def test_what_is_not_there_or_no_redis(ping: Start, serve: Start) -> None:
