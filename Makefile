@@ -45,7 +45,7 @@ docs: $(VENV)/.ready ## Build the documentation's site, and fail at a warning
 scenario: $(VENV)/.ready engine ## Run one molecule scenario: make scenario S=default
 	@scripts/run-tests scenario:$(or $(S),default)
 
-bench: $(VENV)/.ready engine ## Measure: seconds and remote tasks of a run, and the size-to-seconds line of merge_settings
+bench: $(VENV)/.ready engine ## Measure: the layer beside the manual's set-up, end to end, the cost of a run, memory
 	@scripts/bench
 
 images: $(VENV)/.ready engine ## Build the test bed's images, as far as they are missing
