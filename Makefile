@@ -9,7 +9,7 @@ export PATH := $(BIN):$(PATH):/usr/sbin:/sbin
 # Ansible refuses to start in a locale that is named and not there, as over many an ssh connection.
 export LC_ALL := C.UTF-8
 
-.PHONY: help demo test test-core lint sanity unit portal integration docs scenario bench images engine collection clean
+.PHONY: help demo test test-core lint sanity unit portal integration docs import versions check-all scenario bench images engine collection clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -38,6 +38,16 @@ portal: $(VENV)/.ready ## Run the tests that ask a real Tethys Portal, without a
 
 integration: $(VENV)/.ready engine ## Build, install and call the collection as a user does
 	@scripts/run-tests integration
+
+import: $(VENV)/.ready ## Import the built collection as Galaxy does
+	@scripts/run-tests import
+
+versions: $(VENV)/.ready ## Run every supported ansible-core: a bare controller, and sanity (L="2.21" for one)
+	@$(BIN)/python scripts/check-versions $(L)
+
+check-all: $(VENV)/.ready engine ## Run all of test, and the playbooks on a server with every supported ansible-core
+	@scripts/run-tests
+	@$(BIN)/python scripts/check-versions --all --server
 
 docs: $(VENV)/.ready ## Build the documentation's site, and fail at a warning
 	@scripts/run-tests docs

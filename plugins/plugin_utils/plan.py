@@ -142,6 +142,13 @@ def wrong_role_values(values: Mapping[str, Any], asked: Mapping[str, Any]) -> li
     return found
 
 
+def _plain(value: Any) -> Any:
+    """The value without Ansible's own containers: a copy of one of those copies Ansible's templating with it."""
+    if isinstance(value, Mapping):
+        return {key: _plain(held) for key, held in value.items()}
+    return [_plain(held) for held in value] if isinstance(value, list) else value
+
+
 def _role_value_refusal(name: str, described: Mapping[str, Any], value: Any, asked: Mapping[str, Any]) -> str | None:
     option = {key: held for key, held in described.items() if key not in ("description", "version_added", "default")}
     secret = bool(option.pop("no_log", False))
@@ -161,7 +168,7 @@ def _role_value_refusal(name: str, described: Mapping[str, Any], value: Any, ask
         if number is not None and number >= least and (most is None or number <= most):
             return None
         way_out = f"a whole number (int) {f'from {least} to {most}' if most else f'of at least {least}'}"
-    elif value is not None and not ArgumentSpecValidator({name: option}).validate({name: value}).error_messages:
+    elif value is not None and not ArgumentSpecValidator({name: option}).validate({name: _plain(value)}).error_messages:
         return None
     elif option.get("choices"):
         way_out = "one of " + ", ".join(str(choice) for choice in option["choices"])
