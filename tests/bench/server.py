@@ -71,6 +71,17 @@ done
 echo "The portal did not start." >&2
 exit 1
 """
+# The steps that a run of site has besides: see what the portal is like beforehand, and prove afterwards that every
+# process hears, and that sockets outlive a silence.
+LOOK = f"TETHYS_HOME={HOME} {PREFIX}/bin/tethys list"
+CHAT = "--url=ws://127.0.0.1:8000/apps/channelchat/chat/ws/"
+PROOF = f"""
+set -e
+cd /opt/clients
+{PREFIX}/bin/python ws_fanout.py {CHAT} --clients=12 --processes=@PROCESSES@
+{PREFIX}/bin/python ws_idle.py {CHAT} --seconds=7
+{PREFIX}/bin/python ws_fanout.py {CHAT} --clients=12 --processes=@PROCESSES@
+"""
 # The manual's processes leave their sockets behind, by which the next ones could not be told from them.
 STOP = "supervisorctl stop asgi:* >/dev/null; rm -f /run/tethys_asgi*"
 FACTS = "- hosts: portals\n  gather_facts: true\n"
@@ -145,6 +156,10 @@ class Server:
     def by_hand(self, processes: int) -> float:
         """Type the manual's steps; the seconds they take, from the first to a portal that serves."""
         return self.timed(PACKAGES_AND_REDIS) + self.timed(PROCESSES.replace("@PROCESSES@", str(processes)))
+
+    def look_and_proof_by_hand(self, processes: int) -> float:
+        """The seconds of what a run does besides: a look at the portal, and a proof."""
+        return self.timed(LOOK) + self.timed(PROOF.replace("@PROCESSES@", str(processes)))
 
     def processes_by_hand(self, processes: int) -> None:
         """Have another number of processes as the manual says."""
