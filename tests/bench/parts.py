@@ -53,6 +53,8 @@ def layer(rounds: int) -> dict[str, Any]:
                     pair = {"manual": manual.measure("layer_load"), "ours": ours.measure("layer_load")}
                     if transport == DEFAULT:
                         pair["hiredis"] = ours.measure("layer_load", "--hiredis", HIREDIS)
+                    if (transport, backend) == (DEFAULT, "pubsub"):
+                        pair["process"] = ours.measure("layer_load", "--without-redis")
                     pairs.append(pair)
                 found["setups"].append({"transport": transport, "backend": backend, "rounds": pairs})
                 told = ", ".join(

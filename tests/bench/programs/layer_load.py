@@ -96,6 +96,29 @@ async def fan_out(layer: Any, seconds: float) -> dict[str, float]:
     return {"deliveries": received / taken, "deliveries_lost": due - received}
 
 
+async def without_redis(layer: Any, seconds: float) -> dict[str, float]:
+    """Fan-out through the pub/sub layer's own queues and decoding alone: what one process can take at most."""
+    queues = layer._get_layer().channels
+    channels = [f"bench-{number}" for number in range(CHANNELS)]
+    queues.update({channel: asyncio.Queue() for channel in channels})
+    message = layer.serialize({"type": "bench", "number": 1})
+
+    async def drain(channel: str) -> None:
+        for _each in range(BURST):
+            await layer.receive(channel)
+
+    received, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        readers = [asyncio.ensure_future(drain(channel)) for channel in channels]
+        for _number in range(BURST):
+            for channel in channels:
+                queues[channel].put_nowait(message)
+            await asyncio.sleep(0)
+        await asyncio.gather(*readers)
+        received += BURST * CHANNELS
+    return {"deliveries": received / (time.perf_counter() - start)}
+
+
 async def measure(layer: Any, seconds: float) -> dict[str, float]:
     """Both, one after the other."""
     return {**await trips(layer, seconds), **await fan_out(layer, seconds)}
@@ -105,13 +128,16 @@ def main() -> None:
     """Measure the layer that Django has."""
     parser = argparse.ArgumentParser(description="Measure the portal's channel layer.")
     parser.add_argument("--seconds", type=float, default=1.0, help="for each of the two (default: %(default)s)")
+    parser.add_argument(
+        "--without-redis", action="store_true", help="the pub/sub layer's own part of the fan-out alone"
+    )
     parser.add_argument("--hiredis", help="a folder with the package hiredis")
     asked = parser.parse_args()
     if asked.hiredis:
         sys.path.insert(0, asked.hiredis)
     layer = import_module("channels.layers").get_channel_layer()
     hiredis = bool(import_module("redis.utils").HIREDIS_AVAILABLE)
-    found = asyncio.run(measure(layer, asked.seconds))
+    found = asyncio.run((without_redis if asked.without_redis else measure)(layer, asked.seconds))
     print(json.dumps({**found, "backend": type(layer).__name__, "hiredis": hiredis}), flush=True)
     # The connections that wait for messages are of no use to anybody now.
     os._exit(0)

@@ -111,6 +111,14 @@ def test_a_figure_has_the_digits_that_mean_something(value: float, said: str) ->
     assert figures.number(value) == said
 
 
+def test_what_one_process_can_take_is_said() -> None:
+    rounds = [{**one, "process": {"deliveries": 80 * one["manual"]["deliveries"]}} for one in WITH_HIREDIS]
+    found = {"setups": [*LAYER["setups"][:1], {**LAYER["setups"][1], "rounds": rounds}]}
+    (said,) = [note for note in figures.layer_table(found).notes if "without Redis" in note]
+    assert "(80 x): no layer has a larger fan-out" in said
+    assert figures.layer_table(found).rows == figures.layer_table(LAYER).rows
+
+
 def test_the_layers_table_has_the_manual_first_and_counts_losses() -> None:
     table = figures.layer_table(LAYER)
     assert [row[:2] for row in table.rows] == [
