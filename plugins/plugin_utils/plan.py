@@ -316,7 +316,7 @@ def port_reasons(values: Mapping[str, Any], options: Mapping[str, Any], asked: M
     if asked["tethys_layer_hosts"] or asked["tethys_layer_backend"] == MEMORY_BACKEND:
         return []
     port = values.get("redis_container_port")
-    if options["redis_container_transport"] != "unix" or whole_number(port) in (None, DEFAULT_REDIS_PORT):
+    if options.get("redis_container_transport", "unix") != "unix" or whole_number(port) in (None, DEFAULT_REDIS_PORT):
         return []
     return [
         f"redis_container_port is {show(port)}, and redis_container_transport is unix, which has no port: leave"
@@ -374,7 +374,7 @@ class Look:
     @property
     def transport(self) -> str:
         """How the portal reaches the container: `published`, `host` or `unix`."""
-        return str(self.options["redis_container_transport"])
+        return str(self.options.get("redis_container_transport", "unix"))
 
     @property
     def redis_endpoint(self) -> dict[str, Any]:
