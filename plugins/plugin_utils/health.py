@@ -359,8 +359,9 @@ class Report:
             change = f"the container {name}, which it would {'make' if away else 'start'}"
             # That Redis does not answer was told with this as the way out.
             (self.changes if lost else found).append(change)
-        elif container.get("labels", {}).get(TRANSPORT_LABEL, self.plan["redis_way"]) != self.plan["redis_way"]:
-            found.append(f"how Redis is reached, {container['labels'][TRANSPORT_LABEL]} -> {self.plan['redis_way']}")
+        elif container["labels"].get(TRANSPORT_LABEL) != self.plan["redis_way"]:
+            way = container["labels"].get(TRANSPORT_LABEL, "a port")
+            found.append(f"how Redis is reached, {way} -> {self.plan['redis_way']}")
         elif image_name(container["image"]) != image_name(self.asked["image"]):
             found.append(f"the container's image {container['image']} -> {self.asked['image']}")
         elif self.would_change("container") and not self.would_change("redis_settings"):

@@ -397,8 +397,9 @@ class Look:
         """Where our container answers at present."""
         ours: Mapping[str, Any] = self.server.get("container") or {}
         transport, _blank, place = str((ours.get("labels") or {}).get(TRANSPORT_LABEL, "")).partition(" ")
-        port = whole_number(place.rpartition(":")[2])
-        if not ours.get("running") or not transport:
+        # One that was made before there was the label has a port.
+        port = whole_number(place.rpartition(":")[2]) or next(iter(ours.get("ports") or []), None)
+        if not ours.get("running") or not (transport or port):
             return self.redis_endpoint
         return {"host": "127.0.0.1", "port": port} if port else {"path": REDIS_SOCKET}
 
@@ -901,7 +902,6 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         pins=look.pins,
         user=portal.get("user"),
         redis=look.redis,
-        redis_port=look.redis_port,
         redis_endpoint=look.redis_endpoint,
         redis_place=look.redis_place,
         redis_way=look.redis_way,

@@ -48,10 +48,20 @@ def test_what_is_there_is_not_written_over(path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wanted", "found"), [({}, 0o600), ({"mode": 0o400}, 0o400), ({"like": "settings.json"}, 0o640)]
 )
-def test_the_mode_is_right_before_the_file_is_there(path: Path, wanted: dict[str, Any], found: int) -> None:
+def test_the_mode_is_right_before_the_file_is_there(
+    path: Path, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, Any], found: int
+) -> None:
     if "like" in wanted:
         wanted = {"like": str(path)}
+    seen, real = [], Path.replace
+
+    def replace(new: Path, target: str) -> Path:
+        seen.append((new.read_bytes(), mode(new)))
+        return real(new, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
     whole_file.replace(str(path), b"after", **wanted)
+    assert seen == [(b"after", found)]
     assert (path.read_bytes(), mode(path)) == (b"after", found)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 

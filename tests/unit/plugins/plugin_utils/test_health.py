@@ -395,6 +395,13 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
             " run it, with --check --diff first to see the difference."
         ],
     ),
+    "made before there was a label": (
+        [put("plan.server.container.labels", {})],
+        [
+            "tethys.channels.site would change how Redis is reached, a port -> host 127.0.0.1:6379: run it, with"
+            " --check --diff first to see the difference."
+        ],
+    ),
     "much changed": (
         [
             put(

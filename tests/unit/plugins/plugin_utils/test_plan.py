@@ -160,11 +160,11 @@ def row(pid: int, port: int, command: str = "python3 -m http.server", **more: An
 def test_a_first_run() -> None:
     result = judge()
     assert (result["refusals"], result["warnings"], result["announce"]) == ([], [], [])
-    assert {name: result[name] for name in ("processes", "user", "redis", "redis_port", "family", "managed")} == {
+    assert {name: result[name] for name in ("processes", "user", "redis", "redis_place", "family", "managed")} == {
         "processes": 3,
         "user": "www-data",
         "redis": "container",
-        "redis_port": 6379,
+        "redis_place": "127.0.0.1:6379",
         "family": "debian",
         "managed": False,
     }
@@ -795,7 +795,7 @@ def test_a_port_that_somebody_holds(port: Any) -> None:
         " redis_container_port to a free port, or, if it is a Redis that the layer may use, set tethys_layer_hosts to"
         " [['127.0.0.1', 6380]]."
     )
-    assert judge(options={"redis_container_port": port})["redis_port"] == 6380
+    assert judge(options={"redis_container_port": port})["redis_endpoint"]["port"] == 6380
 
 
 def test_a_port_on_another_address_is_free() -> None:

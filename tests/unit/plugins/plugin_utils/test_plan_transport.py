@@ -244,8 +244,8 @@ def test_another_group_is_another_way() -> None:
 
 @pytest.mark.parametrize("before", [*WAYS.values(), "host 127.0.0.1:6390", None])
 def test_where_it_is_now(before: str | None) -> None:
-    now = judge("unix", container=ours(before))["redis_now"]
-    port = {"host 127.0.0.1:6390": 6390, WAYS["host"]: 6379, WAYS["published"]: 6379}.get(before or "")
+    now = judge("unix", container=ours(before, ports=[6378] if before is None else []))["redis_now"]
+    port = {None: 6378, "host 127.0.0.1:6390": 6390, WAYS["host"]: 6379, WAYS["published"]: 6379}.get(before)
     assert now == ({"host": "127.0.0.1", "port": port} if port else {"path": SOCKET})
 
 
