@@ -23,6 +23,9 @@ import zipfile
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
+# What an installation of the layer may change.
+ITS_OWN = ("channels_redis", "redis", "msgpack", "hiredis", "async-timeout")
+
 
 class NoPip(Exception):
     """The environment cannot tell versions apart, nor change any."""
@@ -139,6 +142,15 @@ def look(job: dict[str, Any]) -> dict[str, Any]:
         "site_packages": str(here),
         "writable": os.access(str(here), os.W_OK | os.X_OK),
     }
+
+
+def lacking(requirements: list[str]) -> list[str]:
+    """Why an environment needs an installation, or at least a closer look; empty where it has all."""
+    try:
+        found = look({"requirements": requirements, "allowed": ITS_OWN, "find_links": []})
+    except NoPip as problem:
+        return [str(problem)]
+    return [*found["refused"], *found["reasons"]]
 
 
 def breaks(job: dict[str, Any]) -> dict[str, Any]:

@@ -75,6 +75,8 @@ def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], _command
     tell({"python": sys.executable, "site_packages": _site_packages(), "versions": versions(PACKAGES)})
     if params.get("yaml_check"):
         tell({"config_problem": _check_yaml(params["yaml_check"], params["config_file"])})
+    if params.get("requirements"):
+        tell({"lacking": sys.modules[params["packages_look"]].lacking(params["requirements"])})
     heard = _Listener()
     try:
         settings = importlib.import_module("django.conf").settings

@@ -511,7 +511,7 @@ def main() -> None:
             "allowed": {
                 "type": "list",
                 "elements": "str",
-                "default": ["channels_redis", "redis", "msgpack", "hiredis", "async-timeout"],
+                "default": list(program.ITS_OWN),
             },
             "allow_moves": {"type": "bool", "default": False},
             "index_url": {"type": "str", "no_log": True},

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: server_info
-short_description: Look at the services a portal's channel layer needs
+short_description: Look at a portal's server, and at the portal
 version_added: 1.0.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Reads, in one task, what C(tethys.channels.preflight) needs to know of a server besides the portal itself.
+  - Reads, in one task, what C(tethys.channels.preflight) needs to know of a server.
   - It changes nothing, and needs nothing installed on the server but Python.
+seealso:
+  - module: tethys.channels.portal_info
 attributes:
   check_mode:
     support: full
@@ -27,6 +29,30 @@ attributes:
     platforms: posix
     description: Linux only, since it reads C(/proc).
 options:
+  portal:
+    description: The portal to look at as well, as M(tethys.channels.portal_info) does.
+    type: dict
+    suboptions:
+      prefix:
+        description: The environment that Tethys is installed in.
+        type: path
+        required: true
+      home:
+        description: The folder of C(portal_config.yml), TETHYS_HOME.
+        type: path
+        required: true
+      user:
+        description: The user that the portal's processes run as; without it the web server's.
+        type: str
+      requirements:
+        description: What the environment has to hold, as pip takes it.
+        type: list
+        elements: str
+        default: []
+      timeout:
+        description: Seconds after which the portal's Python is ended.
+        type: int
+        default: 60
   ports:
     description: The TCP ports of which to tell who listens.
     type: list
@@ -70,6 +96,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+portal:
+  description: What M(tethys.channels.portal_info) returns, or null where O(portal) was not given.
+  returned: always
+  type: dict
 server:
   description: What was found.
   returned: always
@@ -142,7 +172,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils import serving
+from ansible_collections.tethys.channels.plugins.module_utils import portal_state, serving
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     REDIS_SOCKET,
@@ -350,6 +380,7 @@ def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
         argument_spec={
+            "portal": {"type": "dict", "options": portal_state.OPTIONS},
             "ports": {"type": "list", "elements": "int", "required": True},
             "container_name": {"type": "str", "required": True},
             "container_image": {"type": "str", "required": True},
@@ -401,7 +432,8 @@ def main() -> None:
         "state": state,
         "socket_folder_problem": folder_problem(str(Path(REDIS_SOCKET).parent)),
     }
-    module.exit_json(changed=False, server=server)
+    portal = portal_state.look(**params["portal"]) if params["portal"] else None
+    module.exit_json(changed=False, server=server, portal=portal)
 
 
 if __name__ == "__main__":

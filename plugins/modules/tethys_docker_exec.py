@@ -85,6 +85,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import (
     asgi_record,
     bounded_run,
+    layer_packages,
     nginx_config,
     nginx_upstream,
     one_run,
@@ -92,6 +93,7 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     portal_env,
     portal_look,
     portal_source,
+    portal_state,
     portal_wire,
     portal_yaml,
     portal_yaml_document,
@@ -106,6 +108,7 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
 SHIPPED = (
     asgi_record,
     bounded_run,
+    layer_packages,
     nginx_config,
     nginx_upstream,
     one_run,
@@ -113,6 +116,7 @@ SHIPPED = (
     portal_env,
     portal_look,
     portal_source,
+    portal_state,
     portal_wire,
     portal_yaml,
     portal_yaml_document,

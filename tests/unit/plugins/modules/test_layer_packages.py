@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.tethys.channels.plugins.module_utils import portal_env, portal_state
 from ansible_collections.tethys.channels.plugins.modules import layer_packages as module
 
 NOBODY = 65534
@@ -192,6 +193,36 @@ def test_nothing_to_do_needs_no_pip(prefix: Path, monkeypatch: pytest.MonkeyPatc
     assert answer["changed"] is False
     assert answer["moves"] == answer["reasons"] == []
     assert answer["installed"]["redis"] == "7.4.0"
+
+
+@pytest.mark.parametrize(
+    ("there", "reasons"),
+    [
+        (LAYER, []),
+        ((), ["channels_redis is not installed", "redis is not installed"]),
+        (("channels_redis-4.3.0", "msgpack-1.1.0", "redis-8.1.0"), ["redis is 8.1.0, not <8,>=4.6"]),
+    ],
+)
+def test_the_look_at_the_portal_knows_it_too(prefix: Path, there: tuple[str, ...], reasons: list[str]) -> None:
+    put(prefix, *there)
+    assert run(prefix, check_mode=True)["reasons"] == reasons
+    me = portal_env.account_of(os.geteuid()).name
+    portal = portal_state.look(str(prefix), str(prefix), me, 20, DEFAULTS["requirements"])
+    assert portal["lacking"] == reasons
+    assert portal_state.look(str(prefix), str(prefix), me, 20)["lacking"] is None, "Nobody asked."
+
+
+def test_the_look_at_the_portal_wants_a_closer_one(prefix: Path) -> None:
+    me = portal_env.account_of(os.geteuid()).name
+    odd = "redis @ file:///redis.whl"
+    portal = portal_state.look(str(prefix), str(prefix), me, 20, [odd])
+    assert odd in portal["lacking"][0]
+    assert odd in refused(prefix, requirements=[odd])
+    shutil.rmtree(site_packages(prefix) / "pip")
+    for folder in site_packages(prefix).glob("pip-*"):
+        shutil.rmtree(folder)
+    shutil.rmtree(site_packages(prefix) / "packaging", ignore_errors=True)
+    assert "has no pip" in portal_state.look(str(prefix), str(prefix), me, 20, ["redis"])["lacking"][0]
 
 
 def test_a_client_that_is_too_new(prefix: Path) -> None:

@@ -328,13 +328,16 @@ def test_a_process_by_its_name() -> None:
 
 
 @pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("with_portal", [False, True])
 def test_the_whole_look(
     run_module: Callable[..., dict[str, Any]],
     supervisor: Start,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     check: bool,
+    with_portal: bool,
 ) -> None:
+    portal = {"prefix": str(tmp_path), "home": str(tmp_path / "none")} if with_portal else None
     supervisor(asgi=MANUAL)
     monkeypatch.setattr(services, "DOCKER_SOCKET", str(tmp_path / "docker.sock"))
     monkeypatch.setattr(server_info, "Docker", lambda: services.Docker(str(tmp_path / "docker.sock")))
@@ -353,8 +356,10 @@ def test_the_whole_look(
             container_image="redis:8.2",
             redis_port=port,
             state_dir=str(state),
+            portal=portal,
         )
     server = result["server"]
+    assert (result["portal"] or {}).get("home_problem") == (portal and f"There is no folder {tmp_path}/none.")
     assert result["changed"] is False
     assert server["root"] is (os.geteuid() == 0)
     assert server["docker"]["running"] is False

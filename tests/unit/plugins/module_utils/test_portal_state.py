@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What portal_info says of a portal: by its parts, and (with TETHYS_TEST_PYTHON) of a real one."""
+"""What is said of a portal: by its parts, and (with TETHYS_TEST_PYTHON) of a real one."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     portal_env,
     portal_look,
     portal_source,
+    portal_state,
 )
-from ansible_collections.tethys.channels.plugins.modules import portal_info
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -143,7 +143,7 @@ def test_bokeh_answer(handlers: list[dict[str, str]], reasons: list[str], bokeh:
     ],
 )
 def test_versions_that_misbehave_are_named(version: str | None, handlers: Any, words: str | None) -> None:
-    said = portal_info.bokeh_warnings({"versions": {"bokeh_django": version}, "bokeh": handlers})
+    said = portal_state.bokeh_warnings({"versions": {"bokeh_django": version}, "bokeh": handlers})
     assert len(said) == (1 if words else 0)
     assert words is None or words in said[0]
 
@@ -211,7 +211,7 @@ def test_config_facts(tmp_path: Path) -> None:
     real.chmod(0o640)
     link = tmp_path / "portal_config.yml"
     link.symlink_to(real)
-    facts = portal_info.config_facts(str(link))
+    facts = portal_state.config_facts(str(link))
     assert facts["exists"]
     assert facts["realpath"] == str(real)
     assert facts["mode"] == "0640"
@@ -233,7 +233,7 @@ def test_config_facts(tmp_path: Path) -> None:
 def test_config_problems(tmp_path: Path, make: Any, words: str) -> None:
     path = tmp_path / "portal_config.yml"
     make(path)
-    assert words in portal_info.config_facts(str(path))["problem"]
+    assert words in portal_state.config_facts(str(path))["problem"]
 
 
 def test_others_can_read_only_where_every_folder_lets_them(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_others_can_read_only_where_every_folder_lets_them(tmp_path: Path) -> No
     path.parent.mkdir(mode=0o750)
     path.write_text("{}", encoding="utf-8")
     path.chmod(0o644)
-    assert portal_info.config_facts(str(path))["others_can_read"] is False
+    assert portal_state.config_facts(str(path))["others_can_read"] is False
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_others_can_read_only_where_every_folder_lets_them(tmp_path: Path) -> No
 def test_look_reports_what_is_not_there(tmp_path: Path, prefix: str, home: str, words: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "home").mkdir()
-    portal = portal_info.look(str(tmp_path / prefix), str(tmp_path / home), ME.name, 5)
+    portal = portal_state.look(str(tmp_path / prefix), str(tmp_path / home), ME.name, 5)
     assert words in portal["prefix_problem"]
     assert portal["home_problem"] is None
     assert portal["bokeh"] == "unknown"
@@ -260,7 +260,7 @@ def test_look_reports_what_is_not_there(tmp_path: Path, prefix: str, home: str, 
 
 
 def test_look_reports_an_unknown_user(tmp_path: Path) -> None:
-    portal = portal_info.look(str(tmp_path), str(tmp_path), "no-such-user", 5)
+    portal = portal_state.look(str(tmp_path), str(tmp_path), "no-such-user", 5)
     assert portal["user_problem"] == "There is no user no-such-user on this server."
     assert portal["access"] == []
 
@@ -272,7 +272,7 @@ def test_answers_before_a_timeout_are_used(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").write_text("", encoding="utf-8")
     (tmp_path / "bin" / "python").chmod(0o755)
-    portal = portal_info.look(str(tmp_path), str(tmp_path), ME.name, 5)
+    portal = portal_state.look(str(tmp_path), str(tmp_path), ME.name, 5)
     assert portal["start_problem"] == "It did not finish."
     assert portal["prefix_problem"] is None
     assert portal["warnings"] == ["odd script"]
@@ -302,7 +302,7 @@ def test_access_names_what_is_in_the_way(tmp_path: Path) -> None:
         (str(open_file), "read"),
         (str(open_file), "write"),
     ]
-    rows = portal_info.access(needs, nobody)
+    rows = portal_state.access(needs, nobody)
     assert [(row["ok"], row["blocked_by"]) for row in rows] == [
         (True, None),
         (False, str(tmp_path)),
@@ -312,7 +312,7 @@ def test_access_names_what_is_in_the_way(tmp_path: Path) -> None:
         (False, str(open_file)),
     ]
     assert [row["owner"] for row in rows] == [None, "root", "root", "root", None, "root"]
-    assert all(row["ok"] for row in portal_info.access(needs, portal_env.account_of(0)))
+    assert all(row["ok"] for row in portal_state.access(needs, portal_env.account_of(0)))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask for another user")
@@ -329,17 +329,17 @@ def test_what_another_user_left_behind_is_counted_by_owner(tmp_path: Path) -> No
     (data / "app" / "open").chmod(0o666)
     os.chown(data / "app" / "own", nobody.uid, nobody.gid)
     (other / "link").symlink_to(data / "app" / "of_root")
-    found = portal_info.leftovers([str(data), str(other), str(tmp_path / "missing")], nobody)
+    found = portal_state.leftovers([str(data), str(other), str(tmp_path / "missing")], nobody)
     assert found == [{"folder": str(data), "uid": 0, "owner": "root", "count": 2, "example": str(data / "app")}]
-    assert portal_info.leftovers([str(data)], portal_env.account_of(0)) == []
+    assert portal_state.leftovers([str(data)], portal_env.account_of(0)) == []
 
 
 def test_so_many_files_are_looked_at_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(portal_info, "MOST_ENTRIES", 3)
+    monkeypatch.setattr(portal_state, "MOST_ENTRIES", 3)
     monkeypatch.setattr(os, "access", lambda *_args: False)
     for number in range(9):
         (tmp_path / str(number)).touch()
-    assert [row["count"] for row in portal_info.unwritable([str(tmp_path)])] == [3]
+    assert [row["count"] for row in portal_state.unwritable([str(tmp_path)])] == [3]
 
 
 def test_a_folder_that_cannot_be_entered_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,19 +348,20 @@ def test_a_folder_that_cannot_be_entered_is_an_answer(monkeypatch: pytest.Monkey
 
     for name in ("exists", "is_dir", "is_symlink"):
         monkeypatch.setattr(Path, name, closed)
-    assert portal_info.prefix_problem("/home/alice/env") == "There is no folder /home/alice/env."
-    assert portal_info.home_problem("/home/alice/tethys") == "There is no folder /home/alice/tethys."
-    assert portal_info.config_facts("/home/alice/tethys/portal_config.yml")["exists"] is False
-    assert portal_info.wanted("/home/alice/env", "/home/alice/tethys", None) == []
+    assert portal_state.prefix_problem("/home/alice/env") == "There is no folder /home/alice/env."
+    assert portal_state.home_problem("/home/alice/tethys") == "There is no folder /home/alice/tethys."
+    assert portal_state.config_facts("/home/alice/tethys/portal_config.yml")["exists"] is False
+    assert portal_state.wanted("/home/alice/env", "/home/alice/tethys", None) == []
 
 
 def test_what_does_not_exist_yet_is_not_asked_for(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    assert portal_info.wanted(str(tmp_path / "env"), str(home), None) == [(str(home), "traverse"), (str(home), "write")]
+    env = str(tmp_path / "env")
+    assert portal_state.wanted(env, str(home), None) == [(str(home), "traverse"), (str(home), "write")]
     (home / "media").mkdir()
     settings = {"database": {"engine": "django.db.backends.postgresql", "name": "tethys"}, "media_root": None}
-    assert portal_info.wanted(str(tmp_path / "env"), str(home), settings) == [
+    assert portal_state.wanted(env, str(home), settings) == [
         (str(home), "traverse"),
         (str(home / "media"), "write"),
     ]
@@ -440,7 +441,7 @@ def portal(tmp_path: Path, database: Path) -> Portal:
         if migrated:
             shutil.copy(database, home)
         before = snapshot(tmp_path)
-        found = portal_info.look(str(prefix), str(home), ME.name, 60)
+        found = portal_state.look(str(prefix), str(home), ME.name, 60)
         assert snapshot(tmp_path) == before, "A look changes nothing."
         assert SECRET not in repr(found)
         return found
