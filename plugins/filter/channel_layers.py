@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.tethys.channels.plugins.plugin_utils import layers, processes
+from ansible_collections.tethys.channels.plugins.plugin_utils import processes
 
 
 def channel_layers(
@@ -19,6 +19,9 @@ def channel_layers(
     options: Any = None,
     backend: str = processes.CORE_BACKEND,
 ) -> dict[str, dict[str, Any]]:
+    # Not above: to find one filter Ansible loads every file of this folder, in each process that it forks.
+    from ansible_collections.tethys.channels.plugins.plugin_utils import layers
+
     try:
         return layers.channel_layers(hosts, credentials, options, backend)
     except processes.Refusal as refusal:

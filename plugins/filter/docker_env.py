@@ -10,11 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.tethys.channels.plugins.plugin_utils import docker_env as carriers
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import Refusal
 
 
 def docker_env(value: Any, carrier: str = "dockerfile") -> str:
+    # Not above: to find one filter Ansible loads every file of this folder, in each process that it forks.
+    from ansible_collections.tethys.channels.plugins.plugin_utils import docker_env as carriers
+
     try:
         return carriers.docker_env(value, carrier)
     except Refusal as refusal:

@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.tethys.channels.plugins.plugin_utils import health
 
 
 def health_report(seen: Any) -> dict[str, Any]:
     """See health_report.yml."""
+    # Not above: to find one filter Ansible loads every file of this folder, in each process that it forks.
+    from ansible_collections.tethys.channels.plugins.plugin_utils import health
+
     needed = ("plan", "asked", "health", "probe")
     missing = [name for name in needed if not isinstance(seen, Mapping) or not isinstance(seen.get(name), Mapping)]
     if missing:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import Any, Callable, Mapping
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml import PortalYamlError
-from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml import merge_settings as merge
 
 
 def merge_settings(text: Any, settings: Any, remove: Any | None = None) -> str:
     """The text of a portal_config.yml with the settings merged in and those named in `remove` taken out."""
+    # Not above: to find one filter Ansible loads every file of this folder, in each process that it forks.
+    from ansible_collections.tethys.channels.plugins.module_utils import portal_yaml
+
     if not isinstance(text, str):
         raise AnsibleFilterError(
             f"merge_settings: its input is the text of a portal_config.yml, not {_kind(text)}; "
@@ -31,8 +32,8 @@ def merge_settings(text: Any, settings: Any, remove: Any | None = None) -> str:
             "write it as ['CHANNEL_LAYERS']."
         )
     try:
-        return merge("".join(text), settings, names)
-    except PortalYamlError as error:
+        return portal_yaml.merge_settings("".join(text), settings, names)
+    except portal_yaml.PortalYamlError as error:
         where = "portal_config.yml, " if error.line else ""
         raise AnsibleFilterError(f"merge_settings: {where}{error}.") from None
 

@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.tethys.channels.plugins.plugin_utils.health import delivery
 
 
 def probe_summary(probe: Any) -> list[str]:
     """See probe_summary.yml."""
+    # Not above: to find one filter Ansible loads every file of this folder, in each process that it forks.
+    from ansible_collections.tethys.channels.plugins.plugin_utils.health import delivery
+
     if not isinstance(probe, Mapping) or "processes" not in probe:
         raise AnsibleFilterError(f"probe_summary: {probe!r:.60} is no answer of layer_probe: give its `probe`.")
     versions = probe.get("versions") or {}

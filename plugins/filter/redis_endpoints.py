@@ -10,12 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.tethys.channels.plugins.plugin_utils import layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import Refusal
 
 
 def redis_endpoints(hosts: Any, credentials: Any = None) -> list[Any]:
     """See redis_endpoints.yml."""
+    # Not above: to find one filter Ansible loads every file of this folder, in each process that it forks.
+    from ansible_collections.tethys.channels.plugins.plugin_utils import layers
+
     try:
         return list(layers.redis_endpoints(hosts, credentials))
     except Refusal as refusal:

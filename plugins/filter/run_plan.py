@@ -10,14 +10,16 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import Refusal
 
 
 def run_plan(asked: Any, options: Any, found: Any) -> dict[str, Any]:
     """See run_plan.yml."""
+    # Not above: to find one filter Ansible loads every file of this folder, in each process that it forks.
+    from ansible_collections.tethys.channels.plugins.plugin_utils import plan
+
     try:
-        return plan(asked, options, found)
+        return plan.plan(asked, options, found)
     except Refusal as refusal:
         raise AnsibleFilterError(f"run_plan: {refusal}") from refusal
 

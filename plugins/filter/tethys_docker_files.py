@@ -11,24 +11,20 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import Refusal
-from ansible_collections.tethys.channels.plugins.plugin_utils.tethys_docker import (
-    carried,
-    config_sum,
-    dockerfile_block,
-    layers,
-    override_file,
-)
 
 
 def tethys_docker_files(asked: Any, look: Any, redis: Any = None) -> dict[str, Any]:
     """See tethys_docker_files.yml."""
+    # Not above: to find one filter Ansible loads every file of this folder, in each process that it forks.
+    from ansible_collections.tethys.channels.plugins.plugin_utils import tethys_docker
+
     try:
         return {
-            "override": override_file(asked, look, redis) if look.get("project") else "",
-            "dockerfile": dockerfile_block(asked),
-            "carried": carried(asked),
-            "config_sum": config_sum(redis) if redis else "",
-            "layers": layers(asked, (redis or {}).get("credentials")),
+            "override": tethys_docker.override_file(asked, look, redis) if look.get("project") else "",
+            "dockerfile": tethys_docker.dockerfile_block(asked),
+            "carried": tethys_docker.carried(asked),
+            "config_sum": tethys_docker.config_sum(redis) if redis else "",
+            "layers": tethys_docker.layers(asked, (redis or {}).get("credentials")),
         }
     except Refusal as refusal:
         raise AnsibleFilterError(f"tethys_docker_files: {refusal}") from None

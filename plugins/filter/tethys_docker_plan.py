@@ -11,11 +11,13 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import Refusal
-from ansible_collections.tethys.channels.plugins.plugin_utils.tethys_docker import docker_plan
 
 
 def tethys_docker_plan(asked: Any, found: Any) -> dict[str, Any]:
     """See tethys_docker_plan.yml."""
+    # Not above: to find one filter Ansible loads every file of this folder, in each process that it forks.
+    from ansible_collections.tethys.channels.plugins.plugin_utils.tethys_docker import docker_plan
+
     try:
         return docker_plan(asked, found)
     except Refusal as refusal:

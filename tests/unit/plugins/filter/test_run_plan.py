@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.tethys.channels.plugins.filter import run_plan as module
 from ansible_collections.tethys.channels.plugins.filter.run_plan import FilterModule, run_plan
+from ansible_collections.tethys.channels.plugins.plugin_utils import plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import Refusal
 
 ASKED: dict[str, Any] = {
@@ -43,7 +43,7 @@ def test_a_refusal_that_escapes_is_the_filters(monkeypatch: pytest.MonkeyPatch) 
     def refuse(*_arguments: Any) -> None:
         raise Refusal("No.")
 
-    monkeypatch.setattr(module, "plan", refuse)
+    monkeypatch.setattr(plan, "plan", refuse)
     with pytest.raises(AnsibleFilterError, match=r"^run_plan: No\.$"):
         run_plan(ASKED, {}, {})
 
