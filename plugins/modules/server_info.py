@@ -112,7 +112,21 @@ server:
       description: This server's own name.
       type: str
     os:
-      description: The C(ID), C(ID_LIKE) and C(VERSION_ID) of C(/etc/os-release).
+      description: The C(ID), C(ID_LIKE), C(NAME) and C(VERSION_ID) of C(/etc/os-release).
+      type: dict
+      sample: {id: debian, id_like: "", name: Debian GNU/Linux, version_id: "12"}
+    python:
+      description: The version of the Python that runs modules on this server.
+      type: str
+      sample: "3.11"
+    repositories:
+      description: The names of the repositories that dnf is to use, where there is dnf.
+      type: list
+      elements: str
+    selinux:
+      description:
+        - C(mode), which is V(enforcing), V(permissive) or V(disabled), and C(web_connects), which is the boolean
+          C(httpd_can_network_connect), or null where there is no such.
       type: dict
     docker:
       description: C(installed), C(running), C(version) and C(problem) of Docker's engine.
@@ -160,6 +174,7 @@ server:
 """
 
 import configparser
+import contextlib
 import http.client
 import importlib.util
 import os
@@ -167,6 +182,7 @@ import pwd
 import shutil
 import socket
 import stat
+import sys
 import xmlrpc.client
 from pathlib import Path
 from typing import Any
@@ -189,8 +205,8 @@ OUR_HEADER = "The role tethys.channels.asgi_service writes this file"
 
 
 def os_release() -> dict[str, str]:
-    """ID, ID_LIKE and VERSION_ID of this system."""
-    found = {"id": "", "id_like": "", "version_id": ""}
+    """ID, ID_LIKE, NAME and VERSION_ID of this system."""
+    found = {"id": "", "id_like": "", "name": "", "version_id": ""}
     try:
         text = Path("/etc/os-release").read_text(encoding="utf-8")
     except OSError:
@@ -200,6 +216,31 @@ def os_release() -> dict[str, str]:
         if name.lower() in found:
             found[name.lower()] = value.strip().strip("\"'")
     return found
+
+
+def repositories(folder: str = "/etc/yum.repos.d") -> list[str]:
+    """The repositories that dnf takes packages from."""
+    parser = configparser.RawConfigParser(strict=False)
+    for path in sorted(Path(folder).glob("*.repo")):
+        # One that dnf could not read either tells nothing.
+        with contextlib.suppress(OSError, UnicodeDecodeError, configparser.Error):
+            parser.read_string(path.read_text(encoding="utf-8"))
+    off = ("0", "no", "false", "off")
+    return [name for name in parser.sections() if parser.get(name, "enabled", fallback="1").strip().lower() not in off]
+
+
+def selinux(folder: str = "/sys/fs/selinux") -> dict[str, Any]:
+    """How SELinux is set, and whether it lets a web server connect to any port."""
+
+    def read(name: str) -> str | None:
+        try:
+            return Path(folder, name).read_text(encoding="ascii").split()[0]
+        except (OSError, IndexError):
+            return None
+
+    mode = {"1": "enforcing", "0": "permissive"}.get(read("enforce") or "", "disabled")
+    connects = read("booleans/httpd_can_network_connect")
+    return {"mode": mode, "web_connects": None if connects is None else connects == "1"}
 
 
 def _address(text: str) -> str:
@@ -411,6 +452,9 @@ def main() -> None:
         "root": os.geteuid() == 0,
         "name": socket.gethostname(),
         "os": os_release(),
+        "python": "{}.{}".format(*sys.version_info),
+        "repositories": repositories(),
+        "selinux": selinux(),
         "docker": docker,
         "docker_library": importlib.util.find_spec("requests") is not None,
         "image_present": image_present,

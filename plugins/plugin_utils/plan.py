@@ -17,6 +17,13 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tethys.channels.plugins.module_utils.services import REDIS_SOCKET, is_asgi_group
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers, redis_endpoints
+from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
+    docker_refusal,
+    library_refusal,
+    platform_of,
+    supervisor_refusal,
+    wants_repository,
+)
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     BACKENDS,
     CORE_BACKEND,
@@ -49,9 +56,16 @@ VARIABLES = (
 )
 # Redis 5 has no users and had its last fix in 2022; 6.0 and 7.0 have none for CVE-2025-49844 (Lua, by any user).
 END_OF_LIFE = {"5": "2022-04-27", "6.0": "2022-05", "7.0": "2024-07"}
-FAMILIES = ("debian",)
 # Folders of the system's own, which must not be given to the portal nor taken away with it.
-SYSTEM_FOLDERS = ("/var/log", "/var/run", "/var/lib", "/var/tmp", "/usr/local", "/etc/supervisor")  # noqa: S108
+SYSTEM_FOLDERS = (
+    "/var/log",
+    "/var/run",
+    "/var/lib",
+    "/var/tmp",  # noqa: S108
+    "/usr/local",
+    "/etc/supervisor",
+    "/etc/supervisord.d",
+)
 # Folders of this collection's own.
 OWN_FOLDERS = (str(PurePosixPath(REDIS_SOCKET).parent), "/etc/tethys_channels")
 # The least that a role's number may be, where that is not 1.
@@ -273,12 +287,6 @@ def check_variables(asked: Mapping[str, Any]) -> list[str]:
     return [reason for reason in reasons if reason]
 
 
-def family(os: Mapping[str, str]) -> str | None:
-    """The family of distributions whose package names and folders apply."""
-    words = {os.get("id", ""), *os.get("id_like", "").split()}
-    return next((name for name in FAMILIES if words & {name, {"rhel": "fedora"}.get(name, name)}), None)
-
-
 def image_version(image: str) -> str | None:
     """The version that an image's tag tells, as `8.2` or `5`, or None."""
     # A digest behind the tag has a colon of its own.
@@ -393,13 +401,21 @@ class Look:
         return f"{self.transport} {self.redis_place}{group}"
 
     @property
+    def redis_way_now(self) -> str:
+        """How our container is reached at present, in the words of `redis_way`; empty where that is not known."""
+        ours: Mapping[str, Any] = self.server.get("container") or {}
+        ports = ours.get("ports") or []
+        # One that was made before there was the label.
+        published = f"published 127.0.0.1:{ports[0]}" if ports else ""
+        return str((ours.get("labels") or {}).get(TRANSPORT_LABEL) or published)
+
+    @property
     def redis_now(self) -> dict[str, Any]:
         """Where our container answers at present."""
         ours: Mapping[str, Any] = self.server.get("container") or {}
-        transport, _blank, place = str((ours.get("labels") or {}).get(TRANSPORT_LABEL, "")).partition(" ")
-        # One that was made before there was the label has a port.
-        port = whole_number(place.rpartition(":")[2]) or next(iter(ours.get("ports") or []), None)
-        if not ours.get("running") or not (transport or port):
+        way = self.redis_way_now
+        port = whole_number(way.rpartition(":")[2])
+        if not ours.get("running") or not way:
             return self.redis_endpoint
         return {"host": "127.0.0.1", "port": port} if port else {"path": REDIS_SOCKET}
 
@@ -558,11 +574,12 @@ class Look:
                     "Docker is not installed and redis_container_install_engine is false: install it, set that to true,"
                     " or set tethys_layer_hosts to a Redis that exists already."
                 )
-            elif not family(server.get("os") or {}):
-                self.reasons.append(
-                    "Docker is not installed, and this collection does not know how this system installs it:"
-                    " install it, or set tethys_layer_hosts to a Redis that exists already."
-                )
+            else:
+                refusal = docker_refusal(server)
+                if refusal:
+                    self.reasons.append(f"{refusal}, or set tethys_layer_hosts to a Redis that exists already.")
+        if server.get("docker_library") is False:
+            self.reasons.extend(filter(None, [library_refusal(server)]))
         other: Mapping[str, Any] | None = server.get("redis_port_container")
         port = self.redis_port
         ours = server.get("container") or {}
@@ -592,11 +609,11 @@ class Look:
                     " redis_container_port to a free port."
                 )
                 return None
-        way = ours.get("labels", {}).get(TRANSPORT_LABEL)
+        way = self.redis_way_now
         backend = (self.portal.get("settings") or {}).get("layer_backend")
         if ours.get("running") and way != self.redis_way:
             self.announce.append(
-                f"The layer's Redis is reached by {way or 'a port'}, and will be by {self.redis_way}"
+                f"The layer's Redis is reached by {way or 'another way'}, and will be by {self.redis_way}"
                 " (redis_container_transport): it is replaced, and WebSockets fail from then until their process has"
                 " restarted, one after the other."
             )
@@ -662,6 +679,19 @@ class Look:
             ports += [endpoint["port"] for endpoint in found if endpoint["host"] in here and endpoint["port"]]
         return ports
 
+    @property
+    def program_path(self) -> str | None:
+        """Where the portal's program is, or shall be: in the first folder of which Supervisor reads any file."""
+        programs, supervisor = self.server.get("programs") or [], self.server.get("supervisor") or {}
+        if programs:
+            return str(programs[0]["path"])
+        if not supervisor.get("installed"):
+            return ((platform_of(self.server) or {}).get("supervisor") or {}).get("program_file")
+        patterns = [
+            text for text in supervisor.get("include") or [] if re.fullmatch(r"[^*?\[]*/[^*?\[/]*\*[^*?\[/]*", text)
+        ]
+        return patterns[0].replace("*", "asgi_supervisord") if patterns else None
+
     def program_reasons(self) -> Mapping[str, Any] | None:
         """Supervisor, the program and the port; returns the program file that is taken over, if there is one."""
         server, supervisor = self.server, self.server.get("supervisor") or {}
@@ -671,13 +701,28 @@ class Look:
                     "A supervisord runs on this server and does not answer on its unix socket: set [unix_http_server]"
                     " in its configuration (Debian's has it), restart it, and run again."
                 )
-            else:
+            elif platform_of(server):
                 self.announce.append("Supervisor is installed and not running: it will be started.")
-        if not supervisor.get("installed") and not family(server.get("os") or {}):
+            else:
+                self.reasons.append(
+                    "Supervisor is installed and not running, and this collection does not know how this system starts"
+                    " it: start it first."
+                )
+        if supervisor.get("installed") and "include" in supervisor and not self.program_path:
             self.reasons.append(
-                "Supervisor is not installed, and this collection does not know how this system installs it:"
-                " install it first."
+                f"{supervisor.get('config') or 'The configuration of Supervisor'} names no folder in its [include] of"
+                " which Supervisor reads any file: give it one (`files = /etc/supervisord.d/*.ini`), restart"
+                " Supervisor, and run again."
             )
+        if not supervisor.get("installed"):
+            refusal = supervisor_refusal(server)
+            if refusal:
+                self.reasons.append(refusal)
+            elif wants_repository(server):
+                self.announce.append(
+                    "Supervisor is not installed, and comes from EPEL: the package epel-release adds that repository to"
+                    " this server."
+                )
         programs: list[Mapping[str, Any]] = server.get("programs") or []
         if len(programs) > 1:
             files = " and ".join(program["path"] for program in programs)
@@ -779,6 +824,19 @@ class Look:
         """The port on which the processes of a program listen."""
         return whole_number(str(program.get("socket") or "").rpartition(":")[2])
 
+    def selinux_warning(self) -> None:
+        """What SELinux keeps from nginx, unless the ports are labelled for it, which takes seconds to find out."""
+        selinux = self.server.get("selinux") or {}
+        enforcing = selinux.get("mode") == "enforcing"
+        if self.goal in ("site", "check") and enforcing and selinux.get("web_connects") is False:
+            ports = f"{self.ports[0]}-{self.ports[-1]}" if len(self.ports) > 1 else str(self.ports[0])
+            self.warnings.append(
+                "SELinux is enforcing here and its boolean httpd_can_network_connect is off, so that nginx reaches the"
+                f" portal only on ports of the type http_port_t: switch it on (`setsebool -P httpd_can_network_connect"
+                f" on`), or give the ports that type (`semanage port -a -t http_port_t -p tcp {ports}`, with -m in"
+                " place of -a where they have another)."
+            )
+
     def nginx_reasons(self) -> None:
         """The upstream block, through which alone nginx can tell the processes apart."""
         nginx = self.server.get("nginx") or {}
@@ -875,6 +933,7 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         look.restart_reasons()
     if look.server.get("root"):
         look.nginx_reasons()
+        look.selinux_warning()
     if look.goal != "remove":
         processes = look.processes()
     reasons.extend(reason for reason in look.reasons if reason not in reasons)
@@ -905,10 +964,14 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         redis_endpoint=look.redis_endpoint,
         redis_place=look.redis_place,
         redis_way=look.redis_way,
+        redis_way_now=look.redis_way_now,
         redis_now=look.redis_now,
         redis_socket=REDIS_SOCKET,
         moves=look.packages.get("moves") or [],
-        family=family(server.get("os") or {}),
+        platform=platform_of(server),
+        program_path=look.program_path,
+        # Where there is SELinux, a container reads a folder of the server only under a label for it.
+        selinux=(server.get("selinux") or {}).get("mode", "disabled") != "disabled",
         install_docker=look.redis == "container" and not docker.get("installed"),
         install_docker_library=look.redis == "container" and not server.get("docker_library"),
         install_supervisor=not supervisor.get("installed"),

@@ -27,15 +27,15 @@ Start = Callable[..., Any]
     ("text", "found"),
     [
         (
-            'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nVERSION_ID="12"\nID=debian\n# ID=other\n',
-            {"id": "debian", "id_like": "", "version_id": "12"},
+            'PRETTY_NAME="Debian 12 (bookworm)"\nNAME="Debian GNU/Linux"\nVERSION_ID="12"\nID=debian\n# ID=other\n',
+            {"id": "debian", "id_like": "", "name": "Debian GNU/Linux", "version_id": "12"},
         ),
         (
             "ID='rocky'\nID_LIKE=\"rhel centos fedora\"\nVERSION_ID='9.4'",
-            {"id": "rocky", "id_like": "rhel centos fedora", "version_id": "9.4"},
+            {"id": "rocky", "id_like": "rhel centos fedora", "name": "", "version_id": "9.4"},
         ),
-        ("", {"id": "", "id_like": "", "version_id": ""}),
-        (None, {"id": "", "id_like": "", "version_id": ""}),
+        ("", {"id": "", "id_like": "", "name": "", "version_id": ""}),
+        (None, {"id": "", "id_like": "", "name": "", "version_id": ""}),
     ],
 )
 def test_os_release(monkeypatch: pytest.MonkeyPatch, text: str | None, found: dict[str, str]) -> None:
@@ -47,6 +47,35 @@ def test_os_release(monkeypatch: pytest.MonkeyPatch, text: str | None, found: di
 
     monkeypatch.setattr(Path, "read_text", read)
     assert server_info.os_release() == found
+
+
+# --- repositories and SELinux ---------------------------------------------------------------------------------------
+
+
+def test_the_repositories_that_are_in_use(tmp_path: Path) -> None:
+    (tmp_path / "rocky.repo").write_text("[baseos]\nname=Rocky %(none)\n[crb]\nenabled=0\n")
+    (tmp_path / "epel.repo").write_text("[epel]\nenabled=1\n[epel-debuginfo]\nenabled = False\n")
+    (tmp_path / "broken.repo").write_text("no section\n")
+    (tmp_path / "notes.txt").write_text("[other]\n")
+    assert sorted(server_info.repositories(str(tmp_path))) == ["baseos", "epel"]
+    assert server_info.repositories(str(tmp_path / "none")) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({}, {"mode": "disabled", "web_connects": None}),
+        ({"enforce": "0"}, {"mode": "permissive", "web_connects": None}),
+        ({"enforce": "1", "booleans/httpd_can_network_connect": "1 1"}, {"mode": "enforcing", "web_connects": True}),
+        ({"enforce": "1", "booleans/httpd_can_network_connect": "0 1"}, {"mode": "enforcing", "web_connects": False}),
+        ({"enforce": ""}, {"mode": "disabled", "web_connects": None}),
+    ],
+)
+def test_selinux(tmp_path: Path, files: dict[str, str], found: dict[str, Any]) -> None:
+    (tmp_path / "booleans").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert server_info.selinux(str(tmp_path)) == found
 
 
 # --- listeners ------------------------------------------------------------------------------------------------------
@@ -362,6 +391,8 @@ def test_the_whole_look(
     assert (result["portal"] or {}).get("home_problem") == (portal and f"There is no folder {tmp_path}/none.")
     assert result["changed"] is False
     assert server["root"] is (os.geteuid() == 0)
+    assert server["python"] == "{}.{}".format(*sys.version_info)
+    assert (server["repositories"], server["selinux"]["mode"]) == ([], "disabled")
     assert server["docker"]["running"] is False
     assert (server["container"], server["redis_port_container"], server["image_present"]) == (None, None, False)
     assert (server["supervisor"]["running"], server["supervisor"]["config"]) == (

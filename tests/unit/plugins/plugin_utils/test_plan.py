@@ -160,12 +160,14 @@ def row(pid: int, port: int, command: str = "python3 -m http.server", **more: An
 def test_a_first_run() -> None:
     result = judge()
     assert (result["refusals"], result["warnings"], result["announce"]) == ([], [], [])
-    assert {name: result[name] for name in ("processes", "user", "redis", "redis_place", "family", "managed")} == {
+    assert {
+        name: result[name] for name in ("processes", "user", "redis", "redis_place", "program_path", "managed")
+    } == {
         "processes": 3,
         "user": "www-data",
         "redis": "container",
         "redis_place": "127.0.0.1:6379",
-        "family": "debian",
+        "program_path": "/c/asgi_supervisord",
         "managed": False,
     }
     for name in ("install_docker", "install_docker_library", "install_supervisor", "start_supervisor"):
@@ -194,20 +196,6 @@ def test_a_bare_server() -> None:
     assert result["refusals"] == []
     for name in ("install_docker", "install_docker_library", "install_supervisor", "start_supervisor"):
         assert result[name] is True, name
-
-
-@pytest.mark.parametrize(
-    ("os", "family"),
-    [
-        ({"id": "debian"}, "debian"),
-        ({"id": "ubuntu", "id_like": "debian"}, "debian"),
-        ({"id": "rocky", "id_like": "rhel centos fedora"}, None),
-        ({"id": "arch"}, None),
-        ({}, None),
-    ],
-)
-def test_family(os: dict[str, str], family: str | None) -> None:
-    assert planning.family(os) == family
 
 
 def test_the_packages_that_would_move_are_handed_on() -> None:

@@ -220,12 +220,15 @@ def test_a_change_of_transport_is_announced(transport: str, before: str | None) 
         found = judge(transport, container={**container, "image": image})
         assert found["refusals"] == []
         (said,) = found["announce"] or [""]
-        if before == WAYS[transport]:
+        # One from before there was the label is known by its port.
+        way = before or WAYS["published"]
+        assert (found["redis_way_now"], found["redis_way"]) == (way, WAYS[transport])
+        if way == WAYS[transport]:
             assert said.startswith("The Redis container runs redis:7.0" if image == "redis:7.0" else "")
             assert bool(said) is (image == "redis:7.0")
             continue
         assert said.startswith(
-            f"The layer's Redis is reached by {before or 'a port'}, and will be by {WAYS[transport]}"
+            f"The layer's Redis is reached by {way}, and will be by {WAYS[transport]}"
             " (redis_container_transport): it is replaced, and WebSockets "
         )
 

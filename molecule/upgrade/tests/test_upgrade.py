@@ -1,0 +1,136 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An earlier state of the collection, then this one: nothing restarts that need not, what has to is announced.
+
+The tests stand in the order of the story: provisioned by the earlier state, this one with that state's way to Redis,
+then the new default under load.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import bed
+import pytest
+
+EARLIER = os.environ["TETHYS_TEST_UPGRADE_FROM"]
+ROOT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+N = 2
+# What the earlier state did without a word: a port of the loopback.
+AS_IT_WAS = {"redis_container_transport": "published"}
+# Of the requests that one process is working on while it ends; the other answers meanwhile.
+IN_FLIGHT = 10
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of collections that holds the earlier state."""
+    archived = subprocess.run(["git", "archive", EARLIER], cwd=ROOT, capture_output=True, check=False)
+    if archived.returncode:
+        # A shallow clone, or a tree without its history: said, and not taken for a failure.
+        pytest.skip(f"commit {EARLIER} is not in this clone ({archived.stderr.decode().strip()}): fetch its history.")
+    base = tmp_path_factory.mktemp("earlier")
+    target = base / "ansible_collections" / "tethys" / "channels"
+    with tarfile.open(fileobj=io.BytesIO(archived.stdout)) as archive:
+        archive.extractall(target, filter="data")
+    return base
+
+
+@pytest.fixture(scope="module")
+def provisioned(host: Any, earlier: Path) -> dict[str, Any]:
+    """The server as the earlier state leaves it."""
+    with mock.patch.dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(earlier)):
+        run = bed.playbook("site")
+    assert run.returncode == 0, run.stdout
+    assert "redis_container_transport" not in (earlier / "ansible_collections/tethys/channels/README.md").read_text()
+    return running(host)
+
+
+def running(host: Any) -> dict[str, Any]:
+    """What must not restart without need."""
+    [container] = json.loads(host.check_output("docker inspect tethys-channels-redis"))
+    return {
+        "processes": sorted(row["pid"] for row in bed.daphnes(host)),
+        "container": container["Id"],
+        "started": container["State"]["StartedAt"],
+        "supervisor": host.check_output("supervisorctl pid"),
+        "nginx": host.check_output("cat /run/nginx.pid"),
+    }
+
+
+def delivered(run: subprocess.CompletedProcess[str]) -> bool:
+    """Whether a run ended with the proof, through every process."""
+    return f"WebSockets over {N} process(es)" in bed.words(run)
+
+
+def test_the_earlier_state_delivers(host: Any, provisioned: dict[str, Any]) -> None:
+    assert len(provisioned["processes"]) == N
+    found = bed.client(host, "ws_fanout", "--clients", "12", "--processes", str(N))
+    assert (found["delivered"], len(found["pids"])) == (12, N)
+
+
+def test_a_dry_run_foresees_no_change(host: Any, provisioned: dict[str, Any]) -> None:
+    run = bed.playbook("site", "--check", "--diff", **AS_IT_WAS)
+    assert run.returncode == 0, run.stdout
+    assert bed.changed(run) == 0, run.stdout
+    assert running(host) == provisioned
+
+
+def test_nothing_restarts_where_all_is_asked_for_as_it_was(host: Any, provisioned: dict[str, Any]) -> None:
+    run = bed.playbook("site", **AS_IT_WAS)
+    assert run.returncode == 0, run.stdout
+    assert delivered(run), run.stdout
+    assert "is reached by" not in run.stdout
+    assert bed.changed(run) == 0, run.stdout
+    assert running(host) == provisioned
+
+
+def test_the_new_default_is_announced_and_rolls(host: Any, provisioned: dict[str, Any]) -> None:
+    foreseen = bed.playbook("site", "--check", "--diff")
+    assert foreseen.returncode == 0, foreseen.stdout
+    assert running(host) == provisioned
+    with bed.load(host) as figures:
+        run = bed.playbook("site")
+    assert run.returncode == 0, run.stdout
+    for each in (foreseen, run):
+        said = bed.words(each)
+        assert f"The layer's Redis is reached by published 127.0.0.1:6379, and will be by unix {bed.SOCKET}" in said
+        assert "it is replaced, and WebSockets fail from then until their process has restarted, one after the" in said
+    assert delivered(run), run.stdout
+    now = running(host)
+    assert now["container"] != provisioned["container"]
+    assert not set(now["processes"]) & set(provisioned["processes"])
+    assert len(now["processes"]) == N
+    # Nothing else was touched, and one process served while the other restarted.
+    assert {name: now[name] for name in ("supervisor", "nginx")} == {
+        name: provisioned[name] for name in ("supervisor", "nginx")
+    }
+    print(f"requests while the way to Redis changed: {json.dumps(figures)}")
+    assert figures["requests"] > 500
+    assert figures["failed"] <= IN_FLIGHT, figures
+    assert host.run("ss -Hltn sport = :6379").stdout == ""
+
+
+def test_a_second_run_changes_nothing(host: Any, provisioned: dict[str, Any]) -> None:
+    before = running(host)
+    run = bed.playbook("site")
+    assert run.returncode == 0, run.stdout
+    assert bed.changed(run) == 0, run.stdout
+    assert running(host) == before
+    assert host.run("ls /etc/tethys_channels/redis").stdout.split() == ["redis-unix.conf"]
+
+
+def test_what_came_before_the_earlier_state_comes_back(host: Any, provisioned: dict[str, Any]) -> None:
+    run = bed.playbook("remove")
+    assert run.returncode == 0, run.stdout
+    assert host.run("cmp /root/portal_config.before /var/lib/tethys/portal_config.yml").rc == 0
+    assert host.run("docker ps -aq --filter name=tethys-channels-redis").stdout == ""
+    assert not host.file("/etc/tethys_channels").exists

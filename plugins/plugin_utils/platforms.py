@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What differs from one distribution to another: read from the files of the role preflight, one for each platform."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FILES = Path(__file__).parents[2] / "roles" / "preflight" / "vars" / "platforms"
+UNKNOWN = "is not installed, and this collection does not know how this system installs it: install it"
+
+
+@lru_cache(maxsize=1)
+def platform_files() -> dict[str, dict[str, Any]]:
+    """What each file says, by its name: a family, one of its versions, a distribution, or one of its versions."""
+    return {
+        path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))["__preflight_platform"]
+        for path in sorted(FILES.glob("*.yml"))
+    }
+
+
+def platform(os: Mapping[str, str], python: str = "") -> dict[str, Any] | None:
+    """What holds for a system, the more particular file before the more general; None where its family is not known.
+
+    Args:
+        os: `id`, `id_like` and `version_id` of its os-release.
+        python: the version of the Python that runs modules there, as `3.11`.
+    """
+    files = platform_files()
+    words = [os.get("id", ""), *os.get("id_like", "").split()]
+    family = next((name for name, about in files.items() if set(words) & set(about.get("ids") or [])), None)
+    if family is None:
+        return None
+    major = os.get("version_id", "").partition(".")[0]
+    found: dict[str, Any] = {}
+    for name in dict.fromkeys((family, f"{family}_{major}", words[0], f"{words[0]}_{major}")):
+        for key, value in files.get(name, {}).items():
+            found[key] = {**found.get(key, {}), **value} if isinstance(value, dict) else value
+    docker, supervisor = found["docker"], found["supervisor"]
+    # A library is installed for the Python that is to import it.
+    own = python in ("", found.get("system_python", python))
+    docker["library"] = docker["library"].format(python="3" if own else python)
+    supervisor["repository_way_out"] = supervisor.get("repository_way_out", "").format(major=major)
+    return found
+
+
+def system_name(os: Mapping[str, str]) -> str:
+    """What people call the system."""
+    return " ".join(filter(None, (os.get("name") or os.get("id"), os.get("version_id")))) or "this system"
+
+
+def docker_refusal(server: Mapping[str, Any]) -> str | None:
+    """Why Docker's engine, which is missing, cannot be installed on a server."""
+    about = platform_of(server)
+    if not about:
+        return f"Docker {UNKNOWN}"
+    if not about["docker"]["packages"]:
+        return f"Docker is not installed, and {_name(server)} has no package of it: {about['docker']['way_out']}"
+    return None
+
+
+def library_refusal(server: Mapping[str, Any]) -> str | None:
+    """Why the library by which Ansible speaks to Docker, which is missing, cannot be installed on a server."""
+    about = platform_of(server)
+    what = f"The library requests of Python {server.get('python') or 3}, by which Ansible speaks to Docker,"
+    if not about:
+        return f"{what} {UNKNOWN} first."
+    return None if about["manager"] else f"{what} {_by_hand(about, server, about['docker']['library'])}"
+
+
+def supervisor_refusal(server: Mapping[str, Any]) -> str | None:
+    """Why Supervisor, which is missing, cannot be installed on a server."""
+    about = platform_of(server)
+    if not about:
+        return f"Supervisor {UNKNOWN} first."
+    wanted = about["supervisor"]
+    if wants_repository(server) and not wanted["repository_packages"]:
+        return (
+            f"Supervisor is not installed, and {_name(server)} has it in the repository {wanted['repository']} only:"
+            f" add that (`{wanted['repository_way_out']}`), and run again."
+        )
+    if not about["manager"]:
+        packages = [*(wanted["repository_packages"] if wants_repository(server) else []), *wanted["packages"]]
+        return "Supervisor " + _by_hand(about, server, " && dnf install ".join(packages))
+    return None
+
+
+def wants_repository(server: Mapping[str, Any]) -> bool:
+    """Whether Supervisor comes from a repository that the server does not have yet."""
+    repository = ((platform_of(server) or {}).get("supervisor") or {}).get("repository")
+    return bool(repository) and repository not in (server.get("repositories") or [])
+
+
+def platform_of(server: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The platform of a server that was looked at."""
+    return platform(server.get("os") or {}, str(server.get("python") or ""))
+
+
+def _name(server: Mapping[str, Any]) -> str:
+    return system_name(server.get("os") or {})
+
+
+def _by_hand(about: Mapping[str, Any], server: Mapping[str, Any], packages: str) -> str:
+    return (
+        f"is not installed, and Ansible cannot install packages on {_name(server)} ({about['manager_problem']}):"
+        f" install it (`dnf install {packages}`), and run again."
+    )
