@@ -73,3 +73,32 @@ def test_the_readme_tells_the_plugins_that_there_are(kind: str) -> None:
     lines = [line for line in table.splitlines() if line.startswith(f"| {kind.rstrip('s')}")]
     told = {name for line in lines for name in re.findall(r"`(\w+)`", line.split(" | ")[0])}
     assert told == {path.stem for path in ROOT.glob(f"plugins/{kind}/*.py") if path.stem != "__init__"}
+
+
+def support() -> list[tuple[str, str]]:
+    """What the README calls tested, each with the scenario that shows it."""
+    part = README.partition("## What is tested\n")[2].partition("\n## ")[0]
+    return re.findall(r"^\| ([^|]+) \| tested \| (.*?) \|$", part, re.MULTILINE)
+
+
+def test_there_is_support() -> None:
+    assert {"Debian 12", "Debian 13", "Redis 8.0"} <= {what for what, _how in support()}
+
+
+@pytest.mark.parametrize(("what", "how"), support())
+def test_what_is_called_tested_has_a_scenario_that_runs_it(what: str, how: str) -> None:
+    command = re.match(r"`make scenario S=(\w+)`", how)
+    assert command, f"{what}: name the command that tests it"
+    name, version = what.rsplit(" ", 1)
+    # As the scenarios name their servers and images.
+    word = {
+        "Debian": rf"image: {({'11': 'bullseye', '12': 'bookworm', '13': 'trixie'}).get(version)}(-\w+)?$",
+        "Redis": rf"redis[-:]{re.escape(version)}\b",
+        "Valkey": rf"valkey[-:]{re.escape(version)}\b",
+    }[name]
+    files = [path for path in (ROOT / "molecule" / command[1]).rglob("*") if path.suffix in (".py", ".yml")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    if "redis_container_image" not in text:
+        # What all scenarios share.
+        text += (ROOT / ".config" / "molecule" / "config.yml").read_text(encoding="utf-8")
+    assert re.search(word, text, re.MULTILINE), f"{command[1]} does not run {what}"
