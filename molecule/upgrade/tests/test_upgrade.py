@@ -74,7 +74,8 @@ def delivered(run: subprocess.CompletedProcess[str]) -> bool:
 def test_the_earlier_state_delivers(host: Any, provisioned: dict[str, Any]) -> None:
     assert len(provisioned["processes"]) == N
     found = bed.client(host, "ws_fanout", "--clients", "12", "--processes", str(N))
-    assert (found["delivered"], len(found["pids"])) == (12, N)
+    # More open until each process has one.
+    assert (found["delivered"], len(found["pids"])) == (found["clients"], N)
 
 
 def test_a_dry_run_foresees_no_change(host: Any, provisioned: dict[str, Any]) -> None:
@@ -101,7 +102,7 @@ def test_the_new_default_is_announced_and_rolls(host: Any, provisioned: dict[str
         run = bed.playbook("site")
     assert run.returncode == 0, run.stdout
     for each in (foreseen, run):
-        said = bed.words(each)
+        said = bed.words(each).replace("''", "'")
         assert f"The layer's Redis is reached by published 127.0.0.1:6379, and will be by unix {bed.SOCKET}" in said
         assert "it is replaced, and WebSockets fail from then until their process has restarted, one after the" in said
     assert delivered(run), run.stdout
