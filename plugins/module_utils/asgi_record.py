@@ -12,13 +12,11 @@ import os
 import time
 from pathlib import Path
 
-from ansible_collections.tethys.channels.plugins.module_utils.services import Docker
+from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
 
 # The kernel tells a start, and how long it runs, in hundredths of a second. A process reads its files much later than
 # this after its start, so one that started so shortly before a change has the change.
 SLACK_SECONDS = 0.05
-# How Docker says that there is no such date.
-_NEVER = "0001-01-01T00:00:00Z"
 
 
 def process_key(pid: int) -> str | None:
@@ -37,19 +35,19 @@ def started_at(key: str) -> float:
     return time.time() - uptime + ticks / os.sysconf("SC_CLK_TCK")
 
 
-def groups_lost_at(name: str) -> float:
+def groups_lost_at(name: str, engine: str = "docker") -> float:
     """When the groups in a container's Redis were last lost, as wall-clock time; 0 where that cannot be told.
 
     They were when the Redis that runs now started. Its process tells that, since a change of the clock moves Docker's
     dates away from those of the processes. Where it last ended before this boot, no process that runs has anything to
-    lose.
+    lose. (Podman's container cannot tell, since each start makes another; its unit starts before Supervisor.)
     """
     try:
-        state = (Docker().get(f"/containers/{name}/json") or {}).get("State") or {}
-        ended = _moment(state.get("FinishedAt") or _NEVER)
+        pid, moment = ENGINES[engine]().process(name)
+        ended = _moment(moment)
     except (OSError, http.client.HTTPException, ValueError):
         return 0
-    key = process_key(state.get("Pid") or 0)
+    key = process_key(pid)
     if key is None or 0 < ended < started_at("boot:0"):
         return 0
     return started_at(key)

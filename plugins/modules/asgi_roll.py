@@ -90,6 +90,11 @@ options:
       - The name of the container in which the layer's Redis runs. A process that is older than its last start is
         restarted, since the groups that its WebSockets had joined are gone, and they hear nothing any more.
     type: str
+  redis_engine:
+    description: The engine that O(redis_container) is in.
+    type: str
+    choices: [docker, podman]
+    default: docker
   record:
     description: The file in which to keep what each process runs with.
     type: path
@@ -405,7 +410,7 @@ class Roll:
         """The processes that do not run, do not answer, or are older than the files or the Redis there now."""
         rows = []
         name = self.params["redis_container"]
-        redis = asgi_record.groups_lost_at(name) if name else 0
+        redis = asgi_record.groups_lost_at(name, self.params["redis_engine"]) if name else 0
         for row in self.rows():
             key = process_key(row["pid"]) if row["statename"] == "RUNNING" else None
             # One that hangs, or was stopped by a signal, still runs for Supervisor.
@@ -464,6 +469,7 @@ def main() -> None:
             "reads": {"type": "list", "elements": "path", "required": True},
             "site_packages": {"type": "path", "required": True},
             "redis_container": {"type": "str"},
+            "redis_engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
             "record": {"type": "path", "default": "/etc/tethys_channels/processes.json"},
             "pending": {"type": "bool", "default": False},
             "program_changed": {"type": "bool", "default": False},

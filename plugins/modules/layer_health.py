@@ -34,6 +34,11 @@ options:
     description: The name of the Redis container that the collection runs. Without it and O(endpoints), no Redis is
       asked.
     type: str
+  redis_engine:
+    description: The engine that O(redis_container) is in.
+    type: str
+    choices: [docker, podman]
+    default: docker
   redis_endpoint:
     description: Where that container answers.
     type: dict
@@ -360,6 +365,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "redis_container": {"type": "str"},
+            "redis_engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
             "redis_endpoint": {
                 "type": "dict",
                 "default": {"host": "127.0.0.1", "port": 6379},
@@ -405,7 +411,7 @@ def main() -> None:
         redis = [read_container(params["redis_endpoint"], state_dir, params["prefix"], params["backlog"])]
     else:
         redis = [read_redis(one, one, params["prefix"], params["backlog"]) for one in params["endpoints"]]
-    lost_at = asgi_record.groups_lost_at(container) if container else 0
+    lost_at = asgi_record.groups_lost_at(container, params["redis_engine"]) if container else 0
     # Where several serve, each holds groups of its own, and the one that started last has lost some.
     ages = [one["uptime_seconds"] for one in redis if one["uptime_seconds"] is not None]
 

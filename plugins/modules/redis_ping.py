@@ -70,6 +70,11 @@ options:
   container:
     description: The container in which a Redis of the collection's own runs, for the messages.
     type: str
+  engine:
+    description: The engine that O(container) is in, for the messages.
+    type: str
+    choices: [docker, podman]
+    default: docker
   retries:
     description: How many seconds to keep trying a server that does not answer.
     type: int
@@ -103,6 +108,7 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
 from ansible_collections.tethys.channels.plugins.module_utils.services import Redis, RedisError
 
 
@@ -166,6 +172,7 @@ def main() -> None:
             "backend": {"type": "str", "default": "channels_redis.core.RedisChannelLayer"},
             "prefix": {"type": "str", "default": "asgi"},
             "container": {"type": "str"},
+            "engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
             "retries": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
@@ -184,7 +191,7 @@ def main() -> None:
         if problem:
             problems.append(
                 f"Container {params['container']}: its Redis at {place(endpoint)} {problem}:"
-                f" `docker logs {params['container']}` tells more."
+                f" `{ENGINES[params['engine']].logs(params['container'])}` tells more."
                 if params["container"]
                 else f"tethys_layer_hosts: the Redis at {place(endpoint)} {problem}: correct its address, its"
                 " credentials or its access rules."

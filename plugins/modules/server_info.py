@@ -58,6 +58,11 @@ options:
     type: list
     elements: int
     required: true
+  engine:
+    description: The engine in which the collection's Redis container shall be.
+    type: str
+    choices: [docker, podman]
+    default: docker
   container_name:
     description: The name of the Redis container that the collection runs.
     type: str
@@ -131,15 +136,25 @@ server:
     docker:
       description: C(installed), C(running), C(version) and C(problem) of Docker's engine.
       type: dict
+    podman:
+      description: The same of Podman, or null where nothing asks for it.
+      type: dict
     image_present:
-      description: Whether the engine holds the image.
+      description: Whether O(engine) holds the image.
       type: bool
     container:
-      description: The collection's own container (C(id), C(image), C(running)), or null.
+      description: The container of O(container_name) in O(engine) (C(id), C(image), C(running)), or null.
       type: dict
+    left_container:
+      description: The collection's own container in the other engine, with that C(engine), or null.
+      type: dict
+    redis_unit:
+      description: Whether systemd has the unit that starts the collection's container in Podman.
+      type: bool
     redis_port_container:
       description:
-        - Another container that publishes O(redis_port), with what its Redis says and its C(restart_policy), or null.
+        - Another container of Docker's that publishes O(redis_port), with what its Redis says and its
+          C(restart_policy), or null.
       type: dict
     docker_library:
       description: Whether this Python has the C(requests) library that community.docker needs.
@@ -179,7 +194,6 @@ import http.client
 import importlib.util
 import os
 import pwd
-import shutil
 import socket
 import stat
 import sys
@@ -189,10 +203,16 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import portal_state, serving
+from ansible_collections.tethys.channels.plugins.module_utils.engines import (
+    ENGINES,
+    UNIT_PATH,
+    DockerEngine,
+    Engine,
+    PodmanEngine,
+)
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     REDIS_SOCKET,
-    Docker,
     Redis,
     RedisError,
     Supervisor,
@@ -200,6 +220,8 @@ from ansible_collections.tethys.channels.plugins.module_utils.services import (
     is_asgi_group,
 )
 
+# How an engine that does not answer shows it.
+NO_ANSWER = (OSError, http.client.HTTPException, ValueError)
 # What the program file that tethys.channels.asgi_service writes begins with.
 OUR_HEADER = "The role tethys.channels.asgi_service writes this file"
 
@@ -296,18 +318,13 @@ def program_of(process: Path) -> str | None:
     return name.partition(b"=")[2].decode(errors="replace") or None
 
 
-def docker_state(engine: Docker) -> dict[str, Any]:
+def engine_state(engine: Engine) -> dict[str, Any]:
     """Whether an engine is there and answers."""
-    state: dict[str, Any] = {
-        "installed": shutil.which("dockerd") is not None or shutil.which("docker") is not None,
-        "running": False,
-        "version": None,
-        "problem": None,
-    }
+    state: dict[str, Any] = {"installed": engine.installed(), "running": False, "version": None, "problem": None}
     try:
-        state["version"] = engine.get("/version")["Version"]
+        state["version"] = engine.version()
         state["running"] = state["installed"] = True
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except NO_ANSWER as error:
         state["problem"] = str(error)
     return state
 
@@ -334,21 +351,30 @@ def _container(found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def containers(engine: Docker, name: str, port: int) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+def containers(engine: Engine, name: str, port: int) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """Our container, and the other one that publishes the Redis port."""
     ours = other = None
-    for found in engine.get("/containers/json?all=1"):
+    for found in engine.containers():
         row = _container(found)
         if row["name"] == name:
             ours = row
-        elif row["running"] and any(published.get("PublicPort") == port for published in found.get("Ports") or []):
+        elif row["running"] and port in row["ports"]:
             other = row
     return ours, other
 
 
-def restart_policy(engine: Docker, container: str) -> str:
+def left_over(engine: str, found: dict[str, Any] | None, name: str, unit: bool) -> dict[str, Any] | None:
+    """Our container in the engine that is not asked for; where there is only its unit, as one that is stopped."""
+    if found and "tethys.channels.config" in found["labels"]:
+        return {**found, "engine": engine}
+    if engine == "podman" and unit:
+        return {"engine": engine, "id": "", "name": name, "image": "", "running": False, "labels": {}, "ports": []}
+    return None
+
+
+def restart_policy(engine: DockerEngine, container: str) -> str:
     """A container's restart policy, as `docker update --restart` takes it."""
-    policy = (engine.get(f"/containers/{container}/json") or {}).get("HostConfig", {}).get("RestartPolicy") or {}
+    policy = (engine.api.get(f"/containers/{container}/json") or {}).get("HostConfig", {}).get("RestartPolicy") or {}
     name, retries = policy.get("Name") or "no", policy.get("MaximumRetryCount")
     return f"{name}:{retries}" if retries else str(name)
 
@@ -423,6 +449,7 @@ def main() -> None:
         argument_spec={
             "portal": {"type": "dict", "options": portal_state.OPTIONS},
             "ports": {"type": "list", "elements": "int", "required": True},
+            "engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
             "container_name": {"type": "str", "required": True},
             "container_image": {"type": "str", "required": True},
             "redis_port": {"type": "int", "required": True},
@@ -433,16 +460,22 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    engine = Docker()
-    docker = docker_state(engine)
-    ours = other = None
-    image_present = False
-    if docker["running"]:
-        ours, other = containers(engine, params["container_name"], params["redis_port"])
-        image_present = engine.image(params["container_image"]) is not None
-        if other:
-            other["redis"] = describe_redis(params["redis_port"])
-            other["restart_policy"] = restart_policy(engine, other["id"])
+    asked = params["engine"]
+    unit = Path(UNIT_PATH).exists()
+    docker = DockerEngine()
+    # Podman takes a tenth of a second to answer, so it is asked only where it matters.
+    engines: dict[str, Engine] = {"docker": docker, **({"podman": PodmanEngine()} if asked == "podman" or unit else {})}
+    states = {name: engine_state(engine) for name, engine in engines.items()}
+    ours: dict[str, Any] = dict.fromkeys(ENGINES)
+    other = None
+    for name in engines:
+        if states[name]["running"]:
+            ours[name], publishes = containers(engines[name], params["container_name"], params["redis_port"])
+            other = publishes if name == "docker" else other
+    if other:
+        other["redis"] = describe_redis(params["redis_port"])
+        other["restart_policy"] = restart_policy(docker, other["id"])
+    [away] = set(ENGINES) - {asked}
     supervisor = Supervisor()
     answer = supervisor.state()
     state_dir = Path(params["state_dir"])
@@ -455,10 +488,13 @@ def main() -> None:
         "python": "{}.{}".format(*sys.version_info),
         "repositories": repositories(),
         "selinux": selinux(),
-        "docker": docker,
+        "docker": states["docker"],
+        "podman": states.get("podman"),
         "docker_library": importlib.util.find_spec("requests") is not None,
-        "image_present": image_present,
-        "container": ours,
+        "image_present": states[asked]["running"] and engines[asked].holds(params["container_image"]),
+        "container": ours[asked],
+        "left_container": left_over(away, ours[away], params["container_name"], unit),
+        "redis_unit": unit,
         "redis_port_container": other,
         "supervisor": {
             "installed": supervisor.installed,

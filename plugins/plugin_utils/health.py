@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
 from ansible_collections.tethys.channels.plugins.module_utils.services import asgi_number
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import TRANSPORT_LABEL, image_name
 
@@ -121,7 +122,7 @@ class Report:
         portal = self.portal.get("versions") or {}
         found = [f"{name} {portal[key]}" for key, name in VERSIONS.items() if portal.get(key)]
         found += [f"Redis {server['version']}" for server in self.health["redis"] if server["version"]]
-        container = self.server.get("container") or {}
+        container = self.server.get("container") or self.plan.get("left_container") or {}
         if self.plan["redis"] == "container" and container.get("image"):
             found.append(f"image {container['image']}")
         if self.health["supervisor"]["version"]:
@@ -239,13 +240,19 @@ class Report:
         if self.plan["redis"] == "given":
             return "start it, or correct its address and credentials in tethys_layer_hosts"
         container, name = self.server.get("container"), self.asked["container_name"]
-        if not (self.server.get("docker") or {}).get("running"):
-            return f"Docker's engine does not answer; `systemctl start docker`, then {SITE}, bring both back"
+        engine = ENGINES[self.plan["engine"]]
+        if not self.engine_answers:
+            return f"{engine.back}, then {SITE}, bring both back"
         if container is None:
             return f"its container {name} is not there, and {SITE} makes it"
         if not container["running"]:
             return f"its container {name} is stopped, and {SITE} starts it"
-        return f"`docker logs {name}` may tell why, and {SITE} puts it right"
+        return f"`{engine.logs(name)}` may tell why, and {SITE} puts it right"
+
+    @property
+    def engine_answers(self) -> bool:
+        """Whether the engine that the container is to be in answers."""
+        return bool((self.server.get(self.plan["engine"]) or {}).get("running"))
 
     def judge_processes(self) -> None:
         """The processes as Supervisor and the kernel have them."""
@@ -354,8 +361,12 @@ class Report:
             found.append("the configuration, the credentials or the socket's folder of Redis")
         container, name = self.server.get("container"), self.asked["container_name"]
         lost = any(server["problem"] for server in self.health["redis"])
-        if container is None or not container["running"]:
-            away = container is None and (self.server.get("docker") or {}).get("running")
+        left = self.plan.get("left_container")
+        if left:
+            before, after = (ENGINES[name].title for name in (left["engine"], self.plan["engine"]))
+            found.append(f"the engine of Redis's container, {before} -> {after}")
+        elif container is None or not container["running"]:
+            away = container is None and self.engine_answers
             change = f"the container {name}, which it would {'make' if away else 'start'}"
             # That Redis does not answer was told with this as the way out.
             (self.changes if lost else found).append(change)

@@ -15,10 +15,11 @@ from typing import Any
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.parsing.convert_bool import boolean
+from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES, UNIT, UNIT_PATH, full_name
 from ansible_collections.tethys.channels.plugins.module_utils.services import REDIS_SOCKET, is_asgi_group
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers, redis_endpoints
 from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
-    docker_refusal,
+    engine_refusal,
     library_refusal,
     platform_of,
     supervisor_refusal,
@@ -375,6 +376,32 @@ class Look:
         return "given" if self.asked["tethys_layer_hosts"] else "container"
 
     @property
+    def engine(self) -> str:
+        """The engine that the container shall be in: `docker` or `podman`."""
+        asked = str(self.options.get("redis_container_engine", "docker"))
+        return asked if asked in ENGINES else "docker"
+
+    @property
+    def left_container(self) -> Mapping[str, Any] | None:
+        """Our container in the other engine, which goes when the one asked for serves."""
+        left = self.server.get("left_container") if self.redis == "container" else None
+        return {**left, "restart_policy": "unless-stopped"} if left else None
+
+    @property
+    def engine_now(self) -> str:
+        """The engine that our container is in at present."""
+        left = self.left_container
+        return str(left["engine"]) if left and left["running"] and not self.server.get("container") else self.engine
+
+    @property
+    def ours_in(self) -> list[str]:
+        """The engines in which something of ours is."""
+        ours, left = self.server.get("container") or {}, self.server.get("left_container") or {}
+        found = {self.engine} if "tethys.channels.config" in ours.get("labels", {}) else set()
+        found |= {str(left["engine"])} if left else set()
+        return sorted(found | ({"podman"} if self.server.get("redis_unit") else set()))
+
+    @property
     def redis_port(self) -> int:
         """The port of the container, a number also where the command line delivered its digits."""
         return whole_number(self.options["redis_container_port"]) or DEFAULT_REDIS_PORT
@@ -403,7 +430,7 @@ class Look:
     @property
     def redis_way_now(self) -> str:
         """How our container is reached at present, in the words of `redis_way`; empty where that is not known."""
-        ours: Mapping[str, Any] = self.server.get("container") or {}
+        ours: Mapping[str, Any] = self.server.get("container") or self.left_container or {}
         ports = ours.get("ports") or []
         # One that was made before there was the label.
         published = f"published 127.0.0.1:{ports[0]}" if ports else ""
@@ -412,7 +439,7 @@ class Look:
     @property
     def redis_now(self) -> dict[str, Any]:
         """Where our container answers at present."""
-        ours: Mapping[str, Any] = self.server.get("container") or {}
+        ours: Mapping[str, Any] = self.server.get("container") or self.left_container or {}
         way = self.redis_way_now
         port = whole_number(way.rpartition(":")[2])
         if not ours.get("running") or not way:
@@ -552,8 +579,8 @@ class Look:
             return None
 
     def redis_reasons(self) -> Mapping[str, Any] | None:
-        """Docker's engine and the Redis port; returns the container that is taken over, if there is one."""
-        server, docker = self.server, self.server.get("docker") or {}
+        """The container engine and the Redis port; returns the container that is taken over, if there is one."""
+        server, engine, title = self.server, self.server.get(self.engine) or {}, ENGINES[self.engine].title
         if self.redis == "given":
             self.reasons.extend(self.given_redis.get("problems") or [])
             return None
@@ -563,26 +590,26 @@ class Look:
         warning = image_warning(image)
         if warning:
             self.warnings.append(warning)
-        if not docker.get("running"):
-            if docker.get("installed"):
+        if not engine.get("running"):
+            if engine.get("installed"):
                 self.reasons.append(
-                    "Docker is installed on this server and its engine does not answer: start it"
-                    " (`systemctl start docker`), or set tethys_layer_hosts to a Redis that exists already."
+                    f"{title} is installed on this server and {ENGINES[self.engine].silent}, or set tethys_layer_hosts"
+                    " to a Redis that exists already."
                 )
             elif not self.options.get("redis_container_install_engine", True):
                 self.reasons.append(
-                    "Docker is not installed and redis_container_install_engine is false: install it, set that to true,"
-                    " or set tethys_layer_hosts to a Redis that exists already."
+                    f"{title} is not installed and redis_container_install_engine is false: install it, set that to"
+                    " true, or set tethys_layer_hosts to a Redis that exists already."
                 )
             else:
-                refusal = docker_refusal(server)
+                refusal = engine_refusal(server, self.engine, title)
                 if refusal:
                     self.reasons.append(f"{refusal}, or set tethys_layer_hosts to a Redis that exists already.")
-        if server.get("docker_library") is False:
-            self.reasons.extend(filter(None, [library_refusal(server)]))
         other: Mapping[str, Any] | None = server.get("redis_port_container")
         port = self.redis_port
-        ours = server.get("container") or {}
+        ours, left = server.get("container") or {}, self.left_container
+        if "docker" in (self.engine, (left or {}).get("engine")):
+            self._library_reasons()
         if ours and "tethys.channels.config" not in ours.get("labels", {}):
             self.reasons.append(
                 f"redis_container_name is {ours['name']}, and the container of that name ({ours['image']}) is not this"
@@ -596,19 +623,33 @@ class Look:
             )
         if other:
             why = self._not_the_layers(other, port)
-            if why is None:
+            if why is None and left:
+                self.reasons.append(
+                    f"Container {other['name']} ({other['image']}) publishes port {port}, which portal_config.yml"
+                    f" names, and {left['name']} is still in {ENGINES[str(left['engine'])].title}: stop the former"
+                    f" (`docker stop {other['id']}`) and run again."
+                )
+            elif why is None:
+                if self.engine != "docker":
+                    self._library_reasons()
                 self.announce.append(
                     f"Container {other['name']} ({other['image']}), the portal's Redis on port {port} until now, is"
                     " stopped and kept; WebSockets fail from then until the processes have restarted."
                 )
                 return other
-            if self.transport != "unix":
+            elif self.transport != "unix":
                 self.reasons.append(
                     f"Container {other['name']} ({other['image']}) publishes port {port}, and {why}: if it served only"
                     f" the channel layer, stop it (`docker stop {other['id']}`) and run again, else set"
                     " redis_container_port to a free port."
                 )
                 return None
+        if left and left["running"]:
+            self.announce.append(
+                f"The layer's Redis runs in {ENGINES[str(left['engine'])].title} until now, and will in {title}"
+                " (redis_container_engine): it is replaced, and WebSockets fail from then until their process has"
+                " restarted, one after the other."
+            )
         way = self.redis_way_now
         backend = (self.portal.get("settings") or {}).get("layer_backend")
         if ours.get("running") and way != self.redis_way:
@@ -629,15 +670,13 @@ class Look:
                 " listens."
             )
         taken = [] if self.transport == "unix" else [port]
-        left = [number for number in self._ports_of_the_layer() if number not in taken]
-        if left and not ours:
+        kept = [number for number in self._ports_of_the_layer() if number not in taken]
+        if kept and not ours and not left:
             self.announce.append(
-                f"The Redis on port {left[0]}, which portal_config.yml names until now, is left as it is: stop it where"
+                f"The Redis on port {kept[0]}, which portal_config.yml names until now, is left as it is: stop it where"
                 " nobody else uses it."
             )
-        if self.transport != "unix" and not (
-            ours.get("running") and (way == f"host {self.redis_place}" or port in ours.get("ports", []))
-        ):
+        if self.transport != "unix" and not any(self._holds_port(one) for one in (ours, left) if one):
             for row in server.get("listeners") or []:
                 if row["port"] == port and row.get("address") != "other":
                     self.reasons.append(
@@ -647,6 +686,18 @@ class Look:
                     )
                     break
         return None
+
+    def _library_reasons(self) -> None:
+        """Why Docker's containers cannot be started and stopped."""
+        if self.server.get("docker_library") is False:
+            self.reasons.extend(filter(None, [library_refusal(self.server)]))
+
+    def _holds_port(self, ours: Mapping[str, Any]) -> bool:
+        """Whether a container of ours is why the port is taken."""
+        way = ours.get("labels", {}).get(TRANSPORT_LABEL)
+        return bool(ours.get("running")) and (
+            way == f"host {self.redis_place}" or self.redis_port in ours.get("ports", [])
+        )
 
     def _not_the_layers(self, other: Mapping[str, Any], port: int) -> str | None:
         """Why a container that publishes the port is somebody else's; None for the manual's own."""
@@ -952,7 +1003,8 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
             " the layer is provisioned, and the run cannot prove that messages arrive."
         )
     supervisor = server.get("supervisor") or {}
-    docker = server.get("docker") or {}
+    # A container of Docker's is stopped by a module that needs the library, whichever engine takes over.
+    docker = look.engine == "docker" or bool(adopted_container) or (look.left_container or {}).get("engine") == "docker"
     result.update(
         warnings=look.warnings,
         announce=look.announce,
@@ -961,6 +1013,12 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         pins=look.pins,
         user=portal.get("user"),
         redis=look.redis,
+        engine=look.engine,
+        engine_now=look.engine_now,
+        ours_in=look.ours_in,
+        redis_image=full_name(str(options["redis_container_image"])),
+        redis_unit=UNIT,
+        redis_unit_path=UNIT_PATH,
         redis_endpoint=look.redis_endpoint,
         redis_place=look.redis_place,
         redis_way=look.redis_way,
@@ -972,11 +1030,12 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         program_path=look.program_path,
         # Where there is SELinux, a container reads a folder of the server only under a label for it.
         selinux=(server.get("selinux") or {}).get("mode", "disabled") != "disabled",
-        install_docker=look.redis == "container" and not docker.get("installed"),
-        install_docker_library=look.redis == "container" and not server.get("docker_library"),
+        install_engine=look.redis == "container" and not (server.get(look.engine) or {}).get("installed"),
+        install_docker_library=look.redis == "container" and docker and not server.get("docker_library"),
         install_supervisor=not supervisor.get("installed"),
         start_supervisor=not supervisor.get("running"),
         adopted_container=adopted_container,
+        left_container=look.left_container,
         adopted_program=adopted_program,
         managed=any(program["managed"] for program in server.get("programs") or []),
         portal=dict(portal),

@@ -56,13 +56,15 @@ def system_name(os: Mapping[str, str]) -> str:
     return " ".join(filter(None, (os.get("name") or os.get("id"), os.get("version_id")))) or "this system"
 
 
-def docker_refusal(server: Mapping[str, Any]) -> str | None:
-    """Why Docker's engine, which is missing, cannot be installed on a server."""
+def engine_refusal(server: Mapping[str, Any], engine: str, title: str) -> str | None:
+    """Why a container engine, which is missing, cannot be installed on a server."""
     about = platform_of(server)
     if not about:
-        return f"Docker {UNKNOWN}"
-    if not about["docker"]["packages"]:
-        return f"Docker is not installed, and {_name(server)} has no package of it: {about['docker']['way_out']}"
+        return f"{title} {UNKNOWN}"
+    if not about[engine]["packages"]:
+        return f"{title} is not installed, and {_name(server)} has no package of it: {about[engine]['way_out']}"
+    if not about["manager"]:
+        return f"{title} " + _by_hand(about, server, " ".join(about[engine]["packages"])).removesuffix(".")
     return None
 
 

@@ -17,7 +17,13 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, nginx_upstream, serving, whole_file
+from ansible_collections.tethys.channels.plugins.module_utils import (
+    asgi_record,
+    engines,
+    nginx_upstream,
+    serving,
+    whole_file,
+)
 from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources, process_key
 from ansible_collections.tethys.channels.plugins.module_utils.one_run import alone
 from ansible_collections.tethys.channels.plugins.modules import asgi_roll
@@ -306,14 +312,14 @@ def test_a_process_older_than_redis_has_lost_its_groups(
     ended: float | None,
     stale: list[str],
 ) -> None:
-    monkeypatch.setattr(asgi_record, "Docker", None)
+    monkeypatch.setattr(engines, "Docker", None)
     assert outdated(roll, ground.sources(), {}) == [], "Where the collection runs no Redis, nobody is asked."
-    roll.params["redis_container"] = "tethys-channels-redis"
-    monkeypatch.setattr(asgi_record, "Docker", redis_of(os.getpid(), ended))
+    roll.params.update(redis_container="tethys-channels-redis", redis_engine="docker")
+    monkeypatch.setattr(engines, "Docker", redis_of(os.getpid(), ended))
     assert outdated(roll, ground.sources(), {}) == [], "This one is older than the processes."
     time.sleep(0.1)
     with subprocess.Popen(["sleep", "60"]) as redis:
-        monkeypatch.setattr(asgi_record, "Docker", redis_of(redis.pid, ended))
+        monkeypatch.setattr(engines, "Docker", redis_of(redis.pid, ended))
         assert outdated(roll, ground.sources(), {}) == stale
         redis.kill()
 
@@ -328,8 +334,8 @@ def test_a_start_of_redis_that_cannot_be_told(
                 raise answer
             return answer
 
-    monkeypatch.setattr(asgi_record, "Docker", Engine)
-    roll.params["redis_container"] = "tethys-channels-redis"
+    monkeypatch.setattr(engines, "Docker", Engine)
+    roll.params.update(redis_container="tethys-channels-redis", redis_engine="docker")
     assert outdated(roll, ground.sources(), {}) == []
 
 

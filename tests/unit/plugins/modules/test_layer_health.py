@@ -57,7 +57,7 @@ def teach(fake: Any, info: str = INFO, counts: dict[str, int] | None = None) -> 
 def run(run_module: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     """The module, on a server without Supervisor and without Docker."""
     monkeypatch.setattr(layer_health.Supervisor, "state", lambda self: None)
-    monkeypatch.setattr(asgi_record, "groups_lost_at", lambda name: 0)
+    monkeypatch.setattr(asgi_record, "groups_lost_at", lambda name, engine: 0)
 
     def start(**arguments: Any) -> dict[str, Any]:
         result = run_module(layer_health.main, site_packages=str(tmp_path), state_dir=str(tmp_path), **arguments)
@@ -314,7 +314,7 @@ def test_a_process_older_than_the_container(
 ) -> None:
     monkeypatch.setattr(layer_health.Supervisor, "state", lambda self: {"version": "4.2.5", "pid": 1})
     monkeypatch.setattr(layer_health, "supervised", lambda supervisor: [supervisor_row(os.getpid())])
-    monkeypatch.setattr(asgi_record, "groups_lost_at", lambda name: time.time() + ahead)
+    monkeypatch.setattr(asgi_record, "groups_lost_at", lambda name, engine: time.time() + ahead)
     assert run(redis_container="redis")["processes"][0]["before_redis"] is older
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import services
+from ansible_collections.tethys.channels.plugins.module_utils import engines, services
 from ansible_collections.tethys.channels.plugins.modules import server_info
 
 Start = Callable[..., Any]
@@ -144,8 +144,8 @@ def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- Docker ---------------------------------------------------------------------------------------------------------
 
 
-class Engine:
-    """An engine that answers from a table."""
+class Api:
+    """Docker's socket that answers from a table."""
 
     def __init__(self, answers: dict[str, Any]) -> None:
         self.answers = answers
@@ -155,6 +155,17 @@ class Engine:
         if isinstance(found, Exception):
             raise found
         return found
+
+
+@pytest.fixture
+def docker(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Any]], engines.DockerEngine]:
+    """Docker with these answers."""
+
+    def make(answers: dict[str, Any]) -> engines.DockerEngine:
+        monkeypatch.setattr(engines, "Docker", lambda: Api(answers))
+        return engines.DockerEngine()
+
+    return make
 
 
 def container(number: int, name: str | None, state: str = "running", port: int | None = None, **more: Any) -> Any:
@@ -169,16 +180,16 @@ def container(number: int, name: str | None, state: str = "running", port: int |
     }
 
 
-def test_docker_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_info.shutil, "which", lambda _name: None)
-    state = server_info.docker_state(Engine({"/version": {"Version": "20.10"}}))
+def test_docker_that_answers(monkeypatch: pytest.MonkeyPatch, docker: Start) -> None:
+    monkeypatch.setattr(engines.shutil, "which", lambda _name: None)
+    state = server_info.engine_state(docker({"/version": {"Version": "20.10"}}))
     assert state == {"installed": True, "running": True, "version": "20.10", "problem": None}
 
 
 @pytest.mark.parametrize("installed", [False, True])
-def test_docker_that_does_not(monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
-    monkeypatch.setattr(server_info.shutil, "which", lambda name: f"/usr/bin/{name}" if installed else None)
-    state = server_info.docker_state(Engine({"/version": FileNotFoundError(2, "No such file or directory")}))
+def test_docker_that_does_not(monkeypatch: pytest.MonkeyPatch, docker: Start, installed: bool) -> None:
+    monkeypatch.setattr(engines.shutil, "which", lambda name: f"/usr/bin/{name}" if installed else None)
+    state = server_info.engine_state(docker({"/version": FileNotFoundError(2, "No such file or directory")}))
     assert (state["installed"], state["running"]) == (installed, False)
     assert "No such file" in state["problem"]
 
@@ -197,8 +208,8 @@ LIST = "/containers/json?all=1"
         ([container(2, "x", Ports=None)], None, None),
     ],
 )
-def test_containers(rows: list[Any], ours: str | None, other: str | None) -> None:
-    found = server_info.containers(Engine({LIST: rows}), "ours", 6379)
+def test_containers(docker: Start, rows: list[Any], ours: str | None, other: str | None) -> None:
+    found = server_info.containers(docker({LIST: rows}), "ours", 6379)
     assert [row and row["name"] for row in found] == [ours, other]
     for row in found:
         if row:
@@ -369,7 +380,7 @@ def test_the_whole_look(
     portal = {"prefix": str(tmp_path), "home": str(tmp_path / "none")} if with_portal else None
     supervisor(asgi=MANUAL)
     monkeypatch.setattr(services, "DOCKER_SOCKET", str(tmp_path / "docker.sock"))
-    monkeypatch.setattr(server_info, "Docker", lambda: services.Docker(str(tmp_path / "docker.sock")))
+    monkeypatch.setattr(engines, "Docker", lambda: services.Docker(str(tmp_path / "docker.sock")))
     state = tmp_path / "state"
     state.mkdir()
     (state / "credentials.json").touch()

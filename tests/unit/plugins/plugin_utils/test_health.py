@@ -24,6 +24,7 @@ BETWEEN = "asgi:tethys_asgi0, asgi:tethys_asgi1 and asgi:tethys_asgi2"
 SEEN: dict[str, Any] = {
     "plan": {
         "redis": "container",
+        "engine": "docker",
         "layout": "shared_socket",
         "processes": 3,
         "ports": [8000],

@@ -170,7 +170,7 @@ def test_a_first_run() -> None:
         "program_path": "/c/asgi_supervisord",
         "managed": False,
     }
-    for name in ("install_docker", "install_docker_library", "install_supervisor", "start_supervisor"):
+    for name in ("install_engine", "install_docker_library", "install_supervisor", "start_supervisor"):
         assert result[name] is False, name
     assert (result["adopted_container"], result["adopted_program"], result["moves"]) == (None, None, [])
 
@@ -194,7 +194,7 @@ def test_a_bare_server() -> None:
     nothing = {"installed": False, "running": False}
     result = judge(server={"docker": nothing, "docker_library": False, "supervisor": {**nothing, "include": []}})
     assert result["refusals"] == []
-    for name in ("install_docker", "install_docker_library", "install_supervisor", "start_supervisor"):
+    for name in ("install_engine", "install_docker_library", "install_supervisor", "start_supervisor"):
         assert result[name] is True, name
 
 

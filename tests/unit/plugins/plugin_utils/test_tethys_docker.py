@@ -722,7 +722,7 @@ def hardening_of(role: str, file: str) -> dict[str, Any]:
 
 
 def test_redis_is_hardened_alike_however_it_is_started() -> None:
-    alone = hardening_of("redis_container", "service.yml")
+    alone = hardening_of("redis_container", "docker.yml")
     assert hardening_of("tethys_docker", "redis.yml") == alone
     redis = override(asked(), look())["services"]["redis"]
     assert redis["read_only"] is alone["read_only"]

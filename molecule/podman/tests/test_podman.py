@@ -1,0 +1,184 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Redis in Podman: hardened as in Docker, back after a kill and a reboot, moved to Docker and back, removed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from typing import Any
+
+import bed
+
+NAME = "tethys-channels-redis"
+UNIT = f"{NAME}.service"
+# How long a Redis that was killed may be away, and a server until the portal answers.
+AWAY_SECONDS = 30
+BOOT_SECONDS = 90
+
+
+def delivered(host: Any) -> bool:
+    """Whether everybody over both processes hears a message."""
+    found = bed.client(host, "ws_fanout", "--url", bed.CHAT, "--clients", "8", "--processes", "2")
+    return bool(found["delivered"] == found["clients"] and len(found["pids"]) == 2)
+
+
+def inspected(host: Any) -> dict[str, Any]:
+    """What Podman says of the container."""
+    [found] = json.loads(host.check_output(f"podman container inspect {NAME}"))
+    return dict(found)
+
+
+def redis_pid(host: Any) -> int:
+    """The process id of the Redis that answers, 0 where none does."""
+    run = host.run(f"podman container inspect -f '{{{{.State.Pid}}}}' {NAME}")
+    return int(run.stdout) if run.rc == 0 else 0
+
+
+def ran(name: str, *arguments: str, **variables: Any) -> str:
+    """What a run said that had to succeed."""
+    run = bed.playbook(name, *arguments, **variables)
+    assert run.returncode == 0, run.stdout
+    return bed.words(run)
+
+
+def test_redis_runs_in_podman_alone_and_messages_arrive(host: Any) -> None:
+    assert host.check_output("docker ps -aq") == ""
+    assert host.service(UNIT).is_enabled
+    assert host.service(UNIT).is_running
+    found = inspected(host)
+    # systemd has all of it under the unit, so that nothing outlives a stop.
+    assert f"/{UNIT}/" in host.check_output(f"cat /proc/{found['State']['Pid']}/cgroup")
+    assert found["ImageName"] == "docker.io/tethys-channels-test/redis:8.0"
+    assert delivered(host)
+    assert bed.client(host, "ws_idle", "--url", bed.CHAT)["alive"] == 6
+    assert "would change nothing" in ran("check")
+
+
+def test_the_container_may_do_no_more_than_dockers(host: Any) -> None:
+    pid = inspected(host)["State"]["Pid"]
+    status = dict(line.split(":\t", 1) for line in host.check_output(f"cat /proc/{pid}/status").splitlines())
+    assert status["Uid"].split() == ["16379"] * 4
+    assert {status[name] for name in ("CapEff", "CapPrm", "CapBnd", "CapInh")} == {"0" * 16}
+    assert status["NoNewPrivs"] == "1"
+    group = host.check_output(f"sed -n 's/^0:://p' /proc/{pid}/cgroup")
+    # A container's own group may have groups below it.
+    limit = f"cd /sys/fs/cgroup{group}; until [ -e pids.max ] && [ $(cat pids.max) != max ]; do cd ..; done; cat"
+    assert host.check_output(f"{limit} memory.max memory.swap.max pids.max").split() == [str(256 * 2**20), "0", "64"]
+    mounts = host.check_output(f"cat /proc/{pid}/mounts").splitlines()
+    writable = {row.split()[1] for row in mounts if row.split()[3].startswith("rw") and row.split()[2] != "proc"}
+    # The socket's folder, and what Podman itself hands in.
+    assert writable <= {"/run/tethys-channels", "/dev", "/dev/pts", "/dev/mqueue", "/dev/shm", "/sys/fs/cgroup"}, mounts
+    assert host.check_output(f"nsenter --target {pid} --net ss -Hltn") == ""
+    assert host.check_output("podman volume ls -q") == ""
+    assert host.check_output("stat -c '%U:%G %a' /var/lib/tethys_channels") == "UNKNOWN:www-data 750"
+
+
+def test_its_health_and_its_words_can_be_asked(host: Any) -> None:
+    assert host.run(f"podman healthcheck run {NAME}").rc == 0
+    assert "Ready to accept connections" in host.check_output(f"journalctl --no-pager -u {NAME}")
+    assert bed.secrets(host)[0] not in host.check_output(
+        f"podman container inspect {NAME}; cat /etc/systemd/system/{UNIT}"
+    )
+
+
+def test_a_killed_redis_comes_back_by_itself(host: Any) -> None:
+    before = redis_pid(host)
+    start = time.monotonic()
+    host.check_output(f"kill -KILL {before}")
+    while redis_pid(host) in (0, before):
+        assert time.monotonic() - start < AWAY_SECONDS, host.check_output(f"systemctl status {UNIT} || true")
+        time.sleep(0.1)
+    print(f"After a kill another Redis runs in {time.monotonic() - start:.1f} s.")
+    told = bed.playbook("check")
+    assert told.returncode != 0
+    assert "were started before Redis was" in bed.words(told)
+    ran("site")
+    assert "would change nothing" in ran("check")
+    assert delivered(host)
+
+
+def test_it_comes_back_with_the_server(host: Any) -> None:
+    server = host.backend.get_hostname()
+    start = time.monotonic()
+    subprocess.run(["docker", "restart", "--time", "20", server], check=True, capture_output=True, timeout=120)
+    while host.run(f"podman container inspect {NAME} && curl -sf http://127.0.0.1:8000/").rc:
+        assert time.monotonic() - start < BOOT_SECONDS, host.check_output(f"systemctl status {UNIT} || true")
+        time.sleep(0.5)
+    print(f"After a reboot the portal answers in {time.monotonic() - start:.0f} s.")
+    # Redis was there before the processes, so none of them has lost anything.
+    assert "would change nothing" in ran("check")
+    assert delivered(host)
+
+
+def test_a_change_of_the_unit_is_seen_and_mended(host: Any) -> None:
+    pid = redis_pid(host)
+    host.check_output(f"sed -i /--read-only/d /etc/systemd/system/{UNIT}; systemctl disable {UNIT}")
+    told = bed.playbook("check")
+    assert told.returncode != 0
+    assert f"would change the container {NAME}, which is not as the roles' variables say" in bed.words(told)
+    ran("site")
+    assert redis_pid(host) != pid
+    assert host.service(UNIT).is_enabled
+    assert "--read-only" in host.file(f"/etc/systemd/system/{UNIT}").content_string
+
+
+def test_an_image_that_is_nowhere_stops_nothing(host: Any) -> None:
+    pid = redis_pid(host)
+    run = bed.playbook("site", redis_container_image="127.0.0.1:9/redis:8.0")
+    assert run.returncode != 0
+    assert "redis_container_image is 127.0.0.1:9/redis:8.0, which is not on this server and could not" in bed.words(run)
+    assert redis_pid(host) == pid
+
+
+def test_a_move_to_docker_that_fails_is_taken_back(host: Any) -> None:
+    host.check_output("tar c -C / usr/bin/true | docker import - empty:1.0")
+    run = bed.playbook("site", redis_container_engine="docker", redis_container_image="empty:1.0")
+    assert run.returncode != 0
+    assert f"Container {NAME} serves as before." in bed.words(run)
+    assert host.check_output("docker ps -aq") == ""
+    assert host.service(UNIT).is_enabled
+    assert redis_pid(host)
+    ran("site")
+    assert delivered(host)
+
+
+def test_to_docker_and_back(host: Any) -> None:
+    told = ran("site", "--check", redis_container_engine="docker")
+    said = "The layer's Redis runs in Podman until now, and will in Docker (redis_container_engine): it is replaced"
+    assert said in told
+    assert redis_pid(host)
+    with bed.alongside(host, "ws_stream", "--url", bed.CHAT, "--clients", "4") as figures:
+        assert said in ran("site", redis_container_engine="docker")
+    print(f"To Docker: silent for {figures['longest_silence_seconds']} s, {figures['lost']} of {figures['due']} lost.")
+    assert host.check_output("docker ps --format '{{.Names}}'") == NAME
+    assert host.check_output("podman ps -aq") == ""
+    assert not host.file(f"/etc/systemd/system/{UNIT}").exists
+    assert delivered(host)
+    again = bed.playbook("site", redis_container_engine="docker")
+    assert (again.returncode, bed.changed(again)) == (0, 0), again.stdout
+    told = bed.playbook("check")
+    assert told.returncode != 0
+    assert "would change the engine of Redis's container, Docker -> Podman" in bed.words(told)
+
+    with bed.alongside(host, "ws_stream", "--url", bed.CHAT, "--clients", "4") as figures:
+        assert "runs in Docker until now, and will in Podman" in ran("site")
+    print(f"To Podman: silent for {figures['longest_silence_seconds']} s, {figures['lost']} of {figures['due']} lost.")
+    assert host.check_output("docker ps -aq") == ""
+    assert delivered(host)
+    again = bed.playbook("site")
+    assert (again.returncode, bed.changed(again)) == (0, 0), again.stdout
+
+
+def test_remove_takes_it_away(host: Any) -> None:
+    ran("remove", "--check")
+    assert redis_pid(host)
+    # Whatever the inventory says by now.
+    ran("remove", redis_container_engine="docker")
+    assert host.check_output("podman ps -aq; podman volume ls -q; docker ps -aq") == ""
+    assert host.run(f"systemctl cat {UNIT}").rc != 0
+    assert host.run("ls -d /etc/tethys_channels /var/lib/tethys_channels /run/tethys-channels-redis.cid").stdout == ""
+    assert host.run("pgrep -x 'redis-server|conmon'").stdout == ""
+    assert bed.django_layers(host)["default"]["BACKEND"] == "channels.layers.InMemoryChannelLayer"

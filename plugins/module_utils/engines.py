@@ -1,0 +1,127 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The container engines: what each is asked, and what is said of it. Read requests only."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from typing import Any, Union
+
+from ansible_collections.tethys.channels.plugins.module_utils.services import Docker
+
+# Podman has nothing that runs all the time and could start a container at boot: systemd does. The unit's name is ours,
+# whatever the container's is, so that it never stands before one of the distribution's.
+UNIT = "tethys-channels-redis.service"
+UNIT_PATH = f"/etc/systemd/system/{UNIT}"
+# How Docker says that there is no such date.
+NEVER = "0001-01-01T00:00:00Z"
+
+
+class DockerEngine:
+    """Docker, over its socket."""
+
+    title = "Docker"
+    # What stands where it is installed and does not answer, with the way out.
+    silent = "its engine does not answer: start it (`systemctl start docker`)"
+    back = "Docker's engine does not answer; `systemctl start docker`"
+
+    def __init__(self) -> None:
+        self.api = Docker()
+
+    @staticmethod
+    def logs(container: str) -> str:
+        """The command that shows what a container's Redis says."""
+        return f"docker logs {container}"
+
+    def installed(self) -> bool:
+        """Whether it is there, though it may not answer."""
+        return shutil.which("dockerd") is not None or shutil.which("docker") is not None
+
+    def version(self) -> str:
+        """Its version; OSError, HTTPException or ValueError where it does not answer, as for all that follows."""
+        return str(self.api.get("/version")["Version"])
+
+    def containers(self) -> list[dict[str, Any]]:
+        """All containers, as Docker's list has them."""
+        return list(self.api.get("/containers/json?all=1"))
+
+    def holds(self, image: str) -> bool:
+        """Whether an image is there."""
+        return self.api.image(image) is not None
+
+    def process(self, name: str) -> tuple[int, str]:
+        """The process id of a container, 0 where none runs, and when it last ended."""
+        state = (self.api.get(f"/containers/{name}/json") or {}).get("State") or {}
+        return state.get("Pid") or 0, state.get("FinishedAt") or NEVER
+
+
+class PodmanEngine:
+    """Podman, by its command: its socket is off unless somebody turned it on."""
+
+    title = "Podman"
+    silent = "does not work: mend what `podman ps`, run as root, complains of"
+    back = "Podman does not work; what mends `podman ps`"
+
+    @staticmethod
+    def logs(container: str) -> str:
+        """The command that shows what a container's Redis says; the container itself goes when it ends."""
+        return f"journalctl -u {UNIT.partition('.')[0]}"
+
+    def _ask(self, *words: str, answers: tuple[int, ...] = (0,)) -> tuple[int, str]:
+        """The exit code, one of those that are an answer, and what it printed."""
+        try:
+            run = subprocess.run(
+                ["podman", *words],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=60,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise OSError(f"`podman {' '.join(words)}` did not end within 60 s") from error
+        if run.returncode not in answers:
+            raise OSError((run.stderr.strip().splitlines() or [f"`podman {' '.join(words)}` failed"])[-1])
+        return run.returncode, run.stdout
+
+    def installed(self) -> bool:
+        """Whether it is there, though it may not work."""
+        return shutil.which("podman") is not None
+
+    def version(self) -> str:
+        """Its version; that alone it can tell also where its store is broken."""
+        self.containers()
+        return self._ask("--version")[1].split()[-1]
+
+    def containers(self) -> list[dict[str, Any]]:
+        """All of root's containers, as Docker's list would have them."""
+        rows = json.loads(self._ask("ps", "--all", "--format", "json")[1] or "[]") or []
+        for row in rows:
+            # Podman 3 spells it otherwise.
+            ports = row.get("Ports") or []
+            row["Ports"] = [{"PublicPort": port.get("host_port") or port.get("hostPort")} for port in ports]
+        return list(rows)
+
+    def holds(self, image: str) -> bool:
+        """Whether an image is there."""
+        return self._ask("image", "exists", full_name(image), answers=(0, 1))[0] == 0
+
+    def process(self, name: str) -> tuple[int, str]:
+        """The process id of a container, 0 where none runs. Its unit makes it anew, so that it never ended before."""
+        return next((int(row.get("Pid") or 0) for row in self.containers() if name in row["Names"]), 0), NEVER
+
+
+Engine = Union[DockerEngine, PodmanEngine]
+ENGINES: dict[str, type[Engine]] = {"docker": DockerEngine, "podman": PodmanEngine}
+
+
+def full_name(image: str) -> str:
+    """An image's name with what Docker takes for granted in it, where Podman would search or ask."""
+    first, slash, _rest = image.partition("/")
+    if slash and (first == "localhost" or "." in first or ":" in first):
+        return image
+    return f"docker.io/{image}" if slash else f"docker.io/library/{image}"

@@ -1,0 +1,216 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Docker or Podman: who is asked, what is installed, and what a change from one to the other means."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, MEMORY_BACKEND
+
+SOCKET = "/var/lib/tethys_channels/redis.sock"
+WAYS = {"unix": f"unix {SOCKET} (group www-data)", "published": "published 127.0.0.1:6379"}
+ASKED: dict[str, Any] = {
+    "tethys_home": "/srv/home",
+    "tethys_conda_prefix": "/srv/env",
+    "tethys_asgi_processes": 3,
+    "tethys_port": 8000,
+    "tethys_user": "",
+    "tethys_layer_backend": CORE_BACKEND,
+    "tethys_layer_hosts": [],
+    "tethys_bokeh": "not_in_use",
+    "tethys_bokeh_policy": "single",
+    "tethys_asgi_layout": "shared_socket",
+}
+WORKS = {"installed": True, "running": True, "version": "1", "problem": None}
+BROKEN = {"installed": True, "running": False, "version": None, "problem": "no"}
+NONE = {"installed": False, "running": False, "version": None, "problem": "no"}
+MANUALS: dict[str, Any] = {
+    "id": "0123456789ab",
+    "name": "eager_euler",
+    "image": "redis:5",
+    "running": True,
+    "labels": {},
+    "redis": {"version": "5.0.14", "foreign_key": None, "problem": None},
+    "restart_policy": "no",
+}
+OTHER = {"docker": "podman", "podman": "docker"}
+TITLES = {"docker": "Docker", "podman": "Podman"}
+
+
+def ours(way: str = "unix", **changes: Any) -> dict[str, Any]:
+    """Our container, reached in this way."""
+    return {
+        "id": "ba9876543210",
+        "name": "tethys-channels-redis",
+        "image": "docker.io/library/redis:8.2",
+        "running": True,
+        "labels": {"tethys.channels.config": "sum", "tethys.channels.transport": WAYS[way]},
+        "ports": [6379] if way == "published" else [],
+        **changes,
+    }
+
+
+def judge(engine: str = "podman", goal: str = "site", asked: Any = None, options: Any = None, **server: Any) -> Any:
+    """The plan of a server with both engines and these differences."""
+    here = {
+        "root": True,
+        "name": "portal",
+        "os": {"id": "debian", "id_like": ""},
+        "docker": WORKS,
+        "podman": WORKS,
+        "docker_library": True,
+        "image_present": True,
+        "supervisor": {"installed": True, "running": True, "pid": 1, "include": ["/c/*"]},
+        **server,
+    }
+    portal = {
+        "user": "www-data",
+        "group": "www-data",
+        "versions": {"tethys_platform": "4.6.1"},
+        "config": {},
+        "settings": {"layer_backend": MEMORY_BACKEND},
+        "lifecycle_consumer": True,
+    }
+    wanted = {
+        "goal": goal,
+        "redis_container_engine": engine,
+        "redis_container_image": "redis:8.2",
+        "redis_container_install_engine": True,
+        "redis_container_port": 6379,
+        "redis_container_transport": "unix",
+        **(options or {}),
+    }
+    given = ({**ASKED, **(asked or {})}, wanted, {"portal": {**portal, **server.get("portal", {})}, "server": here})
+    before = copy.deepcopy(given)
+    found = plan(*given)
+    assert given == before, "What was handed in is not changed."
+    return found
+
+
+# --- one engine -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", OTHER)
+def test_only_the_engine_asked_for_matters(engine: str) -> None:
+    found = judge(engine, **{OTHER[engine]: NONE})
+    assert (found["refusals"], found["engine"], found["install_engine"]) == ([], engine, False)
+    assert found["left_container"] is None
+
+
+@pytest.mark.parametrize("engine", OTHER)
+def test_one_that_is_missing_is_installed(engine: str) -> None:
+    found = judge(engine, **{engine: NONE}, docker_library=False)
+    assert (found["refusals"], found["install_engine"]) == ([], True)
+    assert found["install_docker_library"] is (engine == "docker")
+    [refused] = judge(engine, options={"redis_container_install_engine": False}, **{engine: NONE})["refusals"]
+    assert refused.startswith(f"{TITLES[engine]} is not installed and redis_container_install_engine is false: install")
+    [refused] = judge(engine, os={"id": "void"}, **{engine: NONE})["refusals"]
+    assert refused.startswith(f"{TITLES[engine]} is not installed, and this collection does not know how")
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [
+        ("docker", "Docker is installed on this server and its engine does not answer: start it (`systemctl start"),
+        ("podman", "Podman is installed on this server and does not work: mend what `podman ps`, run as root,"),
+    ],
+)
+def test_one_that_does_not_answer(engine: str, words: str) -> None:
+    [refused] = judge(engine, **{engine: BROKEN})["refusals"]
+    assert refused.startswith(words)
+    assert refused.endswith(", or set tethys_layer_hosts to a Redis that exists already.")
+
+
+def test_the_image_is_named_alike() -> None:
+    assert judge("podman")["redis_image"] == "docker.io/library/redis:8.2"
+
+
+def test_without_a_container_nothing_is_installed() -> None:
+    found = judge("podman", asked={"tethys_layer_backend": MEMORY_BACKEND, "tethys_asgi_processes": 1}, podman=NONE)
+    assert (found["refusals"], found["install_engine"]) == ([], False)
+
+
+@pytest.mark.parametrize("value", ["containerd", "Podman", ""])
+def test_an_engine_that_is_none(value: str) -> None:
+    found = plan(ASKED, {"redis_container_engine": value}, {"values": {"redis_container_engine": value}})
+    assert found["refusals"] == [f"redis_container_engine is {value!r}: set it to one of docker, podman."]
+
+
+# --- from one to the other ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("engine", OTHER)
+def test_a_change_of_the_engine_is_announced(engine: str, way: str) -> None:
+    before = OTHER[engine]
+    port = [{"port": 6379, "address": "loopback", "pid": 7, "user": "root", "command": "docker-proxy"}]
+    found = judge(
+        engine,
+        options={"redis_container_transport": way},
+        left_container=ours(way, engine=before),
+        listeners=port if way == "published" else [],
+        portal={"settings": {"layer_backend": CORE_BACKEND, "layer_hosts": [["127.0.0.1", 6379]]}},
+        docker_library=False,
+    )
+    assert found["refusals"] == []
+    assert found["announce"] == [
+        f"The layer's Redis runs in {TITLES[before]} until now, and will in {TITLES[engine]} (redis_container_engine):"
+        " it is replaced, and WebSockets fail from then until their process has restarted, one after the other."
+    ]
+    assert found["left_container"]["engine"] == before
+    assert found["left_container"]["restart_policy"] == "unless-stopped"
+    # Docker's module is needed in both directions.
+    assert found["install_docker_library"] is True
+    assert (found["engine"], found["engine_now"], found["ours_in"]) == (engine, before, [before])
+    assert found["redis_now"] == ({"path": SOCKET} if way == "unix" else {"host": "127.0.0.1", "port": 6379})
+
+
+def test_a_change_that_was_killed_on_its_way() -> None:
+    stopped = ours(engine="docker", running=False)
+    found = judge("podman", left_container=stopped)
+    assert (found["refusals"], found["announce"], found["engine_now"]) == ([], [], "podman")
+    # The new one serves, and the old one is still to be taken away.
+    found = judge("podman", container=ours(), left_container=stopped)
+    assert (found["refusals"], found["announce"], found["engine_now"]) == ([], [], "podman")
+    assert found["left_container"]["engine"] == "docker"
+    assert found["ours_in"] == ["docker", "podman"]
+
+
+def test_a_unit_that_is_left_goes_too() -> None:
+    assert judge("docker", goal="remove", redis_unit=True)["ours_in"] == ["podman"]
+    assert judge("docker", goal="remove", container=ours())["ours_in"] == ["docker"]
+    assert judge("docker", goal="remove", container=ours(labels={}))["ours_in"] == []
+
+
+def test_one_of_somebody_else_by_our_name() -> None:
+    [refused] = judge("podman", container=ours(labels={}))["refusals"]
+    assert refused.startswith("redis_container_name is tethys-channels-redis, and the container of that name")
+
+
+# --- the manual's container -----------------------------------------------------------------------------------------
+
+SERVES = {"settings": {"layer_backend": CORE_BACKEND, "layer_hosts": [["127.0.0.1", 6379]]}}
+
+
+@pytest.mark.parametrize("engine", OTHER)
+def test_the_manuals_container_is_taken_over_by_either(engine: str) -> None:
+    found = judge(engine, redis_port_container=MANUALS, portal=SERVES, docker_library=False)
+    assert (found["refusals"], found["adopted_container"]) == ([], MANUALS)
+    [said] = found["announce"]
+    assert said.startswith("Container eager_euler (redis:5), the portal's Redis on port 6379 until now, is stopped")
+    assert found["install_docker_library"] is True
+
+
+def test_the_manuals_container_beside_ours_in_the_other_engine() -> None:
+    [refused] = judge("podman", redis_port_container=MANUALS, portal=SERVES, left_container=ours(engine="docker"))[
+        "refusals"
+    ]
+    assert refused == (
+        "Container eager_euler (redis:5) publishes port 6379, which portal_config.yml names, and tethys-channels-redis"
+        " is still in Docker: stop the former (`docker stop 0123456789ab`) and run again."
+    )
