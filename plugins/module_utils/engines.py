@@ -48,9 +48,9 @@ class DockerEngine:
         """All containers, as Docker's list has them."""
         return list(self.api.get("/containers/json?all=1"))
 
-    def holds(self, image: str) -> bool:
-        """Whether an image is there."""
-        return self.api.image(image) is not None
+    def holds(self, image: str) -> str | None:
+        """The name by which it has an image, or None."""
+        return None if self.api.image(image) is None else image
 
     def process(self, name: str) -> tuple[int, str]:
         """The process id of a container, 0 where none runs, and when it last ended."""
@@ -106,9 +106,11 @@ class PodmanEngine:
             row["Ports"] = [{"PublicPort": port.get("host_port") or port.get("hostPort")} for port in ports]
         return list(rows)
 
-    def holds(self, image: str) -> bool:
-        """Whether an image is there."""
-        return self._ask("image", "exists", full_name(image), answers=(0, 1))[0] == 0
+    def holds(self, image: str) -> str | None:
+        """The name by which it has an image, or None."""
+        # One that was built or loaded here without a registry in its name belongs to localhost.
+        names = [full_name(image), *([] if full_name(image) == image else [f"localhost/{image}"])]
+        return next((name for name in names if self._ask("image", "exists", name, answers=(0, 1))[0] == 0), None)
 
     def process(self, name: str) -> tuple[int, str]:
         """The process id of a container, 0 where none runs. Its unit makes it anew, so that it never ended before."""

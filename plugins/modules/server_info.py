@@ -142,6 +142,9 @@ server:
     image_present:
       description: Whether O(engine) holds the image.
       type: bool
+    image_name:
+      description: The name by which it does, or null.
+      type: str
     container:
       description: The container of O(container_name) in O(engine) (C(id), C(image), C(running)), or null.
       type: dict
@@ -476,6 +479,7 @@ def main() -> None:
         other["redis"] = describe_redis(params["redis_port"])
         other["restart_policy"] = restart_policy(docker, other["id"])
     [away] = set(ENGINES) - {asked}
+    image = engines[asked].holds(params["container_image"]) if states[asked]["running"] else None
     supervisor = Supervisor()
     answer = supervisor.state()
     state_dir = Path(params["state_dir"])
@@ -491,7 +495,8 @@ def main() -> None:
         "docker": states["docker"],
         "podman": states.get("podman"),
         "docker_library": importlib.util.find_spec("requests") is not None,
-        "image_present": states[asked]["running"] and engines[asked].holds(params["container_image"]),
+        "image_present": image is not None,
+        "image_name": image,
         "container": ours[asked],
         "left_container": left_over(away, ours[away], params["container_name"], unit),
         "redis_unit": unit,

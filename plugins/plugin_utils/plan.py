@@ -310,9 +310,9 @@ def image_warning(image: str) -> str | None:
 
 
 def image_name(image: str) -> str:
-    """An image's name without what Docker takes for granted in it."""
+    """An image's name without what an engine takes for granted in it."""
     name = image if re.search(r"[:@][^/]*$", image) else f"{image}:latest"
-    return re.sub(r"^(docker\.io/)?(library/)?", "", name)
+    return re.sub(r"^(docker\.io/|localhost/)?(library/)?", "", name)
 
 
 def rotates(values: Mapping[str, Any]) -> bool:
@@ -1016,7 +1016,7 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         engine=look.engine,
         engine_now=look.engine_now,
         ours_in=look.ours_in,
-        redis_image=full_name(str(options["redis_container_image"])),
+        redis_image=server.get("image_name") or full_name(str(options["redis_container_image"])),
         redis_unit=UNIT,
         redis_unit_path=UNIT_PATH,
         redis_endpoint=look.redis_endpoint,

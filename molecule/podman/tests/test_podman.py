@@ -51,26 +51,31 @@ def test_redis_runs_in_podman_alone_and_messages_arrive(host: Any) -> None:
     found = inspected(host)
     # systemd has all of it under the unit, so that nothing outlives a stop.
     assert f"/{UNIT}/" in host.check_output(f"cat /proc/{found['State']['Pid']}/cgroup")
-    assert found["ImageName"] == "docker.io/tethys-channels-test/redis:8.0"
+    assert found["ImageName"] == "localhost/tethys-channels-test/redis:8.0"
     assert delivered(host)
     assert bed.client(host, "ws_idle", "--url", bed.CHAT)["alive"] == 6
     assert "would change nothing" in ran("check")
 
 
 def test_the_container_may_do_no_more_than_dockers(host: Any) -> None:
-    pid = inspected(host)["State"]["Pid"]
+    pid = redis_pid(host)
     status = dict(line.split(":\t", 1) for line in host.check_output(f"cat /proc/{pid}/status").splitlines())
     assert status["Uid"].split() == ["16379"] * 4
     assert {status[name] for name in ("CapEff", "CapPrm", "CapBnd", "CapInh")} == {"0" * 16}
     assert status["NoNewPrivs"] == "1"
-    group = host.check_output(f"sed -n 's/^0:://p' /proc/{pid}/cgroup")
-    # A container's own group may have groups below it.
-    limit = f"cd /sys/fs/cgroup{group}; until [ -e pids.max ] && [ $(cat pids.max) != max ]; do cd ..; done; cat"
-    assert host.check_output(f"{limit} memory.max memory.swap.max pids.max").split() == [str(256 * 2**20), "0", "64"]
+    # Of the first version of control groups, each controller has a tree of its own.
+    told = [line.split(":", 2) for line in host.check_output(f"cat /proc/{pid}/cgroup").splitlines()]
+    trees = {name: f"{name}{path}" for _number, names, path in told for name in names.split(",")}
+    if trees.get("memory"):
+        limits = [f"{trees['memory']}/memory.limit_in_bytes", f"{trees['pids']}/pids.max"]
+    else:
+        limits = [f"{trees[''].lstrip('/')}/memory.max", f"{trees[''].lstrip('/')}/pids.max"]
+    found = host.check_output("cd /sys/fs/cgroup && cat " + " ".join(limits))
+    assert found.split() == [str(256 * 2**20), "64"]
     mounts = host.check_output(f"cat /proc/{pid}/mounts").splitlines()
-    writable = {row.split()[1] for row in mounts if row.split()[3].startswith("rw") and row.split()[2] != "proc"}
-    # The socket's folder, and what Podman itself hands in.
-    assert writable <= {"/run/tethys-channels", "/dev", "/dev/pts", "/dev/mqueue", "/dev/shm", "/sys/fs/cgroup"}, mounts
+    writable = {row.split()[1] for row in mounts if row.split()[3].startswith("rw")}
+    # The socket's folder, and what is the kernel's or root's.
+    assert writable <= {"/run/tethys-channels", "/proc", "/dev/pts", "/dev/mqueue", "/sys/fs/cgroup"}, mounts
     assert host.check_output(f"nsenter --target {pid} --net ss -Hltn") == ""
     assert host.check_output("podman volume ls -q") == ""
     assert host.check_output("stat -c '%U:%G %a' /var/lib/tethys_channels") == "UNKNOWN:www-data 750"
@@ -96,7 +101,6 @@ def test_a_killed_redis_comes_back_by_itself(host: Any) -> None:
     assert told.returncode != 0
     assert "were started before Redis was" in bed.words(told)
     ran("site")
-    assert "would change nothing" in ran("check")
     assert delivered(host)
 
 
@@ -147,7 +151,7 @@ def test_a_move_to_docker_that_fails_is_taken_back(host: Any) -> None:
 
 def test_to_docker_and_back(host: Any) -> None:
     told = ran("site", "--check", redis_container_engine="docker")
-    said = "The layer's Redis runs in Podman until now, and will in Docker (redis_container_engine): it is replaced"
+    said = "Redis runs in Podman until now, and will in Docker (redis_container_engine): it is replaced"
     assert said in told
     assert redis_pid(host)
     with bed.alongside(host, "ws_stream", "--url", bed.CHAT, "--clients", "4") as figures:

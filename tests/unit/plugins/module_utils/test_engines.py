@@ -92,11 +92,23 @@ def test_a_podman_that_cannot_read_its_store(podman: Answers) -> None:
             ask()
 
 
-def test_an_image_has_one_name_in_both(podman: Answers) -> None:
-    engine = podman(images=("docker.io/library/redis:8.2",))
-    assert engine.holds("redis:8.2")
-    assert engine.holds("docker.io/library/redis:8.2")
-    assert not engine.holds("redis:8.0")
+@pytest.mark.parametrize(
+    ("there", "asked", "name"),
+    [
+        ("docker.io/library/redis:8.2", "redis:8.2", "docker.io/library/redis:8.2"),
+        ("docker.io/library/redis:8.2", "docker.io/library/redis:8.2", "docker.io/library/redis:8.2"),
+        ("docker.io/library/redis:8.2", "redis:8.0", None),
+        ("docker.io/library/redis:8.2", "quay.io/library/redis:8.2", None),
+        # Built or loaded there.
+        ("localhost/ours/redis:8.2", "ours/redis:8.2", "localhost/ours/redis:8.2"),
+        ("localhost/quay.io/redis:8.2", "quay.io/redis:8.2", None),
+    ],
+)
+def test_the_name_of_an_image(podman: Answers, there: str, asked: str, name: str | None) -> None:
+    assert podman(images=(there,)).holds(asked) == name
+
+
+def test_a_store_in_which_images_cannot_be_looked_for(podman: Answers) -> None:
     with pytest.raises(OSError, match="failed"):
         podman(code=125).holds("redis:8.2")
 
@@ -158,7 +170,7 @@ def test_docker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "Docker", lambda: Api(answers))
     engine = DockerEngine()
     assert (engine.version(), engine.containers()) == ("26.1", [{"Id": "1"}])
-    assert (engine.holds("redis:8"), engine.holds("redis:7")) == (True, False)
+    assert (engine.holds("redis:8"), engine.holds("redis:7")) == ("redis:8", None)
     assert (engine.process("ours"), engine.process("none")) == ((7, ended), (0, NEVER))
 
 

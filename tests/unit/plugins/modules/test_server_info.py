@@ -218,6 +218,29 @@ def test_containers(docker: Start, rows: list[Any], ours: str | None, other: str
             assert (len(row["id"]), row["labels"]) == (12, {})
 
 
+OURS = {"name": "ours", "labels": {"tethys.channels.config": "sum"}, "running": True}
+
+
+@pytest.mark.parametrize(
+    ("engine", "found", "unit", "left"),
+    [
+        ("docker", OURS, False, {**OURS, "engine": "docker"}),
+        ("podman", OURS, True, {**OURS, "engine": "podman"}),
+        ("docker", None, False, None),
+        # Somebody else's, by our name.
+        ("docker", {**OURS, "labels": {}}, False, None),
+        ("podman", {**OURS, "labels": {}}, False, None),
+        # Stopped, it is gone but for its unit, which is Podman's alone.
+        ("podman", None, True, {"engine": "podman", "name": "ours", "running": False}),
+        ("docker", None, True, None),
+    ],
+)
+def test_our_own_in_the_other_engine(engine: str, found: Any, unit: bool, left: Any) -> None:
+    row = server_info.left_over(engine, found, "ours", unit)
+    assert (row and {**row, **(left or {})}) == row
+    assert bool(row) is bool(left)
+
+
 def test_what_a_redis_holds(redis: Start) -> None:
     _fake, endpoint = redis(keys=["asgi:1", "session:1"], version="5.0.6")
     found = server_info.describe_redis(endpoint["port"])

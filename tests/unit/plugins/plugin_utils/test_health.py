@@ -305,6 +305,31 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
             " docker`, then tethys.channels.site, bring both back."
         ],
     ),
+    "Redis with its Podman": (
+        [UNREACHABLE, put("plan.engine", "podman"), put("plan.server.podman", {"running": False})],
+        [
+            f"{TOLD} cannot be reached ([Errno 111] Connection refused): Podman does not work; what mends `podman ps`,"
+            " then tethys.channels.site, bring both back."
+        ],
+    ),
+    "Redis hung in Podman": (
+        [UNREACHABLE, put("plan.engine", "podman"), put("plan.server.podman", {"running": True})],
+        [
+            f"{TOLD} cannot be reached ([Errno 111] Connection refused): `journalctl -u tethys-channels-redis` may tell"
+            " why, and tethys.channels.site puts it right."
+        ],
+    ),
+    "in the other engine": (
+        [
+            put("plan.engine", "podman"),
+            put("plan.left_container", {"engine": "docker", "image": "docker.io/library/redis:8.2"}),
+            put("plan.server.container", None),
+        ],
+        [
+            "tethys.channels.site would change the engine of Redis's container, Docker -> Podman: run it, with --check"
+            " --diff first to see the difference."
+        ],
+    ),
     "Redis hung": (
         [UNREACHABLE],
         [

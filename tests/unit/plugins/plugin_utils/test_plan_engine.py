@@ -127,7 +127,10 @@ def test_one_that_does_not_answer(engine: str, words: str) -> None:
 
 
 def test_the_image_is_named_alike() -> None:
-    assert judge("podman")["redis_image"] == "docker.io/library/redis:8.2"
+    assert judge("podman", image_present=False)["redis_image"] == "docker.io/library/redis:8.2"
+    assert judge("podman", image_name="localhost/redis:8.2")["redis_image"] == "localhost/redis:8.2"
+    # What is there is no other image for that.
+    assert judge("podman", container=ours(image="localhost/redis:8.2"))["announce"] == []
 
 
 def test_without_a_container_nothing_is_installed() -> None:
