@@ -85,6 +85,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import (
     asgi_record,
     bounded_run,
+    engines,
     layer_packages,
     nginx_config,
     nginx_upstream,
@@ -108,6 +109,7 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
 SHIPPED = (
     asgi_record,
     bounded_run,
+    engines,
     layer_packages,
     nginx_config,
     nginx_upstream,
