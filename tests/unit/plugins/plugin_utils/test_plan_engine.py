@@ -217,3 +217,26 @@ def test_the_manuals_container_beside_ours_in_the_other_engine() -> None:
         "Container eager_euler (redis:5) publishes port 6379, which portal_config.yml names, and tethys-channels-redis"
         " is still in Docker: stop the former (`docker stop 0123456789ab`) and run again."
     )
+
+
+# --- where it comes from --------------------------------------------------------------------------------------------
+
+ROCKY = {"id": "rocky", "id_like": "rhel centos fedora", "name": "Rocky Linux", "version_id": "9.4"}
+
+
+def test_where_docker_is_not_to_be_had_podman_is() -> None:
+    bare = {"docker": NONE, "podman": NONE, "docker_library": False}
+    assert judge("docker", os=ROCKY, **bare)["refusals"][0].startswith("Docker is not installed, and Rocky Linux 9.4")
+    found = judge("podman", os=ROCKY, **bare)
+    assert (found["refusals"], found["platform"]["podman"]["packages"]) == ([], ["podman"])
+    [refused] = judge("podman", os={**ROCKY, "version_id": "8.10"}, **bare)["refusals"]
+    assert refused.startswith("Podman is not installed, and Ansible cannot install packages on Rocky Linux 8.10 (")
+    assert "(`dnf install podman`), and run again, or set tethys_layer_hosts" in refused
+
+
+@pytest.mark.parametrize("other", [{"left_container": ours(engine="docker")}, {"redis_port_container": MANUALS}])
+def test_a_container_in_docker_is_stopped_by_a_library(other: dict[str, Any]) -> None:
+    given = {"os": {"id": "void"}, "docker_library": False, "portal": SERVES}
+    assert judge("podman", **given)["refusals"] == []
+    [refused] = judge("podman", **given, **other)["refusals"]
+    assert refused.startswith("The library requests of Python 3, by which Ansible speaks to Docker, is not installed")

@@ -113,7 +113,7 @@ def test_rocky_and_alma_need_epel_and_an_engine(os: dict[str, str]) -> None:
     result = judge(os)
     assert result["refusals"] == [
         f"Docker is not installed, and {os['name']} 9.4 has no package of it: install it from Docker's own repository"
-        f" (https://docs.docker.com/engine/install/),{GIVEN}"
+        f" (https://docs.docker.com/engine/install/), set redis_container_engine to podman,{GIVEN}"
     ]
     # With an engine that runs, everything else is installed.
     result = judge(os, docker=RUNS)
@@ -256,6 +256,7 @@ def test_selinux_and_a_port_for_each_process() -> None:
 
 KNOWN = {
     "docker": {"packages", "way_out", "unit", "library"},
+    "podman": {"packages"},
     "supervisor": {"packages", "repository", "repository_packages", "repository_way_out", "unit", "program_file"},
 }
 
@@ -273,5 +274,6 @@ def test_a_family_says_all_that_is_asked_of_it(name: str) -> None:
     about = platforms.platform_files()[name]
     assert {"packages", "unit", "library"} <= set(about["docker"])
     assert about["docker"]["packages"] or about["docker"]["way_out"]
+    assert about["podman"]["packages"]
     assert {"packages", "unit", "program_file"} <= set(about["supervisor"])
     assert about["manager"] in ("apt", "dnf")
