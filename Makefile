@@ -14,17 +14,17 @@ export LC_ALL := C.UTF-8
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
-demo: $(VENV)/.ready engine ## Watch a real Tethys Portal get its channel layer, on a throw-away server
+demo: $(VENV)/.ready engine ## Watch a real Tethys Portal get its channel layer, on a throw-away server (DEMO_KEEP=1 leaves it)
 	@scripts/images server:bookworm redis:7.0
 	@scripts/demo
 
 test: $(VENV)/.ready engine ## Run everything that must pass
 	@scripts/run-tests
 
-test-core: $(VENV)/.ready engine ## Run the quick loop: lint, unit and the core scenarios
+test-core: $(VENV)/.ready engine ## Run lint, the unit tests and the core scenarios
 	@scripts/run-tests --core
 
-lint: $(VENV)/.ready ## Run yamllint, ansible-lint, ruff and mypy
+lint: $(VENV)/.ready ## Run ruff, mypy, yamllint, ansible-lint, the changelog's lint and the check of the README's tables
 	@scripts/run-tests lint
 
 sanity: $(VENV)/.ready ## Run ansible-test sanity
@@ -49,10 +49,10 @@ check-all: $(VENV)/.ready engine ## Run all of test, and the playbooks on a serv
 	@scripts/run-tests
 	@$(BIN)/python scripts/check-versions --all --server
 
-docs: $(VENV)/.ready ## Build the documentation's site, and fail at a warning
+docs: $(VENV)/.ready ## Build the documentation's site in .cache/docs, and fail at a warning
 	@scripts/run-tests docs
 
-scenario: $(VENV)/.ready engine ## Run one molecule scenario: make scenario S=default
+scenario: $(VENV)/.ready engine ## Run one scenario, a folder of molecule/: make scenario S=ssh_sudo (S=default without one)
 	@scripts/run-tests scenario:$(or $(S),default)
 
 bench: $(VENV)/.ready engine ## Measure: the layer beside the manual's set-up, end to end, the cost of a run, memory
@@ -61,7 +61,7 @@ bench: $(VENV)/.ready engine ## Measure: the layer beside the manual's set-up, e
 images: $(VENV)/.ready engine ## Build the test bed's images, as far as they are missing
 	@scripts/images
 
-engine: ## Have a Docker engine that answers
+engine: ## Install and start a Docker engine where none answers
 	@scripts/ensure-engine
 
 collection: $(VENV)/.ready ## Build the collection and install it into .cache/collections
@@ -70,6 +70,6 @@ collection: $(VENV)/.ready ## Build the collection and install it into .cache/co
 $(VENV)/.ready: requirements-dev.txt scripts/ensure-venv
 	@PYTHON=$(PYTHON) scripts/ensure-venv $(VENV)
 
-clean: ## Remove the test servers, the virtual environment and the caches (images stay)
+clean: ## Remove all test servers of this engine, the virtual environment and the caches (images stay)
 	@-docker ps -aq --filter label=tethys.channels.test-server 2>/dev/null | xargs -r docker rm -fv >/dev/null 2>&1
 	rm -rf $(VENV) .cache
