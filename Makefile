@@ -45,8 +45,8 @@ import: $(VENV)/.ready ## Import the built collection as Galaxy does
 versions: $(VENV)/.ready ## Run every supported ansible-core: a bare controller, and sanity (L="2.21" for one)
 	@$(BIN)/python scripts/check-versions $(L)
 
-check-all: $(VENV)/.ready engine ## Run all of test, and the playbooks on a server with every supported ansible-core
-	@scripts/run-tests
+check-all: $(VENV)/.ready engine ## Run all of test, Debian 11, and the playbooks on a server with every supported ansible-core
+	@scripts/run-tests --all
 	@$(BIN)/python scripts/check-versions --all --server
 
 docs: $(VENV)/.ready ## Build the documentation's site in .cache/docs, and fail at a warning

@@ -19,6 +19,9 @@ description:
     behind an nginx upstream that is managed, a process serves from when it answers, and leaves before it ends.
   - A process that does not answer again stops the roll, so that the others keep serving.
   - Which files a process runs with is kept for each process id, so that a run that was killed is finished by the next.
+seealso:
+  - module: tethys.channels.nginx_upstream
+  - module: tethys.channels.service_files
 attributes:
   check_mode:
     support: full
@@ -133,15 +136,18 @@ restarted:
   returned: always
   type: list
   elements: str
+  sample: [tethys_asgi0, tethys_asgi1]
 regrouped:
   description: Whether Supervisor took over new, changed or dropped programs.
   returned: always
   type: bool
+  sample: false
 removed:
   description: Sockets and locks without a process, which were removed.
   returned: always
   type: list
   elements: str
+  sample: [/run/tethys/tethys_asgi2.sock]
 """
 
 import http.client

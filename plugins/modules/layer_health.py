@@ -18,6 +18,8 @@ description:
   - It never fails for the state that it finds, and needs nothing installed on the server but Python.
   - Redis that the collection runs is asked as its root-only user, whose password is in O(state_dir) and is not
     returned.
+seealso:
+  - module: tethys.channels.layer_probe
 attributes:
   check_mode:
     support: full

@@ -19,6 +19,8 @@ description:
   - Everything is downloaded before anything is installed. An installation that fails or is interrupted is undone from a
     copy of the files, and the module says whether the environment is as it was.
   - Where the installed versions and those of their direct dependencies fit, pip is not started.
+seealso:
+  - module: tethys.channels.portal_info
 attributes:
   check_mode:
     support: full

@@ -51,6 +51,8 @@ options:
     description: Seconds after which the proof is given up, the time of silence not counted.
     type: int
     default: 60
+seealso:
+  - module: tethys.channels.layer_health
 attributes:
   check_mode:
     support: full

@@ -21,6 +21,8 @@ description:
   - With O(pins), a C(map) directly before the block and a C(hash) in it send the requests for certain paths to the
     first server, and the others to any.
   - What was found is kept in O(state_dir) for O(state=absent). A run that was killed is finished by the next.
+seealso:
+  - module: tethys.channels.asgi_roll
 attributes:
   check_mode:
     support: full

@@ -38,6 +38,8 @@ options:
     description: Seconds after which the portal's Python is ended; what it has said until then is returned.
     type: int
     default: 60
+seealso:
+  - module: tethys.channels.server_info
 attributes:
   check_mode:
     support: full

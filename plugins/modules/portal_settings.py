@@ -23,6 +23,9 @@ description:
     control lists and security context are kept. Where O(path) is a symbolic link, the file it points to is written.
 requirements:
   - PyYAML, for any Python on the server. Tethys brings it into its own environment, see O(prefix).
+seealso:
+  - plugin: tethys.channels.merge_settings
+    plugin_type: filter
 attributes:
   check_mode:
     support: full
@@ -126,6 +129,7 @@ others_can_read:
   description: Whether users beside the file's owner and group can read it.
   type: bool
   returned: always
+  sample: false
 restored:
   description:
     - What O(state=restored) came to. V(file) is the whole file, V(setting) only the settings since others have changed

@@ -15,6 +15,8 @@ author:
 description:
   - Logs in to each server as the portal would, and sends it the kinds of command that the layer class needs.
   - None of them changes anything.
+seealso:
+  - module: tethys.channels.redis_settings
 attributes:
   check_mode:
     support: full

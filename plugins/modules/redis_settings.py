@@ -19,6 +19,8 @@ description:
     server. Both open until a call with O(retire) takes the old one away, so that nobody is refused while the portal
     changes.
   - Run the task with C(no_log), since it returns the passwords.
+seealso:
+  - module: tethys.channels.redis_ping
 attributes:
   check_mode:
     support: full
@@ -117,12 +119,14 @@ rotating:
   description: Whether a password opens that was followed by another.
   returned: always
   type: bool
+  sample: false
 stale:
   description:
     - Whether the running server has to start again, since it does not let this configuration's admin in and so has not
       read it, or since its socket is lost.
   returned: always
   type: bool
+  sample: false
 config:
   description: The lines of the configuration, without its users.
   returned: always
@@ -132,14 +136,17 @@ config_dir:
   description: The folder that the container mounts.
   returned: always
   type: str
+  sample: /etc/tethys_channels/redis
 config_file:
   description: The name of the configuration in that folder.
   returned: always
   type: str
+  sample: redis-unix.conf
 run_as:
   description: User id and group id of the container, as C(docker run --user) takes them.
   returned: always
   type: str
+  sample: "16379:33"
 """
 
 import contextlib

@@ -129,10 +129,15 @@ server:
       type: list
       elements: str
     selinux:
-      description:
-        - C(mode), which is V(enforcing), V(permissive) or V(disabled), and C(web_connects), which is the boolean
-          C(httpd_can_network_connect), or null where there is no such.
+      description: How SELinux is set.
       type: dict
+      contains:
+        mode:
+          description: V(enforcing), V(permissive) or V(disabled).
+          type: str
+        web_connects:
+          description: The boolean C(httpd_can_network_connect), or null where there is no such.
+          type: bool
     docker:
       description: C(installed), C(running), C(version) and C(problem) of Docker's engine.
       type: dict

@@ -16,6 +16,8 @@ description:
   - Writes files whole or not at all and makes folders, with their owner and mode, in the order given. A task for
     each of them would cost a connection each, in every run.
   - A symbolic link in a file's place is replaced, and what it leads to stays as it is.
+seealso:
+  - module: tethys.channels.asgi_roll
 attributes:
   check_mode:
     support: full
@@ -72,6 +74,7 @@ written:
   returned: always
   type: list
   elements: str
+  sample: [/etc/tmpfiles.d/tethys_channels.conf]
 """
 
 import re

@@ -16,6 +16,8 @@ description:
   - Starts the portal's own Python in a running container by C(docker exec), and runs a module of this collection there
     as if the container were a server. Neither Ansible nor a file of this collection has to be in the image.
   - Returns what that module returns, with the same answer to check mode and diff, and hides the same values.
+seealso:
+  - module: tethys.channels.tethys_docker_info
 attributes:
   check_mode:
     support: full

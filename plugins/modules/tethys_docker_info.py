@@ -16,6 +16,9 @@ description:
   - Tells what a folder with a compose file (or a Dockerfile) holds, what Compose makes of it, and what runs of it.
   - Changes nothing, and never fails for what it finds. No value of a variable of the services is returned, but for
     those that matter to the channel layer and hold no secret.
+seealso:
+  - module: tethys.channels.tethys_docker_exec
+  - module: tethys.channels.tethys_docker_program
 attributes:
   check_mode:
     support: full

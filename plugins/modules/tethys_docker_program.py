@@ -17,6 +17,8 @@ description:
   - Meant for a portal in Tethys Docker, whose program file is on the portal's volume and is not written again once the
     portal was set up. It runs in the container by M(tethys.channels.tethys_docker_exec).
   - Keeps what was there before the first change, so that it can be put back.
+seealso:
+  - module: tethys.channels.tethys_docker_info
 attributes:
   check_mode:
     support: full
@@ -67,14 +69,17 @@ before:
   description: The number that the file had.
   returned: always
   type: int
+  sample: 1
 processes:
   description: The number that it has now.
   returned: always
   type: int
+  sample: 3
 fresh:
   description: Whether nothing was there before the first change.
   returned: always
   type: bool
+  sample: false
 """
 
 import contextlib

@@ -26,8 +26,8 @@ ROOT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 N = 2
 # What the earlier state did without a word: a port of the loopback.
 AS_IT_WAS = {"redis_container_transport": "published"}
-# Of the requests that one process is working on while it ends; the other answers meanwhile.
-IN_FLIGHT = 10
+# Requests in flight in a process while it ends: four at a time, for each process, and each once again.
+IN_FLIGHT = 16
 
 
 @pytest.fixture(scope="module")

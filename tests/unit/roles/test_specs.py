@@ -31,6 +31,12 @@ def defaults(role: str) -> dict[str, Any]:
     return found
 
 
+def entries(role: str) -> set[str]:
+    """The entry points that the role's specs describe."""
+    text = (ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
+    return set(yaml.safe_load(text)["argument_specs"])
+
+
 def spec(role: str) -> dict[str, Any]:
     """The role's argument spec."""
     text = (ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
@@ -116,3 +122,26 @@ def test_all_roles_read_a_collection_wide_variable_with_one_default() -> None:
         required = kinds["preflight"] == {"''"}
         assert kinds["preflight"], f"{variable} is read without preflight having judged it"
         assert kinds["others"] <= ({"None"} if required else kinds["preflight"]), f"{variable}: {kinds}"
+
+
+# What only the playbooks of this collection have a use for.
+PRIVATE = {
+    ("preflight", "inventory"),
+    ("preflight", "reached"),
+    ("redis_container", "retire"),
+    ("tethys_docker", "validate"),
+}
+
+
+def test_every_entry_point_that_a_playbook_of_ones_own_may_call_is_described() -> None:
+    pattern = re.compile(r"name: tethys\.channels\.(\w+)\n +tasks_from: (\w+)")
+    called = {
+        found
+        for path in (ROLES.parent / "playbooks").glob("*.yml")
+        for found in pattern.findall(path.read_text(encoding="utf-8"))
+    }
+    assert called > PRIVATE
+    described = {(role, name) for role in NAMES for name in entries(role) - {"main"}}
+    assert described == called - PRIVATE
+    for role, name in described:
+        assert (ROLES / role / "tasks" / f"{name}.yml").is_file()
