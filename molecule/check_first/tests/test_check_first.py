@@ -28,7 +28,7 @@ TOLD = [
 
 # What is foretold under another task's name, since the module that will do it cannot be asked yet.
 PREDICTED = {
-    "Predict the installation of Supervisor": "Install Supervisor",
+    "Predict the installation of Supervisor": "Install supervisor",
     "Predict the container": "Run the Redis container",
 }
 
