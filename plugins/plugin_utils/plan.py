@@ -244,15 +244,22 @@ def _path_refusal(variable: str, value: Any, what: str, unquoted: bool = False) 
     return None
 
 
+def _slash_refusal(variable: str, value: str) -> str | None:
+    """A slash that is written one day and left away another would make the program another one each time."""
+    return f"{variable} is {show(value)}: write it without the slash at its end." if value.endswith("/") else None
+
+
 def check_variables(asked: Mapping[str, Any]) -> list[str]:
     """A sentence for each `tethys_` variable whose value can be refused without looking at the server."""
     reasons: list[str | None] = [
         _path_refusal("tethys_home", asked["tethys_home"], "the folder of portal_config.yml")
-        or _ours_refusal("tethys_home", asked["tethys_home"]),
+        or _ours_refusal("tethys_home", asked["tethys_home"])
+        or _slash_refusal("tethys_home", asked["tethys_home"]),
         _path_refusal(
             "tethys_conda_prefix", asked["tethys_conda_prefix"], "the Tethys conda environment", unquoted=True
         )
-        or _ours_refusal("tethys_conda_prefix", asked["tethys_conda_prefix"]),
+        or _ours_refusal("tethys_conda_prefix", asked["tethys_conda_prefix"])
+        or _slash_refusal("tethys_conda_prefix", asked["tethys_conda_prefix"]),
     ]
     port, processes = whole_number(asked["tethys_port"]), whole_number(asked["tethys_asgi_processes"])
     if port is None or port > LARGEST_PORT:
@@ -463,7 +470,12 @@ class Look:
                 f"tethys_conda_prefix is {show(asked['tethys_conda_prefix'])}: {_tail(portal['prefix_problem'])}"
                 " Set it to the environment in which `tethys` is installed (`conda env list` shows it)."
             )
-        elif startable and not (portal.get("versions") or {}).get("tethys_platform"):
+        # Where nobody could be asked for another reason, nothing is known of the environment.
+        elif (
+            startable
+            and not (portal.get("home_problem") or portal.get("user_problem"))
+            and not (portal.get("versions") or {}).get("tethys_platform")
+        ):
             self.reasons.append(
                 f"tethys_conda_prefix is {show(asked['tethys_conda_prefix'])}, and tethys-platform is not installed"
                 " there: set it to the environment in which `tethys` is installed (`conda env list` shows it)."
@@ -929,6 +941,19 @@ class Look:
                 " tethys.channels.site, which changes the number."
             )
 
+    def gaps(self) -> None:
+        """What users notice of a restart that was asked for, and of a removal."""
+        there = len(self.server.get("processes") or [])
+        if self.goal == "restart" and there == 1:
+            self.announce.append("The one process restarts: requests of the seconds until it answers again fail.")
+        elif self.goal == "remove" and there and any(each["managed"] for each in self.server.get("programs") or []):
+            before = "program.original" in (self.server.get("state") or [])
+            self.announce.append(
+                "The processes are stopped, and"
+                f" {'those of the program that was found' if before else 'one process on the in-memory layer'} started in"
+                " their place: WebSockets are closed, and requests of those seconds may fail."
+            )
+
     def _leftover_reasons(self, before: str) -> Iterable[str]:
         """What the user who ran the portal until now has left in its data folders, and the new one cannot write."""
         user = self.portal.get("user")
@@ -987,6 +1012,7 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         look.selinux_warning()
     if look.goal != "remove":
         processes = look.processes()
+    look.gaps()
     reasons.extend(reason for reason in look.reasons if reason not in reasons)
 
     portal, server = look.portal, look.server

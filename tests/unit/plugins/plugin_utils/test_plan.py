@@ -209,6 +209,8 @@ def test_the_packages_that_would_move_are_handed_on() -> None:
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
+        ({"tethys_home": "/a/"}, "tethys_home is '/a/': write it without the slash at its end."),
+        ({"tethys_conda_prefix": "/a/"}, "tethys_conda_prefix is '/a/': write it without the slash at its end."),
         ({"tethys_home": ""}, "tethys_home is not set: set it to the folder of portal_config.yml."),
         ({"tethys_home": None}, "tethys_home is not set: set it to the folder of portal_config.yml."),
         (
@@ -1093,4 +1095,29 @@ def test_a_restart_is_of_the_collections_own_program(programs: list[Any], words:
 def test_every_goal_needs_root_and_a_portal(goal: str) -> None:
     ours = {"programs": [OURS]}
     assert len(refusals(options={"goal": goal}, server={**ours, "root": False})) == 1
-    assert len(refusals(options={"goal": goal}, portal={"home_problem": "No."}, server=ours)) == 1
+    nowhere = {"home_problem": "No.", "versions": {"tethys_platform": None}}
+    assert len(refusals(options={"goal": goal}, portal=nowhere, server=ours)) == 1
+
+
+# --- what users notice of a restart and of a removal ---------------------------------------------------------------
+
+
+def running(count: int) -> list[dict[str, Any]]:
+    return [{"name": f"tethys_asgi{number}", "state": "RUNNING", "pid": 400 + number} for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("goal", "server", "words"),
+    [
+        ("restart", {"processes": running(1)}, "The one process restarts: requests of the seconds"),
+        ("restart", {"processes": running(3)}, None),
+        ("remove", {"processes": running(1), "state": ["program.original"]}, "those of the program that was found"),
+        ("remove", {"processes": running(3)}, "one process on the in-memory layer"),
+        ("remove", {"processes": []}, None),
+        ("remove", {"processes": running(3), "programs": [MANUAL]}, None),
+        ("check", {"processes": running(1)}, None),
+    ],
+)
+def test_a_restart_and_a_removal_are_announced(goal: str, server: dict[str, Any], words: str | None) -> None:
+    said = judge({"tethys_asgi_processes": 3}, options={"goal": goal}, server={"programs": [OURS], **server})["announce"]
+    assert [words in sentence for sentence in said] == ([True] if words else []), said
