@@ -1119,5 +1119,5 @@ def running(count: int) -> list[dict[str, Any]]:
     ],
 )
 def test_a_restart_and_a_removal_are_announced(goal: str, server: dict[str, Any], words: str | None) -> None:
-    said = judge({"tethys_asgi_processes": 3}, options={"goal": goal}, server={"programs": [OURS], **server})["announce"]
-    assert [words in sentence for sentence in said] == ([True] if words else []), said
+    result = judge({"tethys_asgi_processes": 3}, options={"goal": goal}, server={"programs": [OURS], **server})
+    assert [words is not None and words in text for text in result["announce"]] == ([True] if words else [])
