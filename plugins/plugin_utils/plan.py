@@ -947,11 +947,11 @@ class Look:
         if self.goal == "restart" and there == 1:
             self.announce.append("The one process restarts: requests of the seconds until it answers again fail.")
         elif self.goal == "remove" and there and any(each["managed"] for each in self.server.get("programs") or []):
-            before = "program.original" in (self.server.get("state") or [])
+            found = "program.original" in (self.server.get("state") or [])
+            then = "those of the program that was found" if found else "one process on the in-memory layer"
             self.announce.append(
-                "The processes are stopped, and"
-                f" {'those of the program that was found' if before else 'one process on the in-memory layer'} started in"
-                " their place: WebSockets are closed, and requests of those seconds may fail."
+                f"The processes are stopped, and {then} started in their place: WebSockets are"
+                " closed, and requests of those seconds may fail."
             )
 
     def _leftover_reasons(self, before: str) -> Iterable[str]:
