@@ -43,11 +43,10 @@ def platform(os: Mapping[str, str], python: str = "") -> dict[str, Any] | None:
     for name in dict.fromkeys((family, f"{family}_{major}", words[0], f"{words[0]}_{major}")):
         for key, value in files.get(name, {}).items():
             found[key] = {**found.get(key, {}), **value} if isinstance(value, dict) else value
-    docker, supervisor = found["docker"], found["supervisor"]
+    docker = found["docker"]
     # A library is installed for the Python that is to import it.
     own = python in ("", found.get("system_python", python))
     docker["library"] = docker["library"].format(python="3" if own else python)
-    supervisor["repository_way_out"] = supervisor.get("repository_way_out", "").format(major=major)
     return found
 
 
@@ -86,7 +85,7 @@ def supervisor_refusal(server: Mapping[str, Any]) -> str | None:
     if wants_repository(server) and not wanted["repository_packages"]:
         return (
             f"Supervisor is not installed, and {_name(server)} has it in the repository {wanted['repository']} only:"
-            f" add that (`{wanted['repository_way_out']}`), and run again."
+            f" add that ({wanted['repository_way_out']}), and run again."
         )
     if not about["manager"]:
         packages = [*(wanted["repository_packages"] if wants_repository(server) else []), *wanted["packages"]]

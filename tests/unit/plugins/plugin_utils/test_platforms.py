@@ -141,7 +141,7 @@ def test_red_hats_own_has_no_package_for_epel() -> None:
     (reason,) = judge(RHEL_9, docker=RUNS)["refusals"]
     assert reason == (
         "Supervisor is not installed, and Red Hat Enterprise Linux 9.4 has it in the repository epel only: add that"
-        " (`dnf install https://dl.fedoraproject.org/pub/epel/epel-release-latest-9.noarch.rpm`), and run again."
+        " (https://docs.fedoraproject.org/en-US/epel/getting-started/ tells how), and run again."
     )
     result = judge(RHEL_9, docker=RUNS, repositories=["epel"])
     assert (result["refusals"], result["announce"]) == ([], [])
@@ -165,7 +165,7 @@ def test_version_8_is_prepared_by_hand(os: dict[str, str]) -> None:
 def test_red_hats_version_8() -> None:
     reasons = judge(RHEL_8, docker=RUNS, docker_library=True)["refusals"]
     assert len(reasons) == 1
-    assert "epel-release-latest-8.noarch.rpm" in reasons[0]
+    assert "in the repository epel only" in reasons[0]
     (reason,) = judge(RHEL_8, docker=RUNS, docker_library=True, repositories=["epel"])["refusals"]
     assert "(`dnf install supervisor`)" in reason
 
