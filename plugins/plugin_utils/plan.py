@@ -617,6 +617,14 @@ class Look:
                 refusal = engine_refusal(server, self.engine, title)
                 if refusal:
                     self.reasons.append(f"{refusal}, or set tethys_layer_hosts to a Redis that exists already.")
+        if self.engine == "podman" and not server.get("redis_unit") and "credentials.json" in server.get("state", []):
+            docker = server.get("docker") or {}
+            if docker.get("installed") and not docker.get("running"):
+                self.warnings.append(
+                    "Docker is installed here and its engine does not answer, so that nobody knows whether an earlier"
+                    " run's Redis is in it, which would start with it beside the one in Podman: start Docker and run"
+                    " again, or see that it never starts."
+                )
         other: Mapping[str, Any] | None = server.get("redis_port_container")
         port = self.redis_port
         ours, left = server.get("container") or {}, self.left_container

@@ -184,6 +184,23 @@ def test_a_change_that_was_killed_on_its_way() -> None:
     assert found["ours_in"] == ["docker", "podman"]
 
 
+@pytest.mark.parametrize(
+    ("server", "warned"),
+    [
+        ({"docker": BROKEN, "state": ["credentials.json"]}, True),
+        ({"docker": WORKS, "state": ["credentials.json"]}, False),
+        ({"docker": NONE, "state": ["credentials.json"]}, False),
+        ({"docker": BROKEN, "state": []}, False),
+        # Said once.
+        ({"docker": BROKEN, "state": ["credentials.json"], "redis_unit": True, "container": ours()}, False),
+    ],
+)
+def test_a_docker_that_sleeps_may_hold_one_of_ours(server: dict[str, Any], warned: bool) -> None:
+    found = judge("podman", **server)
+    assert (found["refusals"], bool(found["warnings"])) == ([], warned)
+    assert all("start Docker and run again, or see that it never starts." in text for text in found["warnings"])
+
+
 def test_a_unit_that_is_left_goes_too() -> None:
     assert judge("docker", goal="remove", redis_unit=True)["ours_in"] == ["podman"]
     assert judge("docker", goal="remove", container=ours())["ours_in"] == ["docker"]
