@@ -35,12 +35,13 @@ def started_at(key: str) -> float:
     return time.time() - uptime + ticks / os.sysconf("SC_CLK_TCK")
 
 
-def groups_lost_at(name: str, engine: str = "docker") -> float:
+def groups_lost_at(name: str, engine: str = "docker", here: bool = True) -> float:
     """When the groups in a container's Redis were last lost, as wall-clock time; 0 where that cannot be told.
 
     They were when the Redis that runs now started. Its process tells that, since a change of the clock moves Docker's
     dates away from those of the processes. Where it last ended before this boot, no process that runs has anything to
-    lose. (Podman's container cannot tell, since each start makes another; its unit starts before Supervisor.)
+    lose; unless it is not `here` that the processes run. (Podman's container cannot tell, since each start makes
+    another; its unit starts before Supervisor.)
     """
     try:
         pid, moment = ENGINES[engine]().process(name)
@@ -48,7 +49,7 @@ def groups_lost_at(name: str, engine: str = "docker") -> float:
     except (OSError, http.client.HTTPException, ValueError):
         return 0
     key = process_key(pid)
-    if key is None or 0 < ended < started_at("boot:0"):
+    if key is None or (here and 0 < ended < started_at("boot:0")):
         return 0
     return started_at(key)
 

@@ -32,6 +32,11 @@ from ansible_collections.tethys.channels.plugins.module_utils.portal_common impo
 # With six processes on one listening socket, 36 WebSockets opened at this pace met all six in 28 of 28 trials; opened
 # all at once, it took up to 288 of them.
 STAGGER_SECONDS = 0.002
+# Between portals: how often one greets, how long a greeting may take to be sent, and how often one that has heard all
+# says so before it leaves.
+GREETING_SECONDS = 0.3
+ANSWER_SECONDS = 10.0
+FAREWELLS = 3
 PACKAGES = ("tethys_platform", "channels", "channels_redis", "redis", "daphne", "autobahn")
 
 
@@ -54,7 +59,7 @@ def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], commands
             "consumer": has_consumer(),
         }
     )
-    wire = Wire(params["address"], host_name(settings.ALLOWED_HOSTS), prefix, hide)
+    wire = Wire(params["address"], host_name(settings.ALLOWED_HOSTS), prefix, hide, params.get("word"))
     asyncio.run(wire.obey(commands, say))
 
 
@@ -88,6 +93,12 @@ def has_consumer() -> bool:
     return False
 
 
+def is_of(token: str, name: str, content: bool = False) -> bool:
+    """Whether a greeting is of that portal, and, where it matters, of one that has heard everybody."""
+    sender, _number, flag = (*token.split(" "), "", "")[:3]
+    return sender == name and (flag == "1" or not content)
+
+
 class Socket:
     """One WebSocket as the proof sees it."""
 
@@ -110,11 +121,11 @@ class Socket:
 class Wire:
     """The sockets and the channel layer of one proof."""
 
-    def __init__(self, address: str, host: str, prefix: str, hide: Hider) -> None:
+    def __init__(self, address: str, host: str, prefix: str, hide: Hider, word: str | None = None) -> None:
         self._address = address
         self._host = host
         self._hide = hide
-        self._word = f"layer_probe_{secrets.token_hex(8)}"
+        self._word = f"layer_probe_{word or secrets.token_hex(8)}"
         self._path = "/{}ws/app-lifecycle/{}/".format(prefix + "/" if prefix else "", self._word)
         self._sockets: dict[int, Socket] = {}
         self._arrival = asyncio.Event()
@@ -215,16 +226,7 @@ class Wire:
         token = secrets.token_hex(8)
         waiting = [s for s in self._sockets.values() if s.alive]
         started = time.monotonic()
-        problem = None
-        try:
-            if self._layer is None:
-                self._layer = importlib.import_module("channels.layers").get_channel_layer()
-            message = {"type": "progress.message", "progress_metadata": {"layer_probe": token}}
-            await asyncio.wait_for(self._layer.group_send(f"app_{self._word}", message), seconds)
-        except asyncio.TimeoutError:
-            problem = f"there was no answer within {seconds:g} seconds"
-        except Exception as error:
-            problem = self._hide.everywhere(sentence(error))
+        problem = await self._send(token, seconds)
         while problem is None and any(s.alive and token not in s.arrived for s in waiting):
             self._arrival.clear()
             left = started + seconds - time.monotonic()
@@ -239,6 +241,46 @@ class Wire:
             "of": [s.number for s in waiting],
             "received": {str(s.number): round(s.arrived[token] - started, 4) for s in waiting if token in s.arrived},
             "closed": self._closed(),
+        }
+
+    async def _send(self, token: str, seconds: float) -> str | None:
+        """One message to the group; why it could not be sent, or None."""
+        try:
+            if self._layer is None:
+                self._layer = importlib.import_module("channels.layers").get_channel_layer()
+            message = {"type": "progress.message", "progress_metadata": {"layer_probe": token}}
+            await asyncio.wait_for(self._layer.group_send(f"app_{self._word}", message), seconds)
+        except asyncio.TimeoutError:
+            return f"there was no answer within {seconds:g} seconds"
+        except Exception as error:
+            return str(self._hide.everywhere(sentence(error)))
+        return None
+
+    async def do_greet(self, name: str, names: list[str], seconds: float) -> dict[str, Any]:
+        """Send to the group, and hear what the same program on other servers sends, until all have heard all.
+
+        Each greeting says who sends it and whether its sender has heard everybody on all of its sockets, so that nobody
+        leaves while others still wait for a greeting.
+        """
+        until, number, farewells = time.monotonic() + seconds, 0, 0
+        problem: str | None = None
+        while time.monotonic() < until and farewells < FAREWELLS and not problem:
+            living = [s for s in self._sockets.values() if s.alive]
+            heard = {one: sum(any(is_of(token, one) for token in s.arrived) for s in living) for one in names}
+            content = bool(living) and all(heard[one] == len(living) for one in names)
+            others = [one for one in names if one != name]
+            told = {one for one in others for s in living if any(is_of(token, one, True) for token in s.arrived)}
+            farewells += content and told == set(others)
+            problem = await self._send(f"{name} {number} {int(content)}", ANSWER_SECONDS)
+            number += 1
+            await asyncio.sleep(GREETING_SECONDS)
+        living = [s for s in self._sockets.values() if s.alive]
+        return {
+            "problem": problem,
+            "of": [s.number for s in living],
+            "heard": {
+                one: [s.number for s in living if any(is_of(token, one) for token in s.arrived)] for one in names
+            },
         }
 
     async def do_rest(self, seconds: float) -> dict[str, Any]:

@@ -180,7 +180,13 @@ class Redis:
             plain = socket.create_connection((endpoint["host"], int(endpoint["port"])), timeout=timeout)
         self._socket: socket.socket = plain
         if endpoint.get("tls"):
-            self._socket = ssl.create_default_context().wrap_socket(plain, server_hostname=endpoint["host"])
+            # Told an authority, it trusts that one alone; told none, those of this machine.
+            context = ssl.create_default_context(cafile=endpoint.get("ca"), cadata=endpoint.get("ca_data"))
+            try:
+                self._socket = context.wrap_socket(plain, server_hostname=endpoint["host"])
+            except OSError:
+                plain.close()
+                raise
         self._reader = self._socket.makefile("rb")
         try:
             if endpoint.get("password"):

@@ -98,6 +98,10 @@ options:
     type: str
     choices: [docker, podman]
     default: docker
+  redis_started_at:
+    description: When the layer's Redis last started, where that is on another server, in seconds since 1970.
+    type: float
+    default: 0
   record:
     description: The file in which to keep what each process runs with.
     type: path
@@ -416,7 +420,8 @@ class Roll:
         """The processes that do not run, do not answer, or are older than the files or the Redis there now."""
         rows = []
         name = self.params["redis_container"]
-        redis = asgi_record.groups_lost_at(name, self.params["redis_engine"]) if name else 0
+        started = self.params["redis_started_at"]
+        redis = asgi_record.groups_lost_at(name, self.params["redis_engine"]) if name else started
         for row in self.rows():
             key = process_key(row["pid"]) if row["statename"] == "RUNNING" else None
             # One that hangs, or was stopped by a signal, still runs for Supervisor.
@@ -476,6 +481,7 @@ def main() -> None:
             "site_packages": {"type": "path", "required": True},
             "redis_container": {"type": "str"},
             "redis_engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
+            "redis_started_at": {"type": "float", "default": 0},
             "record": {"type": "path", "default": "/etc/tethys_channels/processes.json"},
             "pending": {"type": "bool", "default": False},
             "program_changed": {"type": "bool", "default": False},

@@ -84,6 +84,12 @@ options:
         description: Whether the connection is encrypted.
         type: bool
         default: false
+      ca_data:
+        description: The certificate of the authority that the server's own is checked against, in PEM form.
+        type: str
+      inventory_name:
+        description: The inventory's name of the server, where its Redis is the collection's own.
+        type: str
       db:
         description: The number of the database.
         type: int
@@ -91,6 +97,10 @@ options:
       sentinel:
         description: The name of the primary that a Sentinel watches, where the server is one.
         type: str
+  redis_started_at:
+    description: When the last of O(endpoints) started, where these cannot tell it, in seconds since 1970.
+    type: float
+    default: 0
   prefix:
     description: The prefix of the layer's keys.
     type: str
@@ -274,7 +284,8 @@ def waiting(redis: Redis, keys: set[str], complete: bool) -> dict[str, Any]:
 
 def place(endpoint: dict[str, Any]) -> str:
     """Where a server is, without its password."""
-    return str(endpoint.get("path") or f"{endpoint.get('host')}:{endpoint.get('port')}")
+    name = f" ({endpoint['inventory_name']})" if endpoint.get("inventory_name") else ""
+    return str(endpoint.get("path") or f"{endpoint.get('host')}:{endpoint.get('port')}{name}")
 
 
 def read_redis(look: dict[str, Any], portal: dict[str, Any], prefix: str, keeps: bool) -> dict[str, Any]:
@@ -388,10 +399,13 @@ def main() -> None:
                     "username": {"type": "str"},
                     "password": {"type": "str", "no_log": True},
                     "tls": {"type": "bool", "default": False},
+                    "ca_data": {"type": "str"},
+                    "inventory_name": {"type": "str"},
                     "db": {"type": "int", "default": 0},
                     "sentinel": {"type": "str"},
                 },
             },
+            "redis_started_at": {"type": "float", "default": 0},
             "prefix": {"type": "str", "default": "asgi"},
             "backlog": {"type": "bool", "default": True},
             "reads": {"type": "list", "elements": "path", "default": []},
@@ -413,7 +427,8 @@ def main() -> None:
         redis = [read_container(params["redis_endpoint"], state_dir, params["prefix"], params["backlog"])]
     else:
         redis = [read_redis(one, one, params["prefix"], params["backlog"]) for one in params["endpoints"]]
-    lost_at = asgi_record.groups_lost_at(container, params["redis_engine"]) if container else 0
+    started = params["redis_started_at"]
+    lost_at = asgi_record.groups_lost_at(container, params["redis_engine"]) if container else started
     # Where several serve, each holds groups of its own, and the one that started last has lost some.
     ages = [one["uptime_seconds"] for one in redis if one["uptime_seconds"] is not None]
 

@@ -47,6 +47,18 @@ options:
   expected_layers:
     description: What the setting C(CHANNEL_LAYERS) has to be. Without it the setting is not compared.
     type: dict
+  name:
+    description: What the portals in O(among) call this one.
+    type: str
+  among:
+    description:
+      - Portals, this one among them, on which the same is asked for at the same time. Then each of them sends until
+        each of its WebSockets has heard all of them, and all of them say so. Nothing else is sent then.
+    type: list
+    elements: str
+  word:
+    description: What the portals in O(among) have in common for this one proof.
+    type: str
   timeout:
     description: Seconds after which the proof is given up, the time of silence not counted.
     type: int
@@ -136,6 +148,11 @@ probe:
           (deliveries of the second message), C(close_codes) (how often each code). Null when it was not asked for or
           not come to.
       type: dict
+    among:
+      description:
+        - With O(among), how many WebSockets this portal had (C(sockets)), and how many of them heard each portal
+          (C(heard)). Else null.
+      type: dict
     settings_match:
       description: Whether the portal's CHANNEL_LAYERS is what was expected; null when nothing was.
       type: bool
@@ -206,6 +223,7 @@ class Probe:
             "received": 0,
             "delivery_seconds": None,
             "idle": None,
+            "among": None,
             "settings_match": None,
             "backend": None,
             "versions": dict.fromkeys(portal_wire.PACKAGES),
@@ -219,7 +237,7 @@ class Probe:
         given = self.given
         name = portal_env.resolve_user(given["user"])
         who = portal_env.runner_for(name, given["home"])
-        params = {"address": self.address, "expected_layers": given["expected_layers"]}
+        params = {"address": self.address, "expected_layers": given["expected_layers"], "word": given["word"]}
         try:
             with portal_env.PortalProcess(given["prefix"], given["home"], who, portal_wire, params) as portal:
                 try:
@@ -251,7 +269,9 @@ class Probe:
         self.result["reason"] = None if self.result["provable"] else "in_memory"
         if self.processes:
             self.open_sockets(portal)
-        if self.result["provable"]:
+        if self.given["among"]:
+            self.greet(portal, self.given["among"])
+        elif self.result["provable"]:
             self.prove(portal, in_memory)
         self.judge_sockets()
         portal.send({"do": "quit"})
@@ -376,6 +396,26 @@ class Probe:
         self.judge_delivery(
             second, [number for number in living if str(number) not in closed], f" after {silence} seconds of silence"
         )
+
+    def greet(self, portal: portal_env.PortalProcess, names: list[str]) -> None:
+        """Send to the other portals and hear them."""
+        mine = self.given["name"]
+        left = self.deadline - time.monotonic()
+        portal.send({"do": "greet", "name": mine, "names": names, "seconds": left})
+        answer = portal.receive(self.deadline + 3 * HANDSHAKE_SECONDS)
+        heard = {name: len(answer["heard"][name]) for name in names}
+        sockets = len(answer["of"])
+        self.result["among"] = {"sockets": sockets, "heard": heard}
+        if answer["problem"]:
+            self.problems.append(
+                f"Nothing can be sent through the channel layer with the settings of {mine}: {answer['problem']}."
+            )
+        for name, number in heard.items():
+            if number < sockets:
+                self.problems.append(
+                    f"What {name} sends reached {number} of {sockets} WebSockets on {mine}: either {name} has another"
+                    f" Redis, prefix or order of hosts in CHANNEL_LAYERS, or its proof ended early."
+                )
 
     def send(self, portal: portal_env.PortalProcess, messages: int = MESSAGES) -> dict[str, Any]:
         """A message to all sockets, and another where one is missing; returns who heard any of them.
@@ -558,8 +598,12 @@ def main() -> None:
             "processes": {"type": "int", "default": 0},
             "idle_seconds": {"type": "int", "default": 0},
             "expected_layers": {"type": "dict", "no_log": True},
+            "name": {"type": "str"},
+            "among": {"type": "list", "elements": "str"},
+            "word": {"type": "str"},
             "timeout": {"type": "int", "default": 60},
         },
+        required_together=[("name", "among", "word")],
         supports_check_mode=True,
     )
     # Ansible would mask every value of the setting wherever it stands in the answer, be it 127.0.0.1 or tethys.

@@ -54,6 +54,16 @@ options:
         description: Whether the connection is encrypted.
         type: bool
         default: false
+      ca:
+        description: The file with the authority's certificate. With this or O(endpoints[].ca_data) the server has to
+          show one that fits; without, nobody knows here whom the portal trusts.
+        type: path
+      ca_data:
+        description: The authority's certificate itself, in PEM form.
+        type: str
+      inventory_name:
+        description: The inventory's name of the server, where its Redis is the collection's own, for the messages.
+        type: str
       db:
         description: The number of the database.
         type: int
@@ -113,6 +123,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
 from ansible_collections.tethys.channels.plugins.module_utils.services import Redis, RedisError
 
+# How a server of a Cluster answers for keys that are another's, or for keys of several servers at once.
+CLUSTER = ("MOVED", "ASK ", "CLUSTERDOWN", "CROSSSLOT")
+
 
 def probes(backend: str, prefix: str) -> list[list[str]]:
     """Commands that need the layer's rights and change nothing."""
@@ -132,6 +145,22 @@ def place(endpoint: dict[str, Any]) -> str:
     return str(endpoint.get("path") or f"{endpoint.get('host')}:{endpoint.get('port')}")
 
 
+def sentence(endpoint: dict[str, Any], problem: str, container: str | None, logs: str) -> str:
+    """What the administrator reads of a server that the layer cannot work with."""
+    where = place(endpoint)
+    if container:
+        return f"Container {container}: its Redis at {where} {problem}: `{logs}` tells more."
+    if endpoint.get("inventory_name"):
+        return (
+            f"The shared Redis at {where} ({endpoint['inventory_name']}) {problem}, asked from this portal: let this"
+            " server reach that port (a firewall in between is yours), or correct redis_container_address; if the"
+            " password or the certificate is what differs, run tethys.channels.site without --limit."
+        )
+    return (
+        f"tethys_layer_hosts: the Redis at {where} {problem}: correct its address, its credentials or its access rules."
+    )
+
+
 def ask(endpoint: dict[str, Any], commands: list[list[str]]) -> tuple[str | None, str | None]:
     """The problem, or None, and the version, or None."""
     try:
@@ -139,10 +168,17 @@ def ask(endpoint: dict[str, Any], commands: list[list[str]]) -> tuple[str | None
             for command in commands:
                 redis.command(*command)
             version = redis.version()
-    except ssl.SSLCertVerificationError:
+    except ssl.SSLCertVerificationError as error:
         # Which certificates the portal trusts is the portal's: what can be said here is that a server answers there.
-        return None, None
+        if not (endpoint.get("ca") or endpoint.get("ca_data")):
+            return None, None
+        return (
+            f"shows a certificate that its authority did not give to {endpoint['host']} ({error.verify_message})",
+            None,
+        )
     except RedisError as error:
+        if str(error).startswith(CLUSTER):
+            return "is part of a Redis Cluster, which channels_redis cannot use", None
         return f"refuses the layer ({error})", None
     except (OSError, ValueError) as error:
         return f"cannot be reached ({error})", None
@@ -167,6 +203,9 @@ def main() -> None:
                     "username": {"type": "str"},
                     "password": {"type": "str", "no_log": True},
                     "tls": {"type": "bool", "default": False},
+                    "ca": {"type": "path"},
+                    "ca_data": {"type": "str"},
+                    "inventory_name": {"type": "str"},
                     "db": {"type": "int", "default": 0},
                     "sentinel": {"type": "str"},
                 },
@@ -191,13 +230,8 @@ def main() -> None:
             problem, version = ask(endpoint, commands)
         versions.append(version)
         if problem:
-            problems.append(
-                f"Container {params['container']}: its Redis at {place(endpoint)} {problem}:"
-                f" `{ENGINES[params['engine']].logs(params['container'])}` tells more."
-                if params["container"]
-                else f"tethys_layer_hosts: the Redis at {place(endpoint)} {problem}: correct its address, its"
-                " credentials or its access rules."
-            )
+            logs = ENGINES[params["engine"]].logs(params["container"] or "")
+            problems.append(sentence(endpoint, problem, params["container"], logs))
     module.exit_json(changed=False, problems=problems, versions=versions)
 
 

@@ -72,13 +72,28 @@ options:
     description:
       - How the portal reaches the server. With V(published) it listens in a network of the container's own, of which
         Docker publishes O(port); with V(host) on O(port) of the machine's loopback; with V(unix) on O(socket) only.
+      - With V(tls) it listens for other machines, encrypted and not otherwise. Docker publishes O(port) of O(address).
     type: str
-    choices: [published, host, unix]
+    choices: [published, host, unix, tls]
     default: published
   port:
-    description: The port on the machine's loopback on which the server answers, unless O(transport) is V(unix).
+    description:
+      - The port on which the server answers, of the machine's loopback or, where O(transport) is V(tls), of O(address).
+        With V(unix) there is none.
     type: int
     default: 6379
+  address:
+    description: The machine's address on which the server answers where O(transport) is V(tls).
+    type: str
+  tls_cert:
+    description: The server's certificate and those between it and O(tls_ca), in PEM form.
+    type: str
+  tls_key:
+    description: The private key that belongs to it, in PEM form.
+    type: str
+  tls_ca:
+    description: The certificate of the authority by which others know the server, in PEM form.
+    type: str
   socket:
     description:
       - The server's unix socket as the machine sees it. Its folder, which the container mounts at
@@ -183,6 +198,10 @@ ADMIN_COMMANDS = "+info +client +acl +memory +latency +dbsize +scan +config|get"
 # How long a server that is just starting has for its socket.
 SOCKET_TRIES = 10
 SOCKET_PAUSE = 0.3
+# Where the container sees the configuration's folder.
+MOUNT = "/etc/tethys-channels"
+TLS_FILES = {"tls_cert": "redis.crt", "tls_key": "redis.key", "tls_ca": "ca.crt"}
+TLS_OPTIONS = {"tls-cert-file": "tls_cert", "tls-key-file": "tls_key", "tls-ca-cert-file": "tls_ca"}
 # The folder of the socket is mounted there.
 SOCKET_INSIDE = "/run/tethys-channels/redis.sock"
 
@@ -221,6 +240,19 @@ def listening(transport: str, port: int) -> list[str]:
         return ["# No port at all.", "port 0", f"unixsocket {SOCKET_INSIDE}", "unixsocketperm 660"]
     if transport == "host":
         return ["bind 127.0.0.1", f"port {port}", "tcp-keepalive 60"]
+    if transport == "tls":
+        return [
+            "# Inside the container every address; outside only the one that it publishes. Nothing in clear.",
+            "bind 0.0.0.0",
+            "protected-mode no",
+            "port 0",
+            "tls-port 6379",
+            *(f"{option} {MOUNT}/{TLS_FILES[name]}" for option, name in TLS_OPTIONS.items()),
+            "# Who comes in is told by name and password.",
+            "tls-auth-clients no",
+            'tls-protocols "TLSv1.2 TLSv1.3"',
+            "tcp-keepalive 60",
+        ]
     return [
         "# Inside the container every address; outside only what the container publishes.",
         "bind 0.0.0.0",
@@ -330,8 +362,10 @@ class Files:
         self.redis_dir = self.base / "redis"
         # Each way has a file of its own: until its own container is there, the one of another way may start again.
         transport, port = params["transport"], params["port"]
-        name = {"published": "redis.conf", "host": f"redis-host-{port}.conf", "unix": "redis-unix.conf"}[transport]
-        self.config_path = self.redis_dir / name
+        names = {"host": f"redis-host-{port}.conf", "unix": "redis-unix.conf", "tls": "redis-tls.conf"}
+        self.config_path = self.redis_dir / names.get(transport, "redis.conf")
+        given = {name: params[name] for name in TLS_FILES} if transport == "tls" else {}
+        self.tls = {self.redis_dir / TLS_FILES[name]: text.strip() + "\n" for name, text in given.items()}
         self.credentials_path = self.base / "credentials.json"
         self.uid = params["uid"]
         self.socket: Path | None = Path(params["socket"]) if params["transport"] == "unix" else None
@@ -350,7 +384,7 @@ class Files:
         self.shown = configuration(params["maxmemory_mb"], params["transport"], params["port"])
         self.text = self.config(self.sums)
         # Salted, because a sum over a guessable password would tell it to whoever reads the container's labels.
-        labelled = self.config([self.credentials.get("first", now)])
+        labelled = self.config([self.credentials.get("first", now)]) + "".join(self.tls.values())
         self.config_sum = sha256(self.credentials["admin_password"] + labelled)[:32]
 
     def config(self, sums: list[str]) -> str:
@@ -367,6 +401,7 @@ class Files:
             and (self.socket is None or right_folder(self.socket.parent, 0o750, self.uid, self.gid))
             and same(self.credentials_path, self.credentials_text, 0o600, 0)
             and same(self.config_path, self.text, 0o400, self.uid)
+            and all(same(path, text, 0o400, self.uid) for path, text in self.tls.items())
         )
 
     def keep_credentials(self) -> None:
@@ -379,13 +414,15 @@ class Files:
         ensure_folder(self.redis_dir, 0o500, self.uid, self.uid)
         if self.socket:
             ensure_folder(self.socket.parent, 0o750, self.uid, self.gid)
+        for path, text in self.tls.items():
+            put(path, text, 0o400, self.uid)
         put(self.config_path, self.text, 0o400, self.uid)
 
     def forget_others(self) -> None:
         """Delete what a container that is reached otherwise has read."""
-        for path in self.redis_dir.glob("redis*.conf"):
-            if path != self.config_path:
-                path.unlink()
+        for path in [*self.redis_dir.glob("redis*.conf"), *(self.redis_dir / name for name in TLS_FILES.values())]:
+            if path != self.config_path and path not in self.tls:
+                whole_file.unlink(str(path))
 
     def socket_is_lost(self) -> bool:
         """Whether nobody answers on the socket, or it is not in the folder that the container has mounted."""
@@ -403,7 +440,11 @@ class Files:
     def tell(self, check: bool) -> bool:
         """Have the server that runs take the passwords of the file; returns whether it did not."""
         admin = {"username": ADMIN_USER, "password": self.credentials["admin_password"]}
-        place = {"path": str(self.socket)} if self.socket else {"host": "127.0.0.1", "port": self.params["port"]}
+        place: dict[str, Any] = {"host": "127.0.0.1", "port": self.params["port"]}
+        if self.socket:
+            place = {"path": str(self.socket)}
+        elif self.tls:
+            place.update(host=self.params["address"], tls=True, ca=str(self.redis_dir / TLS_FILES["tls_ca"]))
         with Redis({**place, **admin}) as redis:
             return tell(redis, self.sums, check)
 
@@ -423,13 +464,17 @@ def main() -> None:
             "password": {"type": "str", "no_log": False},
             "rotate": {"type": "bool", "default": False},
             "retire": {"type": "bool", "default": False},
-            "transport": {"type": "str", "choices": ["published", "host", "unix"], "default": "published"},
+            "transport": {"type": "str", "choices": ["published", "host", "unix", "tls"], "default": "published"},
             "port": {"type": "int", "default": 6379},
+            "address": {"type": "str"},
+            "tls_cert": {"type": "str"},
+            "tls_key": {"type": "str", "no_log": True},
+            "tls_ca": {"type": "str"},
             "socket": {"type": "path"},
             "socket_group": {"type": "str"},
             "running": {"type": "bool", "default": False},
         },
-        required_if=[("transport", "unix", ["socket"])],
+        required_if=[("transport", "unix", ["socket"]), ("transport", "tls", ["address", *TLS_FILES])],
         supports_check_mode=True,
     )
     try:

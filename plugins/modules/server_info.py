@@ -75,6 +75,12 @@ options:
     description: The port on which that container answers.
     type: int
     required: true
+  redis_address:
+    description: The address of this server on which that container is to answer other machines.
+    type: str
+  controller_time:
+    description: The controller's time, in seconds since 1970.
+    type: float
   upstream:
     description: The name of nginx's upstream block for the portal.
     type: str
@@ -187,6 +193,12 @@ server:
           Supervisor group that started it, or null.
       type: list
       elements: dict
+    redis_address_here:
+      description: Whether O(redis_address) is one of this server's addresses, or null where none was given.
+      type: bool
+    clock_ahead:
+      description: By how many seconds this server's clock is ahead of O(controller_time), or null.
+      type: float
     state:
       description: The names of the files in O(state_dir).
       type: list
@@ -205,6 +217,7 @@ import pwd
 import socket
 import stat
 import sys
+import time
 import xmlrpc.client
 from pathlib import Path
 from typing import Any
@@ -451,6 +464,17 @@ def folder_problem(path: str) -> str | None:
     return None if stat.S_ISDIR(mode) else "is no folder"
 
 
+def has_address(address: str) -> bool:
+    """Whether an IP address is one of this server's."""
+    kind = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(kind, socket.SOCK_STREAM) as plain:
+            plain.bind((address, 0))
+    except OSError:
+        return False
+    return True
+
+
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
@@ -461,6 +485,8 @@ def main() -> None:
             "container_name": {"type": "str", "required": True},
             "container_image": {"type": "str", "required": True},
             "redis_port": {"type": "int", "required": True},
+            "redis_address": {"type": "str"},
+            "controller_time": {"type": "float"},
             "upstream": {"type": "str", "default": "channels-backend"},
             "upstream_wanted": {"type": "bool", "default": False},
             "state_dir": {"type": "path", "default": "/etc/tethys_channels"},
@@ -468,6 +494,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
+    now = time.time()
     asked = params["engine"]
     unit = Path(UNIT_PATH).exists()
     docker = DockerEngine()
@@ -519,6 +546,8 @@ def main() -> None:
         "processes": processes(supervisor) if answer else [],
         "nginx": Nginx(params["upstream"], params["state_dir"]).look() if look_at_nginx else None,
         "listeners": listeners({*params["ports"], params["redis_port"]}),
+        "redis_address_here": has_address(params["redis_address"]) if params["redis_address"] else None,
+        "clock_ahead": now - params["controller_time"] if params["controller_time"] else None,
         "state": state,
         "socket_folder_problem": folder_problem(str(Path(REDIS_SOCKET).parent)),
     }

@@ -50,6 +50,8 @@ VARIABLES = (
     "tethys_user",
     "tethys_layer_backend",
     "tethys_layer_hosts",
+    "tethys_layer_redis",
+    "tethys_serial",
     "tethys_bokeh",
     "tethys_bokeh_policy",
     "tethys_asgi_layout",
@@ -69,16 +71,22 @@ SYSTEM_FOLDERS = (
 )
 # Folders of this collection's own.
 OWN_FOLDERS = (str(PurePosixPath(REDIS_SOCKET).parent), "/etc/tethys_channels")
+# Where a portal has the certificate of the authority by which it knows the Redis that it shares with others.
+SHARED_CA_HERE = f"{PurePosixPath(REDIS_SOCKET).parent}/redis-ca.pem"
 # The least that a role's number may be, where that is not 1.
 LEAST = {
     "asgi_service_drain_seconds": 0,
     "asgi_service_log_backups": 0,
     "layer_check_idle_seconds": 0,
     "layer_check_processes": 0,
+    "redis_container_tls_renew_days": 0,
     "redis_container_memory_mb": 16,
     "tethys_docker_redis_memory_mb": 16,
 }
+# A message is thrown away by the clock of whoever reads it, when it is older than `expiry` (60 s by default).
+MOST_SECONDS_APART = 20
 LARGEST_PORT = 65535
+NOT_ROOT = "The tasks do not run as root: set ansible_become to true, or ansible_user to root, for this host."
 BACKEND = "tethys_layer_backend"
 DEFAULT_REDIS_PORT = 6379
 # The label by which our container tells how it is reached.
@@ -292,6 +300,17 @@ def check_variables(asked: Mapping[str, Any]) -> list[str]:
                 f"tethys_layer_hosts is given with tethys_layer_backend {MEMORY_BACKEND}, which uses no Redis: "
                 "remove one of the two."
             )
+    shared = asked.get("tethys_layer_redis")
+    if shared and hosts not in (None, "", []):
+        reasons.append(
+            f"tethys_layer_hosts is given, and the inventory has hosts for a Redis that the portals share"
+            f" ({', '.join(shared)}): remove one of the two."
+        )
+    elif shared and asked["tethys_layer_backend"] == MEMORY_BACKEND:
+        reasons.append(
+            f"tethys_layer_backend is {MEMORY_BACKEND}, and the inventory has hosts for a Redis that the portals share"
+            f" ({', '.join(shared)}): remove one of the two."
+        )
     return [reason for reason in reasons if reason]
 
 
@@ -327,11 +346,25 @@ def rotates(values: Mapping[str, Any]) -> bool:
     return bool(boolean(values.get("redis_container_rotate") or False, strict=False))
 
 
+def elsewhere(asked: Mapping[str, Any]) -> bool:
+    """Whether the portal's server needs no Redis of its own."""
+    return bool(
+        asked["tethys_layer_hosts"]
+        or asked.get("tethys_layer_redis")
+        or asked["tethys_layer_backend"] == MEMORY_BACKEND
+    )
+
+
 def port_reasons(values: Mapping[str, Any], options: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """A port that nothing would listen on."""
-    if asked["tethys_layer_hosts"] or asked["tethys_layer_backend"] == MEMORY_BACKEND:
+    if elsewhere(asked):
         return []
     port = values.get("redis_container_port")
+    if options.get("redis_container_transport") == "tls":
+        return [
+            "redis_container_transport is tls, and this portal's Redis is its own: set it to unix, published or host,"
+            " or put a server for a Redis that portals share into the inventory's group `layer_redis`."
+        ]
     if options.get("redis_container_transport", "unix") != "unix" or whole_number(port) in (None, DEFAULT_REDIS_PORT):
         return []
     return [
@@ -349,11 +382,25 @@ def rotation_reasons(values: Mapping[str, Any], asked: Mapping[str, Any]) -> lis
             "redis_container_rotate is true, and redis_container_password is given: set redis_container_password to"
             " another value, and leave redis_container_rotate away."
         ]
-    if asked["tethys_layer_hosts"] or asked["tethys_layer_backend"] == MEMORY_BACKEND:
+    if asked.get("tethys_layer_redis"):
+        return []  # it is for the servers of the Redis that the portals share
+    if elsewhere(asked):
         return [
             "redis_container_rotate is true, and the layer's Redis is not one that this collection runs: leave it away."
         ]
     return []
+
+
+def clock_reasons(server: Mapping[str, Any], name: str) -> list[str]:
+    """Why messages would be lost by the clock."""
+    ahead = server.get("clock_ahead")
+    if ahead is None or abs(ahead) <= MOST_SECONDS_APART:
+        return []
+    return [
+        f"The clock of {name} is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the controller's, and a"
+        " message that crosses servers is thrown away by its age: set the clocks (`timedatectl set-ntp true`) and run"
+        " again."
+    ]
 
 
 class Look:
@@ -377,9 +424,11 @@ class Look:
 
     @property
     def redis(self) -> str:
-        """Where the layer's Redis comes from: `container`, `given` or `none`."""
+        """Where the layer's Redis comes from: `container`, `shared`, `given` or `none`."""
         if self.asked["tethys_layer_backend"] == MEMORY_BACKEND:
             return "none"
+        if self.asked.get("tethys_layer_redis"):
+            return "shared"
         return "given" if self.asked["tethys_layer_hosts"] else "container"
 
     @property
@@ -415,7 +464,7 @@ class Look:
 
     @property
     def transport(self) -> str:
-        """How the portal reaches the container: `published`, `host` or `unix`."""
+        """How the portal reaches its container: `published`, `host` or `unix`."""
         return str(self.options.get("redis_container_transport", "unix"))
 
     @property
@@ -453,13 +502,43 @@ class Look:
             return self.redis_endpoint
         return {"host": "127.0.0.1", "port": port} if port else {"path": REDIS_SOCKET}
 
+    def of_redis(self, adopted_container: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What of the plan the role redis_container goes by."""
+        server = self.server
+        # A container of Docker's is stopped by a module that needs the library, whichever engine takes over.
+        docker = "docker" in (self.engine, (self.left_container or {}).get("engine")) or bool(adopted_container)
+        return {
+            "warnings": self.warnings,
+            "announce": self.announce,
+            "redis": self.redis,
+            "engine": self.engine,
+            "engine_now": self.engine_now,
+            "ours_in": self.ours_in,
+            "redis_image": server.get("image_name") or full_name(str(self.options["redis_container_image"])),
+            "redis_unit": UNIT,
+            "redis_unit_path": UNIT_PATH,
+            "transport": self.transport,
+            "redis_endpoint": self.redis_endpoint,
+            "redis_place": self.redis_place,
+            "redis_way": self.redis_way,
+            "redis_way_now": self.redis_way_now,
+            "redis_now": self.redis_now,
+            "redis_socket": REDIS_SOCKET,
+            "platform": platform_of(server),
+            # Where there is SELinux, a container reads a folder of the server only under a label for it.
+            "selinux": (server.get("selinux") or {}).get("mode", "disabled") != "disabled",
+            "install_engine": self.redis == "container" and not (server.get(self.engine) or {}).get("installed"),
+            "install_docker_library": self.redis == "container" and docker and not server.get("docker_library"),
+            "adopted_container": adopted_container,
+            "left_container": self.left_container,
+            "server": dict(server),
+        }
+
     def portal_reasons(self) -> None:
         """The environment, the home, the file and the user."""
         portal, asked = self.portal, self.asked
         if not self.server.get("root"):
-            self.reasons.append(
-                "The tasks do not run as root: set ansible_become to true, or ansible_user to root, for this host."
-            )
+            self.reasons.append(NOT_ROOT)
             return
         blocked = [row for row in portal.get("access") or [] if not row["ok"]]
         prefix = str(asked["tethys_conda_prefix"])
@@ -593,8 +672,9 @@ class Look:
     def redis_reasons(self) -> Mapping[str, Any] | None:
         """The container engine and the Redis port; returns the container that is taken over, if there is one."""
         server, engine, title = self.server, self.server.get(self.engine) or {}, ENGINES[self.engine].title
-        if self.redis == "given":
+        if self.redis in ("given", "shared"):
             self.reasons.extend(self.given_redis.get("problems") or [])
+            self._leave_own()
             return None
         if self.redis == "none":
             return None
@@ -698,7 +778,7 @@ class Look:
             )
         if self.transport != "unix" and not any(self._holds_port(one) for one in (ours, left) if one):
             for row in server.get("listeners") or []:
-                if row["port"] == port and row.get("address") != "other":
+                if row["port"] == port and self.in_the_way(row):
                     self.reasons.append(
                         f"Port {port}, on which Redis shall answer, is held by process {row['pid']} of {row['user']}"
                         f" ({row['command']}): stop it, set redis_container_port to a free port, or, if it is a Redis"
@@ -718,6 +798,22 @@ class Look:
         return bool(ours.get("running")) and (
             way == f"host {self.redis_place}" or self.redis_port in ours.get("ports", [])
         )
+
+    def in_the_way(self, listener: Mapping[str, Any]) -> bool:
+        """Whether a listener on Redis's port is on the loopback as well."""
+        return bool(listener.get("address") != "other")
+
+    def _leave_own(self) -> None:
+        """A container of ours that this server's portal does not need any more."""
+        ours: Mapping[str, Any] = self.server.get("container") or {}
+        name = ours.get("name")
+        away = f"docker rm -f {name}" if self.engine == "docker" else f"systemctl disable --now {UNIT}"
+        if self.redis == "shared" and ours.get("running") and "tethys.channels.config" in ours.get("labels", {}):
+            self.announce.append(
+                f"The layer's messages go through the Redis of {', '.join(self.asked['tethys_layer_redis'])} from now"
+                f" on; WebSockets do not hear each other until every process has restarted. Container {name} of"
+                f" this server stays: `{away}` removes it when all is well."
+            )
 
     def _not_the_layers(self, other: Mapping[str, Any], port: int) -> str | None:
         """Why a container that publishes the port is somebody else's; None for the manual's own."""
@@ -1007,6 +1103,8 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         return result
 
     look.portal_reasons()
+    if look.redis == "shared":
+        look.reasons.extend(clock_reasons(look.server, "this server"))
     adopted_container = adopted_program = processes = None
     if look.goal == "site" and look.server.get("root"):
         adopted_container = look.redis_reasons()
@@ -1037,42 +1135,19 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
             " the layer is provisioned, and the run cannot prove that messages arrive."
         )
     supervisor = server.get("supervisor") or {}
-    # A container of Docker's is stopped by a module that needs the library, whichever engine takes over.
-    docker = look.engine == "docker" or bool(adopted_container) or (look.left_container or {}).get("engine") == "docker"
     result.update(
-        warnings=look.warnings,
-        announce=look.announce,
         processes=processes,
         layout=asked["tethys_asgi_layout"],
         pins=look.pins,
         user=portal.get("user"),
-        redis=look.redis,
-        engine=look.engine,
-        engine_now=look.engine_now,
-        ours_in=look.ours_in,
-        redis_image=server.get("image_name") or full_name(str(options["redis_container_image"])),
-        redis_unit=UNIT,
-        redis_unit_path=UNIT_PATH,
-        redis_endpoint=look.redis_endpoint,
-        redis_place=look.redis_place,
-        redis_way=look.redis_way,
-        redis_way_now=look.redis_way_now,
-        redis_now=look.redis_now,
-        redis_socket=REDIS_SOCKET,
+        shared_ca=SHARED_CA_HERE,
         moves=look.packages.get("moves") or [],
-        platform=platform_of(server),
         program_path=look.program_path,
-        # Where there is SELinux, a container reads a folder of the server only under a label for it.
-        selinux=(server.get("selinux") or {}).get("mode", "disabled") != "disabled",
-        install_engine=look.redis == "container" and not (server.get(look.engine) or {}).get("installed"),
-        install_docker_library=look.redis == "container" and docker and not server.get("docker_library"),
         install_supervisor=not supervisor.get("installed"),
         start_supervisor=not supervisor.get("running"),
-        adopted_container=adopted_container,
-        left_container=look.left_container,
         adopted_program=adopted_program,
         managed=any(program["managed"] for program in server.get("programs") or []),
         portal=dict(portal),
-        server=dict(server),
+        **look.of_redis(adopted_container),
     )
     return result

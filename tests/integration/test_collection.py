@@ -126,7 +126,7 @@ def test_the_manifest_is_galaxys(tarball: Path) -> None:
     assert tarball.name == f"tethys-channels-{written['version']}.tar.gz"
     assert (about["namespace"], about["name"], about["version"]) == ("tethys", "channels", written["version"])
     assert about["license_file"] == "LICENSE"
-    assert about["dependencies"] == {"community.docker": ">=3.11.0"}
+    assert about["dependencies"] == {"community.crypto": ">=3.0.0", "community.docker": ">=3.11.0"}
 
 
 def test_the_dependency_is_there(ansible: Any) -> None:
@@ -241,6 +241,7 @@ CALLS: dict[str, tuple[str, Any]] = {
         },
     ),
     "docker_env": ("{{'hosts': []}} | {}('env_file')", None),
+    "fleet_page": ("[] | {}({{}})", {"ok": True, "lines": [], "problems": []}),
     "health_report": ("{{}} | {}", None),
     "merge_settings": (
         "'settings:\n  A: 1  # ours\n' | {}({{'B': 2}})",
@@ -258,6 +259,11 @@ CALLS: dict[str, tuple[str, Any]] = {
         ["/run/redis.sock"],
     ),
     "run_plan": ("{{}} | {}({{}}, {{}})", None),
+    "shared_redis": (
+        "(['b', 'a'] | {}({{'a': {{'redis_container_address': '192.0.2.1'}}, 'b': {{}}}})).servers",
+        [{"name": "a", "address": "192.0.2.1", "port": 6379}, {"name": "b", "address": "", "port": 6379}],
+    ),
+    "shared_redis_plan": ("{{}} | {}({{}}, {{}})", None),
     "tethys_docker_files": ("{{}} | {}({{}})", None),
     "tethys_docker_plan": ("{{}} | {}({{}})", None),
 }

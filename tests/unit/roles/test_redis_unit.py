@@ -47,6 +47,7 @@ def unit(transport: str = "unix", group: str = "www-data", selinux: bool = False
         redis_container_transport=transport,
         __redis_container_settings=SETTINGS,
         __preflight_plan={
+            "transport": transport,
             "redis_image": "docker.io/library/redis:8.2",
             "redis_endpoint": place,
             "redis_way": f"{transport} here (group {group})",

@@ -149,6 +149,7 @@ class Ground:
             "reads": [str(self.config)],
             "site_packages": str(self.site_packages),
             "redis_container": None,
+            "redis_started_at": 0,
             "record": str(self.record),
             "timeout": 1,
         }

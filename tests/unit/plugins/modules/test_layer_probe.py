@@ -265,6 +265,13 @@ class Portal:
         dead = [first[pid] for pid in self.losing] if self._sends else []
         return {str(number): 1011 for number in dead}
 
+    def greet(self, name: str, names: list[str], seconds: float) -> dict[str, Any]:
+        # As a portal of that name, deaf in those processes to all others.
+        all_of_them = list(self._owner)
+        hearing = [number for number in all_of_them if self._owner[number] not in self.deaf]
+        heard = {one: all_of_them if one == name else hearing for one in names}
+        return {"problem": self.send_problem, "of": all_of_them, "heard": heard}
+
     def quit(self) -> None:
         return None
 
@@ -317,6 +324,7 @@ def prove(tmp_path: Path, **given: Any) -> dict[str, Any]:
         "idle_seconds": 0,
         "expected_layers": None,
         "timeout": 30,
+        **dict.fromkeys(("name", "among", "word")),
     }
     return layer_probe.Probe({**defaults, **given}).run()
 
@@ -389,6 +397,29 @@ def test_a_socket_that_closes_while_a_message_is_awaited(portal: Portal, tmp_pat
     probe = prove(tmp_path)
     assert not probe["ok"]
     assert "process 12 (asgi:asgi12) on port 8000 got the message on" in probe["problems"][0]
+
+
+def test_among_portals_that_hear_each_other(portal: Portal, tmp_path: Path) -> None:
+    probe = prove(tmp_path, processes=0, name="a", among=["a", "b"], word="w")
+    assert probe["ok"]
+    # Three sockets in each process are tried for.
+    assert probe["among"]["heard"] == dict.fromkeys("ab", probe["among"]["sockets"])
+    assert probe["among"]["sockets"] >= 6
+    assert probe["messages"] == 0
+
+
+def test_among_portals_one_of_which_is_not_heard(portal: Portal, tmp_path: Path) -> None:
+    portal.deaf = {11, 12, 13}
+    probe = prove(tmp_path, processes=0, name="a", among=["a", "b"], word="w")
+    assert probe["among"]["heard"]["b"] == 0
+    [problem] = probe["problems"]
+    assert f"What b sends reached 0 of {probe['among']['sockets']} WebSockets on a" in problem
+
+
+def test_among_portals_without_a_layer(portal: Portal, tmp_path: Path) -> None:
+    portal.send_problem = "TimeoutError"
+    probe = prove(tmp_path, processes=0, name="a", among=["a"], word="w")
+    assert "Nothing can be sent through the channel layer with the settings of a: TimeoutError." in probe["problems"]
 
 
 def test_redis_8_is_named_after_a_silence(portal: Portal, tmp_path: Path) -> None:

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from typing import Any, Callable
 
 import pytest
 from ansible_collections.tethys.channels.plugins.modules import redis_ping
+from ansible_collections.tethys.channels.tests.unit.plugins.certificates import make
+from ansible_collections.tethys.channels.tests.unit.plugins.conftest import FakeRedis
 
 Start = Callable[..., Any]
 CORE = "channels_redis.core.RedisChannelLayer"
@@ -122,3 +125,71 @@ def test_nobody_is_waited_for_without_retries(ping: Start, redis: Start, monkeyp
     monkeypatch.setattr(redis_ping.time, "sleep", lambda _seconds: pytest.fail("it waited"))
     _fake, endpoint = redis(password="x")
     assert len(ping(endpoint)["problems"]) == 1
+
+
+# --- a Redis that portals share ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def encrypted(serve: Start, tmp_path: Any) -> Callable[..., tuple[dict[str, Any], str]]:
+    """Starts a Redis with a certificate; its endpoint, and its authority."""
+
+    def start(address: str = "127.0.0.1", accepted: str = "p") -> tuple[dict[str, Any], str]:
+        authority = make("authority")
+        server = make("redis", authority, address)
+        (tmp_path / "cert").write_text(server.text + server.key_text, encoding="utf-8")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tmp_path / "cert")
+        fake = FakeRedis(user="tethys", password=accepted)
+
+        def talk(plain: socket.socket) -> None:
+            with context.wrap_socket(plain, server_side=True) as safe:
+                fake(safe)
+
+        port = serve(talk).port
+        login = {"username": "tethys", "password": "p", "inventory_name": "redis1", "tls": True}
+        return {"host": "127.0.0.1", "port": port, **login}, authority.text
+
+    return start
+
+
+def test_a_certificate_that_fits(ping: Start, encrypted: Start) -> None:
+    endpoint, authority = encrypted()
+    result = ping({**endpoint, "ca_data": authority})
+    assert (result["problems"], result["versions"]) == ([], ["7.0.15"])
+
+
+def test_a_certificate_of_somebody_else(ping: Start, encrypted: Start) -> None:
+    endpoint, _authority = encrypted()
+    [problem] = ping({**endpoint, "ca_data": make("authority").text})["problems"]
+    assert problem.startswith(f"The shared Redis at 127.0.0.1:{endpoint['port']} (redis1) shows a certificate that its")
+    # Without an authority nobody knows here whom the portal trusts.
+    assert ping(endpoint)["problems"] == []
+
+
+def test_a_certificate_for_another_address(ping: Start, encrypted: Start) -> None:
+    endpoint, authority = encrypted(address="192.0.2.7")
+    [problem] = ping({**endpoint, "ca_data": authority})["problems"]
+    assert "did not give to 127.0.0.1 (" in problem
+
+
+def test_a_shared_redis_that_cannot_be_used(ping: Start, encrypted: Start) -> None:
+    endpoint, authority = encrypted(accepted="another")
+    [problem] = ping({**endpoint, "ca_data": authority})["problems"]
+    assert "(redis1) refuses the layer (WRONGPASS" in problem
+    assert "run tethys.channels.site without --limit" in problem
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        [problem] = ping({**endpoint, "port": free.getsockname()[1], "ca_data": authority})["problems"]
+    assert "cannot be reached" in problem
+    assert "a firewall in between is yours" in problem
+
+
+@pytest.mark.parametrize("words", [b"MOVED 866 192.0.2.9:6379", b"CLUSTERDOWN Hash slot not served"])
+def test_a_redis_cluster_is_refused(ping: Start, serve: Start, words: bytes) -> None:
+    def talk(connection: socket.socket) -> None:
+        while connection.recv(1000):
+            connection.sendall(b"-" + words + b"\r\n")
+
+    [problem] = ping({"host": "127.0.0.1", "port": serve(talk).port})["problems"]
+    assert "is part of a Redis Cluster, which channels_redis cannot use" in problem

@@ -292,6 +292,36 @@ def test_each_way_has_another_sum_and_its_lines_in_the_file(run: Run, folder: Pa
     assert run(password="p", **over_socket(folder, port=6380))["config_sum"] == seen[-1]["config_sum"]
 
 
+TLS = {"transport": "tls", "address": "127.0.0.1", "tls_cert": "cert", "tls_key": "key\n\n", "tls_ca": "ca"}
+
+
+def test_a_server_that_others_reach(run: Run, folder: Path) -> None:
+    first = run(password="p", **TLS)
+    assert {"port 0", "tls-port 6379", "tls-auth-clients no", "bind 0.0.0.0"} <= set(first["config"])
+    assert "tls-key-file /etc/tethys-channels/redis.key" in first["config"]
+    assert modes(folder)["tethys_channels/redis/redis.key"] == "-r--------"
+    assert (folder / "redis" / "redis.key").stat().st_uid == UID
+    assert (folder / "redis" / "redis.key").read_text(encoding="utf-8") == "key\n"
+    assert not run(password="p", **TLS)["changed"]
+    for name in ("tls_cert", "tls_key", "tls_ca"):
+        other = run(password="p", **{**TLS, name: "other"})
+        # A new certificate is read by a new container only.
+        assert other["changed"]
+        assert other["config_sum"] != first["config_sum"]
+    assert run(password="p", **TLS)["config_sum"] == first["config_sum"]
+
+
+def test_a_certificate_of_another_way_is_forgotten(run: Run, folder: Path) -> None:
+    run(**TLS)
+    run(running=True, acl=False)
+    assert sorted(path.name for path in (folder / "redis").iterdir()) == ["redis.conf"]
+
+
+def test_the_key_is_nowhere_in_the_answer(run: Run) -> None:
+    secret = "-----BEGIN PRIVATE KEY-----abc"
+    assert secret not in str(run(**{**TLS, "tls_key": secret}))
+
+
 def test_whose_the_container_is(run: Run, folder: Path) -> None:
     for arguments in ({}, {"transport": "host"}, {"socket_group": GROUP}, {"transport": "unix", "socket": "/x/r.sock"}):
         assert run(check=True, **arguments)["run_as"] == f"{UID}:{UID}"

@@ -9,6 +9,7 @@ import os
 import pwd
 import socket
 import sys
+import time
 import xmlrpc.client
 from pathlib import Path
 from typing import Any, Callable
@@ -390,6 +391,13 @@ def test_a_process_by_its_name() -> None:
 # --- the module -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("address", "here"), [("127.0.0.1", True), ("192.0.2.1", False), ("2001:db8::1", False), ("no address", False)]
+)
+def test_whether_an_address_is_here(address: str, here: bool) -> None:
+    assert server_info.has_address(address) is here
+
+
 @pytest.mark.parametrize("check", [False, True])
 @pytest.mark.parametrize("with_portal", [False, True])
 def test_the_whole_look(
@@ -420,8 +428,12 @@ def test_the_whole_look(
             redis_port=port,
             state_dir=str(state),
             portal=portal,
+            redis_address="127.0.0.1",
+            controller_time=time.time() - 100,
         )
     server = result["server"]
+    assert server["redis_address_here"] is True
+    assert 99 < server["clock_ahead"] < 110
     assert (result["portal"] or {}).get("home_problem") == (portal and f"There is no folder {tmp_path}/none.")
     assert result["changed"] is False
     assert server["root"] is (os.geteuid() == 0)

@@ -400,7 +400,7 @@ def test_known_names_that_are_no_list_of_names(known: Any) -> None:
         ),
         ("portal_config_backup", "perhaps", "is 'perhaps': set it to a value of type bool."),
         ("channels_redis_requirements", {"a": 1}, "is {'a': 1}: set it to a value of type list."),
-        ("preflight_goal", "destroy", "is 'destroy': set it to one of site, check, restart, remove."),
+        ("preflight_goal", "destroy", "is 'destroy': set it to one of site, check, restart, remove, look."),
     ],
 )
 def test_a_roles_value_is_refused(name: str, value: Any, sentence: str) -> None:

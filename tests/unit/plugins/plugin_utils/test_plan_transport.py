@@ -306,7 +306,7 @@ def test_a_port_that_is_none_is_refused_once() -> None:
 @pytest.mark.parametrize("transport", ["tcp", "Unix", "", 6379])
 def test_a_transport_that_is_none(transport: Any) -> None:
     (reason,) = judge(transport, values={"redis_container_transport": transport})["refusals"]
-    assert reason == f"redis_container_transport is {transport!r}: set it to one of unix, published, host."
+    assert reason == f"redis_container_transport is {transport!r}: set it to one of unix, published, host, tls."
 
 
 @pytest.mark.parametrize("transport", WAYS)

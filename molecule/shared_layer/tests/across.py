@@ -1,0 +1,133 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Open WebSockets to several portals, send to each of their groups from this one, and print as JSON who heard.
+
+Runs in a test server, with its portal's Python and settings. ``--until-all`` sends again, each second, to those groups
+where somebody has heard nothing, and opens again what was closed, until everybody has heard or ``--timeout`` is over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+import uuid
+from typing import Any
+
+from autobahn.asyncio.websocket import WebSocketClientFactory, WebSocketClientProtocol
+from channels.layers import get_channel_layer
+
+
+class Listener(WebSocketClientProtocol):  # type: ignore[misc]  # autobahn's own types are incomplete
+    """One socket, and what it has heard."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: set[str] = set()
+        self.entered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.over = False
+
+    def onOpen(self) -> None:  # autobahn's names
+        self.entered.set_result(None)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        self.heard.add(str(json.loads(payload).get("across")))
+
+    def onClose(self, wasClean: bool, code: int, reason: str) -> None:
+        self.over = True
+        if not self.entered.done():
+            self.entered.set_exception(ConnectionError(f"closed with code {code}: {reason}"))
+
+
+async def listen(host: str, word: str) -> Listener:
+    """One socket, through that server's nginx, in a group of its own."""
+    factory = WebSocketClientFactory(
+        f"ws://portal.example.org/ws/app-lifecycle/{word}/", origin="http://portal.example.org"
+    )
+    factory.protocol = Listener
+    _transport, found = await asyncio.get_running_loop().create_connection(factory, host, 80)
+    assert isinstance(found, Listener)
+    await asyncio.wait_for(found.entered, 20)
+    return found
+
+
+class Across:
+    """The sockets of one measurement: for each group one on each portal."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.words = [f"across_{uuid.uuid4().hex}" for _each in range(args.groups)]
+        self.sockets: dict[tuple[str, str], Listener] = {}
+        self.failed = 0
+
+    def has_heard(self, host: str, word: str) -> bool:
+        """Whether that portal's socket in that group has heard."""
+        return (host, word) in self.sockets and word in self.sockets[host, word].heard
+
+    def deaf(self) -> set[str]:
+        """The groups in which somebody has not."""
+        return {word for word in self.words if not all(self.has_heard(host, word) for host in self.args.hosts)}
+
+    async def connect(self) -> None:
+        """Open what is not open."""
+        for place in [(host, word) for host in self.args.hosts for word in self.words]:
+            if place in self.sockets and not self.sockets[place].over:
+                continue
+            try:
+                self.sockets[place] = await listen(*place)
+            except (OSError, ConnectionError, asyncio.TimeoutError):
+                if not self.args.until_all:
+                    raise
+
+    async def send(self) -> None:
+        """A message to each group where somebody has not heard."""
+        for word in sorted(self.deaf()):
+            message = {"type": "progress.message", "progress_metadata": {"across": word}}
+            try:
+                await asyncio.wait_for(get_channel_layer().group_send(f"app_{word}", message), 20)
+            except Exception:
+                if not self.args.until_all:
+                    raise
+                self.failed += 1
+
+    async def run(self) -> dict[str, Any]:
+        """Return how many of the sockets on each portal have heard."""
+        start = time.monotonic()
+        patience = 1.0 if self.args.until_all else self.args.wait
+        while True:
+            await self.connect()
+            # The consumer joins its group after it has accepted.
+            await asyncio.sleep(0.5)
+            await self.send()
+            wait = time.monotonic() + patience
+            while self.deaf() and time.monotonic() < wait:
+                await asyncio.sleep(0.02)
+            over = time.monotonic() > start + self.args.timeout
+            if not self.deaf() or over or not self.args.until_all:
+                break
+        return {
+            "of": self.args.groups,
+            "heard": {host: sum(self.has_heard(host, word) for word in self.words) for host in self.args.hosts},
+            "seconds": round(time.monotonic() - start, 2),
+            "failed_to_send": self.failed,
+        }
+
+
+def main() -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description="Count who hears what this portal sends.")
+    parser.add_argument("hosts", nargs="+", help="the portals' addresses")
+    parser.add_argument("--groups", type=int, default=12, help="groups, each with one socket on each portal")
+    parser.add_argument("--wait", type=float, default=5.0, help="seconds that a message may take")
+    parser.add_argument("--timeout", type=float, default=60.0, help="seconds after which all is given up")
+    parser.add_argument("--until-all", action="store_true")
+    found = asyncio.run(Across(parser.parse_args()).run())
+    print(json.dumps(found))
+    return int(any(number < found["of"] for number in found["heard"].values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read, on the server of a shared Redis, what a portal needs to log in to it."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: redis_login
+short_description: Read how portals log in to a Redis of the collection's own
+version_added: 1.0.0
+author:
+  - tethys.channels contributors (@tethys-channels)
+description:
+  - Reads what M(tethys.channels.redis_settings) has kept on this server, for a portal on another one.
+  - Run the task with C(no_log), since it returns the password.
+attributes:
+  check_mode:
+    support: full
+    description: Only reads, so it does the same in check mode.
+  diff_mode:
+    support: none
+    description: There is nothing to compare.
+  platform:
+    support: full
+    platforms: posix
+    description: Linux only, since it reads C(/proc); as root.
+options:
+  directory:
+    description: The folder in which the credentials are kept.
+    type: path
+    default: /etc/tethys_channels
+  container:
+    description: The name of the container in which that Redis runs.
+    type: str
+    required: true
+  engine:
+    description: The engine that O(container) is in.
+    type: str
+    choices: [docker, podman]
+    default: docker
+"""
+
+EXAMPLES = r"""
+- name: Read the login of the shared Redis
+  tethys.channels.redis_login:
+    container: tethys-channels-redis
+  delegate_to: redis.example.org
+  register: redis_login
+  no_log: true
+"""
+
+RETURN = r"""
+login:
+  description: What was found.
+  returned: always
+  type: dict
+  contains:
+    username:
+      description: The user of the portals.
+      type: str
+    password:
+      description: That user's password, or null where none is kept here yet.
+      type: str
+    ca:
+      description: The certificate of the authority by which a portal knows the server, in PEM form, or null.
+      type: str
+    started_at:
+      description: When the Redis last started, in seconds since 1970, or 0 where it does not run.
+      type: float
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, whole_file
+
+# As tethys.channels.redis_settings has them.
+PORTAL_USER = "tethys"
+CA = "redis/ca.crt"
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "directory": {"type": "path", "default": "/etc/tethys_channels"},
+            "container": {"type": "str", "required": True},
+            "engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    base = Path(params["directory"])
+    try:
+        ca = (base / CA).read_text(encoding="utf-8")
+    except OSError:
+        ca = None
+    module.exit_json(
+        changed=False,
+        login={
+            "username": PORTAL_USER,
+            "password": whole_file.read_notes(base / "credentials.json").get("password"),
+            "ca": ca,
+            "started_at": asgi_record.groups_lost_at(params["container"], params["engine"], here=False),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

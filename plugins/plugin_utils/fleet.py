@@ -1,0 +1,99 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Portals that share a channel layer, as one page: what each of them has, and whom it hears."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+SITE = "tethys.channels.site"
+
+
+def place(host: Any) -> str:
+    """Where one of a layer's hosts is, in whatever form it is written."""
+    if isinstance(host, Mapping):
+        if host.get("sentinels"):
+            return f"{host.get('master_name')} of {', '.join(place(one) for one in host['sentinels'])}"
+        return str(host.get("address") or host.get("path") or f"{host.get('host')}:{host.get('port', 6379)}")
+    return ":".join(str(part) for part in host) if isinstance(host, (list, tuple)) else str(host)
+
+
+def layer_of(portal: Mapping[str, Any]) -> dict[str, Any]:
+    """What has to be the same on every portal, as its settings have it."""
+    settings: Mapping[str, Any] = portal.get("settings") or {}
+    default = (settings.get("channel_layers") or {}).get("default") or {}
+    return {
+        "class": str(settings.get("layer_backend") or "none"),
+        "hosts": [place(host) for host in settings.get("layer_hosts") or []],
+        "prefix": str((default.get("CONFIG") or {}).get("prefix") or "asgi"),
+    }
+
+
+def _line(name: str, portal: Mapping[str, Any], among: Mapping[str, Any] | None) -> str:
+    layer, versions = layer_of(portal), portal.get("versions") or {}
+    words = [
+        f"Tethys {versions.get('tethys_platform')}",
+        f"channels_redis {versions.get('channels_redis')}",
+        f"{layer['class'].rpartition('.')[2]} at {' and '.join(layer['hosts']) or 'no host'}",
+        f"prefix {layer['prefix']}",
+    ]
+    line = f"{name}: {', '.join(words)}"
+    if not among:
+        return f"{line}; delivery was not proved"
+    sockets, heard = among["sockets"], among["heard"]
+    deaf = [f"{one} on {number} of {sockets}" for one, number in heard.items() if number < sockets]
+    if deaf:
+        return f"{line}; hears {', '.join(deaf)} WebSockets"
+    return f"{line}; each of {sockets} WebSockets heard {'all ' if len(heard) > 2 else ''}{len(heard)} portals"
+
+
+def page(names: Iterable[str], hosts: Mapping[str, Any], compare: bool) -> dict[str, Any]:
+    """The page of all portals.
+
+    Args:
+        names: the portals.
+        hosts: every host's variables by its name, with what this run has seen of it.
+        compare: whether their settings, as the run found them, have to be alike.
+
+    Returns:
+        `ok`, `lines` and `problems`.
+    """
+    lines: list[str] = []
+    problems: list[str] = []
+    portals: dict[str, Mapping[str, Any]] = {}
+    for name in sorted(names):
+        seen = hosts[name]
+        portals[name] = (seen.get("__preflight_plan") or {}).get("portal") or {}
+        probe = (seen.get("__fleet_check_result") or {}).get("probe") or {}
+        lines.append(_line(name, portals[name], probe.get("among")))
+        problems += probe.get("problems") or []
+    if compare and portals:
+        problems = [*differences(portals), *problems]
+    return {"ok": not problems, "lines": lines, "problems": problems}
+
+
+def differences(portals: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A sentence for each portal whose layer is another one than the first portal's."""
+    first, *others = portals
+    model = layer_of(portals[first])
+    found = []
+    for name in others:
+        layer = layer_of(portals[name])
+        if layer["hosts"] != model["hosts"]:
+            order = sorted(layer["hosts"]) == sorted(model["hosts"])
+            found.append(
+                f"CHANNEL_LAYERS has the hosts {', '.join(layer['hosts']) or '(none)'} on {name} and"
+                f" {', '.join(model['hosts']) or '(none)'} on {first}:"
+                + (" in another order a group's messages go to another Redis." if order else " they do not meet.")
+                + f" Run {SITE}."
+            )
+        found += [
+            f"CHANNEL_LAYERS has the {what} {layer[what]} on {name} and {model[what]} on {first}, so they do not meet:"
+            f" run {SITE}."
+            for what in ("class", "prefix")
+            if layer[what] != model[what]
+        ]
+    return found

@@ -1,0 +1,326 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A Redis that several portals share: where it is, what speaks against it, and how the portals reach it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address
+from typing import Any
+
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible_collections.tethys.channels.plugins.plugin_utils.layers import DEFAULT_PORT
+from ansible_collections.tethys.channels.plugins.plugin_utils.plan import (
+    NOT_ROOT,
+    SHARED_CA_HERE,
+    Look,
+    clock_reasons,
+    image_version,
+    misspelt,
+    wrong_role_values,
+)
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
+    CORE_BACKEND,
+    MEMORY_BACKEND,
+    show,
+    whole_number,
+)
+from ansible_collections.tethys.channels.plugins.plugin_utils.tls import certificate_problem
+
+# Where the collection keeps the authority's certificate on Redis's own server.
+CA_BESIDE_REDIS = "/etc/tethys_channels/redis/ca.crt"
+# What a portal's connection to another machine needs besides: the core layer's read lasts 5 s, and one that lasts
+# longer will never end, since the machine at the other end has gone without a word.
+PATIENCE = {"socket_connect_timeout": 5, "socket_timeout": 15, "health_check_interval": 10}
+NOT_KNOWN_YET = "made by the run"
+FILES = ("redis_container_tls_cert", "redis_container_tls_key", "redis_container_tls_ca")
+
+
+def shared_redis(names: Iterable[str], hosts: Mapping[str, Any], logins: Iterable[Any] = ()) -> dict[str, Any]:
+    """How a portal reaches the Redis that it shares with others.
+
+    Args:
+        names: the inventory's names of that Redis's servers, in any order.
+        hosts: every host's variables by its name.
+        logins: what `redis_login` read on these servers, as a loop over the sorted names registers it.
+
+    Returns:
+        `servers` (`name`, `address`, `port`), `hosts` for the channel layer, `endpoints` for `redis_ping`,
+        `authorities` (one file of certificates), `started_at` (the last of their starts) and `missing` (those without
+        a login yet).
+    """
+    servers = _servers(names, hosts)
+    found: list[Mapping[str, Any]] = [row["login"] for row in logins]
+    return {
+        "servers": servers,
+        "hosts": _hosts(servers, found),
+        "endpoints": _endpoints(servers, found),
+        "authorities": "".join(dict.fromkeys(str(login["ca"]).strip() + "\n" for login in found if login["ca"])),
+        "started_at": max((login["started_at"] for login in found), default=0),
+        "missing": [server["name"] for server, login in zip(servers, found) if not (login["password"] and login["ca"])],
+    }
+
+
+def _servers(names: Iterable[str], hosts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The servers of the shared Redis as the inventory has them, in the order that every portal takes.
+
+    A layer takes the first, second, … of its hosts by a sum over the group's name, so another order is another Redis.
+    """
+    found = []
+    for name in sorted(names):
+        variables = hosts[name]
+        found.append(
+            {
+                "name": str(name),
+                "address": str(variables.get("redis_container_address") or ""),
+                "port": whole_number(variables.get("redis_container_port")) or DEFAULT_PORT,
+            }
+        )
+    return found
+
+
+def _authority(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def _hosts(servers: Sequence[Mapping[str, Any]], logins: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The shared Redis as `hosts` of a channel layer; a URL cannot carry every password, so that stands beside it."""
+    return [
+        {
+            "address": f"rediss://{_authority(server['address'])}:{server['port']}",
+            "username": login["username"],
+            "password": login["password"] or NOT_KNOWN_YET,
+            "ssl_ca_certs": SHARED_CA_HERE,
+            "ssl_check_hostname": True,
+            **PATIENCE,
+        }
+        for server, login in zip(servers, logins)
+    ]
+
+
+def _endpoints(servers: Sequence[Mapping[str, Any]], logins: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The same as `redis_ping` takes them, before anything is written on the portal's server."""
+    return [
+        {
+            "host": server["address"],
+            "port": server["port"],
+            "username": login["username"],
+            "password": login["password"],
+            "tls": True,
+            "ca_data": login["ca"],
+            "inventory_name": server["name"],
+        }
+        for server, login in zip(servers, logins)
+    ]
+
+
+def site_reasons(portals: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why these portals cannot have one login to one Redis."""
+    reasons = []
+    for key, variable in (
+        ("backend", "tethys_layer_backend"),
+        ("prefix", "prefix (of portal_config_layer_options)"),
+    ):
+        values = {portal[key]: portal["name"] for portal in reversed(portals)}
+        if len(values) > 1:
+            told = " and ".join(f"{show(value)} on {name}" for value, name in sorted(values.items()))
+            reasons.append(
+                f"{variable} is {told}, and they share one Redis: give them the same, or, where they have nothing to"
+                " say to each other, a group of Redis hosts each (-e tethys_layer_redis=… with -e tethys_hosts=…)."
+            )
+    return reasons
+
+
+def address_reason(value: Any, here: bool | None) -> str | None:
+    """Why Redis cannot answer on that address of its server."""
+    out = "set it, for this host, to the address of this server by which the portals reach it"
+    if value in (None, ""):
+        return f"redis_container_address is not set: {out}."
+    try:
+        address = ip_address(str(value))
+    except ValueError:
+        return f"redis_container_address is {show(value)}, which is no IP address: {out}."
+    if address.is_unspecified:
+        every = "which is every address of this server, also those that face the internet"
+        return f"redis_container_address is {address}, {every}: {out}."
+    if address.is_loopback:
+        return f"redis_container_address is {address}, which no other server reaches: {out}."
+    if here is False:
+        return f"redis_container_address is {address}, which is none of this server's addresses: {out}."
+    return None
+
+
+def _tls_reasons(values: Mapping[str, Any], files: Mapping[str, str]) -> Iterable[str]:
+    """The certificate, as far as it is the administrator's own."""
+    given = [name for name in FILES if values.get(name)]
+    missing = [name for name in FILES if name not in given]
+    if not given:
+        folder = values.get("redis_container_tls_dir")
+        if folder and not str(folder).startswith(("/", "~/")):
+            yield f"redis_container_tls_dir is {show(folder)}: set it to a folder of this controller, as a full path."
+        elif not folder:
+            yield (
+                "redis_container_tls_dir is not set: set it to a folder of this controller in which a private authority"
+                f" for Redis's certificates is made and kept, or give certificates of your own by {', '.join(FILES)}."
+            )
+        return
+    if missing:
+        yield f"{given[0]} is given without {' and '.join(missing)}: give all three, or none of them."
+        return
+    absent = [name for name in FILES if not files.get(name)]
+    for name in absent:
+        yield f"{name} is {show(values[name])}, and there is no such file on the controller: correct it."
+    if absent or address_reason(values.get("redis_container_address"), None):
+        return
+    cert, key, ca = (str(files[name]) for name in FILES)
+    problem = certificate_problem(cert, key, ca, str(values["redis_container_address"]))
+    if problem:
+        yield (
+            f"{FILES[0]} is {show(values[FILES[0]])}, and this certificate {problem}: correct {', '.join(FILES)}"
+            " together."
+        )
+
+
+class RedisLook(Look):
+    """What the look at a server of the shared Redis found, and what follows from it."""
+
+    @property
+    def redis(self) -> str:
+        """It is a container of ours."""
+        return "container"
+
+    @property
+    def transport(self) -> str:
+        """It answers other machines, encrypted."""
+        return "tls"
+
+    @property
+    def redis_endpoint(self) -> dict[str, Any]:
+        """Where it answers."""
+        return {"host": self.options["address"], "port": self.redis_port, "tls": True, "ca": CA_BESIDE_REDIS}
+
+    @property
+    def redis_place(self) -> str:
+        """The same in a word."""
+        return f"{_authority(str(self.options['address']))}:{self.redis_port}"
+
+    @property
+    def redis_way(self) -> str:
+        """What a container carries as its label that is reached as it shall be."""
+        return f"{self.transport} {self.redis_place}"
+
+    @property
+    def redis_now(self) -> dict[str, Any]:
+        """It answers where it shall, or not at all."""
+        return self.redis_endpoint
+
+    def in_the_way(self, listener: Mapping[str, Any]) -> bool:
+        """Whether a listener on the port is on this address as well; the loopback is another one."""
+        return listener.get("address") == "everything"
+
+    def _not_the_layers(self, other: Mapping[str, Any], port: int) -> str | None:
+        """No portal is here, so that no container can be a portal's until now."""
+        return "it is not this collection's"
+
+
+def _sites(names: Iterable[str], hosts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What each portal wants of its Redis."""
+    found = []
+    for name in sorted(names):
+        options = hosts[name].get("portal_config_layer_options")
+        prefix = options.get("prefix") if isinstance(options, Mapping) else None
+        backend = hosts[name].get("tethys_layer_backend")
+        found.append({"name": str(name), "backend": str(backend or CORE_BACKEND), "prefix": str(prefix or "asgi")})
+    return found
+
+
+def _reasons(
+    options: Mapping[str, Any],
+    found: Mapping[str, Any],
+    portals: Sequence[Mapping[str, Any]],
+    asked: Mapping[str, Any],
+) -> list[str]:
+    """Everything that the variables, the clock and the address say against it."""
+    values, name, server = found.get("values") or {}, options["name"], found["server"]
+    backend = asked["tethys_layer_backend"]
+    own = {key: value for key, value in values.items() if key.startswith("redis_container_")}
+    reasons = [*misspelt(found.get("names") or [], found.get("known") or []), *wrong_role_values(own, asked)]
+    if name in [portal["name"] for portal in portals]:
+        reasons.append(
+            f"{name} is a portal and a host of the Redis that the portals share: take it out of one of the two groups;"
+            " a Redis that serves other machines belongs on a server of its own."
+        )
+    if backend == MEMORY_BACKEND:
+        reasons.append(
+            f"tethys_layer_backend is {MEMORY_BACKEND} on {portals[0]['name']}, and the inventory has hosts for a Redis"
+            " that the portals share: remove one of the two."
+        )
+    else:
+        reasons += site_reasons(portals)
+    reasons += filter(None, [address_reason(own.get("redis_container_address"), server.get("redis_address_here"))])
+    if options["transport_asked"] not in ("", "tls"):
+        reasons.append(
+            f"redis_container_transport is {show(options['transport_asked'])} for {name}, whose Redis answers"
+            " other servers and so by tls only: leave it away for this host."
+        )
+    acl, image = options["redis_container_acl"], str(options["redis_container_image"])
+    old = (image_version(image) or "9").split(".")[0] in ("1", "2", "3", "4", "5")
+    if old and re.search(r"redis[^/]*:", image):
+        reasons.append(
+            f"redis_container_image is {image}, and Redis 5 knows neither users nor TLS: set it to Redis 6 or later."
+        )
+    elif str(acl) != "auto" and not boolean(acl, strict=False):
+        reasons.append(f"redis_container_acl is {show(acl)} for {name}, whom other servers reach: leave it away.")
+    reasons += clock_reasons(server, name)
+    if not any("redis_container_tls" in reason for reason in reasons):
+        reasons += _tls_reasons(own, found.get("files") or {})
+    return reasons
+
+
+def redis_plan(options: Mapping[str, Any], found: Mapping[str, Any], hosts: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan for one server of the shared Redis, with every reason against it, in the form that `plan` has.
+
+    Args:
+        options: `goal`, `name` (the inventory's of this server), the names of its `portals`, `address`, and the role's
+            variables that matter, each with its default.
+        found: `names` and `values` of the host's variables, `known` ones of the user's own, `files` (the texts of the
+            certificate's files on the controller, by variable), and `server` as the module returned it.
+        hosts: every host's variables by its name.
+
+    Returns:
+        Besides what `plan` has, `certificate_due`, why the private authority is to give a certificate, or None.
+    """
+    portals = _sites(options["portals"], hosts)
+    backend = portals[0]["backend"] if portals else CORE_BACKEND
+    # What the portals' plan is judged by, as far as it matters here.
+    asked: dict[str, Any] = {"tethys_layer_backend": backend, "tethys_layer_hosts": [], "tethys_layer_redis": []}
+    look = RedisLook(asked, options, found)
+    server = look.server
+    # The way back is open whatever the inventory says by now.
+    reasons = [] if look.goal == "remove" else _reasons(options, found, portals, asked)
+    if not server.get("root"):
+        reasons.append(NOT_ROOT)
+    elif look.goal == "site" and not reasons:
+        look.redis_reasons()
+        reasons += look.reasons
+    return {
+        **look.of_redis(),
+        "refusals": reasons,
+        "backend": backend,
+        "prefix": portals[0]["prefix"] if portals else "asgi",
+        "certificate_due": None if reasons else _certificate_due(options, found.get("files") or {}),
+        "portal": {"group": ""},
+    }
+
+
+def _certificate_due(options: Mapping[str, Any], files: Mapping[str, str]) -> str | None:
+    """Why the certificate of the private authority has to be made, or made again."""
+    if options["certificate_given"]:
+        return None
+    cert, key, ca = (str(files.get(name) or "") for name in FILES)
+    if not (cert and key and ca):
+        return "is not there yet"
+    return certificate_problem(cert, key, ca, str(options["address"]), int(options["renew_days"]))

@@ -1,0 +1,83 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether a certificate, its key and its authority are good for a Redis at an address."""
+
+from __future__ import annotations
+
+import datetime
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+SIGNATURE_PROBLEMS = (ValueError, TypeError, InvalidSignature)
+
+
+def certificate_problem(cert: str, key: str, ca: str, address: str, days: int = 0) -> str | None:
+    """Why these cannot serve, as the end of a sentence that begins with the certificate; None where they can.
+
+    Args:
+        cert: the server's certificate, then those between it and the authority, in PEM form.
+        key: its private key.
+        ca: the authority's certificate, or several.
+        address: the IP address by which others reach the server.
+        days: for how many days it has to be good still.
+    """
+    try:
+        chain = x509.load_pem_x509_certificates(cert.encode())
+    except ValueError:
+        return "is no certificate in PEM form"
+    try:
+        private = load_pem_private_key(key.encode(), None)
+    except (ValueError, TypeError):
+        return "has a key that is none in PEM form, or is one with a passphrase, which Redis would not know"
+    try:
+        authorities = x509.load_pem_x509_certificates(ca.encode())
+    except ValueError:
+        return "has an authority that is no certificate in PEM form"
+    if _public(private.public_key()) != _public(chain[0].public_key()):
+        return "does not belong to its key"
+    if not any(_signed(chain[-1], authority) for authority in authorities) or not all(
+        _signed(lower, upper) for lower, upper in zip(chain, chain[1:])
+    ):
+        return "was not given by its authority"
+    if ip_address(address) not in addresses(chain[0]):
+        return f"does not name the address {address} among its IP addresses (subjectAltName)"
+    return _time_problem([*chain, *authorities], days)
+
+
+def _public(key: object) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined, no-any-return]
+
+
+def _signed(lower: x509.Certificate, upper: x509.Certificate) -> bool:
+    try:
+        lower.verify_directly_issued_by(upper)
+    except SIGNATURE_PROBLEMS:
+        return False
+    return True
+
+
+def addresses(certificate: x509.Certificate) -> list[IPv4Address | IPv6Address]:
+    """The IP addresses that a certificate is for."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [name for name in names.get_values_for_type(x509.IPAddress) if isinstance(name, (IPv4Address, IPv6Address))]
+
+
+def _time_problem(certificates: list[x509.Certificate], days: int) -> str | None:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    begins = max(certificate.not_valid_before_utc for certificate in certificates)
+    ends = min(certificate.not_valid_after_utc for certificate in certificates)
+    if begins > now:
+        return f"or its authority's begins on {begins:%Y-%m-%d %H:%M} UTC only"
+    if ends <= now:
+        return f"or its authority's ended on {ends:%Y-%m-%d}"
+    if ends <= now + datetime.timedelta(days=days):
+        return f"or its authority's ends on {ends:%Y-%m-%d}"
+    return None

@@ -1,0 +1,117 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Portals that greet each other through a layer that is only played."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from ansible_collections.tethys.channels.plugins.module_utils import portal_wire
+from ansible_collections.tethys.channels.plugins.module_utils.portal_common import Hider
+
+SOCKETS = 3
+
+
+class Air:
+    """A layer that brings a message to every socket of every portal that it knows, less what it keeps from some."""
+
+    def __init__(self) -> None:
+        self.wires: dict[str, portal_wire.Wire] = {}
+        self.keeps: set[tuple[str, str]] = set()
+        self.groups: set[str] = set()
+        self.broken = False
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        if self.broken:
+            raise ConnectionError("no Redis")
+        self.groups.add(group)
+        token = message["progress_metadata"]["layer_probe"]
+        for name, wire in self.wires.items():
+            if (token.split(" ")[0], name) not in self.keeps:
+                for socket in wire._sockets.values():
+                    socket.arrived.setdefault(token, 1.0)
+
+    def portal(self, name: str, sockets: int = SOCKETS) -> portal_wire.Wire:
+        wire = portal_wire.Wire("127.0.0.1", "localhost", "", Hider(), "word")
+        wire._layer = self
+        for number in range(sockets):
+            socket = portal_wire.Socket(number, 8000)
+            socket.opened = True
+            wire._sockets[number] = socket
+        self.wires[name] = wire
+        return wire
+
+
+@pytest.fixture
+def air(monkeypatch: pytest.MonkeyPatch) -> Air:
+    monkeypatch.setattr(portal_wire, "GREETING_SECONDS", 0.005)
+    return Air()
+
+
+def greet(air: Air, names: list[str], seconds: float = 3.0, late: str = "") -> dict[str, Any]:
+    """What each portal heard; one may come later than the others."""
+
+    async def one(name: str) -> dict[str, Any]:
+        if name == late:
+            await asyncio.sleep(0.1)
+        return await air.wires[name].do_greet(name, names, seconds)
+
+    async def every() -> list[dict[str, Any]]:
+        return await asyncio.gather(*(one(name) for name in names))
+
+    return dict(zip(names, asyncio.run(every())))
+
+
+def heard(answer: dict[str, Any]) -> dict[str, int]:
+    return {name: len(numbers) for name, numbers in answer["heard"].items()}
+
+
+@pytest.mark.parametrize("late", ["", "b"])
+def test_all_hear_all_and_nobody_leaves_too_early(air: Air, late: str) -> None:
+    names = ["a", "b", "c"]
+    for name in names:
+        air.portal(name)
+    found = greet(air, names, late=late)
+    for name in names:
+        assert heard(found[name]) == dict.fromkeys(names, SOCKETS)
+        assert (found[name]["problem"], len(found[name]["of"])) == (None, SOCKETS)
+    assert air.groups == {"app_layer_probe_word"}
+
+
+def test_one_direction_is_missing(air: Air) -> None:
+    for name in ("a", "b"):
+        air.portal(name)
+    air.keeps = {("a", "b")}
+    found = greet(air, ["a", "b"], seconds=0.3)
+    assert heard(found["a"]) == {"a": SOCKETS, "b": SOCKETS}
+    assert heard(found["b"]) == {"a": 0, "b": SOCKETS}
+
+
+def test_nothing_can_be_sent(air: Air) -> None:
+    air.portal("a")
+    air.broken = True
+    found = greet(air, ["a"])
+    assert "no Redis" in found["a"]["problem"]
+
+
+def test_without_sockets_nobody_is_content(air: Air) -> None:
+    air.portal("a", sockets=0)
+    assert heard(greet(air, ["a"], seconds=0.2)["a"]) == {"a": 0}
+
+
+@pytest.mark.parametrize(
+    ("token", "name", "content", "is_of"),
+    [
+        ("a 1 0", "a", False, True),
+        ("a 1 0", "a", True, False),
+        ("a 1 1", "a", True, True),
+        ("ab 1 1", "a", False, False),
+        ("0123456789abcdef", "a", False, False),
+        ("", "", True, False),
+    ],
+)
+def test_whose_a_greeting_is(token: str, name: str, content: bool, is_of: bool) -> None:
+    assert portal_wire.is_of(token, name, content) is is_of

@@ -1,0 +1,41 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a portal is told of a Redis on another server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
+from ansible_collections.tethys.channels.plugins.modules import redis_login
+
+
+@pytest.fixture
+def login(
+    run_module: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], dict[str, Any]]:
+    monkeypatch.setattr(
+        asgi_record, "groups_lost_at", lambda *given, here: 7.5 if (*given, here) == ("r", "docker", False) else 0
+    )
+
+    def run() -> dict[str, Any]:
+        found: dict[str, Any] = run_module(redis_login.main, directory=str(tmp_path), container="r")["login"]
+        return found
+
+    return run
+
+
+def test_nothing_is_kept_yet(login: Callable[[], dict[str, Any]]) -> None:
+    assert login() == {"username": "tethys", "password": None, "ca": None, "started_at": 7.5}
+
+
+def test_the_login(login: Callable[[], dict[str, Any]], tmp_path: Path) -> None:
+    (tmp_path / "redis").mkdir()
+    (tmp_path / "redis" / "ca.crt").write_text("authority", encoding="utf-8")
+    kept = {"password": "p", "admin_password": "a", "previous": ["sum"]}
+    (tmp_path / "credentials.json").write_text(json.dumps(kept), encoding="utf-8")
+    assert login() == {"username": "tethys", "password": "p", "ca": "authority", "started_at": 7.5}

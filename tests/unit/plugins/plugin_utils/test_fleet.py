@@ -1,0 +1,83 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The page of portals that share a layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.tethys.channels.plugins.plugin_utils.fleet import page, place
+
+ONE, TWO = ({"address": f"rediss://192.0.2.{number}:6379", "password": "********"} for number in (1, 2))
+
+
+def host(
+    hosts: list[Any], heard: dict[str, int] | None = None, problems: list[str] | None = None, prefix: str = ""
+) -> Any:
+    """A portal's variables at the end of a run."""
+    config = {"hosts": hosts, **({"prefix": prefix} if prefix else {})}
+    return {
+        "__preflight_plan": {
+            "portal": {
+                "versions": {"tethys_platform": "4.6.1", "channels_redis": "4.3.0"},
+                "settings": {
+                    "layer_backend": "channels_redis.core.RedisChannelLayer",
+                    "layer_hosts": hosts,
+                    "channel_layers": {"default": {"CONFIG": config}},
+                },
+            }
+        },
+        "__fleet_check_result": {
+            "probe": {"problems": problems or [], "among": {"sockets": 12, "heard": heard} if heard else None}
+        },
+    }
+
+
+def test_all_is_well() -> None:
+    heard = {"a": 12, "b": 12}
+    found = page(["b", "a"], {"a": host([ONE, TWO], heard), "b": host([ONE, TWO], heard)}, True)
+    assert found["ok"]
+    assert found["lines"] == [
+        f"{name}: Tethys 4.6.1, channels_redis 4.3.0, RedisChannelLayer at rediss://192.0.2.1:6379 and"
+        " rediss://192.0.2.2:6379, prefix asgi; each of 12 WebSockets heard 2 portals"
+        for name in "ab"
+    ]
+
+
+def test_one_hears_less() -> None:
+    hosts = {"a": host([ONE], {"a": 12, "b": 12}), "b": host([ONE], {"a": 3, "b": 12}, ["What a sends reached 3."])}
+    found = page(["a", "b"], hosts, True)
+    assert found["problems"] == ["What a sends reached 3."]
+    assert found["lines"][1].endswith("; hears a on 3 of 12 WebSockets")
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (host([TWO, ONE]), "in another order a group's messages go to another Redis"),
+        (host([ONE]), "they do not meet"),
+        (host([ONE, TWO], prefix="site"), "has the prefix site on b and asgi on a"),
+        ({}, "has the hosts (none) on b"),
+    ],
+)
+def test_another_layer(other: Any, words: str) -> None:
+    hosts = {"a": host([ONE, TWO]), "b": other}
+    assert words in " ".join(page(["a", "b"], hosts, True)["problems"])
+    # What a run of site has changed since is not compared.
+    assert page(["a", "b"], hosts, False)["ok"]
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (["127.0.0.1", 6379], "127.0.0.1:6379"),
+        ("redis://h", "redis://h"),
+        ({"host": "h", "port": 7000}, "h:7000"),
+        ({"path": "/run/redis.sock"}, "/run/redis.sock"),
+        ({"master_name": "m", "sentinels": [["s", 26379]]}, "m of s:26379"),
+    ],
+)
+def test_places(written: Any, told: str) -> None:
+    assert place(written) == told

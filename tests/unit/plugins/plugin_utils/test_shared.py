@@ -1,0 +1,313 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Redis that portals share: how they reach it, and what is refused before anything changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
+from ansible_collections.tethys.channels.plugins.plugin_utils.plan import check_variables, plan
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
+    CORE_BACKEND,
+    MEMORY_BACKEND,
+    PUBSUB_BACKEND,
+)
+from ansible_collections.tethys.channels.plugins.plugin_utils.shared import address_reason, redis_plan, shared_redis
+from ansible_collections.tethys.channels.tests.unit.plugins.certificates import make
+
+HOSTS: dict[str, dict[str, Any]] = {
+    "redis2": {"redis_container_address": "192.0.2.2", "redis_container_port": "7000"},
+    "redis1": {"redis_container_address": "2001:db8::1"},
+    "portal1": {"portal_config_layer_options": None},
+    "portal2": {},
+}
+ROWS = [
+    {"login": {"username": "tethys", "password": "p@1", "ca": "one\n", "started_at": 5.0}},
+    {"login": {"username": "tethys", "password": "p2", "ca": "one", "started_at": 9.0}},
+]
+ADDRESS = "192.0.2.2"
+AUTHORITY = make("authority")
+GOOD = make("redis", AUTHORITY, ADDRESS)
+
+
+def test_every_portal_gets_the_same_hosts_in_the_same_order() -> None:
+    found = shared_redis(["redis2", "redis1"], HOSTS, ROWS)
+    assert found == shared_redis(["redis1", "redis2"], HOSTS, ROWS)
+    assert [host["address"] for host in found["hosts"]] == ["rediss://[2001:db8::1]:6379", "rediss://192.0.2.2:7000"]
+    assert [host["password"] for host in found["hosts"]] == ["p@1", "p2"]
+    assert [(row["host"], row["port"], row["tls"]) for row in found["endpoints"]] == [
+        ("2001:db8::1", 6379, True),
+        ("192.0.2.2", 7000, True),
+    ]
+    assert (found["authorities"], found["started_at"], found["missing"]) == ("one\n", 9.0, [])
+
+
+@pytest.mark.parametrize("backend", [CORE_BACKEND, PUBSUB_BACKEND])
+def test_channels_redis_takes_them(backend: str) -> None:
+    hosts = shared_redis(["redis1"], HOSTS, ROWS)["hosts"]
+    assert channel_layers(hosts, backend=backend)["default"]["CONFIG"]["hosts"] == hosts
+    # A read of the core layer lasts 5 s; one that may last for ever hangs on a server that has gone.
+    assert hosts[0]["socket_timeout"] > 5
+    assert hosts[0]["ssl_check_hostname"] is True
+
+
+def test_a_dry_run_before_there_is_a_login() -> None:
+    nothing = {"username": "tethys", "password": None, "ca": None, "started_at": 0}
+    found = shared_redis(["redis1"], HOSTS, [{"login": nothing}])
+    assert found["missing"] == ["redis1"]
+    assert found["hosts"][0]["password"] == "made by the run"
+    assert shared_redis([], HOSTS)["hosts"] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "here", "words"),
+    [
+        (None, None, "is not set"),
+        ("", None, "is not set"),
+        ("redis.example.org", None, "is no IP address"),
+        ("0.0.0.0", True, "is every address of this server"),  # noqa: S104
+        ("::", True, "is every address of this server"),
+        ("127.0.0.1", True, "no other server reaches"),
+        ("192.0.2.2", False, "is none of this server's addresses"),
+    ],
+)
+def test_addresses_that_are_refused(value: Any, here: bool | None, words: str) -> None:
+    reason = str(address_reason(value, here))
+    assert reason.startswith("redis_container_address ")
+    assert words in reason
+    assert reason.endswith(": set it, for this host, to the address of this server by which the portals reach it.")
+
+
+def test_an_address_of_the_server() -> None:
+    assert address_reason("192.0.2.2", True) is None
+    assert address_reason("2001:db8::1", None) is None
+
+
+def judge(
+    values: dict[str, Any] | None = None,
+    options: dict[str, Any] | None = None,
+    hosts: dict[str, Any] | None = None,
+    files: dict[str, str] | None = None,
+    **server: Any,
+) -> dict[str, Any]:
+    """The plan for a server on which all is well."""
+    asked = {
+        "goal": "site",
+        "name": "redis2",
+        "portals": ["portal1", "portal2"],
+        "address": ADDRESS,
+        "transport_asked": "",
+        "redis_container_image": "redis:8.2",
+        "redis_container_port": 6379,
+        "redis_container_acl": "auto",
+        "certificate_given": bool(files),
+        "renew_days": 30,
+        **(options or {}),
+    }
+    there = {
+        "root": True,
+        "name": "redis2",
+        "os": {"id": "debian"},
+        "docker": {"installed": True, "running": True},
+        "docker_library": True,
+        "redis_address_here": True,
+        "clock_ahead": 1.5,
+        **server,
+    }
+    given = {"redis_container_address": ADDRESS, "redis_container_tls_dir": "/srv/authority", **(values or {})}
+    given = {name: value for name, value in given.items() if value is not None}
+    found = {"names": list(given), "values": given, "files": files or {}, "server": there}
+    return redis_plan(asked, found, {**HOSTS, **(hosts or {})})
+
+
+def test_all_is_well() -> None:
+    plan_ = judge()
+    assert plan_["refusals"] == []
+    assert plan_["certificate_due"] == "is not there yet"
+    assert plan_["redis_way"] == "tls 192.0.2.2:6379"
+    assert (plan_["backend"], plan_["prefix"]) == (CORE_BACKEND, "asgi")
+
+
+STRANGER = {"port": 6379, "pid": 7, "user": "ana", "command": "redis-server"}
+FOREIGN = {"id": "0123456789ab", "name": "busy", "image": "redis:5", "running": True, "redis": {}}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"values": {"redis_container_address": None}}, "redis_container_address is not set"),
+        ({"redis_address_here": False}, "is none of this server's addresses"),
+        (
+            {"options": {"transport_asked": "unix"}},
+            "redis_container_transport is 'unix' for redis2, whose Redis answers",
+        ),
+        ({"options": {"name": "portal1"}}, "portal1 is a portal and a host of the Redis that the portals share"),
+        ({"options": {"redis_container_image": "redis:5"}}, "Redis 5 knows neither users nor TLS"),
+        ({"options": {"redis_container_acl": False}}, "redis_container_acl is False for redis2"),
+        ({"clock_ahead": 61.0}, "The clock of redis2 is 61 s ahead of the controller's"),
+        ({"clock_ahead": -3600.0}, "The clock of redis2 is 3600 s behind the controller's"),
+        ({"root": False}, "The tasks do not run as root"),
+        ({"docker": {"installed": True, "running": False}}, "its engine does not answer"),
+        ({"listeners": [{**STRANGER, "address": "everything"}]}, "Port 6379, on which Redis shall answer, is held by"),
+        ({"redis_port_container": FOREIGN}, "Container busy (redis:5) publishes port 6379, and it is not this"),
+        ({"container": {**FOREIGN, "labels": {}}}, "redis_container_name is busy, and the container of that name"),
+        ({"values": {"redis_container_tls_dir": None}}, "redis_container_tls_dir is not set"),
+        ({"values": {"redis_container_tls_dir": "here"}}, "as a full path"),
+        ({"values": {"redis_container_adress": "x", "redis_container_address": ADDRESS}}, "did you mean"),
+        ({"values": {"redis_container_memory_mb": "much"}}, "redis_container_memory_mb is 'much'"),
+        (
+            {
+                "hosts": {
+                    "portal2": {"tethys_layer_backend": MEMORY_BACKEND},
+                    "portal1": {"tethys_layer_backend": MEMORY_BACKEND},
+                }
+            },
+            "tethys_layer_backend is channels.layers.InMemoryChannelLayer on portal1",
+        ),
+        (
+            {"hosts": {"portal2": {"tethys_layer_backend": PUBSUB_BACKEND}}},
+            "tethys_layer_backend is 'channels_redis.core",
+        ),
+        (
+            {"hosts": {"portal2": {"portal_config_layer_options": {"prefix": "b"}}}},
+            "prefix (of portal_config_layer_options) is 'asgi' on portal1 and 'b' on portal2, and they share one Redis",
+        ),
+    ],
+    ids=str,
+)
+def test_what_is_refused(given: dict[str, Any], words: str) -> None:
+    [reason] = judge(**given)["refusals"]
+    assert words in reason
+    assert reason.endswith(".")
+
+
+def test_who_listens_elsewhere_is_not_in_the_way() -> None:
+    rows = [{**STRANGER, "address": place} for place in ("loopback", "other")]
+    assert judge(listeners=rows)["refusals"] == []
+
+
+def test_the_way_back_is_open_whatever_the_inventory_says() -> None:
+    assert judge(options={"goal": "remove", "transport_asked": "unix"}, redis_address_here=False)["refusals"] == []
+    assert judge(options={"goal": "remove"}, root=False)["refusals"] != []
+
+
+FILES = {
+    "redis_container_tls_cert": GOOD.text,
+    "redis_container_tls_key": GOOD.key_text,
+    "redis_container_tls_ca": AUTHORITY.text,
+}
+PATHS = {name: f"/srv/{name}" for name in FILES}
+
+
+def test_certificates_of_ones_own() -> None:
+    plan_ = judge(values={**PATHS, "redis_container_tls_dir": None}, files=FILES)
+    assert (plan_["refusals"], plan_["certificate_due"]) == ([], None)
+
+
+@pytest.mark.parametrize(
+    ("values", "files", "words"),
+    [
+        ({"redis_container_tls_ca": None}, FILES, "redis_container_tls_cert is given without redis_container_tls_ca"),
+        (
+            {},
+            {**FILES, "redis_container_tls_key": ""},
+            "redis_container_tls_key is '/srv/redis_container_tls_key', and there",
+        ),
+        (
+            {},
+            {**FILES, "redis_container_tls_ca": make("authority").text},
+            "this certificate was not given by its authority",
+        ),
+        ({"redis_container_address": "192.0.2.9"}, FILES, "does not name the address 192.0.2.9"),
+    ],
+)
+def test_certificates_that_are_refused(values: dict[str, Any], files: dict[str, str], words: str) -> None:
+    [reason] = judge(values={**PATHS, **values}, files=files)["refusals"]
+    assert words in reason
+
+
+def test_a_private_authority_renews_in_time() -> None:
+    def due(days: int, address: str = ADDRESS) -> Any:
+        options = {"certificate_given": False, "renew_days": days, "address": address}
+        values = {"redis_container_address": address}
+        return judge(values=values, files=FILES, options=options)["certificate_due"]
+
+    assert due(30) is None
+    assert "ends on" in due(101)
+    assert "does not name the address" in due(30, "192.0.2.9")
+
+
+# --- the portal's own plan ------------------------------------------------------------------------------------------
+
+ASKED: dict[str, Any] = {
+    "tethys_home": "/srv/home",
+    "tethys_conda_prefix": "/srv/env",
+    "tethys_asgi_processes": 2,
+    "tethys_port": 8000,
+    "tethys_user": "",
+    "tethys_layer_backend": CORE_BACKEND,
+    "tethys_layer_hosts": [],
+    "tethys_layer_redis": ["redis1"],
+    "tethys_bokeh": "not_in_use",
+    "tethys_bokeh_policy": "single",
+    "tethys_asgi_layout": "shared_socket",
+}
+OPTIONS = {
+    "goal": "site",
+    "redis_container_image": "redis:8.2",
+    "redis_container_port": 6379,
+    "redis_container_transport": "unix",
+}
+
+
+def portals_plan(**server: Any) -> dict[str, Any]:
+    """The plan of a portal that shares a Redis."""
+    redis = {"problems": server.pop("problems", [])}
+    there = {"root": True, "docker": {"installed": False}, "os": {"id": "debian"}, **server}
+    portal = {"user": "www-data", "group": "www-data", "versions": {"tethys_platform": "4.6.1"}, "settings": {}}
+    return plan(ASKED, OPTIONS, {"values": {}, "portal": portal, "server": there, "redis": redis})
+
+
+def test_a_portal_needs_no_docker() -> None:
+    found = portals_plan()
+    assert found["refusals"] == []
+    assert (found["redis"], found["install_engine"]) == ("shared", False)
+
+
+def test_a_portal_is_refused_that_cannot_reach_it() -> None:
+    assert portals_plan(problems=["The shared Redis … cannot be reached."])["refusals"] == [
+        "The shared Redis … cannot be reached."
+    ]
+    [reason] = portals_plan(clock_ahead=-100.0)["refusals"]
+    assert "The clock of this server is 100 s behind" in reason
+
+
+def test_a_redis_of_the_portals_own_stays_until_it_is_taken_away() -> None:
+    ours = {"name": "tethys-channels-redis", "image": "r", "running": True, "labels": {"tethys.channels.config": "s"}}
+    [said] = portals_plan(container=ours)["announce"][:1]
+    assert "`docker rm -f tethys-channels-redis` removes it" in said
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"tethys_layer_hosts": [["127.0.0.1", 6379]]}, "tethys_layer_hosts is given, and the inventory has hosts"),
+        (
+            {"tethys_layer_backend": MEMORY_BACKEND, "tethys_asgi_processes": 1},
+            "tethys_layer_backend is channels.layers",
+        ),
+    ],
+)
+def test_two_kinds_of_layer_at_once(more: dict[str, Any], words: str) -> None:
+    [reason] = check_variables({**ASKED, **more})
+    assert words in reason
+
+
+def test_tls_is_for_a_shared_redis_only() -> None:
+    asked = {**ASKED, "tethys_layer_redis": []}
+    options = {**OPTIONS, "redis_container_transport": "tls"}
+    [reason] = plan(asked, options, {"values": {}})["refusals"]
+    assert "redis_container_transport is tls, and this portal's Redis is its own" in reason
