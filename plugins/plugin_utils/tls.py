@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING, Any
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-
-SIGNATURE_PROBLEMS = (ValueError, TypeError, InvalidSignature)
+if TYPE_CHECKING:
+    from cryptography import x509
 
 
 def certificate_problem(cert: str, key: str, ca: str, address: str, days: int = 0) -> str | None:
@@ -26,6 +24,10 @@ def certificate_problem(cert: str, key: str, ca: str, address: str, days: int = 
         address: the IP address by which others reach the server.
         days: for how many days it has to be good still.
     """
+    # Not above: it takes long to load, and only a Redis that portals share needs it.
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     try:
         chain = x509.load_pem_x509_certificates(cert.encode())
     except ValueError:
@@ -49,20 +51,26 @@ def certificate_problem(cert: str, key: str, ca: str, address: str, days: int = 
     return _time_problem([*chain, *authorities], days)
 
 
-def _public(key: object) -> bytes:
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined, no-any-return]
+def _public(key: Any) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return bytes(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
 def _signed(lower: x509.Certificate, upper: x509.Certificate) -> bool:
+    from cryptography.exceptions import InvalidSignature
+
     try:
         lower.verify_directly_issued_by(upper)
-    except SIGNATURE_PROBLEMS:
+    except (ValueError, TypeError, InvalidSignature):
         return False
     return True
 
 
 def addresses(certificate: x509.Certificate) -> list[IPv4Address | IPv6Address]:
     """The IP addresses that a certificate is for."""
+    from cryptography import x509
+
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

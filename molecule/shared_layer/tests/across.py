@@ -48,9 +48,10 @@ async def listen(host: str, word: str) -> Listener:
         f"ws://portal.example.org/ws/app-lifecycle/{word}/", origin="http://portal.example.org"
     )
     factory.protocol = Listener
+    factory.setProtocolOptions(openHandshakeTimeout=20)
     _transport, found = await asyncio.get_running_loop().create_connection(factory, host, 80)
     assert isinstance(found, Listener)
-    await asyncio.wait_for(found.entered, 20)
+    await asyncio.wait_for(found.entered, 25)
     return found
 
 
