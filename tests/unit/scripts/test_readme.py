@@ -105,3 +105,15 @@ def test_what_is_called_tested_has_a_scenario_that_runs_it(what: str, how: str) 
         # What all scenarios share.
         text += (ROOT / ".config" / "molecule" / "config.yml").read_text(encoding="utf-8")
     assert re.search(word, text, re.MULTILINE), f"{command[1]} does not run {what}"
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/releasing.md", "molecule/shared/README.md"])
+def test_every_command_that_is_told_is_there(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    told = re.findall(r"(?:^|`)make ([a-z-]+)(?: S=(\w+))?", text, re.MULTILINE)
+    assert {target for target, _scenario in told} <= targets
+    for _target, scenario in told:
+        assert not scenario or (ROOT / "molecule" / scenario / "molecule.yml").is_file(), scenario
+    for script in re.findall(r"(?:^|[` ])(scripts/[a-z-]+)", text, re.MULTILINE):
+        assert (ROOT / script).is_file(), script
