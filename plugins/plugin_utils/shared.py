@@ -28,7 +28,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     show,
     whole_number,
 )
-from ansible_collections.tethys.channels.plugins.plugin_utils.tls import certificate_problem
+from ansible_collections.tethys.channels.plugins.plugin_utils.tls import certificate_problem, ends_within
 
 # Where the collection keeps the authority's certificate on Redis's own server.
 CA_BESIDE_REDIS = "/etc/tethys_channels/redis/ca.crt"
@@ -291,7 +291,8 @@ def redis_plan(options: Mapping[str, Any], found: Mapping[str, Any], hosts: Mapp
         hosts: every host's variables by its name.
 
     Returns:
-        Besides what `plan` has, `certificate_due`, why the private authority is to give a certificate, or None.
+        Besides what `plan` has, `certificate_due`, why the private authority is to give a certificate, or None, and
+        `authority_due`, whether its own is to be made anew as well.
     """
     portals = _sites(options["portals"], hosts)
     backend = portals[0]["backend"] if portals else CORE_BACKEND
@@ -306,12 +307,17 @@ def redis_plan(options: Mapping[str, Any], found: Mapping[str, Any], hosts: Mapp
     elif look.goal == "site" and not reasons:
         look.redis_reasons()
         reasons += look.reasons
+    files = found.get("files") or {}
+    due = None if reasons else _certificate_due(options, files)
+    authority = str(files.get(FILES[2]) or "")
     return {
         **look.of_redis(),
         "refusals": reasons,
         "backend": backend,
         "prefix": portals[0]["prefix"] if portals else "asgi",
-        "certificate_due": None if reasons else _certificate_due(options, found.get("files") or {}),
+        "certificate_due": due,
+        # Its key stays, so that what it has given is good until its own end.
+        "authority_due": bool(due and authority and ends_within(authority, int(options["renew_days"]))),
         "portal": {"group": ""},
     }
 

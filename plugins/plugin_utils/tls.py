@@ -51,6 +51,15 @@ def certificate_problem(cert: str, key: str, ca: str, address: str, days: int = 
     return _time_problem([*chain, *authorities], days)
 
 
+def ends_within(certificate: str, days: int) -> bool:
+    """Whether a certificate in PEM form ends in so many days."""
+    from cryptography import x509
+
+    now = datetime.datetime.now(datetime.timezone.utc)
+    ends = x509.load_pem_x509_certificate(certificate.encode()).not_valid_after_utc
+    return ends <= now + datetime.timedelta(days=days)
+
+
 def _public(key: Any) -> bytes:
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 

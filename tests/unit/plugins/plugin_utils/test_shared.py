@@ -235,6 +235,11 @@ def test_a_private_authority_renews_in_time() -> None:
         values = {"redis_container_address": address}
         return judge(values=values, files=FILES, options=options)["certificate_due"]
 
+    # That authority ends together with what it gave.
+    options = {"certificate_given": False, "renew_days": 101}
+    assert judge(files=FILES, options=options)["authority_due"] is True
+    assert judge(files=FILES, options={**options, "renew_days": 30})["authority_due"] is False
+    assert judge()["authority_due"] is False
     assert due(30) is None
     assert "ends on" in due(101)
     assert "does not name the address" in due(30, "192.0.2.9")
