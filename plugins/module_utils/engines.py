@@ -24,7 +24,7 @@ class DockerEngine:
     """Docker, over its socket."""
 
     title = "Docker"
-    # What stands where it is installed and does not answer, with the way out.
+    # What is said where it is installed and does not answer, with the way out.
     silent = "its engine does not answer: start it (`systemctl start docker`)"
     back = "Docker's engine does not answer; `systemctl start docker`"
 
@@ -62,7 +62,7 @@ class PodmanEngine:
     """Podman, by its command: its socket is off unless somebody turned it on."""
 
     title = "Podman"
-    silent = "does not work: mend what `podman ps`, run as root, complains of"
+    silent = "does not work ({problem}): mend what `podman ps`, run as root, complains of"
     back = "Podman does not work; what mends `podman ps`"
 
     @staticmethod

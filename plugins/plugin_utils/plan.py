@@ -685,7 +685,8 @@ class Look:
         if not engine.get("running"):
             if engine.get("installed"):
                 self.reasons.append(
-                    f"{title} is installed on this server and {ENGINES[self.engine].silent}, or set tethys_layer_hosts"
+                    f"{title} is installed on this server and"
+                    f" {ENGINES[self.engine].silent.format(problem=engine.get('problem'))}, or set tethys_layer_hosts"
                     " to a Redis that exists already."
                 )
             elif not self.options.get("redis_container_install_engine", True):

@@ -117,7 +117,7 @@ def test_one_that_is_missing_is_installed(engine: str) -> None:
     ("engine", "words"),
     [
         ("docker", "Docker is installed on this server and its engine does not answer: start it (`systemctl start"),
-        ("podman", "Podman is installed on this server and does not work: mend what `podman ps`, run as root,"),
+        ("podman", "Podman is installed on this server and does not work (no): mend what `podman ps`, run"),
     ],
 )
 def test_one_that_does_not_answer(engine: str, words: str) -> None:
