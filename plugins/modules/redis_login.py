@@ -40,6 +40,9 @@ options:
     type: str
     choices: [docker, podman]
     default: docker
+  controller_time:
+    description: The controller's time, in seconds since 1970, by which RV(login.started_at) is told.
+    type: float
 """
 
 EXAMPLES = r"""
@@ -67,10 +70,13 @@ login:
       description: The certificate of the authority by which a portal knows the server, in PEM form, or null.
       type: str
     started_at:
-      description: When the Redis last started, in seconds since 1970, or 0 where it does not run.
+      description:
+        - When the Redis last started, in seconds since 1970, by the clock of O(controller_time) where that is given,
+          else by the server's own; 0 where it does not run.
       type: float
 """
 
+import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -88,10 +94,13 @@ def main() -> None:
             "directory": {"type": "path", "default": "/etc/tethys_channels"},
             "container": {"type": "str", "required": True},
             "engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
+            "controller_time": {"type": "float"},
         },
         supports_check_mode=True,
     )
     params = module.params
+    ahead = 0.0 if params["controller_time"] is None else time.time() - params["controller_time"]
+    started_at = asgi_record.groups_lost_at(params["container"], params["engine"], here=False)
     base = Path(params["directory"])
     try:
         ca = (base / CA).read_text(encoding="utf-8")
@@ -103,7 +112,7 @@ def main() -> None:
             "username": PORTAL_USER,
             "password": whole_file.read_notes(base / "credentials.json").get("password"),
             "ca": ca,
-            "started_at": asgi_record.groups_lost_at(params["container"], params["engine"], here=False),
+            "started_at": started_at and started_at - ahead,
         },
     )
 

@@ -1104,8 +1104,9 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         return result
 
     look.portal_reasons()
-    if look.redis == "shared":
-        look.reasons.extend(clock_reasons(look.server, "this server"))
+    if look.redis == "shared" and look.goal in ("site", "check"):
+        told = look.reasons if look.goal == "site" else look.warnings
+        told.extend(clock_reasons(look.server, "this server"))
     adopted_container = adopted_program = processes = None
     if look.goal == "site" and look.server.get("root"):
         adopted_container = look.redis_reasons()
@@ -1120,6 +1121,13 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
     if look.goal != "remove":
         processes = look.processes()
     look.gaps()
+    serial = whole_number((found.get("values") or {}).get("tethys_serial"))
+    at_once = whole_number(options.get("hosts_at_once")) or 0
+    if look.goal == "site" and serial and at_once > serial:
+        look.reasons.append(
+            f"tethys_serial is {serial}, and {at_once} portals would be done at once: a play cannot see a variable of"
+            f" the inventory, so give it on the command line, with -e tethys_serial={serial}."
+        )
     reasons.extend(reason for reason in look.reasons if reason not in reasons)
 
     portal, server = look.portal, look.server

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any, Callable
 
@@ -17,25 +18,35 @@ from ansible_collections.tethys.channels.plugins.modules import redis_login
 @pytest.fixture
 def login(
     run_module: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], dict[str, Any]]:
+) -> Callable[..., dict[str, Any]]:
     monkeypatch.setattr(
         asgi_record, "groups_lost_at", lambda *given, here: 7.5 if (*given, here) == ("r", "docker", False) else 0
     )
 
-    def run() -> dict[str, Any]:
-        found: dict[str, Any] = run_module(redis_login.main, directory=str(tmp_path), container="r")["login"]
+    def run(**given: Any) -> dict[str, Any]:
+        found: dict[str, Any] = run_module(redis_login.main, directory=str(tmp_path), container="r", **given)["login"]
         return found
 
     return run
 
 
-def test_nothing_is_kept_yet(login: Callable[[], dict[str, Any]]) -> None:
+def test_nothing_is_kept_yet(login: Callable[..., dict[str, Any]]) -> None:
     assert login() == {"username": "tethys", "password": None, "ca": None, "started_at": 7.5}
 
 
-def test_the_login(login: Callable[[], dict[str, Any]], tmp_path: Path) -> None:
+def test_the_login(login: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     (tmp_path / "redis").mkdir()
     (tmp_path / "redis" / "ca.crt").write_text("authority", encoding="utf-8")
     kept = {"password": "p", "admin_password": "a", "previous": ["sum"]}
     (tmp_path / "credentials.json").write_text(json.dumps(kept), encoding="utf-8")
     assert login() == {"username": "tethys", "password": "p", "ca": "authority", "started_at": 7.5}
+
+
+def test_the_start_by_the_controllers_clock(login: Callable[..., dict[str, Any]]) -> None:
+    # This server's clock is 20 s ahead.
+    assert login(controller_time=time.time() - 20)["started_at"] == pytest.approx(7.5 - 20, abs=5)
+
+
+def test_a_redis_that_does_not_run(login: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi_record, "groups_lost_at", lambda *_given, here: 0)
+    assert login(controller_time=time.time() - 20)["started_at"] == 0

@@ -1121,3 +1121,13 @@ def running(count: int) -> list[dict[str, Any]]:
 def test_a_restart_and_a_removal_are_announced(goal: str, server: dict[str, Any], words: str | None) -> None:
     result = judge({"tethys_asgi_processes": 3}, options={"goal": goal}, server={"programs": [OURS], **server})
     assert [words is not None and words in text for text in result["announce"]] == ([True] if words else [])
+
+
+@pytest.mark.parametrize(
+    ("serial", "at_once", "refused"),
+    [(1, 3, True), ("1", 3, True), (3, 3, False), (2, 1, False), ("30%", 9, False), (None, 9, False), (1, 0, False)],
+)
+def test_a_serial_that_the_play_did_not_see(serial: Any, at_once: int, refused: bool) -> None:
+    found = refusals(options={"hosts_at_once": at_once}, values={"tethys_serial": serial})
+    assert [f"-e tethys_serial={serial}" in reason for reason in found] == ([True] if refused else [])
+    assert refusals(options={"hosts_at_once": at_once, "goal": "check"}, values={"tethys_serial": serial}) == []
