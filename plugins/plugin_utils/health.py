@@ -238,7 +238,7 @@ class Report:
     def redis_way_out(self) -> str:
         """What to do where Redis cannot be used."""
         if self.plan["redis"] == "shared":
-            return f"`docker logs {self.asked['container_name']}` there may tell why, and {SITE} puts it right"
+            return f"the log of its container there may tell why, and {SITE} puts it right"
         if self.plan["redis"] == "given":
             return "start it, or correct its address and credentials in tethys_layer_hosts"
         container, name = self.server.get("container"), self.asked["container_name"]
