@@ -35,8 +35,8 @@ STAGGER_SECONDS = 0.002
 # Between portals: how often one greets, how long a greeting may take to be sent, and how often one that has heard all
 # says so before it leaves.
 GREETING_SECONDS = 0.3
-# Each greeting goes to all sockets of all portals. With this many portals and more, the pause grows with their square, so
-# that the proof puts no more on Redis than with fewer.
+# Each greeting goes to all sockets of all portals. From this many portals on the pause grows with their square, so that
+# the proof puts no more on Redis than with fewer.
 MANY_PORTALS = 10
 ANSWER_SECONDS = 10.0
 FAREWELLS = 3
