@@ -28,7 +28,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     show,
     whole_number,
 )
-from ansible_collections.tethys.channels.plugins.plugin_utils.tls import certificate_problem, ends_within
+from ansible_collections.tethys.channels.plugins.plugin_utils.tls import certificate_problem, not_made_here, out_of_time
 
 # Where the collection keeps the authority's certificate on Redis's own server.
 CA_BESIDE_REDIS = "/etc/tethys_channels/redis/ca.crt"
@@ -37,6 +37,8 @@ CA_BESIDE_REDIS = "/etc/tethys_channels/redis/ca.crt"
 PATIENCE = {"socket_connect_timeout": 5, "socket_timeout": 15, "health_check_interval": 10}
 NOT_KNOWN_YET = "made by the run"
 FILES = ("redis_container_tls_cert", "redis_container_tls_key", "redis_container_tls_ca")
+# The private authority's key, which has no variable, among the texts of the files.
+AUTHORITY_KEY = "authority_key"
 
 
 def shared_redis(names: Iterable[str], hosts: Mapping[str, Any], logins: Iterable[Any] = ()) -> dict[str, Any]:
@@ -153,8 +155,32 @@ def address_reason(value: Any, here: bool | None) -> str | None:
     return None
 
 
-def _tls_reasons(values: Mapping[str, Any], files: Mapping[str, str]) -> Iterable[str]:
-    """The certificate, as far as it is the administrator's own."""
+def _authority_reasons(name: str, folder: str, found: Mapping[str, Any]) -> Iterable[str]:
+    """What speaks against the folder of the private authority: nothing of somebody else's is written over."""
+    out = f"set it to an empty folder, or give certificates of your own by {', '.join(FILES)}."
+    here = f"redis_container_tls_dir is {show(folder)}"
+    unreadable = found.get("unreadable") or []
+    files = found.get("files") or {}
+    if name.lower() == "ca":
+        yield (
+            f"{name} is the name of this host, and {here}, where ca.key and ca.crt are the authority's own: give the"
+            " host another name in the inventory."
+        )
+    elif "redis_container_tls_dir" in unreadable:
+        yield f"{here}, which is no folder or one that this user of the controller cannot enter: correct it, or {out}"
+    elif unreadable:
+        whose = {FILES[0]: f"{name}.crt", FILES[1]: f"{name}.key", FILES[2]: "ca.crt", AUTHORITY_KEY: "ca.key"}
+        names = " and ".join(whose[one] for one in unreadable)
+        yield f"{here}, and there this user of the controller cannot read {names} (or it is empty): correct that, {out}"
+    else:
+        foreign = not_made_here(name, *(str(files.get(one) or "") for one in (*FILES, AUTHORITY_KEY)))
+        if foreign:
+            yield f"{here}, and this collection did not make what is there: {foreign}. To keep that, {out}"
+
+
+def _tls_reasons(name: str, values: Mapping[str, Any], found: Mapping[str, Any]) -> Iterable[str]:
+    """What speaks against the certificate, the administrator's own or that of the private authority."""
+    files: Mapping[str, str] = found.get("files") or {}
     given = [name for name in FILES if values.get(name)]
     missing = [name for name in FILES if name not in given]
     if not given:
@@ -166,13 +192,19 @@ def _tls_reasons(values: Mapping[str, Any], files: Mapping[str, str]) -> Iterabl
                 "redis_container_tls_dir is not set: set it to a folder of this controller in which a private authority"
                 f" for Redis's certificates is made and kept, or give certificates of your own by {', '.join(FILES)}."
             )
+        else:
+            yield from _authority_reasons(name, str(folder), found)
         return
     if missing:
         yield f"{given[0]} is given without {' and '.join(missing)}: give all three, or none of them."
         return
     absent = [name for name in FILES if not files.get(name)]
-    for name in absent:
-        yield f"{name} is {show(values[name])}, and there is no such file on the controller: correct it."
+    for one in absent:
+        if one in (found.get("unreadable") or []):
+            why = "that file is empty, or this user of the controller cannot read it"
+        else:
+            why = "there is no such file on the controller"
+        yield f"{one} is {show(values[one])}, and {why}: correct it."
     if absent or address_reason(values.get("redis_container_address"), None):
         return
     cert, key, ca = (str(files[name]) for name in FILES)
@@ -276,7 +308,7 @@ def _reasons(
         reasons.append(f"redis_container_acl is {show(acl)} for {name}, whom other servers reach: leave it away.")
     reasons += clock_reasons(server, name)
     if not any("redis_container_tls" in reason for reason in reasons):
-        reasons += _tls_reasons(own, found.get("files") or {})
+        reasons += _tls_reasons(name, own, found)
     return reasons
 
 
@@ -287,7 +319,8 @@ def redis_plan(options: Mapping[str, Any], found: Mapping[str, Any], hosts: Mapp
         options: `goal`, `name` (the inventory's of this server), the names of its `portals`, `address`, and the role's
             variables that matter, each with its default.
         found: `names` and `values` of the host's variables, `known` ones of the user's own, `files` (the texts of the
-            certificate's files on the controller, by variable), and `server` as the module returned it.
+            certificate's files on the controller, by variable, and of `authority_key`), `unreadable` (which of these,
+            or of `redis_container_tls_dir`, are there and say nothing), and `server` as the module returned it.
         hosts: every host's variables by its name.
 
     Returns:
@@ -308,8 +341,14 @@ def redis_plan(options: Mapping[str, Any], found: Mapping[str, Any], hosts: Mapp
         look.redis_reasons()
         reasons += look.reasons
     files = found.get("files") or {}
-    due = None if reasons else _certificate_due(options, files)
+    # Where reasons were not asked for, the address may be none.
+    due = None if reasons or look.goal not in ("site", "check") else _certificate_due(options, files)
     authority = str(files.get(FILES[2]) or "")
+    if due and authority and not files.get(AUTHORITY_KEY):
+        reasons.append(
+            f"The certificate of {options['name']} has to be made anew, and redis_container_tls_dir holds the"
+            " authority's ca.crt without its ca.key: put that back, or, for a new authority, take ca.crt away."
+        )
     return {
         **look.of_redis(),
         "refusals": reasons,
@@ -317,7 +356,7 @@ def redis_plan(options: Mapping[str, Any], found: Mapping[str, Any], hosts: Mapp
         "prefix": portals[0]["prefix"] if portals else "asgi",
         "certificate_due": due,
         # Its key stays, so that what it has given is good until its own end.
-        "authority_due": bool(due and authority and ends_within(authority, int(options["renew_days"]))),
+        "authority_due": bool(due and authority and out_of_time(authority, int(options["renew_days"]))),
         "portal": {"group": ""},
     }
 

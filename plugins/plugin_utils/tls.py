@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether a certificate, its key and its authority are good for a Redis at an address."""
+"""Whether a certificate, its key and its authority are good for a Redis at an address, and whether we made them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cryptography import x509
+
+# What the private authority is called, as a certificate has it.
+AUTHORITY = "CN=Redis of Tethys portals"
 
 
 def certificate_problem(cert: str, key: str, ca: str, address: str, days: int = 0) -> str | None:
@@ -51,13 +54,50 @@ def certificate_problem(cert: str, key: str, ca: str, address: str, days: int = 
     return _time_problem([*chain, *authorities], days)
 
 
-def ends_within(certificate: str, days: int) -> bool:
-    """Whether a certificate in PEM form ends in so many days."""
+def out_of_time(certificate: str, days: int) -> bool:
+    """Whether a certificate in PEM form is not good yet, or not for so many days any more."""
     from cryptography import x509
 
-    now = datetime.datetime.now(datetime.timezone.utc)
-    ends = x509.load_pem_x509_certificate(certificate.encode()).not_valid_after_utc
-    return ends <= now + datetime.timedelta(days=days)
+    return _time_problem([x509.load_pem_x509_certificate(certificate.encode())], days) is not None
+
+
+def not_made_here(name: str, cert: str, key: str, ca: str, ca_key: str) -> str | None:
+    """Which of the files in the folder of a private authority is somebody else's, and why; None where none is.
+
+    Args:
+        name: the server's, by which its files are called.
+        cert: the text of its certificate, empty where there is none, as all that follow.
+        key: that of its key.
+        ca: that of the authority's certificate.
+        ca_key: that of the authority's key.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    for file, text in (("ca.crt", ca), (f"{name}.crt", cert)):
+        if not text:
+            continue
+        try:
+            giver = x509.load_pem_x509_certificate(text.encode()).issuer.rfc4514_string()
+        except ValueError:
+            return f"{file}, which is no certificate in PEM form"
+        if giver != AUTHORITY:
+            return f"{file}, which was given by {giver}"
+    for file, text in (("ca.key", ca_key), (f"{name}.key", key)):
+        if not text:
+            continue
+        try:
+            private = load_pem_private_key(text.encode(), None)
+        except (ValueError, TypeError):
+            return f"{file}, which is no private key in PEM form, or one with a passphrase"
+        if not isinstance(private, EllipticCurvePrivateKey) or not isinstance(private.curve, SECP256R1):
+            return f"{file}, which is no elliptic curve's key (secp256r1)"
+        if file == "ca.key" and ca:
+            authority = x509.load_pem_x509_certificate(ca.encode())
+            if _public(private.public_key()) != _public(authority.public_key()):
+                return f"{file}, which does not belong to ca.crt beside it"
+    return None
 
 
 def _public(key: Any) -> bytes:

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from ansible_collections.tethys.channels.plugins.plugin_utils import tls
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import check_variables, plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
@@ -29,7 +32,8 @@ ROWS = [
     {"login": {"username": "tethys", "password": "p2", "ca": "one", "started_at": 9.0}},
 ]
 ADDRESS = "192.0.2.2"
-AUTHORITY = make("authority")
+NAME = "Redis of Tethys portals"
+AUTHORITY = make(NAME)
 GOOD = make("redis", AUTHORITY, ADDRESS)
 
 
@@ -91,6 +95,7 @@ def judge(
     options: dict[str, Any] | None = None,
     hosts: dict[str, Any] | None = None,
     files: dict[str, str] | None = None,
+    unreadable: list[str] | None = None,
     **server: Any,
 ) -> dict[str, Any]:
     """The plan for a server on which all is well."""
@@ -120,6 +125,7 @@ def judge(
     given = {"redis_container_address": ADDRESS, "redis_container_tls_dir": "/srv/authority", **(values or {})}
     given = {name: value for name, value in given.items() if value is not None}
     found = {"names": list(given), "values": given, "files": files or {}, "server": there}
+    found["unreadable"] = unreadable or []
     return redis_plan(asked, found, {**HOSTS, **(hosts or {})})
 
 
@@ -192,6 +198,10 @@ def test_who_listens_elsewhere_is_not_in_the_way() -> None:
 def test_the_way_back_is_open_whatever_the_inventory_says() -> None:
     assert judge(options={"goal": "remove", "transport_asked": "unix"}, redis_address_here=False)["refusals"] == []
     assert judge(options={"goal": "remove"}, root=False)["refusals"] != []
+    for address in ("", "no address"):
+        options = {"goal": "remove", "address": address, "certificate_given": False}
+        found = judge(options=options, files=FILES, redis_address_here=False)
+        assert (found["refusals"], found["certificate_due"]) == ([], None)
 
 
 FILES = {
@@ -200,6 +210,7 @@ FILES = {
     "redis_container_tls_ca": AUTHORITY.text,
 }
 PATHS = {name: f"/srv/{name}" for name in FILES}
+PRIVATE = {**FILES, "authority_key": AUTHORITY.key_text}
 
 
 def test_certificates_of_ones_own() -> None:
@@ -218,7 +229,7 @@ def test_certificates_of_ones_own() -> None:
         ),
         (
             {},
-            {**FILES, "redis_container_tls_ca": make("authority").text},
+            {**FILES, "redis_container_tls_ca": make(NAME).text},
             "this certificate was not given by its authority",
         ),
         ({"redis_container_address": "192.0.2.9"}, FILES, "does not name the address 192.0.2.9"),
@@ -233,16 +244,116 @@ def test_a_private_authority_renews_in_time() -> None:
     def due(days: int, address: str = ADDRESS) -> Any:
         options = {"certificate_given": False, "renew_days": days, "address": address}
         values = {"redis_container_address": address}
-        return judge(values=values, files=FILES, options=options)["certificate_due"]
+        return judge(values=values, files=PRIVATE, options=options)["certificate_due"]
 
     # That authority ends together with what it gave.
     options = {"certificate_given": False, "renew_days": 101}
-    assert judge(files=FILES, options=options)["authority_due"] is True
-    assert judge(files=FILES, options={**options, "renew_days": 30})["authority_due"] is False
+    assert judge(files=PRIVATE, options=options)["authority_due"] is True
+    assert judge(files=PRIVATE, options={**options, "renew_days": 30})["authority_due"] is False
     assert judge()["authority_due"] is False
     assert due(30) is None
     assert "ends on" in due(101)
     assert "does not name the address" in due(30, "192.0.2.9")
+
+
+def test_an_authority_that_begins_in_the_future_is_made_anew() -> None:
+    # As it is after a run by a clock that was ahead: a new certificate for the server alone would never help.
+    authority = make(NAME, begins=1)
+    given = make("redis", authority, ADDRESS)
+    files = {
+        "redis_container_tls_cert": given.text,
+        "redis_container_tls_key": given.key_text,
+        "redis_container_tls_ca": authority.text,
+        "authority_key": authority.key_text,
+    }
+    plan_ = judge(files=files, options={"certificate_given": False})
+    assert "begins on" in plan_["certificate_due"]
+    assert plan_["authority_due"] is True
+
+
+def test_a_private_authority_is_kept() -> None:
+    assert judge(files=PRIVATE, options={"certificate_given": False})["refusals"] == []
+    # A run that was killed between two files goes on.
+    for names in (["authority_key"], ["authority_key", "redis_container_tls_ca"]):
+        files = {name: PRIVATE[name] for name in names}
+        plan_ = judge(files=files, options={"certificate_given": False})
+        assert (plan_["refusals"], plan_["certificate_due"]) == ([], "is not there yet")
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (
+            {"redis_container_tls_ca": make("Corp").text},
+            "what is there: ca.crt, which was given by CN=Corp",
+        ),
+        ({"authority_key": "-----BEGIN ENCRYPTED PRIVATE KEY-----"}, "did not make what is there: ca.key, which is no"),
+        ({"redis_container_tls_key": "no"}, "did not make what is there: redis2.key, which is no private key"),
+    ],
+)
+def test_what_is_somebody_elses_is_not_written_over(files: dict[str, str], words: str) -> None:
+    [reason] = judge(files=files, options={"certificate_given": False})["refusals"]
+    assert reason.startswith("redis_container_tls_dir is '/srv/authority', and")
+    assert words in reason
+    assert reason.endswith(
+        ". To keep that, set it to an empty folder, or give certificates of your own by redis_container_tls_cert,"
+        " redis_container_tls_key, redis_container_tls_ca."
+    )
+
+
+def test_an_authority_whose_key_is_elsewhere() -> None:
+    assert judge(files=FILES, options={"certificate_given": False})["refusals"] == []
+    [reason] = judge(files=FILES, options={"certificate_given": False, "renew_days": 101})["refusals"]
+    assert "holds the authority's ca.crt without its ca.key: put that back" in reason
+
+
+@pytest.mark.parametrize(
+    ("unreadable", "words"),
+    [
+        (["authority_key"], "cannot read ca.key (or it is empty)"),
+        (["redis_container_tls_cert", "redis_container_tls_key"], "cannot read redis2.crt and redis2.key"),
+        (["redis_container_tls_dir"], "is no folder or one that this user of the controller cannot enter"),
+    ],
+)
+def test_what_cannot_be_read_is_not_taken_for_absent(unreadable: list[str], words: str) -> None:
+    [reason] = judge(unreadable=unreadable)["refusals"]
+    assert reason.startswith("redis_container_tls_dir is '/srv/authority', ")
+    assert words in reason
+
+
+def test_a_certificate_of_ones_own_that_cannot_be_read() -> None:
+    files = {**FILES, "redis_container_tls_key": ""}
+    [reason] = judge(values=PATHS, files=files, unreadable=["redis_container_tls_key"])["refusals"]
+    assert "that file is empty, or this user of the controller cannot read it: correct it." in reason
+
+
+def test_no_host_has_the_authoritys_name() -> None:
+    [reason] = judge(options={"name": "ca"}, hosts={"ca": {}})["refusals"]
+    assert "ca is the name of this host" in reason
+    assert judge(values={**PATHS}, files=FILES, options={"name": "ca"}, hosts={"ca": {}})["refusals"] == []
+
+
+def test_the_tasks_make_what_is_known_as_ours() -> None:
+    roles = Path(__file__).parents[4] / "roles"
+    _predict, block = yaml.safe_load((roles / "redis_container" / "tasks" / "certificate.yml").read_text("utf-8"))
+    # An inventory's variables for all its hosts reach the controller, unless the tasks have their own.
+    assert block["vars"] == {
+        "ansible_become": False,
+        "ansible_connection": "local",
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+    }
+    keys = [
+        task["community.crypto.openssl_privatekey"]
+        for task in block["block"]
+        if "community.crypto.openssl_privatekey" in task
+    ]
+    assert [(key["type"], key["curve"], key["regenerate"]) for key in keys] == [("ECC", "secp256r1", "never")] * 2
+    [authority] = [
+        task["community.crypto.openssl_csr_pipe"]["common_name"]
+        for task in block["block"]
+        if task.get("register") == "__redis_container_authority"
+    ]
+    assert f"CN={authority}" == tls.AUTHORITY
 
 
 # --- the portal's own plan ------------------------------------------------------------------------------------------

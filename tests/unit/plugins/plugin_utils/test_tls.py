@@ -6,8 +6,17 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tethys.channels.plugins.plugin_utils.tls import certificate_problem
+from ansible_collections.tethys.channels.plugins.plugin_utils.tls import (
+    AUTHORITY as OURS,
+)
+from ansible_collections.tethys.channels.plugins.plugin_utils.tls import (
+    certificate_problem,
+    not_made_here,
+    out_of_time,
+)
 from ansible_collections.tethys.channels.tests.unit.plugins.certificates import make
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 ADDRESS = "192.0.2.7"
 AUTHORITY = make("authority")
@@ -63,3 +72,41 @@ def test_a_chain() -> None:
     assert (
         certificate_problem(server.text, server.key_text, AUTHORITY.text, ADDRESS) == "was not given by its authority"
     )
+
+
+# --- whose the files are --------------------------------------------------------------------------------------------
+
+PRIVATE = make(OURS.partition("=")[2])
+MADE = make("redis", PRIVATE, ADDRESS)
+OTHER = make("Corp")
+RSA = rsa.generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+LOCKED = OTHER.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")).decode()
+
+
+@pytest.mark.parametrize("there", range(16))
+def test_what_was_made_here(there: int) -> None:
+    files = [MADE.text, MADE.key_text, PRIVATE.text, PRIVATE.key_text]
+    # All, and any part of them: a run may be killed, and a file be taken away.
+    assert not_made_here("r", *(text if there >> number & 1 else "" for number, text in enumerate(files))) is None
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (["", "", OTHER.text, ""], "ca.crt, which was given by CN=Corp"),
+        (["", "", "no", ""], "ca.crt, which is no certificate"),
+        ([make("redis", OTHER).text, "", "", ""], "r.crt, which was given by CN=Corp"),
+        (["", "", "", RSA], "ca.key, which is no elliptic curve's key"),
+        (["", RSA, "", ""], "r.key, which is no elliptic curve's key"),
+        (["", "", "", LOCKED], "ca.key, which is no private key in PEM form, or one with a passphrase"),
+        (["", "", PRIVATE.text, OTHER.key_text], "ca.key, which does not belong to ca.crt beside it"),
+    ],
+)
+def test_what_was_not(files: list[str], words: str) -> None:
+    assert words in str(not_made_here("r", *files))
+
+
+def test_a_time_before_and_after() -> None:
+    assert out_of_time(make("a", begins=1).text, 0)
+    assert not out_of_time(make("a", ends=10).text, 9)
+    assert out_of_time(make("a", ends=10).text, 11)
