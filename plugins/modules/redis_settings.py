@@ -86,13 +86,13 @@ options:
     description: The machine's address on which the server answers where O(transport) is V(tls).
     type: str
   tls_cert:
-    description: The server's certificate and those between it and O(tls_ca), in PEM form.
+    description: The server's certificate and those between it and O(tls_ca), in PEM form; empty in check mode only.
     type: str
   tls_key:
-    description: The private key that belongs to it, in PEM form.
+    description: The private key that belongs to it, in PEM form; empty in check mode only.
     type: str
   tls_ca:
-    description: The certificate of the authority by which others know the server, in PEM form.
+    description: The certificate of the server's authority, in PEM form; empty in check mode only.
     type: str
   socket:
     description:
@@ -477,6 +477,14 @@ def main() -> None:
         required_if=[("transport", "unix", ["socket"]), ("transport", "tls", ["address", *TLS_FILES])],
         supports_check_mode=True,
     )
+    empty = [name for name in TLS_FILES if module.params["transport"] == "tls" and not module.params[name].strip()]
+    # A dry run may be before there is a certificate.
+    if empty and not module.check_mode:
+        module.fail_json(
+            msg=f"{' and '.join(empty)} would be empty, and Redis would not start: see that the user who runs Ansible"
+            " can read the files of the certificate on the controller (in redis_container_tls_dir, or those given), and"
+            " run again."
+        )
     try:
         with alone(module.params["directory"]):
             bring(module)

@@ -83,6 +83,9 @@ LEAST = {
     "redis_container_memory_mb": 16,
     "tethys_docker_redis_memory_mb": 16,
 }
+# The most, where that is less than any number. A certificate is good for two years: one that is made anew sooner than
+# after a half would be so in every run, or nearly.
+MOST = {"redis_container_tls_renew_days": 365}
 # A message is thrown away by the clock of whoever reads it, when it is older than `expiry` (60 s by default).
 MOST_SECONDS_APART = 20
 LARGEST_PORT = 65535
@@ -186,7 +189,7 @@ def _role_value_refusal(name: str, described: Mapping[str, Any], value: Any, ask
     if kind == "raw" or (auto and value == "auto"):
         return None
     if kind == "int":
-        least, most = LEAST.get(name, 1), LARGEST_PORT if name.endswith("_port") else None
+        least, most = LEAST.get(name, 1), LARGEST_PORT if name.endswith("_port") else MOST.get(name)
         number = 0 if str(value) == "0" else whole_number(value)
         if number is not None and number >= least and (most is None or number <= most):
             return None

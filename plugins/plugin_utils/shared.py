@@ -158,24 +158,32 @@ def address_reason(value: Any, here: bool | None) -> str | None:
 def _authority_reasons(name: str, folder: str, found: Mapping[str, Any]) -> Iterable[str]:
     """What speaks against the folder of the private authority: nothing of somebody else's is written over."""
     out = f"set it to an empty folder, or give certificates of your own by {', '.join(FILES)}."
-    here = f"redis_container_tls_dir is {show(folder)}"
     unreadable = found.get("unreadable") or []
     files = found.get("files") or {}
     if name.lower() == "ca":
         yield (
-            f"{name} is the name of this host, and {here}, where ca.key and ca.crt are the authority's own: give the"
-            " host another name in the inventory."
+            f"{name} is the name of this host, and redis_container_tls_dir is {show(folder)}, where ca.key and ca.crt"
+            " are the authority's own: give the host another name in the inventory."
         )
     elif "redis_container_tls_dir" in unreadable:
-        yield f"{here}, which is no folder or one that this user of the controller cannot enter: correct it, or {out}"
+        yield (
+            f"redis_container_tls_dir is {show(folder)}, which is no folder or one that this user of the controller"
+            f" cannot enter: correct that, {out}"
+        )
     elif unreadable:
         whose = {FILES[0]: f"{name}.crt", FILES[1]: f"{name}.key", FILES[2]: "ca.crt", AUTHORITY_KEY: "ca.key"}
         names = " and ".join(whose[one] for one in unreadable)
-        yield f"{here}, and there this user of the controller cannot read {names} (or it is empty): correct that, {out}"
+        yield (
+            f"redis_container_tls_dir is {show(folder)}, and there this user of the controller cannot read {names} (or"
+            f" it is empty): correct that, {out}"
+        )
     else:
         foreign = not_made_here(name, *(str(files.get(one) or "") for one in (*FILES, AUTHORITY_KEY)))
         if foreign:
-            yield f"{here}, and this collection did not make what is there: {foreign}. To keep that, {out}"
+            yield (
+                f"redis_container_tls_dir is {show(folder)}, and this collection did not make what is there: {foreign}."
+                f" To keep that, {out}"
+            )
 
 
 def _tls_reasons(name: str, values: Mapping[str, Any], found: Mapping[str, Any]) -> Iterable[str]:

@@ -311,6 +311,16 @@ def test_a_server_that_others_reach(run: Run, folder: Path) -> None:
     assert run(password="p", **TLS)["config_sum"] == first["config_sum"]
 
 
+@pytest.mark.parametrize("name", ["tls_cert", "tls_key", "tls_ca"])
+def test_an_empty_certificate_is_refused_before_anything_is_written(run: Run, folder: Path, name: str) -> None:
+    found = run(**{**TLS, name: "\n"})
+    assert found["failed"]
+    assert found["msg"].startswith(f"{name} would be empty, and Redis would not start: ")
+    assert not folder.exists()
+    # A dry run may come before the certificate.
+    assert run(check=True, **{**TLS, name: ""})["changed"]
+
+
 def test_a_certificate_of_another_way_is_forgotten(run: Run, folder: Path) -> None:
     run(**TLS)
     run(running=True, acl=False)

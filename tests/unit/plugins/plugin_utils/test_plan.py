@@ -382,6 +382,8 @@ def test_known_names_that_are_no_list_of_names(known: Any) -> None:
         ("redis_container_port", "", "is '': set it to a whole number (int) from 1 to 65535."),
         ("redis_container_port", [], "is []: set it to a whole number (int) from 1 to 65535."),
         ("redis_container_port", None, "is None: set it to a whole number (int) from 1 to 65535."),
+        ("redis_container_tls_renew_days", 366, "is 366: set it to a whole number (int) from 0 to 365."),
+        ("redis_container_tls_renew_days", -1, "is -1: set it to a whole number (int) from 0 to 365."),
         ("redis_container_memory_mb", 8, "is 8: set it to a whole number (int) of at least 16."),
         ("redis_container_uid", 0, "is 0: set it to a whole number (int) of at least 1."),
         ("redis_container_acl", "perhaps", "is 'perhaps': set it to auto or a value of type bool."),
