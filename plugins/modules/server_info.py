@@ -167,8 +167,8 @@ server:
       type: bool
     redis_port_container:
       description:
-        - Another container of Docker's that publishes O(redis_port), with what its Redis says and its
-          C(restart_policy), or null.
+        - Another container of Docker's that publishes O(redis_port), on O(redis_address) where that is given, with what
+          its Redis says and its C(restart_policy), or null.
       type: dict
     docker_library:
       description: Whether this Python has the C(requests) library that community.docker needs.
@@ -191,6 +191,7 @@ server:
       description:
         - Who listens on O(ports) and O(redis_port), as port, address, pid, command, user, and C(program), which is the
           Supervisor group that started it, or null.
+        - The address is V(redis) for O(redis_address), V(loopback), V(everything) or V(other).
       type: list
       elements: dict
     redis_address_here:
@@ -219,6 +220,7 @@ import stat
 import sys
 import time
 import xmlrpc.client
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -286,8 +288,20 @@ def selinux(folder: str = "/sys/fs/selinux") -> dict[str, Any]:
     return {"mode": mode, "web_connects": None if connects is None else connects == "1"}
 
 
-def _address(text: str) -> str:
-    """The address in a row of /proc/net/tcp, as far as it matters: loopback, everything, or something else."""
+def _in_table(address: str) -> tuple[str, ...]:
+    """How /proc/net/tcp and tcp6 have an IP address: words of four bytes, each from its end."""
+    if ":" not in address:
+        word = socket.inet_aton(address)[::-1].hex().upper()
+        return word, "0000000000000000FFFF0000" + word
+    # The tables do not tell the device of a link's own address.
+    packed = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
+    return ("".join(packed[start : start + 4][::-1].hex().upper() for start in range(0, 16, 4)),)
+
+
+def _address(text: str, redis: tuple[str, ...] = ()) -> str:
+    """The address in a row of /proc/net/tcp, as far as it matters: Redis's, loopback, everything, or something else."""
+    if text in redis:
+        return "redis"
     if text in ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"):
         return "loopback"
     if not text.strip("0"):
@@ -295,10 +309,11 @@ def _address(text: str) -> str:
     return "other"
 
 
-def listeners(ports: set[int]) -> list[dict[str, Any]]:
+def listeners(ports: set[int], redis_address: str | None = None) -> list[dict[str, Any]]:
     """Who listens on these TCP ports."""
+    redis = _in_table(redis_address) if redis_address else ()
     inodes = {
-        row.inode: {"port": row.port, "address": _address(row.address)}
+        row.inode: {"port": row.port, "address": _address(row.address, redis)}
         for row in serving.connections()
         if row.state == serving.LISTEN and row.port in ports
     }
@@ -372,14 +387,23 @@ def _container(found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def containers(engine: Engine, name: str, port: int) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """Our container, and the other one that publishes the Redis port."""
+def publishes(found: dict[str, Any], port: int, address: str | None) -> bool:
+    """Whether a container publishes a port, on that address of the server where there is one."""
+    rows = [row for row in found.get("Ports") or [] if row.get("PublicPort") == port]
+    every = (None, "", "0.0.0.0", "::", address)  # noqa: S104 - it is compared
+    return bool(rows) and (not address or any(row.get("IP") in every for row in rows))
+
+
+def containers(
+    engine: Engine, name: str, port: int, address: str | None = None
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Our container, and the other one that publishes the Redis port, on that address where there is one."""
     ours = other = None
     for found in engine.containers():
         row = _container(found)
         if row["name"] == name:
             ours = row
-        elif row["running"] and port in row["ports"]:
+        elif row["running"] and publishes(found, port, address):
             other = row
     return ours, other
 
@@ -464,6 +488,15 @@ def folder_problem(path: str) -> str | None:
     return None if stat.S_ISDIR(mode) else "is no folder"
 
 
+def is_address(text: str | None) -> bool:
+    """Whether it is an IP address, as the tables of this server have them."""
+    try:
+        ip_address(text or "")
+    except ValueError:
+        return False
+    return True
+
+
 def has_address(address: str) -> bool:
     """Whether an IP address is one of this server's."""
     kind = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -494,6 +527,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
+    # What is no address is refused with what else speaks against the run.
+    address = params["redis_address"] if is_address(params["redis_address"]) else None
     now = time.time()
     asked = params["engine"]
     unit = Path(UNIT_PATH).exists()
@@ -505,8 +540,8 @@ def main() -> None:
     other = None
     for name in engines:
         if states[name]["running"]:
-            ours[name], publishes = containers(engines[name], params["container_name"], params["redis_port"])
-            other = publishes if name == "docker" else other
+            ours[name], there = containers(engines[name], params["container_name"], params["redis_port"], address)
+            other = there if name == "docker" else other
     if other:
         other["redis"] = describe_redis(params["redis_port"])
         other["restart_policy"] = restart_policy(docker, other["id"])
@@ -545,7 +580,7 @@ def main() -> None:
         "programs": programs(supervisor),
         "processes": processes(supervisor) if answer else [],
         "nginx": Nginx(params["upstream"], params["state_dir"]).look() if look_at_nginx else None,
-        "listeners": listeners({*params["ports"], params["redis_port"]}),
+        "listeners": listeners({*params["ports"], params["redis_port"]}, address),
         "redis_address_here": has_address(params["redis_address"]) if params["redis_address"] else None,
         "clock_ahead": now - params["controller_time"] if params["controller_time"] else None,
         "state": state,

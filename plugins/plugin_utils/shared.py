@@ -16,6 +16,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.layers import DEFA
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import (
     NOT_ROOT,
     SHARED_CA_HERE,
+    TRANSPORT_LABEL,
     Look,
     clock_reasons,
     image_version,
@@ -259,7 +260,11 @@ class RedisLook(Look):
 
     def in_the_way(self, listener: Mapping[str, Any]) -> bool:
         """Whether a listener on the port is on this address as well; the loopback is another one."""
-        return listener.get("address") == "everything"
+        return listener.get("address") in ("redis", "everything")
+
+    def _holds_port(self, ours: Mapping[str, Any]) -> bool:
+        """Whether a container of ours is why the port is taken: it may publish the same one of another address."""
+        return bool(ours.get("running")) and ours.get("labels", {}).get(TRANSPORT_LABEL) == self.redis_way
 
     def _not_the_layers(self, other: Mapping[str, Any], port: int) -> str | None:
         """No portal is here, so that no container can be a portal's until now."""

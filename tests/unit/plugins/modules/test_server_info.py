@@ -110,6 +110,33 @@ def test_a_listener_is_this_process(family: socket.AddressFamily, address: str, 
     assert server_info.listeners({port}) == []
 
 
+@pytest.mark.parametrize(
+    ("family", "bound", "address", "kind"),
+    [
+        (socket.AF_INET, "127.0.0.2", "127.0.0.2", "redis"),
+        (socket.AF_INET, "127.0.0.3", "127.0.0.2", "other"),
+        (socket.AF_INET6, "::ffff:127.0.0.2", "127.0.0.2", "redis"),
+        (socket.AF_INET6, "::1", "0:0::1", "redis"),
+        (socket.AF_INET, "0.0.0.0", "127.0.0.2", "everything"),  # noqa: S104 - a test
+    ],
+)
+def test_a_listener_on_the_address_of_redis(family: socket.AddressFamily, bound: str, address: str, kind: str) -> None:
+    with socket.socket(family, socket.SOCK_STREAM) as listening:
+        try:
+            listening.bind((bound, 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+        listening.listen()
+        (row,) = server_info.listeners({listening.getsockname()[1]}, address)
+        assert row["address"] == kind
+
+
+def test_an_address_of_ipv6_as_the_kernel_writes_it() -> None:
+    # As /proc/net/tcp6 has it on a machine with this address.
+    assert server_info._in_table("2001:db8::1") == ("B80D0120000000000000000001000000",)
+    assert server_info._in_table("fe80::1%eth0") == ("000080FE000000000000000001000000",)
+
+
 def test_everybody_who_holds_a_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -217,6 +244,32 @@ def test_containers(docker: Start, rows: list[Any], ours: str | None, other: str
             assert set(row) == {"id", "name", "image", "running", "labels", "ports"}
             assert row["ports"] in ([], [6379])
             assert (len(row["id"]), row["labels"]) == (12, {})
+
+
+@pytest.mark.parametrize(
+    ("published", "address", "in_the_way"),
+    [
+        ("127.0.0.1", "192.0.2.2", False),
+        ("192.0.2.3", "192.0.2.2", False),
+        ("192.0.2.2", "192.0.2.2", True),
+        ("0.0.0.0", "192.0.2.2", True),  # noqa: S104 - a test
+        ("::", "192.0.2.2", True),
+        ("127.0.0.1", None, True),
+    ],
+)
+def test_a_container_that_publishes_elsewhere(
+    docker: Start, published: str, address: str | None, in_the_way: bool
+) -> None:
+    ports = [{"IP": published, "PrivatePort": 6379, "PublicPort": 6379, "Type": "tcp"}]
+    rows = [container(2, "theirs", Ports=ports)]
+    assert bool(server_info.containers(docker({LIST: rows}), "ours", 6379, address)[1]) is in_the_way
+
+
+@pytest.mark.parametrize(
+    ("text", "known"), [("192.0.2.2", True), ("::1", True), ("host", False), ("", False), (None, False)]
+)
+def test_what_is_no_address_is_not_compared(text: str | None, known: bool) -> None:
+    assert server_info.is_address(text) is known
 
 
 OURS = {"name": "ours", "labels": {"tethys.channels.config": "sum"}, "running": True}

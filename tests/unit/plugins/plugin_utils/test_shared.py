@@ -141,6 +141,12 @@ STRANGER = {"port": 6379, "pid": 7, "user": "ana", "command": "redis-server"}
 FOREIGN = {"id": "0123456789ab", "name": "busy", "image": "redis:5", "running": True, "redis": {}}
 
 
+def ours(place: str) -> dict[str, Any]:
+    """Our container, as it runs that answers there."""
+    labels = {"tethys.channels.config": "s", "tethys.channels.transport": f"tls {place}"}
+    return {"name": "tethys-channels-redis", "image": "redis:8.2", "running": True, "ports": [6379], "labels": labels}
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -158,6 +164,11 @@ FOREIGN = {"id": "0123456789ab", "name": "busy", "image": "redis:5", "running": 
         ({"root": False}, "The tasks do not run as root"),
         ({"docker": {"installed": True, "running": False}}, "its engine does not answer"),
         ({"listeners": [{**STRANGER, "address": "everything"}]}, "Port 6379, on which Redis shall answer, is held by"),
+        ({"listeners": [{**STRANGER, "address": "redis"}]}, "Port 6379, on which Redis shall answer, is held by"),
+        (
+            {"listeners": [{**STRANGER, "address": "redis"}], "container": ours("192.0.2.3:6379")},
+            "Port 6379, on which Redis shall answer, is held by",
+        ),
         ({"redis_port_container": FOREIGN}, "Container busy (redis:5) publishes port 6379, and it is not this"),
         ({"container": {**FOREIGN, "labels": {}}}, "redis_container_name is busy, and the container of that name"),
         ({"values": {"redis_container_tls_dir": None}}, "redis_container_tls_dir is not set"),
@@ -193,6 +204,9 @@ def test_what_is_refused(given: dict[str, Any], words: str) -> None:
 def test_who_listens_elsewhere_is_not_in_the_way() -> None:
     rows = [{**STRANGER, "address": place} for place in ("loopback", "other")]
     assert judge(listeners=rows)["refusals"] == []
+    # Docker's proxy listens for the container that is ours.
+    rows = [{**STRANGER, "address": "redis"}]
+    assert judge(listeners=rows, container=ours("192.0.2.2:6379"))["refusals"] == []
 
 
 def test_the_way_back_is_open_whatever_the_inventory_says() -> None:
