@@ -356,6 +356,8 @@ def test_the_tasks_make_what_is_known_as_ours() -> None:
         "ansible_connection": "local",
         "ansible_python_interpreter": "{{ ansible_playbook_python }}",
     }
+    folder = block["block"][0]["ansible.builtin.file"]
+    assert folder["mode"] == "{{ omit if __redis_container_tls_dir is exists else '0700' }}"
     keys = [
         task["community.crypto.openssl_privatekey"]
         for task in block["block"]
