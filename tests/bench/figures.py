@@ -14,6 +14,8 @@ TRANSPORTS = {"published": "published port", "host": "host network", "unix": "un
 DEFAULT = ("unix", "core")
 # More than this at rest, and the figures tell of something else as well.
 QUIET_CORES = 0.3
+# What is told of by name: a task that keeps a host busy for so long.
+DEAR_SECONDS = 0.2
 Rounds = Sequence[Mapping[str, Mapping[str, Any]]]
 
 
@@ -99,6 +101,60 @@ def markdown(table: Table) -> str:
     return "\n".join([head, line, *("| " + " | ".join(row) + " |" for row in table.rows)])
 
 
+def csv_table(table: Table) -> str:
+    """The same for a guide, without heading and notes."""
+
+    def line(cells: Sequence[str]) -> str:
+        return ", ".join(f'"{cell}"' for cell in cells)
+
+    rows = [f"   {line(row)}" for row in table.rows]
+    return "\n".join([".. csv-table::", f"   :header: {line(table.columns)}", "", *rows])
+
+
+def written(page: str, tables_by_name: Mapping[str, Table]) -> str:
+    """A guide with its measured tables written anew, each between two comments."""
+    for name, table in tables_by_name.items():
+        begin, end = f".. measured: {name}\n", ".. end of measured\n"
+        before, found, rest = page.partition(begin)
+        _old, closed, after = rest.partition(end)
+        if not found or not closed:
+            raise ValueError(f"The page has no place for the table {name!r}, which begins with {begin.strip()!r}.")
+        page = f"{before}{begin}\n{csv_table(table)}\n\n{end}{after}"
+    return page
+
+
+def guide_tables(found: Mapping[str, Any], foretold: Sequence[Mapping[str, Any]]) -> dict[str, Table]:
+    """The tables of the guide on scale."""
+
+    def part(table: Table, names: Mapping[str, str]) -> Table:
+        places = [table.columns.index(column) for column in names]
+        rows = [[row[place] for place in places] for row in table.rows]
+        return table._replace(columns=list(names.values()), rows=rows)
+
+    redis = {
+        "layer": "layer",
+        "sockets": "WebSockets",
+        "processes": "processes",
+        "ms of Redis a message": "CPU of Redis for a message (ms)",
+        "messages a second at most": "messages a second, at most",
+        "connections": "connections to Redis",
+    }
+    fleet = {
+        "hosts": "portals",
+        "forks": "forks",
+        "serial": "tethys_serial",
+        "site s": "measured (s)",
+        "foretold s": "foretold (s)",
+        "error": "error",
+        "cores left": "cores left",
+    }
+    return {
+        "redis": part(redis_table(found["redis"]), redis),
+        "fleet": part(fleet_table(found["cost"], found["fleet"]), fleet),
+        "foretold": foretold_table(foretold),
+    }
+
+
 def _setup(found: Mapping[str, Any], hiredis: bool = False) -> str:
     name = f"{TRANSPORTS[found['transport']]}, {CLASSES[found['backend']]}"
     if hiredis:
@@ -162,6 +218,45 @@ def layer_table(found: Mapping[str, Any]) -> Table:
         "per second",
     ]
     return Table("The layer: round trips, and messages to a group of 50 channels", columns, rows, notes)
+
+
+def redis_table(found: Mapping[str, Any]) -> Table:
+    """What a message to a group takes of Redis."""
+    rows = []
+    for each in found["runs"]:
+        one = {key: median(run[key] for run in each["rounds"]) for key in ("redis_ms", "connections")}
+        spread = [run["redis_ms"] for run in each["rounds"]]
+        rows.append(
+            [
+                CLASSES[each["backend"]],
+                f"{each['sockets']}",
+                f"{each['processes']}",
+                f"{one['redis_ms']:.3f}",
+                f"{min(spread):.3f} to {max(spread):.3f}",
+                number(1000 / one["redis_ms"]),
+                number(each["sockets"] * 1000 / one["redis_ms"]),
+                f"{one['connections']:.0f}",
+                # Later rounds find the memory that earlier ones gave back.
+                f"{max(run['memory_mb'] for run in each['rounds']):.1f}",
+            ]
+        )
+    notes = [
+        f"CPU that Redis itself took, medians of {len(found['runs'][0]['rounds'])}; each message reached every socket.",
+        "At most: with one core for Redis alone, 1 / that part. The processes that send and hear need cores as well.",
+        "MB: what Redis has more in memory afterwards at most, the buffers of its connections among it.",
+    ]
+    columns = [
+        "layer",
+        "sockets",
+        "processes",
+        "ms of Redis a message",
+        "from ... to",
+        "messages a second at most",
+        "deliveries a second at most",
+        "connections",
+        "MB",
+    ]
+    return Table("One Redis: messages to one group", columns, rows, notes)
 
 
 def daphne_table(found: Mapping[str, Any]) -> Table:
@@ -257,37 +352,56 @@ def run_table(found: Mapping[str, Any]) -> Table:
     return Table("The run", ["", "seconds", "x gather_facts", "remote modules"], rows, notes)
 
 
-def fleet_table(found: Mapping[str, Any]) -> Table:
-    """How runs grow with the number of servers."""
-    first = found["runs"][0]
+def cost_table(found: Mapping[str, Any]) -> Table:
+    """Where the time of a run goes on one host, the dearest tasks first."""
+    tasks = sorted(
+        found["tasks"], key=lambda task: -sum(task[key] for key in ("pack", "once", "each", "worker", "host"))
+    )
+    keys = ("pack", "once", "each", "worker", "host", "host_cpu")
+    dearest = [task for task in tasks if task["host"] >= DEAR_SECONDS]
+    rows = [[task["name"].rpartition(" : ")[2], *(f"{task[key]:.2f}" for key in keys)] for task in dearest]
+    rows.append(["Ansible's start", f"{found['start']:.2f}", *[""] * 5])
+    rows.append([f"all {len(tasks)} tasks", *(f"{sum(task[key] for task in tasks):.2f}" for key in keys)])
+    notes = [f"The least of {found['rounds']} runs on one host and of as many on two, with nothing to change."]
+    columns = ["seconds", "packing", "task", "each host", "worker", "host", "CPU of the host"]
+    return Table("What a host costs", columns, rows, notes)
+
+
+def fleet_table(cost: Mapping[str, Any], fleet: Mapping[str, Any]) -> Table:
+    """How runs grow with the number of servers, beside what is foretold from the cost of a host."""
+    runs = [*cost["runs"], *fleet["runs"]]
     rows = [
         [
             f"{each['hosts']}",
+            f"{each['forks']}",
+            f"{each['serial'] or ''}",
             f"{each['site']:.1f}",
-            f"{each['facts']:.1f}",
-            f"{each['site'] / each['facts']:.1f}",
-            f"{each['site'] / first['site']:.1f}",
-            f"{each['facts'] / first['facts']:.1f}",
+            f"{each['site'] / runs[0]['site']:.1f}",
             f"{each['site_controller']:.1f}",
-            f"{each['facts_controller']:.1f}",
+            f"{each['cores_left']:.1f}",
+            f"{each['foretold']:.1f}",
+            f"{each['foretold'] / each['site'] - 1:+.0%}",
+            *(f"{each[key]:.1f}" if key in each else "" for key in ("facts", "facts_controller")),
         ]
-        for each in found["runs"]
+        for each in runs
     ]
     notes = [
-        f"No change, forks=16, medians of {found['rounds']}. Controller: CPU seconds of Ansible's own machine.",
-        f"All servers share {found['cores']} cores with the controller here; real ones start Tethys all at once.",
+        f"No change. Medians of {fleet['rounds']}; with 1 and 2 hosts, from which the costs are, of {cost['rounds']}.",
+        "Controller: CPU seconds of Ansible's own machine. Cores left: by all else that ran on this machine.",
+        f"All servers share {fleet['cores']} cores with the controller here; real ones start Tethys all at once.",
     ]
-    columns = [
-        "hosts",
-        "site s",
-        "facts s",
-        "site/facts",
-        "site x",
-        "facts x",
-        "site controller s",
-        "facts controller s",
+    columns = ["hosts", "forks", "serial", "site s", "x", "controller s", "cores left", "foretold s", "error"]
+    return Table("A fleet", [*columns, "facts s", "facts controller s"], rows, notes)
+
+
+def foretold_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """What converge.py says of fleets that nobody has here."""
+    columns = ["portals", "cores of the controller", "tethys_serial", *(f"forks={each}" for each in rows[0]["seconds"])]
+    cells = [
+        [f"{row['hosts']}", f"{row['cores']}", f"{row['serial'] or ''}", *(f"{each:.0f} s" for each in times)]
+        for row, times in ((row, row["seconds"].values()) for row in rows)
     ]
-    return Table("A fleet", columns, rows, notes)
+    return Table("Foretold: a run on portals that have cores of their own", columns, cells)
 
 
 def memory_table(found: Mapping[str, Any]) -> Table:
@@ -319,13 +433,22 @@ def memory_table(found: Mapping[str, Any]) -> Table:
     return Table("Memory on the server", ["MB", "idle", "under load"], rows, notes)
 
 
-TABLES = {"layer": layer_table, "daphne": daphne_table, "run": run_table, "fleet": fleet_table, "memory": memory_table}
+TABLES = {
+    "layer": layer_table,
+    "redis": redis_table,
+    "daphne": daphne_table,
+    "run": run_table,
+    "cost": cost_table,
+    "memory": memory_table,
+}
 
 
-def tables(figures: Mapping[str, Any]) -> list[Table]:
+def tables(figures: Mapping[str, Any]) -> dict[str, Table]:
     """All tables that the figures give, each with a word on what else the machine had to do."""
-    found = []
-    for part, make in TABLES.items():
+    found = {}
+    # A fleet is told of beside what was foretold of it.
+    makers = {**TABLES, "fleet": lambda fleet: fleet_table(figures["cost"], fleet)}
+    for part, make in makers.items():
         if part in figures:
             table = make(figures[part])
             busy = figures[part].get("busy_before", 0.0)
@@ -333,7 +456,7 @@ def tables(figures: Mapping[str, Any]) -> list[Table]:
                 cores = f"{busy:.1f} of {figures['cores']} cores"
                 note = f"Other work kept {cores} busy when this began: measure again in a quiet hour."
                 table = table._replace(notes=[*table.notes, note])
-            found.append(table)
+            found[part] = table
     return found
 
 

@@ -11,8 +11,9 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
+import converge
 from server import HIREDIS, Play, Server, play, say, servers
 
 NAME = "tethys-channels-bench"
@@ -23,7 +24,26 @@ BACKENDS = {
 TRANSPORTS = ("published", "host", "unix")
 DEFAULT = "unix"
 CLIENTS = 48
+# Sockets in one group, and the processes that hold them.
+GROUPS = ((40, 4), (400, 1), (400, 4), (400, 8), (4000, 4))
 CORES = len(os.sched_getaffinity(0))
+FORKS = 16
+# Other work only ever adds to what a task costs, and the least of these rounds counts.
+COSTS_ROUNDS = 5
+
+
+class Fleet(NamedTuple):
+    """A run on so many hosts; with `serial` so many of them at a time (tethys_serial)."""
+
+    hosts: int
+    forks: int
+    serial: int
+
+    def __str__(self) -> str:
+        return f"{self.hosts} hosts, forks={self.forks}" + (f", {self.serial} at a time" if self.serial else "")
+
+
+FLEETS = (Fleet(4, FORKS, 0), Fleet(8, FORKS, 0), Fleet(16, FORKS, 0), Fleet(4, 1, 0), Fleet(4, FORKS, 1))
 
 
 def provision(server: Server, transport: str, backend: str, processes: int = 1) -> Play:
@@ -62,6 +82,21 @@ def layer(rounds: int) -> dict[str, Any]:
                     for key, name in (("trips", "round trips"), ("deliveries", "fan-out"))
                 )
                 say(f"layer: {transport}, {backend} (provisioned in {took:.0f} s): {told}")
+    return found
+
+
+def redis(rounds: int) -> dict[str, Any]:
+    """What a message to a group takes of Redis, which is what limits how many of them one carries."""
+    found: dict[str, Any] = {"runs": []}
+    with servers(NAME) as [ours]:
+        for backend in BACKENDS:
+            provision(ours, DEFAULT, backend)
+            for sockets, processes in GROUPS:
+                load = ("redis_load", f"--sockets={sockets}", f"--processes={processes}")
+                each = [ours.measure(*load, user="root") for _each in range(rounds)]
+                found["runs"].append({"sockets": sockets, "processes": processes, "backend": backend, "rounds": each})
+                middle = median(one["redis_ms"] for one in each)
+                say(f"redis: {backend}, {sockets} sockets in {processes} processes: {middle:.3f} ms of Redis a message")
     return found
 
 
@@ -125,25 +160,57 @@ def run(rounds: int) -> dict[str, Any]:
     return found
 
 
-def fleet(rounds: int, sizes: Sequence[int] = (1, 4, 16)) -> dict[str, Any]:
-    """One host, some and many, with nothing to change."""
+def fleet_run(hosts: Sequence[Server], fleet: Fleet, rounds: int) -> tuple[dict[str, Any], list[Play]]:
+    """Runs on so many hosts with nothing to change, and beside each a play that only gathers facts."""
+    books: dict[str, list[Play]] = {"site": [], "facts": []}
+    loads: list[float] = []
+    for _each in range(rounds):
+        loads.append(os.getloadavg()[0])
+        variables = {"tethys_serial": str(fleet.serial)} if fleet.serial else None
+        run = play("site", hosts[: fleet.hosts], forks=fleet.forks, variables=variables, note_tasks=True)
+        say(f"{fleet}: {run.seconds:.1f} s, load before {loads[-1]:.1f}")
+        books["site"].append(run)
+        if not fleet.serial and fleet.forks >= fleet.hosts:
+            books["facts"].append(play("facts", hosts[: fleet.hosts], forks=fleet.forks))
+    row: dict[str, Any] = {**fleet._asdict()}
+    for book, runs in books.items():
+        if runs:
+            row[book] = median(each.seconds for each in runs)
+            row[f"{book}_controller"] = median(each.controller_seconds for each in runs)
+            row[f"{book}_modules"] = runs[0].modules / fleet.hosts
+    site = books["site"]
+    row["all"] = [each.seconds for each in site]
+    row["load_before"] = loads
+    row["changed"] = any(each.changed for each in site)
+    # Of those that Ansible and these servers had.
+    row["cores_left"] = median(CORES - each.other_seconds / each.seconds for each in site)
+    return row, site
+
+
+def cost(rounds: int) -> dict[str, Any]:
+    """What each task of a run costs on a host, for converge.py."""
+    found: dict[str, Any] = {"rounds": max(rounds, COSTS_ROUNDS), "cores": CORES, "runs": []}
+    with servers(*(f"{NAME}-{number}" for number in range(2))) as hosts:
+        play("site", hosts)
+        noted = []
+        for number in (1, 2):
+            row, runs = fleet_run(hosts, Fleet(number, FORKS, 0), found["rounds"])
+            found["runs"].append(row)
+            noted.append(runs)
+    found["start"] = min(each.seconds - sum(task["seconds"] for task in each.tasks) for each in noted[0])
+    one, two = ([each.tasks for each in runs] for runs in noted)
+    found["tasks"] = [each._asdict() for each in converge.costs(one, two)]
+    return found
+
+
+def fleet(rounds: int, most: int = 16) -> dict[str, Any]:
+    """Some hosts and many."""
+    fleets = [each for each in FLEETS if each.hosts <= most]
     found: dict[str, Any] = {"rounds": rounds, "cores": CORES, "runs": []}
-    with servers(*(f"{NAME}-{number}" for number in range(max(sizes)))) as hosts:
+    with servers(*(f"{NAME}-{number}" for number in range(max(each.hosts for each in fleets)))) as hosts:
         took = play("site", hosts, forks=4).seconds
         say(f"fleet: {len(hosts)} servers provisioned in {took:.0f} s")
-        for size in sizes:
-            books: dict[str, list[Play]] = {"site": [], "facts": []}
-            for _each in range(rounds):
-                for book, runs in books.items():
-                    runs.append(play(book, hosts[:size]))
-            row: dict[str, Any] = {"hosts": size}
-            for book, runs in books.items():
-                row[book] = median(each.seconds for each in runs)
-                row[f"{book}_controller"] = median(each.controller_seconds for each in runs)
-                row[f"{book}_modules"] = runs[0].modules / size
-            row["changed"] = any(each.changed for each in books["site"])
-            found["runs"].append(row)
-            say(f"fleet: {size} hosts, site {row['site']:.1f} s, gather_facts {row['facts']:.1f} s")
+        found["runs"] = [fleet_run(hosts, each, rounds)[0] for each in fleets]
     return found
 
 
@@ -194,10 +261,12 @@ def memory(_rounds: int) -> dict[str, Any]:
         }
 
 
-PARTS: dict[str, Callable[[int], dict[str, Any]]] = {
+PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "layer": layer,
+    "redis": redis,
     "daphne": daphne,
     "run": run,
     "memory": memory,
+    "cost": cost,
     "fleet": fleet,
 }

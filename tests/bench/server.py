@@ -93,6 +93,22 @@ def say(text: str) -> None:
     print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
+def worked() -> float:
+    """The CPU seconds that all cores of the machine have worked."""
+    user, nice, system, _idle, _wait, irq, soft = map(int, Path("/proc/stat").read_text().split()[1:8])
+    return (user + nice + system + irq + soft) / os.sysconf("SC_CLK_TCK")
+
+
+def counter_file(cgroups: str) -> str:
+    """The file that counts a container's CPU, by what /proc/PID/cgroup says of its first process."""
+    listed = {names: path for _number, names, path in (line.split(":", 2) for line in cgroups.splitlines())}
+    # Under systemd that process has a part of the container's group to itself.
+    old = next((path for names, path in listed.items() if "cpuacct" in names.split(",")), None)
+    if old is not None:
+        return f"/sys/fs/cgroup/cpuacct{old.removesuffix('/init.scope')}/cpuacct.usage"
+    return f"/sys/fs/cgroup{listed[''].removesuffix('/init.scope')}/cpu.stat"
+
+
 class Play(NamedTuple):
     """What a run of a playbook took."""
 
@@ -102,6 +118,10 @@ class Play(NamedTuple):
     # Of the machine that Ansible runs on, its own processes and the clients by which it reaches the servers.
     controller_seconds: float
     changed: bool
+    # What all else on this machine took of CPU: neither Ansible nor, if the tasks were noted, the servers it ran on.
+    other_seconds: float = 0.0
+    # What each task took, as callback/task_costs.py noted it.
+    tasks: Sequence[Mapping[str, Any]] = ()
 
 
 class Server:
@@ -117,6 +137,12 @@ class Server:
         programs = str(Path(__file__).parent / "programs")
         subprocess.run(["docker", "cp", programs, f"{self.name}:{PROGRAMS}"], check=True, capture_output=True)
         self.inside(IN_PLACE)
+
+    def cpu_counter(self) -> str:
+        """The kernel's file that tells how much CPU the server has taken."""
+        inspect = ["docker", "inspect", "--format", "{{.State.Pid}}", self.name]
+        pid = subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.strip()
+        return counter_file(Path(f"/proc/{pid}/cgroup").read_text())
 
     def remove(self) -> None:
         """Have it gone, with its volume."""
@@ -203,6 +229,7 @@ def play(
     processes: int = 1,
     forks: int = 16,
     variables: Mapping[str, str] | None = None,
+    note_tasks: bool = False,
 ) -> Play:
     """Run a playbook, one of the collection's or `facts` or `ping`, on these servers."""
     inventory = write_inventory(hosts, processes)
@@ -215,20 +242,29 @@ def play(
         "ANSIBLE_FORKS": str(forks),
         "ANSIBLE_NOCOLOR": "1",
     }
+    noted = CACHE / "tasks.json"
+    if note_tasks:
+        environment["ANSIBLE_CALLBACK_PLUGINS"] = str(Path(__file__).parent / "callback")
+        environment["TASK_COSTS"] = str(noted)
+        environment["TASK_COSTS_COUNTERS"] = ":".join(host.cpu_counter() for host in hosts)
     command = ["ansible-playbook", "-vvv", "-i", str(inventory), name, "-e", json.dumps(variables or {})]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    busy, before = worked(), resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.monotonic()
     done = subprocess.run(
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     seconds = time.monotonic() - start
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    busy, after = worked() - busy, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         sys.exit(f"{' '.join(command)}\n{done.stdout[-4000:]}{done.stderr[-1000:]}")
     recap = done.stdout.rpartition("PLAY RECAP")[2]
+    controller = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    tasks = json.loads(noted.read_text(encoding="utf-8")) if note_tasks else []
     return Play(
         seconds,
         done.stdout.count("Using module file"),
-        after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        controller,
         any("changed=0" not in line for line in recap.splitlines() if "changed=" in line),
+        busy - controller - sum(task["on_hosts"] for task in tasks),
+        tasks,
     )

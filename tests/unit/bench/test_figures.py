@@ -72,13 +72,57 @@ RUN = {
     "start": {"seconds": 4.0},
     "by_hand": {"seconds": 10.0, "besides_seconds": 10.0},
 }
+COST = {
+    "rounds": 5,
+    "start": 1.5,
+    "tasks": [
+        {"name": "role : Judge", "once": 0.1, "each": 0.1, "worker": 0.1, "host": 0.0, "host_cpu": 0.0, "pack": 0.0},
+        {"name": "role : Look", "once": 0.2, "each": 0.1, "worker": 0.3, "host": 1.0, "host_cpu": 0.5, "pack": 0.5},
+        {"name": "role : Prove", "once": 0.1, "each": 0.1, "worker": 0.3, "host": 2.0, "host_cpu": 0.75, "pack": 0.1},
+    ],
+    "runs": [
+        {
+            "hosts": 1,
+            "forks": 16,
+            "serial": 0,
+            "site": 9.0,
+            "facts": 3.0,
+            "site_controller": 2.0,
+            "facts_controller": 1.0,
+            "cores_left": 1.9,
+            "foretold": 9.0,
+        },
+    ],
+}
 FLEET = {
     "rounds": 3,
     "cores": 2,
     "runs": [
-        {"hosts": 1, "site": 9.0, "facts": 3.0, "site_controller": 2.0, "facts_controller": 1.0},
-        {"hosts": 16, "site": 36.0, "facts": 6.0, "site_controller": 20.0, "facts_controller": 8.0},
+        # With tethys_serial nobody gathers facts beside it.
+        {
+            "hosts": 16,
+            "forks": 4,
+            "serial": 2,
+            "site": 36.0,
+            "site_controller": 20.0,
+            "cores_left": 1.42,
+            "foretold": 27.0,
+        },
     ],
+}
+REDIS = {
+    "runs": [
+        {
+            "sockets": 400,
+            "processes": 4,
+            "backend": "core",
+            "rounds": [
+                {"redis_ms": 0.5, "memory_mb": 1.0, "connections": 8},
+                {"redis_ms": 0.4, "memory_mb": 1.2, "connections": 8},
+                {"redis_ms": 0.7, "memory_mb": 1.1, "connections": 9},
+            ],
+        }
+    ]
 }
 MEMORY = {
     "idle": {"redis": [10.4], "docker-proxy": [], "daphne": [100.2, 101.3]},
@@ -89,7 +133,16 @@ MEMORY = {
     "run_peak_mb": 112.0,
     "facts_peak_mb": 20.0,
 }
-ALL: dict[str, Any] = {"layer": LAYER, "daphne": DAPHNE, "run": RUN, "fleet": FLEET, "memory": MEMORY, "cores": 2}
+ALL: dict[str, Any] = {
+    "layer": LAYER,
+    "daphne": DAPHNE,
+    "run": RUN,
+    "cost": COST,
+    "fleet": FLEET,
+    "redis": REDIS,
+    "memory": MEMORY,
+    "cores": 2,
+}
 
 
 def test_a_ratio_divides_what_was_measured_side_by_side() -> None:
@@ -152,9 +205,62 @@ def test_the_run_is_judged_by_what_it_is_promised_by() -> None:
     assert "The second run changed something!" in figures.run_table(restless).notes[0]
 
 
-def test_a_fleet_is_compared_with_one_host() -> None:
-    rows = figures.fleet_table(FLEET).rows
-    assert rows[1][:6] == ["16", "36.0", "6.0", "6.0", "4.0", "2.0"]
+def test_a_fleet_is_compared_with_one_host_and_with_what_was_foretold() -> None:
+    rows = figures.fleet_table(COST, FLEET).rows
+    assert rows[0] == ["1", "16", "", "9.0", "1.0", "2.0", "1.9", "9.0", "+0%", "3.0", "1.0"]
+    assert rows[1] == ["16", "4", "2", "36.0", "4.0", "20.0", "1.4", "27.0", "-25%", "", ""]
+
+
+def test_the_cost_of_a_host_has_its_dearest_tasks_first_and_ends_with_the_sum() -> None:
+    rows = figures.cost_table(COST).rows
+    assert rows == [
+        ["Prove", "0.10", "0.10", "0.10", "0.30", "2.00", "0.75"],
+        ["Look", "0.50", "0.20", "0.10", "0.30", "1.00", "0.50"],
+        ["Ansible's start", "1.50", "", "", "", "", ""],
+        ["all 3 tasks", "0.60", "0.40", "0.30", "0.70", "3.00", "1.25"],
+    ]
+
+
+FORETOLD = [{"hosts": 50, "cores": 2, "serial": 5, "seconds": {5: 120.4, 10: 80.0}}]
+PAGE = (
+    "Before.\n.. measured: redis\nold\n.. end of measured\nBetween.\n.. measured: fleet\n.. end of measured\nAfter.\n"
+)
+
+
+def test_the_guide_gets_its_tables_and_keeps_its_words() -> None:
+    tables = figures.guide_tables({"redis": REDIS, "cost": COST, "fleet": FLEET}, FORETOLD)
+    page = figures.written(PAGE, {name: tables[name] for name in ("redis", "fleet")})
+    assert [line for line in page.splitlines() if line and not line.startswith("   ")] == [
+        "Before.",
+        ".. measured: redis",
+        ".. csv-table::",
+        ".. end of measured",
+        "Between.",
+        ".. measured: fleet",
+        ".. csv-table::",
+        ".. end of measured",
+        "After.",
+    ]
+    assert '   "core", "400", "4", "0.500", "2,000", "8"\n' in page
+    assert '   "16", "4", "2", "36.0", "27.0", "-25%", "1.4"\n' in page
+    assert "last year" not in page
+    assert figures.written(page, {"redis": tables["redis"]}) == page
+
+
+def test_what_is_foretold_has_a_column_for_each_number_of_forks() -> None:
+    table = figures.foretold_table(FORETOLD)
+    assert list(table.columns) == ["portals", "cores of the controller", "tethys_serial", "forks=5", "forks=10"]
+    assert table.rows == [["50", "2", "5", "120 s", "80 s"]]
+
+
+def test_a_guide_without_a_place_for_a_table_is_told_of() -> None:
+    with pytest.raises(ValueError, match="no place for the table 'other'"):
+        figures.written(PAGE, {"other": figures.redis_table(REDIS)})
+
+
+def test_a_message_is_a_part_of_redis_second() -> None:
+    [row] = figures.redis_table(REDIS).rows
+    assert row == ["core", "400", "4", "0.500", "0.400 to 0.700", "2,000", "800,000", "8", "1.2"]
 
 
 def test_memory_leaves_out_what_does_not_run() -> None:
@@ -165,14 +271,15 @@ def test_memory_leaves_out_what_does_not_run() -> None:
 
 
 def test_only_what_was_measured_is_told() -> None:
-    assert [table.heading for table in figures.tables({"memory": MEMORY, "cores": 2})] == ["Memory on the server"]
-    assert len(figures.tables(ALL)) == 5
+    [table] = figures.tables({"memory": MEMORY, "cores": 2}).values()
+    assert table.heading == "Memory on the server"
+    assert set(figures.tables(ALL)) == set(ALL) - {"cores"}
     assert figures.bars({"run": RUN}) == []
 
 
 @pytest.mark.parametrize(("busy", "told"), [(0.1, False), (1.8, True)])
 def test_other_work_on_the_machine_is_told_of(busy: float, told: bool) -> None:
-    [table] = figures.tables({"memory": {**MEMORY, "busy_before": busy}, "cores": 2})
+    [table] = figures.tables({"memory": {**MEMORY, "busy_before": busy}, "cores": 2}).values()
     assert any(note.startswith("Other work kept 1.8 of 2 cores busy") for note in table.notes) is told
 
 
@@ -183,7 +290,7 @@ def test_the_figures_are_not_changed() -> None:
     assert before == ALL
 
 
-@pytest.mark.parametrize("table", figures.tables(ALL), ids=lambda table: str(table.heading))
+@pytest.mark.parametrize("table", figures.tables(ALL).values(), ids=lambda table: str(table.heading))
 def test_tables_are_even(table: figures.Table) -> None:
     assert all(len(row) == len(table.columns) for row in table.rows)
     lines = figures.text(table).splitlines()[2:]
