@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -75,17 +74,18 @@ class Clock:
 
 def one_task(clock: Clock, task: Task, hosts: int, forks: int, shared: bool) -> None:
     """Let all hosts do one task."""
-    left = deque([task.each] * hosts)
+    left = hosts
     free = forks
     main_is_busy = True
 
     def begin() -> None:
         """The main process hands the task to the next host, as soon as a worker is free."""
-        nonlocal free, main_is_busy
+        nonlocal left, free, main_is_busy
         if left and free and not main_is_busy:
             free -= 1
             main_is_busy = True
-            clock.work(left.popleft(), handed)
+            left -= 1
+            clock.work(task.each, handed)
 
     def main_is_free() -> None:
         nonlocal main_is_busy

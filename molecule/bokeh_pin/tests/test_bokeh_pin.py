@@ -67,10 +67,13 @@ def test_plain_round_robin_leaves_pages_blank(host: Any) -> None:
     apart.site(tethys_bokeh="not_in_use", tethys_bokeh_policy="single")
     assert "hash" not in apart.block(host)
     assert "$tethys_channels_process" not in apart.nginx_file(host)
+    before = apart.clock(host)
     found = bed.plots(host, 60)
     print(f"plain round robin: {found['plots']} of {found['loads']} plots, {found['errors']}")
     # So the loads that all succeed above would show the fault if it were there.
     assert found["plots"] < found["loads"] / 2, f"{found}"
+    # And so would the logs.
+    assert len(apart.asked(host, before, "/bokehplot/wave/(autoload|ws)")) == apart.N
 
 
 def test_what_is_pinned_by_the_pattern_alone_works(host: Any) -> None:

@@ -243,7 +243,6 @@ def test_the_guide_gets_its_tables_and_keeps_its_words() -> None:
     ]
     assert '   "core", "400", "4", "0.500", "2,000", "8"\n' in page
     assert '   "16", "4", "2", "36.0", "27.0", "-25%", "1.4"\n' in page
-    assert "last year" not in page
     assert figures.written(page, {"redis": tables["redis"]}) == page
 
 

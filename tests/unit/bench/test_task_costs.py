@@ -59,7 +59,7 @@ def test_a_task_is_what_was_between_its_beginning_and_the_next(tmp_path: Path, m
     for host in ("a", "b"):
         plugin.v2_runner_on_start(host, None)
     # The worker ends when its result was told, and a moment after the next task has begun.
-    worker = multiprocessing.get_context("fork").Process(target=burn, args=(0.2,))
+    worker = multiprocessing.get_context("fork").Process(target=burn, args=(0.05,))
     worker.start()
     counter.write_text("1700000000\n")
     plugin.v2_playbook_on_task_start(named("change"), False)
@@ -67,6 +67,6 @@ def test_a_task_is_what_was_between_its_beginning_and_the_next(tmp_path: Path, m
     look, change = json.loads(written.read_text())
     assert (look["play"], look["task"], look["hosts"]) == ("portals", "look", 2)
     assert look["on_hosts"] == pytest.approx(0.7)
-    assert look["workers"] == pytest.approx(0.2, abs=0.1)
-    assert look["seconds"] >= 0.2
+    assert look["workers"] >= 0.05
+    assert look["seconds"] >= 0.05
     assert (change["task"], change["hosts"], change["workers"], change["on_hosts"]) == ("change", 0, 0.0, 0.0)
