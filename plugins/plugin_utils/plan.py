@@ -12,11 +12,11 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES, UNIT, UNIT_PATH, full_name
 from ansible_collections.tethys.channels.plugins.module_utils.services import REDIS_SOCKET, is_asgi_group
+from ansible_collections.tethys.channels.plugins.plugin_utils import own_files
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers, redis_endpoints
 from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
     engine_refusal,
@@ -102,7 +102,7 @@ def role_options() -> dict[str, dict[str, Any]]:
     """Every role's variables with their argument specs, read from the roles themselves."""
     options: dict[str, dict[str, Any]] = {}
     for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
-        specs = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]
+        specs = own_files.read(path)["argument_specs"]
         for entry in specs.values():
             options.update(entry.get("options") or {})
     return options
@@ -113,7 +113,7 @@ def sources() -> dict[str, str]:
     """The role variables that take their value from a `tethys_` variable, with that one."""
     found: dict[str, str] = {}
     for path in sorted(ROLES.glob("*/defaults/main.yml")):
-        for name, value in yaml.safe_load(path.read_text(encoding="utf-8")).items():
+        for name, value in own_files.read(path).items():
             match = re.match(r"\{\{ (tethys_\w+)", str(value))
             if match:
                 found[name] = match.group(1)

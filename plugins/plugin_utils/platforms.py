@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ansible_collections.tethys.channels.plugins.plugin_utils import own_files
 
 FILES = Path(__file__).parents[2] / "roles" / "preflight" / "vars" / "platforms"
 UNKNOWN = "is not installed, and this collection does not know how this system installs it: install it"
@@ -20,10 +20,7 @@ UNKNOWN = "is not installed, and this collection does not know how this system i
 @lru_cache(maxsize=1)
 def platform_files() -> dict[str, dict[str, Any]]:
     """What each file says, by its name: a family, one of its versions, a distribution, or one of its versions."""
-    return {
-        path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))["__preflight_platform"]
-        for path in sorted(FILES.glob("*.yml"))
-    }
+    return {path.stem: own_files.read(path)["__preflight_platform"] for path in sorted(FILES.glob("*.yml"))}
 
 
 def platform(os: Mapping[str, str], python: str = "") -> dict[str, Any] | None:
