@@ -1,13 +1,14 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files and folders as they are expected to be: why one is not, and putting it right."""
+"""Files and folders as they are expected to be: why one is not, what that changes, and putting it right."""
 
 from __future__ import annotations
 
 import grp
 import os
 import pwd
+import re
 import stat
 from pathlib import Path
 from typing import Any, Callable
@@ -21,6 +22,10 @@ OPTIONS: dict[str, Any] = {
     "group": {"type": "str"},
     "mode": {"type": "str", "required": True},
 }
+
+
+class NotPut(Exception):
+    """Why a file or folder cannot be put right, in one sentence for the administrator."""
 
 
 def _name_of(lookup: Callable[[int], Any], number: int) -> str:
@@ -68,3 +73,41 @@ def put_right(expected: dict[str, Any]) -> None:
         return
     whole_file.remove_leftovers(path)
     whole_file.replace(path, content.encode(), mode=mode, uid=uid, gid=gid)
+
+
+def difference(expected: dict[str, Any], why: str) -> dict[str, str]:
+    """The change of one of them, as Ansible shows it."""
+    path, content = Path(expected["path"]), expected["content"]
+    if content is None or why.startswith(("belongs", "has the mode")):
+        return {"prepared": f"{path} {why}\n"}
+    try:
+        before = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        before = ""
+    return {"before": before, "after": content, "before_header": str(path), "after_header": str(path)}
+
+
+def put_all_right(files: list[dict[str, Any]], dry: bool) -> tuple[list[str], list[dict[str, str]]]:
+    """Make each of them so, in that order; the paths that were not as expected, and their changes.
+
+    Where it is `dry`, they are told and not made. NotPut where one cannot be.
+    """
+    written, diff = [], []
+    for expected in files:
+        path = expected["path"]
+        if not re.fullmatch("[0-7]{3,4}", expected["mode"]):
+            raise NotPut(f"{path} has the mode {expected['mode']}: write octal digits, as 0644.")
+        why = why_differs(expected)
+        if why is None:
+            continue
+        diff.append(difference(expected, why))
+        written.append(path)
+        if dry:
+            continue
+        try:
+            put_right(expected)
+        except KeyError as error:
+            raise NotPut(f"{path} cannot be written: its owner or group is unknown ({error.args[0]}).") from error
+        except OSError as error:
+            raise NotPut(f"{path} cannot be written: {error.strerror}. Mend that and run again.") from error
+    return written, diff

@@ -27,8 +27,8 @@ attributes:
     support: full
     description: Tells what would be restarted, and leaves Supervisor alone.
   diff_mode:
-    support: none
-    description: Processes have no text to compare.
+    support: full
+    description: Shows each of O(files) that is written before and after; processes have no text to compare.
   platform:
     support: full
     platforms: posix
@@ -102,6 +102,35 @@ options:
     description: When the layer's Redis last started, where that is on another server, in seconds since 1970.
     type: float
     default: 0
+  files:
+    description:
+      - The files and folders that the processes need, their program among them. They are put right first, as
+        M(tethys.channels.service_files) does, where a task of its own would cost another connection in every run.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Its path.
+        type: path
+        required: true
+      content:
+        description: What is in the file. Without it, O(files[].path) is a folder.
+        type: str
+      owner:
+        description: Its owner.
+        type: str
+        default: root
+      group:
+        description: Its group; without it, any group is right.
+        type: str
+      mode:
+        description: Its mode as octal digits.
+        type: str
+        required: true
+  program:
+    description: Which of O(files) is the program file.
+    type: path
   record:
     description: The file in which to keep what each process runs with.
     type: path
@@ -111,7 +140,7 @@ options:
     type: bool
     default: false
   program_changed:
-    description: In check mode, that the program file would have changed.
+    description: In check mode, that an earlier task would have changed the program file.
     type: bool
     default: false
   force:
@@ -146,6 +175,12 @@ regrouped:
   returned: always
   type: bool
   sample: false
+written:
+  description: The paths of O(files) that were not as expected.
+  returned: always
+  type: list
+  elements: str
+  sample: [/etc/supervisor/conf.d/asgi_supervisord.conf]
 removed:
   description: Sockets and locks without a process, which were removed.
   returned: always
@@ -165,6 +200,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, serving, whole_file
 from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources, process_key
+from ansible_collections.tethys.channels.plugins.module_utils.expected_files import OPTIONS, NotPut, put_all_right
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx, NginxError
 from ansible_collections.tethys.channels.plugins.module_utils.one_run import Busy, alone
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
@@ -482,6 +518,8 @@ def main() -> None:
             "redis_container": {"type": "str"},
             "redis_engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
             "redis_started_at": {"type": "float", "default": 0},
+            "files": {"type": "list", "elements": "dict", "default": [], "options": OPTIONS},
+            "program": {"type": "path"},
             "record": {"type": "path", "default": "/etc/tethys_channels/processes.json"},
             "pending": {"type": "bool", "default": False},
             "program_changed": {"type": "bool", "default": False},
@@ -491,10 +529,14 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
+    try:
+        written, diff = put_all_right(params["files"], dry=module.check_mode)
+    except NotPut as error:
+        module.fail_json(msg=str(error))
     supervisor = Supervisor(timeout=params["timeout"] + 30.0)
     if supervisor.state() is None:
         if module.check_mode:
-            module.exit_json(changed=True, restarted=[], regrouped=True, removed=[])
+            module.exit_json(changed=True, restarted=[], regrouped=True, removed=[], written=written, diff=diff)
         module.fail_json(
             msg=f"Supervisor does not answer on {supervisor.socket_path}: start it (systemctl start supervisor) and run"
             " again."
@@ -508,7 +550,7 @@ def main() -> None:
             record = whole_file.read_notes(Path(params["record"]))
             sources = Sources(params["reads"], params["site_packages"])
             rows = roll.rows()
-            roll.regrouped = params["program_changed"] or not rows
+            roll.regrouped = params["program_changed"] or params["program"] in written or not rows
             if not roll.regrouped:
                 outdated = rows if params["pending"] or params["force"] else roll.outdated(sources, record)
                 roll.restarted = [row["name"] for row in outdated]
@@ -542,10 +584,12 @@ def main() -> None:
             module.fail_json(msg=f"{name}: {error.strerror}. Mend that and run again; the processes serve.")
         module.fail_json(msg=f"Supervisor stopped answering: {error}. `systemctl status supervisor` tells more.")
     module.exit_json(
-        changed=roll.regrouped or bool(roll.restarted) or bool(roll.removed) or settled,
+        changed=bool(written) or roll.regrouped or bool(roll.restarted) or bool(roll.removed) or settled,
         restarted=roll.restarted,
         regrouped=roll.regrouped,
         removed=roll.removed,
+        written=written,
+        diff=diff,
     )
 
 

@@ -177,7 +177,9 @@ server:
       description: C(installed), C(running), C(pid), C(version), C(config) and C(include).
       type: dict
     programs:
-      description: The files under Supervisor that define the portal's programs, each with C(layout) and other sections.
+      description:
+        - The files under Supervisor that define the portal's programs, each with C(layout), its C(sha256) and other
+          sections.
       type: list
       elements: dict
     nginx:
@@ -211,6 +213,7 @@ server:
 
 import configparser
 import contextlib
+import hashlib
 import http.client
 import importlib.util
 import os
@@ -440,7 +443,8 @@ def programs(supervisor: Supervisor) -> list[dict[str, Any]]:
     for name in [*([supervisor.config] if supervisor.config else []), *supervisor.program_files()]:
         parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";",))
         try:
-            text = Path(name).read_text(encoding="utf-8", errors="replace")
+            raw = Path(name).read_bytes()
+            text = raw.decode("utf-8", "replace")
             parser.read_string(text)
         except (OSError, configparser.Error):
             continue
@@ -459,6 +463,7 @@ def programs(supervisor: Supervisor) -> list[dict[str, Any]]:
                     "numprocs": str(len(ours)) if apart else parser.get(section, "numprocs", fallback="1"),
                     "socket": parser.get(section, "socket", fallback=""),
                     "managed": OUR_HEADER in text,
+                    "sha256": hashlib.sha256(raw).hexdigest(),
                 }
             )
     return found

@@ -77,24 +77,8 @@ written:
   sample: [/etc/tmpfiles.d/tethys_channels.conf]
 """
 
-import re
-from pathlib import Path
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils.expected_files import OPTIONS, put_right, why_differs
-
-
-def difference(expected: dict[str, Any], why: str) -> dict[str, str]:
-    """The change of one of them."""
-    path, content = Path(expected["path"]), expected["content"]
-    if content is None or why.startswith(("belongs", "has the mode")):
-        return {"prepared": f"{path} {why}\n"}
-    try:
-        before = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        before = ""
-    return {"before": before, "after": content, "before_header": str(path), "after_header": str(path)}
+from ansible_collections.tethys.channels.plugins.module_utils.expected_files import OPTIONS, NotPut, put_all_right
 
 
 def main() -> None:
@@ -103,25 +87,10 @@ def main() -> None:
         argument_spec={"files": {"type": "list", "elements": "dict", "required": True, "options": OPTIONS}},
         supports_check_mode=True,
     )
-    written, diff = [], []
-    for expected in module.params["files"]:
-        if not re.fullmatch("[0-7]{3,4}", expected["mode"]):
-            module.fail_json(msg=f"{expected['path']} has the mode {expected['mode']}: write octal digits, as 0644.")
-        why = why_differs(expected)
-        if why is None:
-            continue
-        diff.append(difference(expected, why))
-        written.append(expected["path"])
-        if module.check_mode:
-            continue
-        try:
-            put_right(expected)
-        except KeyError as error:
-            module.fail_json(
-                msg=f"{expected['path']} cannot be written: its owner or group is unknown ({error.args[0]})."
-            )
-        except OSError as error:
-            module.fail_json(msg=f"{expected['path']} cannot be written: {error.strerror}. Mend that and run again.")
+    try:
+        written, diff = put_all_right(module.params["files"], dry=module.check_mode)
+    except NotPut as error:
+        module.fail_json(msg=str(error))
     module.exit_json(changed=bool(written), written=written, diff=diff)
 
 

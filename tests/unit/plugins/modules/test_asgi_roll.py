@@ -512,9 +512,10 @@ def test_supervisor_that_does_not_run(
 
     monkeypatch.setattr(asgi_roll, "Supervisor", Gone)
     given = {name: value for name, value in ground.params.items() if value is not None}
-    result = run_module(asgi_roll.main, check, **given)
+    result = run_module(asgi_roll.main, check, **given, **needed(ground.config.parent))
     if check:
         assert (result["changed"], result["regrouped"]) == (True, True)
+        assert len(result["written"]) == len(result["diff"]) == 2
     else:
         assert result["msg"].startswith("Supervisor does not answer on /run/supervisor.sock: start it")
 
@@ -545,6 +546,54 @@ def test_check_mode_tells_and_leaves_alone(
     assert result["removed"] == [str(Path(ground.params["old_run_dirs"][0]) / "tethys_asgi0.sock")]
     assert Path(result["removed"][0]).exists()
     assert (fake.calls, ground.record.exists()) == ([], False)
+
+
+def needed(folder: Path, text: str = "[fcgi-program:asgi]\n") -> dict[str, Any]:
+    """A program file and a folder of the present user's, as the roll is given them."""
+    owner = str(os.geteuid())
+    program = folder / "asgi.conf"
+    return {
+        "files": [
+            {"path": str(folder / "logs"), "owner": owner, "mode": "0750"},
+            {"path": str(program), "content": text, "owner": owner, "mode": "0644"},
+        ],
+        "program": str(program),
+    }
+
+
+def test_its_files_are_there_before_supervisor_is_told(
+    module: Module, roll: Roll, fake: FakeSupervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr(
+        fake, "reloadConfig", lambda: seen.append((tmp_path / "asgi.conf").read_text()) or [[[], [], []]]
+    )
+    first = module(**needed(tmp_path))
+    assert (first["changed"], first["written"]) == (True, [str(tmp_path / "logs"), str(tmp_path / "asgi.conf")])
+    assert [change.get("after") for change in first["diff"]] == [None, "[fcgi-program:asgi]\n"]
+    assert seen == ["[fcgi-program:asgi]\n"]
+    again = module(**needed(tmp_path))
+    assert (again["changed"], again["written"], again["diff"]) == (False, [], [])
+
+
+def test_check_mode_tells_what_would_be_written(module: Module, roll: Roll, tmp_path: Path) -> None:
+    told = module(check=True, **needed(tmp_path))
+    assert (told["changed"], told["regrouped"], told["restarted"]) == (True, True, [])
+    assert told["written"] == [str(tmp_path / "logs"), str(tmp_path / "asgi.conf")]
+    assert not (tmp_path / "logs").exists()
+    assert not (tmp_path / "asgi.conf").exists()
+    module(**needed(tmp_path))
+    (tmp_path / "logs").chmod(0o700)
+    # Supervisor starts nothing anew for a folder.
+    told = module(check=True, **needed(tmp_path))
+    assert (told["changed"], told["regrouped"], told["written"]) == (True, False, [str(tmp_path / "logs")])
+
+
+def test_a_file_that_cannot_be_written_is_named(module: Module, fake: FakeSupervisor, tmp_path: Path) -> None:
+    asked = needed(tmp_path)
+    asked["files"][0]["owner"] = "nobody-by-that-name"
+    assert module(**asked)["msg"].startswith(f"{tmp_path / 'logs'} cannot be written: its owner or group is unknown")
+    assert fake.calls == []
 
 
 def test_check_mode_where_there_is_no_program_yet(module: Module) -> None:

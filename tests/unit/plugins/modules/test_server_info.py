@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pwd
 import socket
@@ -351,6 +352,7 @@ def test_the_manuals_program(supervisor: Start, tmp_path: Path) -> None:
             "numprocs": "2",
             "socket": "tcp://127.0.0.1:8000",
             "managed": False,
+            "sha256": hashlib.sha256(MANUAL.encode()).hexdigest(),
         }
     ]
 
