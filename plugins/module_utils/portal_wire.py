@@ -68,7 +68,9 @@ def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], commands
 
 def plain(value: Any) -> str:
     """A setting as text that is equal for equal settings, whether they came from YAML, JSON or Python."""
-    return json.dumps(value, sort_keys=True, default=lambda v: v.decode() if isinstance(v, bytes) else str(v))
+    text = json.dumps(value, default=lambda v: v.decode() if isinstance(v, bytes) else str(v))
+    # Numbers for keys are texts by now, and sorted as such on either side.
+    return json.dumps(json.loads(text), sort_keys=True)
 
 
 def host_name(allowed: Any) -> str:

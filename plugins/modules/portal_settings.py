@@ -442,6 +442,19 @@ def find_yaml(module: AnsibleModule) -> None:
     module.fail_json(msg=f"PyYAML is needed to edit portal_config.yml, and {where} has none; install PyYAML there.")
 
 
+def as_redis_takes_them(value: Any) -> Any:
+    """The setting with the numbers of socket options as numbers: a key of a module's argument comes as a text."""
+    if isinstance(value, dict):
+        found = {key: as_redis_takes_them(held) for key, held in value.items()}
+        options = found.get("socket_keepalive_options")
+        if isinstance(options, dict):
+            found["socket_keepalive_options"] = {
+                int(key) if str(key).isdigit() else key: held for key, held in options.items()
+            }
+        return found
+    return [as_redis_takes_them(held) for held in value] if isinstance(value, list) else value
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -459,7 +472,7 @@ def main() -> None:
     find_yaml(module)
     # By itself no_log blots out every value of the mapping wherever it turns up, a port's digits inside a checksum
     # too. So the mapping is hidden as a whole, and only what is secret in it is blotted out.
-    settings: dict[str, Any] = module.params["settings"]
+    settings: dict[str, Any] = as_redis_takes_them(module.params["settings"])
     module.params["settings"] = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
     try:
         module.no_log_values = {text for text in portal_yaml.secrets(portal_yaml.plain(settings)) if len(text) > 3}

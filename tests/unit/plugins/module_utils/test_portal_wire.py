@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import portal_wire
 from ansible_collections.tethys.channels.plugins.module_utils.portal_common import Hider
+from hypothesis import given
+from hypothesis import strategies as st
 
 SOCKETS = 3
 
@@ -115,3 +118,42 @@ def test_without_sockets_nobody_is_content(air: Air) -> None:
 )
 def test_whose_a_greeting_is(token: str, name: str, content: bool, is_of: bool) -> None:
     assert portal_wire.is_of(token, name, content) is is_of
+
+
+# --- settings that are compared ---------------------------------------------------------------------------------------
+
+# As PATIENCE has them: sorted as numbers they are in another order than sorted as texts.
+OPTIONS = {4: 1, 5: 1, 6: 3, 18: 4000}
+
+
+@pytest.mark.parametrize("order", [[4, 5, 6, 18], [18, 6, 5, 4], [6, 18, 4, 5]])
+@pytest.mark.parametrize("key", [int, str])
+def test_numbers_for_keys_are_equal_to_their_text(order: list[int], key: type) -> None:
+    texts = {str(number): value for number, value in OPTIONS.items()}
+    other = {key(number): OPTIONS[number] for number in order}
+    for wrap in (lambda value: value, lambda value: {"hosts": [{"b": 1, "options": value, "a": None}]}):
+        assert portal_wire.plain(wrap(other)) == portal_wire.plain(wrap(texts)) == portal_wire.plain(wrap(OPTIONS))
+
+
+def test_numbers_and_texts_for_keys_together() -> None:
+    assert portal_wire.plain({18: 1, "b": 2, 4: 3, "a": 4}) == portal_wire.plain({"a": 4, "b": 2, "18": 1, "4": 3})
+
+
+@pytest.mark.parametrize(
+    "other", [{4: 1, 5: 1, 6: 3}, {**OPTIONS, 18: 4001}, {**OPTIONS, 7: 1}, {**OPTIONS, 18: "4000"}, None]
+)
+def test_other_numbers_are_not_equal(other: Any) -> None:
+    assert portal_wire.plain({"options": other}) != portal_wire.plain({"options": OPTIONS})
+
+
+@given(st.dictionaries(st.integers(), st.integers() | st.text()), st.randoms())
+def test_any_numbers_for_keys(options: dict[int, Any], chance: Any) -> None:
+    rows = list(options.items())
+    chance.shuffle(rows)
+    there_and_back = json.loads(json.dumps({"hosts": [options]}))
+    assert portal_wire.plain({"hosts": [dict(rows)]}) == portal_wire.plain(there_and_back)
+
+
+def test_what_came_from_python_and_from_yaml() -> None:
+    assert portal_wire.plain({"a": b"text", "b": (1, 2)}) == portal_wire.plain({"b": [1, 2], "a": "text"})
+    assert portal_wire.plain({"a": [1, 2]}) != portal_wire.plain({"a": [2, 1]})

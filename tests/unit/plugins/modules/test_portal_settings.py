@@ -20,6 +20,8 @@ from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.tethys.channels.plugins.module_utils import whole_file
 from ansible_collections.tethys.channels.plugins.modules import portal_settings
+from hypothesis import given
+from hypothesis import strategies as st
 
 TEXT = "# ours since 2017\nsettings:\n  SECRET_KEY: portal-secret  # rotated\n  DEBUG: false\n"
 LAYERS = {
@@ -197,6 +199,66 @@ def test_no_file_yet(home: Path) -> None:
     result = run(home, settings=LAYERS)
     assert result["failed"]
     assert "make it with `tethys gen portal_config`, or correct tethys_home." in result["msg"]
+
+
+# -- a Redis that Sentinel watches ------------------------------------------------------------------------------------
+
+# As a module's argument has them, and as redis-py takes them.
+AS_TOLD = {"4": 1, "5": 1, "6": 3, "18": 4000}
+AS_TAKEN = {4: 1, 5: 1, 6: 3, 18: 4000}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda options: options,
+        lambda options: {"CHANNEL_LAYERS": {"default": {"CONFIG": {"hosts": [options, {"host": "h"}, options]}}}},
+        lambda options: [[options], {"4": options}],
+        lambda options: {"socket_keepalive_options": {"more": options}},
+    ],
+)
+def test_numbers_of_socket_options_are_numbers_at_any_depth(wrap: Any) -> None:
+    told = wrap({"socket_keepalive": True, "socket_keepalive_options": AS_TOLD, "4": "6", "sentinels": [["1", 2]]})
+    taken = wrap({"socket_keepalive": True, "socket_keepalive_options": AS_TAKEN, "4": "6", "sentinels": [["1", 2]]})
+    before = json.dumps(told)
+    assert portal_settings.as_redis_takes_them(told) == taken
+    assert json.dumps(told) == before
+    # What was so already stays so.
+    assert portal_settings.as_redis_takes_them(taken) == taken
+
+
+@pytest.mark.parametrize("options", [None, True, "4", [], {}, {"TCP_KEEPIDLE": 1, "-4": 2, "": 3, "4.0": 4}])
+def test_other_options_are_left_as_they_are(options: Any) -> None:
+    settings = {"socket_keepalive_options": options}
+    assert portal_settings.as_redis_takes_them(settings) == settings
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+SETTINGS = st.recursive(
+    PLAIN, lambda held: st.lists(held) | st.dictionaries(st.text() | st.just("4"), held), max_leaves=20
+)
+
+
+@given(SETTINGS)
+def test_everything_else_is_untouched(settings: Any) -> None:
+    found = portal_settings.as_redis_takes_them(settings)
+    assert (found, json.dumps(found)) == (settings, json.dumps(settings))
+
+
+def test_the_file_has_numbers(home: Path) -> None:
+    hosts = [{"master_name": "m", "sentinels": [["192.0.2.1", 26379]], "socket_keepalive_options": AS_TOLD}]
+    settings = {"CHANNEL_LAYERS": {"default": {"BACKEND": "b", "CONFIG": {"hosts": hosts, "18": "18"}}}}
+    assert run(home, check=True, settings=settings)["changed"]
+    assert run(home, settings=settings)["changed"]
+    written = yaml.safe_load(config(home))["settings"]["CHANNEL_LAYERS"]["default"]["CONFIG"]
+    assert written == {"hosts": [{**hosts[0], "socket_keepalive_options": AS_TAKEN}], "18": "18"}
+    before = snapshot(home)
+    assert not run(home, settings=settings)["changed"]
+    assert not run(home, check=True, settings=settings)["changed"]
+    assert snapshot(home) == before
+    hosts[0]["socket_keepalive_options"] = {**AS_TOLD, "18": 4001}
+    assert run(home, settings=settings)["changed"]
+    assert "18: 4001" in config(home)
 
 
 # -- refusals ------------------------------------------------------------------------------------------------------
