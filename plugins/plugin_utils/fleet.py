@@ -32,15 +32,20 @@ def layer_of(portal: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _line(name: str, portal: Mapping[str, Any], among: Mapping[str, Any] | None) -> str:
-    layer, versions = layer_of(portal), portal.get("versions") or {}
-    words = [
-        f"Tethys {versions.get('tethys_platform')}",
-        f"channels_redis {versions.get('channels_redis')}",
-        f"{layer['class'].rpartition('.')[2]} at {' and '.join(layer['hosts']) or 'no host'}",
-        f"prefix {layer['prefix']}",
-    ]
-    line = f"{name}: {', '.join(words)}"
+def _class(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _line(name: str, portal: Mapping[str, Any], probe: Mapping[str, Any], as_found: bool) -> str:
+    layer, found, proved = layer_of(portal), portal.get("versions") or {}, probe.get("versions") or {}
+    if as_found:
+        about = f"{_class(layer['class'])} at {' and '.join(layer['hosts']) or 'no host'}, prefix {layer['prefix']}"
+    else:
+        # The run may have changed what it found; what carried the messages is told by the proof.
+        about = _class(str(probe.get("backend") or layer["class"]))
+    version = proved.get("channels_redis") or found.get("channels_redis")
+    line = f"{name}: Tethys {found.get('tethys_platform')}, channels_redis {version}, {about}"
+    among = probe.get("among")
     if not among:
         return f"{line}; delivery was not proved"
     sockets, heard = among["sockets"], among["heard"]
@@ -56,7 +61,7 @@ def page(names: Iterable[str], hosts: Mapping[str, Any], compare: bool) -> dict[
     Args:
         names: the portals.
         hosts: every host's variables by its name, with what this run has seen of it.
-        compare: whether their settings, as the run found them, have to be alike.
+        compare: whether their settings, as the run found them, are theirs still, and have to be alike.
 
     Returns:
         `ok`, `lines` and `problems`.
@@ -68,7 +73,7 @@ def page(names: Iterable[str], hosts: Mapping[str, Any], compare: bool) -> dict[
         seen = hosts[name]
         portals[name] = (seen.get("__preflight_plan") or {}).get("portal") or {}
         probe = (seen.get("__fleet_check_result") or {}).get("probe") or {}
-        lines.append(_line(name, portals[name], probe.get("among")))
+        lines.append(_line(name, portals[name], probe, compare))
         problems += probe.get("problems") or []
     if compare and portals:
         problems = [*differences(portals), *problems]

@@ -46,6 +46,22 @@ def test_all_is_well() -> None:
     ]
 
 
+def test_after_a_run_the_proof_tells_what_there_is() -> None:
+    # As the first run of all found it.
+    before: Any = host([], {"a": 12, "b": 12})
+    portal = before["__preflight_plan"]["portal"]
+    portal["versions"]["channels_redis"] = None
+    portal["settings"]["layer_backend"] = "channels.layers.InMemoryChannelLayer"
+    before["__fleet_check_result"]["probe"].update(
+        backend="channels_redis.core.RedisChannelLayer", versions={"channels_redis": "4.3.0"}
+    )
+    found = page(["a", "b"], {"a": before, "b": before}, False)
+    assert found["lines"] == [
+        f"{name}: Tethys 4.6.1, channels_redis 4.3.0, RedisChannelLayer; each of 12 WebSockets heard 2 portals"
+        for name in "ab"
+    ]
+
+
 def test_one_hears_less() -> None:
     hosts = {"a": host([ONE], {"a": 12, "b": 12}), "b": host([ONE], {"a": 3, "b": 12}, ["What a sends reached 3."])}
     found = page(["a", "b"], hosts, True)
