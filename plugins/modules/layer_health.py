@@ -180,6 +180,8 @@ health:
           told its figures), C(version), C(uptime_seconds), C(used_memory) and C(max_memory) (bytes; the latter 0 where
           there is no limit), C(clients), C(max_clients), C(rejected_connections), C(evicted_keys), C(oom_errors)
           (writes refused for want of memory) and C(backlog). What is not known is null.
+        - In place of a Redis that Sentinel watches its sentinels are told of, with C(watches) true, in C(primary)
+          where each of them has it, and in C(copies) how many copies that are well it sees.
         - C(backlog) has C(messages) and C(channels), and C(complete), false where there were too many keys to look at
           them all.
       type: list
@@ -201,6 +203,12 @@ from typing import Any, Callable
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, serving, whole_file
 from ansible_collections.tethys.channels.plugins.module_utils.expected_files import OPTIONS, why_differs
+from ansible_collections.tethys.channels.plugins.module_utils.redis_users import (
+    ADMIN_USER,
+    PORTAL_USER,
+    PRIMARY_NAME,
+)
+from ansible_collections.tethys.channels.plugins.module_utils.sentinels import pairs, primary_of
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     Redis,
     RedisError,
@@ -208,9 +216,6 @@ from ansible_collections.tethys.channels.plugins.module_utils.services import (
     is_asgi_group,
 )
 
-# As tethys.channels.redis_settings has them.
-PORTAL_USER = "tethys"
-ADMIN_USER = "tethys_admin"
 # A look must not keep a busy server from its work: so many keys at a time, and no more than so many in all.
 STEP = 1000
 MOST_KEYS = 20 * STEP
@@ -229,6 +234,9 @@ UNKNOWN: dict[str, Any] = {
     "problem": None,
     "known": False,
     "version": None,
+    "watches": False,
+    "primary": None,
+    "copies": None,
     **dict.fromkeys(FIGURES),
     "oom_errors": None,
     "backlog": None,
@@ -288,11 +296,26 @@ def place(endpoint: dict[str, Any]) -> str:
     return str(endpoint.get("path") or f"{endpoint.get('host')}:{endpoint.get('port')}{name}")
 
 
+def watched(look: dict[str, Any]) -> dict[str, Any]:
+    """Where a Sentinel of the collection's own has the primary, and how many copies that are well it sees."""
+    try:
+        with Redis(look) as sentinel:
+            primary = primary_of(sentinel)
+            rows = sentinel.command("SENTINEL", "REPLICAS", PRIMARY_NAME) if primary else []
+    except (OSError, RedisError, ValueError) as error:
+        return {"watches": True, "problem": f"cannot be asked ({error})"}
+    if primary is None:
+        return {"watches": True, "problem": "watches no primary"}
+    copies = sum(pairs(row).get("flags") == "slave" for row in rows)
+    return {"watches": True, "primary": f"{primary['host']}:{primary['port']}", "copies": copies}
+
+
 def read_redis(look: dict[str, Any], portal: dict[str, Any], prefix: str, keeps: bool) -> dict[str, Any]:
     """One server, asked for its figures as `look`, and for its messages as `portal` where that is another user."""
     found = {**UNKNOWN, "place": place(look)}
     if look.get("sentinel"):
-        return found  # it watches a Redis and is none
+        # It watches a Redis and is none. One that is not the collection's own may have a login of its own.
+        return {**found, **watched(look)} if look.get("inventory_name") else found
     try:
         with Redis(look) as redis:
             redis.command("PING")

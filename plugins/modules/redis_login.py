@@ -40,6 +40,12 @@ options:
     type: str
     choices: [docker, podman]
     default: docker
+  for_peers:
+    description:
+      - Whether it is for other servers of the same Redis, which copy each other and so have the same passwords. What is
+        kept is returned as RV(login.kept), and new passwords as RV(login.offered), for the first of them to begin with.
+    type: bool
+    default: false
   controller_time:
     description: The controller's time, in seconds since 1970, by which RV(login.started_at) is told.
     type: float
@@ -74,17 +80,24 @@ login:
         - When the Redis last started, in seconds since 1970, by the clock of O(controller_time) where that is given,
           else by the server's own; 0 where it does not run.
       type: float
+    kept:
+      description: With O(for_peers), C(password) and C(peer_password) as they are kept here, null where they are not.
+      type: dict
+    offered:
+      description: With O(for_peers), the same two, made up now and kept nowhere.
+      type: dict
 """
 
+import secrets
 import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, whole_file
+from ansible_collections.tethys.channels.plugins.module_utils.redis_users import PORTAL_USER
 
-# As tethys.channels.redis_settings has them.
-PORTAL_USER = "tethys"
 CA = "redis/ca.crt"
+SHARED_AMONG_PEERS = ("password", "peer_password")
 
 
 def main() -> None:
@@ -94,6 +107,7 @@ def main() -> None:
             "directory": {"type": "path", "default": "/etc/tethys_channels"},
             "container": {"type": "str", "required": True},
             "engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
+            "for_peers": {"type": "bool", "default": False},
             "controller_time": {"type": "float"},
         },
         supports_check_mode=True,
@@ -106,15 +120,17 @@ def main() -> None:
         ca = (base / CA).read_text(encoding="utf-8")
     except OSError:
         ca = None
-    module.exit_json(
-        changed=False,
-        login={
-            "username": PORTAL_USER,
-            "password": whole_file.read_notes(base / "credentials.json").get("password"),
-            "ca": ca,
-            "started_at": started_at and started_at - ahead,
-        },
-    )
+    kept = whole_file.read_notes(base / "credentials.json")
+    login = {
+        "username": PORTAL_USER,
+        "password": kept.get("password"),
+        "ca": ca,
+        "started_at": started_at and started_at - ahead,
+    }
+    if params["for_peers"]:
+        login["kept"] = {name: kept.get(name) for name in SHARED_AMONG_PEERS}
+        login["offered"] = {name: secrets.token_urlsafe(32) for name in SHARED_AMONG_PEERS}
+    module.exit_json(changed=False, login=login)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,10 @@ options:
         type: int
         default: 0
       sentinel:
-        description: The name of the primary that a Sentinel watches, where the server is one.
+        description:
+          - The name of the primary that a Sentinel watches, where the server is one.
+          - With O(endpoints[].inventory_name) the primary that it names is asked as well, by the same login, and it
+            does no harm where the fewer of several such sentinels do not answer.
         type: str
   backend:
     description: The layer class.
@@ -121,6 +124,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
+from ansible_collections.tethys.channels.plugins.module_utils.sentinels import primary_of
 from ansible_collections.tethys.channels.plugins.module_utils.services import Redis, RedisError
 
 # How a server of a Cluster answers for keys that are another's, or for keys of several servers at once.
@@ -140,6 +144,34 @@ def commands_for(endpoint: dict[str, Any], backend: str, prefix: str) -> list[li
     return [["PING"]] if endpoint.get("sentinel") else probes(backend, prefix)
 
 
+def ask_watched(endpoints: list[dict[str, Any]], backend: str, prefix: str) -> tuple[list[str], list[str | None]]:
+    """The sentinels of a Redis of the collection's own, and the primary that they name."""
+    problems, primaries = [], []
+    for endpoint in endpoints:
+        try:
+            with Redis(endpoint) as redis:
+                found = primary_of(redis)
+        except ssl.SSLCertVerificationError as error:
+            problems.append(sentence(endpoint, untrusted(endpoint, error), None, ""))
+        except RedisError as error:
+            problems.append(sentence(endpoint, f"refuses the portal ({error})", None, ""))
+        except (OSError, ValueError) as error:
+            problems.append(sentence(endpoint, f"cannot be reached ({error})", None, ""))
+        else:
+            primaries += [found] if found else []
+    if len(primaries) <= len(endpoints) // 2:
+        return [
+            *problems,
+            f"Of {len(endpoints)} sentinels {len(primaries)} can tell this portal where the primary is, and most of"
+            " them have to: run tethys.channels.site without --limit, which tells what is wrong on their servers.",
+        ], []
+    # Whom most of them name.
+    primary = max(primaries, key=primaries.count)
+    known = {**endpoints[0], **primary, "sentinel": None, "inventory_name": "the primary by Sentinel's word"}
+    problem, version = ask(known, commands_for(known, backend, prefix))
+    return [sentence(known, problem, None, "")] if problem else [], [version]
+
+
 def place(endpoint: dict[str, Any]) -> str:
     """Where a server is, without its password."""
     return str(endpoint.get("path") or f"{endpoint.get('host')}:{endpoint.get('port')}")
@@ -151,14 +183,20 @@ def sentence(endpoint: dict[str, Any], problem: str, container: str | None, logs
     if container:
         return f"Container {container}: its Redis at {where} {problem}: `{logs}` tells more."
     if endpoint.get("inventory_name"):
+        kind = "Sentinel" if endpoint.get("sentinel") else "Redis"
         return (
-            f"The shared Redis at {where} ({endpoint['inventory_name']}) {problem}, asked from this portal: let this"
+            f"The shared {kind} at {where} ({endpoint['inventory_name']}) {problem}, asked from this portal: let this"
             " server reach that port (a firewall in between is yours), or correct redis_container_address; if the"
             " password or the certificate is what differs, run tethys.channels.site without --limit."
         )
     return (
         f"tethys_layer_hosts: the Redis at {where} {problem}: correct its address, its credentials or its access rules."
     )
+
+
+def untrusted(endpoint: dict[str, Any], error: ssl.SSLCertVerificationError) -> str:
+    """Why a server's certificate is not believed."""
+    return f"shows a certificate that its authority did not give to {endpoint['host']} ({error.verify_message})"
 
 
 def ask(endpoint: dict[str, Any], commands: list[list[str]]) -> tuple[str | None, str | None]:
@@ -172,10 +210,7 @@ def ask(endpoint: dict[str, Any], commands: list[list[str]]) -> tuple[str | None
         # Which certificates the portal trusts is the portal's: what can be said here is that a server answers there.
         if not (endpoint.get("ca") or endpoint.get("ca_data")):
             return None, None
-        return (
-            f"shows a certificate that its authority did not give to {endpoint['host']} ({error.verify_message})",
-            None,
-        )
+        return untrusted(endpoint, error), None
     except RedisError as error:
         if str(error).startswith(CLUSTER):
             return "is part of a Redis Cluster, which channels_redis cannot use", None
@@ -222,7 +257,12 @@ def main() -> None:
     problems: list[str] = []
     versions: list[str | None] = []
     end = time.monotonic() + params["retries"]
+    watched = [one for one in params["endpoints"] if one["sentinel"] and one["inventory_name"]]
+    if watched:
+        problems, versions = ask_watched(watched, params["backend"], params["prefix"])
     for endpoint in params["endpoints"]:
+        if endpoint in watched:
+            continue
         commands = commands_for(endpoint, params["backend"], params["prefix"])
         problem, version = ask(endpoint, commands)
         while problem and time.monotonic() < end:

@@ -94,6 +94,34 @@ options:
   tls_ca:
     description: The certificate of the server's authority, in PEM form; empty in check mode only.
     type: str
+  topology:
+    description:
+      - Whether the server stands alone. With V(sentinel), which needs O(transport=tls), it copies another one or is
+        copied, is started by a script, and a folder is made in which M(tethys.channels.redis_sentinel) keeps what
+        Sentinel reads.
+    type: str
+    choices: [standalone, sentinel]
+    default: standalone
+  sentinel_port:
+    description: With O(topology=sentinel), the port of O(address) on which this machine's Sentinel answers.
+    type: int
+    default: 26379
+  start_wait:
+    description:
+      - With O(topology=sentinel), for how many seconds a server that starts, and is the primary by Sentinel's word,
+        waits for another to be.
+    type: int
+    default: 35
+  running_sum:
+    description:
+      - The RV(config_sum) that the running server was started with, where that is known. What it would start again with
+        is kept until it runs with this configuration.
+    type: str
+  peer_password:
+    description:
+      - With O(topology=sentinel), the password by which the servers and their sentinels know each other, the same on
+        all of them. Unlike the others it stands in the configuration itself, since the server has to send it.
+    type: str
   socket:
     description:
       - The server's unix socket as the machine sees it. Its folder, which the container mounts at
@@ -157,6 +185,11 @@ config_file:
   returned: always
   type: str
   sample: redis-unix.conf
+start_file:
+  description: The name of the script in that folder that starts the server where O(topology=sentinel), else null.
+  returned: always
+  type: str
+  sample: start.sh
 run_as:
   description: User id and group id of the container, as C(docker run --user) takes them.
   returned: always
@@ -166,7 +199,6 @@ run_as:
 
 import contextlib
 import grp
-import hashlib
 import json
 import os
 import secrets
@@ -179,12 +211,18 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import whole_file
 from ansible_collections.tethys.channels.plugins.module_utils.one_run import Busy, alone
+from ansible_collections.tethys.channels.plugins.module_utils.redis_users import (
+    ADMIN_USER,
+    CONNECT,
+    NO_USER,
+    PEER_USER,
+    PORTAL_USER,
+    PRIMARY_NAME,
+    sha256,
+    tell,
+)
 from ansible_collections.tethys.channels.plugins.module_utils.services import Redis, RedisError
 
-PORTAL_USER = "tethys"
-ADMIN_USER = "tethys_admin"
-NO_USER = f"it has no user {PORTAL_USER}"
-CONNECT = "+hello +auth +ping +select +client|setname"
 # What each layer class sends, and nothing else (read in channels_redis 4.3, seen with redis-py 7.4 and 8.1).
 COMMANDS = {
     "core": "+bzpopmin +zpopmin +zadd +zcount +zrange +zrem +zremrangebyscore +expire +del +eval +evalsha"
@@ -193,7 +231,12 @@ COMMANDS = {
 }
 # A health view and a change of password. ACL is what root needs for the latter, and could give itself more.
 ADMIN_COMMANDS = "+info +client +acl +memory +latency +dbsize +scan +config|get"
-
+# Besides, where servers copy each other: what has one copy another, and what a copy and Sentinel send.
+ADMIN_OF_COPIES = "+role +replicaof"
+PEER_COMMANDS = (
+    "+psync +replconf +role +info +multi +exec +replicaof +slaveof +publish +subscribe +config|rewrite +client|kill"
+    " +script|kill"
+)
 
 # How long a server that is just starting has for its socket.
 SOCKET_TRIES = 10
@@ -202,13 +245,11 @@ SOCKET_PAUSE = 0.3
 MOUNT = "/etc/tethys-channels"
 TLS_FILES = {"tls_cert": "redis.crt", "tls_key": "redis.key", "tls_ca": "ca.crt"}
 TLS_OPTIONS = {"tls-cert-file": "tls_cert", "tls-key-file": "tls_key", "tls-ca-cert-file": "tls_ca"}
+# The folder of Sentinel's own configuration is mounted there.
+SENTINEL_MOUNT = "/etc/tethys-sentinel"
+START = "start.sh"
 # The folder of the socket is mounted there.
 SOCKET_INSIDE = "/run/tethys-channels/redis.sock"
-
-
-def sha256(text: str) -> str:
-    """The hexadecimal sum, as Redis takes it in a user's definition."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def quoted(text: str) -> str:
@@ -220,18 +261,30 @@ def quoted(text: str) -> str:
 def users(
     credentials: dict[str, Any], prefix: str, backend: str, acl: bool, sums: list[str] | None = None
 ) -> list[str]:
-    """The lines that let the portal in, and nobody else; `sums` are those of the portal's passwords, where not one."""
+    """The lines that let the portal in, and nobody else; `sums` are those of the portal's passwords, where not one.
+
+    With a peer's password among the credentials, they let the other servers in as well, and say how to get in there.
+    """
     if not acl:
         return ["requirepass " + quoted(credentials["password"])]
     pubsub = ".pubsub." in backend
     # Redis 6.0 has no rights on channels: they are named only where the layer needs them.
     reach = f"resetchannels &{prefix}* {COMMANDS['pubsub']}" if pubsub else f"~{prefix}* {COMMANDS['core']}"
     opening = " ".join("#" + each for each in sums or [sha256(credentials["password"])])
-    return [
+    peer = credentials.get("peer_password")
+    more = f" {ADMIN_OF_COPIES}" if peer else ""
+    lines = [
         "user default off",
         f"user {PORTAL_USER} on {opening} resetkeys -@all {CONNECT} {reach}",
-        f"user {ADMIN_USER} on #{sha256(credentials['admin_password'])} ~* -@all {CONNECT} {ADMIN_COMMANDS}",
+        f"user {ADMIN_USER} on #{sha256(credentials['admin_password'])} ~* -@all {CONNECT} {ADMIN_COMMANDS}{more}",
     ]
+    if peer:
+        lines += [
+            f"user {PEER_USER} on #{sha256(peer)} ~* &* -@all {CONNECT} {PEER_COMMANDS}",
+            f"masteruser {PEER_USER}",
+            "masterauth " + quoted(peer),
+        ]
+    return lines
 
 
 def listening(transport: str, port: int) -> list[str]:
@@ -262,11 +315,60 @@ def listening(transport: str, port: int) -> list[str]:
     ]
 
 
-def configuration(maxmemory_mb: int, transport: str = "published", port: int = 6379) -> list[str]:
-    """The server's own settings."""
+def copying(address: str, port: int) -> list[str]:
+    """How a server copies another, or is copied; which of the two, Sentinel tells it."""
+    return [
+        "# Copies go from server to server encrypted, and never by way of a file, which could not be written here.",
+        f"replica-announce-ip {address}",
+        f"replica-announce-port {port}",
+        "tls-replication yes",
+        "repl-diskless-sync yes",
+        "repl-diskless-sync-delay 0",
+        "repl-diskless-load swapdb",
+        "# A server that has gone without a word is given up after so many seconds.",
+        "repl-ping-replica-period 3",
+        "repl-timeout 15",
+        "# A copy that is slow begins anew, before what waits for it takes the memory of the container.",
+        "client-output-buffer-limit replica 32mb 16mb 10",
+    ]
+
+
+def start_script(params: dict[str, Any], config: str) -> str:
+    """How a server starts that Sentinel watches.
+
+    It comes back empty. As the primary it would have the others copy that, so it waits until one of them is it, which
+    it copies from its first moment on. Where nobody is after that time, all of them have lost everything.
+    """
+    address, port = params["address"], params["port"]
+    ask = (
+        f"redis-cli -h {address} -p {params['sentinel_port']} --tls --cacert {MOUNT}/{TLS_FILES['tls_ca']}"
+        f" --user {PEER_USER} sentinel get-master-addr-by-name {PRIMARY_NAME}"
+    )
+    return f"""\
+# Managed by tethys.channels: a change made here is lost.
+# A Redis that starts is empty: it copies the primary. One that is the primary itself waits until another has its place.
+auth=$(sed -n 's/^masterauth "\\(.*\\)"$/\\1/p' {MOUNT}/{config})
+end=$(($(date +%s) + {params["start_wait"]}))
+while ls {SENTINEL_MOUNT}/*.conf >/dev/null 2>&1 && [ "$(date +%s)" -lt "$end" ]; do
+  primary=$(REDISCLI_AUTH=$auth timeout 3 {ask} 2>/dev/null | tr '\\n' ' ')
+  case "$primary" in
+    "{address} {port} ") ;;
+    *.*.*" "*) exec redis-server {MOUNT}/{config} --replicaof $primary ;;
+  esac
+  sleep 1
+done
+exec redis-server {MOUNT}/{config}
+"""
+
+
+def configuration(
+    maxmemory_mb: int, transport: str = "published", port: int = 6379, copied_at: str | None = None
+) -> list[str]:
+    """The server's own settings; `copied_at` is its address where servers copy each other."""
     return [
         "# Managed by tethys.channels: a change made here is lost.",
         *listening(transport, port),
+        *(copying(copied_at, port) if copied_at else []),
         "# A channel layer is a message bus whose messages expire after a minute: nothing is worth writing to disk.",
         'save ""',
         "appendonly no",
@@ -318,13 +420,20 @@ def group_id(name: str) -> int:
 
 
 def next_credentials(
-    kept: dict[str, Any], password: str | None, *, acl: bool = True, rotate: bool = False, retire: bool = False
+    kept: dict[str, Any],
+    password: str | None,
+    *,
+    peer_password: str | None = None,
+    acl: bool = True,
+    rotate: bool = False,
+    retire: bool = False,
 ) -> dict[str, Any]:
-    """What to keep: both passwords, and of those before, while a rotation is under way, their sums."""
+    """What to keep: the passwords, and of those before, while a rotation is under way, their sums."""
     before = kept.get("password") or None
     found = {
         "password": password or (None if rotate else before) or secrets.token_urlsafe(32),
         "admin_password": kept.get("admin_password") or secrets.token_urlsafe(32),
+        **({"peer_password": peer_password} if peer_password else {}),
     }
     if not acl or not before:
         # A server without users takes one password only.
@@ -341,28 +450,18 @@ def next_credentials(
     return found
 
 
-def tell(redis: Redis, sums: list[str], check: bool) -> bool:
-    """Have the running server open to these passwords and no others; returns whether it did not."""
-    about = redis.command("ACL", "GETUSER", PORTAL_USER)
-    if not about:
-        raise RedisError(NO_USER)
-    # Names and values in turn.
-    have = dict(zip(about[::2], about[1::2])).get("passwords") or []
-    words = ["#" + each for each in sums if each not in have] + ["!" + each for each in have if each not in sums]
-    if words and not check:
-        redis.command("ACL", "SETUSER", PORTAL_USER, *words)
-    return bool(words)
-
-
 class Files:
     """The folder, and what is to be in it."""
 
     def __init__(self, params: dict[str, Any]) -> None:
         self.base = Path(params["directory"])
         self.redis_dir = self.base / "redis"
+        self.sentinel_dir = self.base / "sentinel"
         # Each way has a file of its own: until its own container is there, the one of another way may start again.
         transport, port = params["transport"], params["port"]
-        names = {"host": f"redis-host-{port}.conf", "unix": "redis-unix.conf", "tls": "redis-tls.conf"}
+        self.watched = params["topology"] == "sentinel"
+        tls = "redis-copies.conf" if self.watched else "redis-tls.conf"
+        names = {"host": f"redis-host-{port}.conf", "unix": "redis-unix.conf", "tls": tls}
         self.config_path = self.redis_dir / names.get(transport, "redis.conf")
         given = {name: params[name] for name in TLS_FILES} if transport == "tls" else {}
         self.tls = {self.redis_dir / TLS_FILES[name]: text.strip() + "\n" for name, text in given.items()}
@@ -374,6 +473,7 @@ class Files:
         self.credentials = next_credentials(
             whole_file.read_notes(self.credentials_path),
             params["password"],
+            peer_password=params["peer_password"],
             acl=params["acl"],
             rotate=params["rotate"],
             retire=params["retire"],
@@ -381,10 +481,14 @@ class Files:
         self.credentials_text = json.dumps(self.credentials, indent=2) + "\n"
         now = sha256(self.credentials["password"])
         self.sums = [now, *self.credentials.get("previous", [])]
-        self.shown = configuration(params["maxmemory_mb"], params["transport"], params["port"])
+        copied_at = params["address"] if self.watched else None
+        self.shown = configuration(params["maxmemory_mb"], transport, port, copied_at)
         self.text = self.config(self.sums)
+        self.beside = dict(self.tls)
+        if self.watched:
+            self.beside[self.redis_dir / START] = start_script(params, self.config_path.name)
         # Salted, because a sum over a guessable password would tell it to whoever reads the container's labels.
-        labelled = self.config([self.credentials.get("first", now)]) + "".join(self.tls.values())
+        labelled = self.config([self.credentials.get("first", now)]) + "".join(self.beside.values())
         self.config_sum = sha256(self.credentials["admin_password"] + labelled)[:32]
 
     def config(self, sums: list[str]) -> str:
@@ -398,10 +502,11 @@ class Files:
         return (
             right_folder(self.base, 0o700, 0, 0)
             and right_folder(self.redis_dir, 0o500, self.uid, self.uid)
+            and (not self.watched or right_folder(self.sentinel_dir, 0o700, self.uid, self.uid))
             and (self.socket is None or right_folder(self.socket.parent, 0o750, self.uid, self.gid))
             and same(self.credentials_path, self.credentials_text, 0o600, 0)
             and same(self.config_path, self.text, 0o400, self.uid)
-            and all(same(path, text, 0o400, self.uid) for path, text in self.tls.items())
+            and all(same(path, text, 0o400, self.uid) for path, text in self.beside.items())
         )
 
     def keep_credentials(self) -> None:
@@ -412,16 +517,19 @@ class Files:
     def keep_config(self) -> None:
         """Write what the container reads when it starts."""
         ensure_folder(self.redis_dir, 0o500, self.uid, self.uid)
+        if self.watched:
+            ensure_folder(self.sentinel_dir, 0o700, self.uid, self.uid)
         if self.socket:
             ensure_folder(self.socket.parent, 0o750, self.uid, self.gid)
-        for path, text in self.tls.items():
+        for path, text in self.beside.items():
             put(path, text, 0o400, self.uid)
         put(self.config_path, self.text, 0o400, self.uid)
 
     def forget_others(self) -> None:
         """Delete what a container that is reached otherwise has read."""
-        for path in [*self.redis_dir.glob("redis*.conf"), *(self.redis_dir / name for name in TLS_FILES.values())]:
-            if path != self.config_path and path not in self.tls:
+        names = [*TLS_FILES.values(), START]
+        for path in [*self.redis_dir.glob("redis*.conf"), *(self.redis_dir / name for name in names)]:
+            if path != self.config_path and path not in self.beside:
                 whole_file.unlink(str(path))
 
     def socket_is_lost(self) -> bool:
@@ -470,11 +578,20 @@ def main() -> None:
             "tls_cert": {"type": "str"},
             "tls_key": {"type": "str", "no_log": True},
             "tls_ca": {"type": "str"},
+            "topology": {"type": "str", "choices": ["standalone", "sentinel"], "default": "standalone"},
+            "sentinel_port": {"type": "int", "default": 26379},
+            "start_wait": {"type": "int", "default": 35},
+            "running_sum": {"type": "str"},
+            "peer_password": {"type": "str", "no_log": True},
             "socket": {"type": "path"},
             "socket_group": {"type": "str"},
             "running": {"type": "bool", "default": False},
         },
-        required_if=[("transport", "unix", ["socket"]), ("transport", "tls", ["address", *TLS_FILES])],
+        required_if=[
+            ("transport", "unix", ["socket"]),
+            ("transport", "tls", ["address", *TLS_FILES]),
+            ("topology", "sentinel", ["address", "peer_password"]),
+        ],
         supports_check_mode=True,
     )
     empty = [name for name in TLS_FILES if module.params["transport"] == "tls" and not module.params[name].strip()]
@@ -534,16 +651,17 @@ def bring(module: AnsibleModule) -> None:
         except OSError as error:
             module.fail_json(msg=f"The files under {files.base} could not be written: {error}.")
 
-    if params["running"] and not module.check_mode:
+    if params["running"] and params["running_sum"] in (None, files.config_sum) and not module.check_mode:
         with contextlib.suppress(OSError):
             files.forget_others()
-    hidden = ("user ", "requirepass ")
+    hidden = ("user ", "requirepass ", "masteruser ", "masterauth ")
     credentials = files.credentials
     module.exit_json(
         changed=changed,
         config=files.shown,
         config_dir=str(files.redis_dir),
         config_file=files.config_path.name,
+        start_file=START if files.watched else None,
         config_sum=files.config_sum,
         run_as=f"{files.uid}:{files.gid}",
         rotating="previous" in credentials,

@@ -75,6 +75,9 @@ options:
     description: The port on which that container answers.
     type: int
     required: true
+  sentinel_name:
+    description: The name of the container in which a Sentinel of the collection's own runs, if it may.
+    type: str
   redis_address:
     description: The address of this server on which that container is to answer other machines.
     type: str
@@ -158,6 +161,9 @@ server:
       type: str
     container:
       description: The container of O(container_name) in O(engine) (C(id), C(image), C(running)), or null.
+      type: dict
+    sentinel_container:
+      description: The container of O(sentinel_name) in Docker, in the same form, or null.
       type: dict
     left_container:
       description: The collection's own container in the other engine, with that C(engine), or null.
@@ -411,6 +417,11 @@ def containers(
     return ours, other
 
 
+def named(engine: Engine, name: str) -> dict[str, Any] | None:
+    """The container of that name, or None."""
+    return next((row for row in map(_container, engine.containers()) if row["name"] == name), None)
+
+
 def left_over(engine: str, found: dict[str, Any] | None, name: str, unit: bool) -> dict[str, Any] | None:
     """Our container in the engine that is not asked for; where there is only its unit, as one that is stopped."""
     if found and "tethys.channels.config" in found["labels"]:
@@ -522,6 +533,7 @@ def main() -> None:
             "engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
             "container_name": {"type": "str", "required": True},
             "container_image": {"type": "str", "required": True},
+            "sentinel_name": {"type": "str"},
             "redis_port": {"type": "int", "required": True},
             "redis_address": {"type": "str"},
             "controller_time": {"type": "float"},
@@ -571,6 +583,10 @@ def main() -> None:
         "image_name": image,
         "container": ours[asked],
         "left_container": left_over(away, ours[away], params["container_name"], unit),
+        # Sentinel is run in Docker only.
+        "sentinel_container": (
+            named(docker, params["sentinel_name"]) if params["sentinel_name"] and states["docker"]["running"] else None
+        ),
         "redis_unit": unit,
         "redis_port_container": other,
         "supervisor": {

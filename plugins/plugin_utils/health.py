@@ -86,6 +86,11 @@ def delivery(probe: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def kind_of(server: Mapping[str, Any]) -> str:
+    """What answers there."""
+    return "Sentinel" if server.get("watches") else "Redis"
+
+
 class Report:
     """One host's page."""
 
@@ -112,7 +117,7 @@ class Report:
         lines += [f"Process {self.process_line(row)}" for row in self.rows]
         if self.plan["redis"] == "none":
             lines.append("Redis: none, since the layer is in memory")
-        lines += [f"Redis {self.redis_line(server)}" for server in self.health["redis"]]
+        lines += [self.redis_line(server) for server in self.health["redis"]]
         lines += [f"Delivery: {line}" for line in [*delivery(self.probe), *(self.probe.get("warnings") or [])]]
         lines.append(f"A run of {SITE} would change {'; '.join(self.changes) or 'nothing'}")
         return lines
@@ -149,11 +154,14 @@ class Report:
         return line + (", older than Redis's last start" if row["before_redis"] else "")
 
     def redis_line(self, server: Mapping[str, Any]) -> str:
-        """One server's figures."""
+        """One server's figures, or where a Sentinel has the primary."""
+        place = f"{kind_of(server)} {server['place']}"
+        if server.get("primary"):
+            return f"{place}: the primary is {server['primary']}, with {counted(server['copies'], 'copy', 'copies')}"
         if server["problem"]:
-            return f"{server['place']}: {server['problem']}"
+            return f"{place}: {server['problem']}"
         if not server["known"]:
-            return f"{server['place']}: its figures are not known, since the portal's user may not ask for them"
+            return f"{place}: its figures are not known, since the portal's user may not ask for them"
         limit = f"{server['max_memory'] / MIB:.0f}" if server["max_memory"] else "unlimited"
         oom = "not known" if server["oom_errors"] is None else server["oom_errors"]
         parts = [
@@ -171,7 +179,7 @@ class Report:
             parts.append(f"backlog {least}{messages} in {counted(backlog['channels'], 'channel', 'channels')}")
         elif ".pubsub." not in self.asked["backend"]:
             parts.append("backlog not known")
-        return f"{server['place']}: {', '.join(parts)}"
+        return f"{place}: {', '.join(parts)}"
 
     @property
     def untouched(self) -> bool:
@@ -190,13 +198,26 @@ class Report:
             return
         for server in self.health["redis"]:
             self.judge_redis(server)
+        primaries = {server["primary"] for server in self.health["redis"] if server.get("primary")}
+        wanted = sum(bool(server.get("watches")) for server in self.health["redis"]) - 1
+        seen = [server["copies"] for server in self.health["redis"] if server.get("primary")]
+        if seen and max(seen) < wanted:
+            self.problems.append(
+                f"The layer's Redis has {max(seen)} of {counted(wanted, 'copy', 'copies')} by Sentinel's word: the log"
+                f" of the containers on their servers may tell why, and {SITE} puts it right."
+            )
+        if len(primaries) > 1:
+            self.problems.append(
+                f"The sentinels have different primaries ({', '.join(sorted(primaries))}), as while they put another"
+                " in its place: look again in a minute, and then at their logs (`docker logs`)."
+            )
         self.judge_processes()
         self.judge_site()
         self.judge_delivery()
 
     def judge_redis(self, server: Mapping[str, Any]) -> None:
         """One server of the layer."""
-        who = f"The layer's Redis at {server['place']}"
+        who = f"The layer's {kind_of(server)} at {server['place']}"
         if server["problem"]:
             self.problems.append(f"{who} {server['problem']}: {self.redis_way_out()}.")
             return

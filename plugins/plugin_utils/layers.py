@@ -261,7 +261,11 @@ def _from_sentinel(where: str, entry: Mapping[str, Any]) -> _Host:
         addresses.append([_host_name(where, pair[0]), _port(where, pair[1])])
     mapping: dict[str, Any] = {**_scalars(where, entry), "sentinels": addresses}
     login = mapping.get("sentinel_kwargs") or {}
-    _check_keys(f"{where} under sentinel_kwargs", list(login), _TLS | {"ssl"}, "a Sentinel")
+    _check_keys(f"{where} under sentinel_kwargs", list(login), _TLS | {"ssl", "retry"}, "a Sentinel")
+    if login.get("retry") is not None:
+        # Null has a Sentinel that does not answer passed by at once; anything else would have to be an object of
+        # redis-py's.
+        raise Refusal(f"{where} has a retry under sentinel_kwargs that is not null: write null, or leave it out.")
     endpoints = [
         _endpoint(
             host=host,

@@ -81,11 +81,12 @@ LEAST = {
     "layer_check_processes": 0,
     "redis_container_tls_renew_days": 0,
     "redis_container_memory_mb": 16,
+    "redis_container_sentinel_down_seconds": 2,
     "tethys_docker_redis_memory_mb": 16,
 }
 # The most, where that is less than any number. A certificate is good for two years: one that is made anew sooner than
 # after a half would be so in every run, or nearly.
-MOST = {"redis_container_tls_renew_days": 365}
+MOST = {"redis_container_tls_renew_days": 365, "redis_container_sentinel_down_seconds": 60}
 # A message is thrown away by the clock of whoever reads it, when it is older than `expiry` (60 s by default).
 MOST_SECONDS_APART = 20
 LARGEST_PORT = 65535
@@ -179,6 +180,11 @@ def _role_value_refusal(name: str, described: Mapping[str, Any], value: Any, ask
     option = {key: held for key, held in described.items() if key not in ("description", "version_added", "default")}
     secret = bool(option.pop("no_log", False))
     kind = option.get("type", "str")
+    if name == "redis_container_topology" and value == "cluster":
+        return (
+            f"{name} is cluster, and channels_redis cannot use a Redis Cluster: set it to sentinel, or to"
+            " standalone, with which several hosts of the group share the messages."
+        )
     if name == "portal_config_layer_options":
         return _layer_options_refusal(name, value, asked)
     if name in ("asgi_service_run_dir", "asgi_service_log_dir"):
@@ -363,6 +369,11 @@ def port_reasons(values: Mapping[str, Any], options: Mapping[str, Any], asked: M
     if elsewhere(asked):
         return []
     port = values.get("redis_container_port")
+    if values.get("redis_container_topology") == "sentinel":
+        return [
+            "redis_container_topology is sentinel, and this portal's Redis is its own: leave it away, or put three"
+            " servers for a Redis that portals share into the inventory's group `layer_redis`."
+        ]
     if options.get("redis_container_transport") == "tls":
         return [
             "redis_container_transport is tls, and this portal's Redis is its own: set it to unix, published or host,"
@@ -439,6 +450,14 @@ class Look:
         """The engine that the container shall be in: `docker` or `podman`."""
         asked = str(self.options.get("redis_container_engine", "docker"))
         return asked if asked in ENGINES else "docker"
+
+    @property
+    def loss_of_a_new_image(self) -> str:
+        """What is felt where a container is replaced."""
+        return (
+            "messages of about a second are lost, and the processes restart one at a time, since Redis forgets who"
+            " listens"
+        )
 
     @property
     def left_container(self) -> Mapping[str, Any] | None:
@@ -770,8 +789,7 @@ class Look:
         elif ours.get("running") and image_name(ours["image"]) != image_name(image):
             self.announce.append(
                 f"The Redis container runs {ours['image']} and redis_container_image is {image}: it is replaced,"
-                " messages of about a second are lost, and the processes restart one at a time, since Redis forgets who"
-                " listens."
+                f" {self.loss_of_a_new_image}."
             )
         taken = [] if self.transport == "unix" else [port]
         kept = [number for number in self._ports_of_the_layer() if number not in taken]

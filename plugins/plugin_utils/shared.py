@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
+from ansible_collections.tethys.channels.plugins.module_utils.redis_users import PORTAL_USER
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import DEFAULT_PORT
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import (
     NOT_ROOT,
@@ -29,6 +30,19 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     show,
     whole_number,
 )
+from ansible_collections.tethys.channels.plugins.plugin_utils.sentinel import (
+    NOT_KNOWN_YET,
+    SENTINEL,
+    authority_reasons,
+    endpoints,
+    host_reasons,
+    layer_hosts,
+    plan_of,
+    quorum_reasons,
+    sentinel_port,
+    topology_of,
+    topology_reasons,
+)
 from ansible_collections.tethys.channels.plugins.plugin_utils.tls import certificate_problem, not_made_here, out_of_time
 
 # Where the collection keeps the authority's certificate on Redis's own server.
@@ -36,13 +50,13 @@ CA_BESIDE_REDIS = "/etc/tethys_channels/redis/ca.crt"
 # What a portal's connection to another machine needs besides: the core layer's read lasts 5 s, and one that lasts
 # longer will never end, since the machine at the other end has gone without a word.
 PATIENCE = {"socket_connect_timeout": 5, "socket_timeout": 15, "health_check_interval": 10}
-NOT_KNOWN_YET = "made by the run"
+NOBODY: dict[str, Any] = {"username": PORTAL_USER, "password": None, "ca": None, "started_at": 0}
 FILES = ("redis_container_tls_cert", "redis_container_tls_key", "redis_container_tls_ca")
 # The private authority's key, which has no variable, among the texts of the files.
 AUTHORITY_KEY = "authority_key"
 
 
-def shared_redis(names: Iterable[str], hosts: Mapping[str, Any], logins: Iterable[Any] = ()) -> dict[str, Any]:
+def shared_redis(names: Iterable[str], hosts: Mapping[str, Any], logins: Sequence[Any] = ()) -> dict[str, Any]:
     """How a portal reaches the Redis that it shares with others.
 
     Args:
@@ -52,22 +66,48 @@ def shared_redis(names: Iterable[str], hosts: Mapping[str, Any], logins: Iterabl
 
     Returns:
         `servers` (`name`, `address`, `port`), `hosts` for the channel layer, `endpoints` for `redis_ping`,
-        `authorities` (one file of certificates), `started_at` (the last of their starts) and `missing` (those without
-        a login yet).
+        `authorities` (one file of certificates), `started_at` (the last of their starts), `missing` (those without a
+        login yet) and `unreachable` (those that Ansible does not reach). Where Sentinel watches, one login is enough.
     """
-    servers = _servers(names, hosts)
-    found: list[Mapping[str, Any]] = [row["login"] for row in logins]
+    servers = servers_of(names, hosts)
+    # A server that is away tells nothing.
+    found: list[Mapping[str, Any]] = [row.get("login") or NOBODY for row in logins]
+    authorities = "".join(dict.fromkeys(str(login["ca"]).strip() + "\n" for login in found if login["ca"]))
+    ready = [bool(login["password"] and login["ca"]) for login in found]
+    unreachable = [
+        f"{server['name']} ({_first_line(row.get('msg'))})"
+        for server, row in zip(servers, logins)
+        if "login" not in row
+    ]
+    if servers and topology_of(hosts[servers[0]["name"]]) == SENTINEL:
+        # All of them have the same, and which one serves is not known beforehand. What one of them holds, the others
+        # have a copy of, so that nothing is lost when it starts anew.
+        login = next((login for login, is_ready in zip(found, ready) if is_ready), NOBODY)
+        return {
+            "servers": servers,
+            "hosts": layer_hosts(servers, login),
+            "endpoints": endpoints(servers, login, authorities),
+            "authorities": authorities,
+            "started_at": 0,
+            "missing": [] if any(ready) else [server["name"] for server in servers],
+            "unreachable": [] if any(ready) else unreachable,
+        }
     return {
         "servers": servers,
         "hosts": _hosts(servers, found),
         "endpoints": _endpoints(servers, found),
-        "authorities": "".join(dict.fromkeys(str(login["ca"]).strip() + "\n" for login in found if login["ca"])),
+        "authorities": authorities,
         "started_at": max((login["started_at"] for login in found), default=0),
-        "missing": [server["name"] for server, login in zip(servers, found) if not (login["password"] and login["ca"])],
+        "missing": [server["name"] for server, is_ready in zip(servers, ready) if not is_ready],
+        "unreachable": unreachable,
     }
 
 
-def _servers(names: Iterable[str], hosts: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _first_line(text: Any) -> str:
+    return next(iter(str(text or "").strip().splitlines()), "no reason was told").rstrip(".:")
+
+
+def servers_of(names: Iterable[str], hosts: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The servers of the shared Redis as the inventory has them, in the order that every portal takes.
 
     A layer takes the first, second, … of its hosts by a sum over the group's name, so another order is another Redis.
@@ -80,6 +120,7 @@ def _servers(names: Iterable[str], hosts: Mapping[str, Any]) -> list[dict[str, A
                 "name": str(name),
                 "address": str(variables.get("redis_container_address") or ""),
                 "port": whole_number(variables.get("redis_container_port")) or DEFAULT_PORT,
+                "sentinel_port": sentinel_port(variables),
             }
         )
     return found
@@ -258,6 +299,20 @@ class RedisLook(Look):
         """It answers where it shall, or not at all."""
         return self.redis_endpoint
 
+    @property
+    def watched(self) -> bool:
+        """Whether Sentinel watches it, and another one takes its place."""
+        return bool(self.options.get("topology") == SENTINEL)
+
+    @property
+    def loss_of_a_new_image(self) -> str:
+        """Where there are copies, they are replaced one after the other."""
+        if self.watched:
+            return (
+                "the primary after the others and once one of them has its place, and open WebSockets are closed then"
+            )
+        return super().loss_of_a_new_image
+
     def in_the_way(self, listener: Mapping[str, Any]) -> bool:
         """Whether a listener on the port is on this address as well; the loopback is another one."""
         return listener.get("address") in ("redis", "everything")
@@ -287,6 +342,7 @@ def _reasons(
     found: Mapping[str, Any],
     portals: Sequence[Mapping[str, Any]],
     asked: Mapping[str, Any],
+    hosts: Mapping[str, Any],
 ) -> list[str]:
     """Everything that the variables, the clock and the address say against it."""
     values, name, server = found.get("values") or {}, options["name"], found["server"]
@@ -319,26 +375,41 @@ def _reasons(
         )
     elif str(acl) != "auto" and not boolean(acl, strict=False):
         reasons.append(f"redis_container_acl is {show(acl)} for {name}, whom other servers reach: leave it away.")
+    servers = servers_of(options["names"], hosts)
+    together = topology_reasons(name, servers, hosts)
+    reasons += together
+    if options["topology"] == SENTINEL:
+        reasons += host_reasons(options, image, server)
+        if not reasons and server.get("root"):
+            reasons += quorum_reasons(servers, hosts, options["sentinel_name"])
+            reasons += authority_reasons(name, hosts, _next_authority(options, found.get("files") or {}))
     reasons += clock_reasons(server, name)
     if not any("redis_container_tls" in reason for reason in reasons):
         reasons += _tls_reasons(name, own, found)
     return reasons
 
 
+def _next_authority(options: Mapping[str, Any], files: Mapping[str, str]) -> str:
+    """The certificate of the authority as it will be; empty where it is to be made, or made anew."""
+    authority = str(files.get(FILES[2]) or "")
+    ends = authority and _certificate_due(options, files) and out_of_time(authority, int(options["renew_days"]))
+    return "" if ends else authority
+
+
 def redis_plan(options: Mapping[str, Any], found: Mapping[str, Any], hosts: Mapping[str, Any]) -> dict[str, Any]:
     """The plan for one server of the shared Redis, with every reason against it, in the form that `plan` has.
 
     Args:
-        options: `goal`, `name` (the inventory's of this server), the names of its `portals`, `address`, and the role's
-            variables that matter, each with its default.
+        options: `goal`, `name` (the inventory's of this server), `names` (of all servers of that Redis), the names of
+            its `portals`, `address`, and the role's variables that matter, each with its default.
         found: `names` and `values` of the host's variables, `known` ones of the user's own, `files` (the texts of the
             certificate's files on the controller, by variable, and of `authority_key`), `unreadable` (which of these,
             or of `redis_container_tls_dir`, are there and say nothing), and `server` as the module returned it.
-        hosts: every host's variables by its name.
+        hosts: every host's variables by its name, with what the sentinels said.
 
     Returns:
-        Besides what `plan` has, `certificate_due`, why the private authority is to give a certificate, or None, and
-        `authority_due`, whether its own is to be made anew as well.
+        Besides what `plan` has, `certificate_due`, why the private authority is to give a certificate, or None,
+        `authority_due`, whether its own is to be made anew as well, and `sentinel`, where it watches this Redis.
     """
     portals = _sites(options["portals"], hosts)
     backend = portals[0]["backend"] if portals else CORE_BACKEND
@@ -347,7 +418,7 @@ def redis_plan(options: Mapping[str, Any], found: Mapping[str, Any], hosts: Mapp
     look = RedisLook(asked, options, found)
     server = look.server
     # The way back is open whatever the inventory says by now.
-    reasons = [] if look.goal == "remove" else _reasons(options, found, portals, asked)
+    reasons = [] if look.goal == "remove" else _reasons(options, found, portals, asked, hosts)
     if not server.get("root"):
         reasons.append(NOT_ROOT)
     elif look.goal == "site" and not reasons:
@@ -371,6 +442,7 @@ def redis_plan(options: Mapping[str, Any], found: Mapping[str, Any], hosts: Mapp
         # Its key stays, so that what it has given is good until its own end.
         "authority_due": bool(due and authority and out_of_time(authority, int(options["renew_days"]))),
         "portal": {"group": ""},
+        "sentinel": plan_of(options["name"], servers_of(options["names"], hosts), hosts) if look.watched else None,
     }
 
 

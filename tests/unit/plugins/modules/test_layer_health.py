@@ -97,6 +97,9 @@ def test_the_figures_of_our_own(run: Start, redis: Start, tmp_path: Path) -> Non
         "problem": None,
         "known": True,
         "version": "7.0.15",
+        "watches": False,
+        "primary": None,
+        "copies": None,
         "uptime_seconds": 50,
         "used_memory": 1048576,
         "max_memory": 201326592,
@@ -211,6 +214,112 @@ def test_a_sentinel_is_no_redis(run: Start, redis: Start) -> None:
     fake, endpoint = redis()
     (found,) = run(endpoints=[{**endpoint, "sentinel": "primary"}])["redis"]
     assert (found["problem"], found["known"], fake.seen) == (None, False, [])
+
+
+def bulk(*words: str) -> bytes:
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word.encode()) for word in words)
+
+
+def copies(*flags: str) -> bytes:
+    rows = [bulk("name", f"r{number}", "flags", flag, "port", "6379") for number, flag in enumerate(flags)]
+    return b"*%d\r\n" % len(rows) + b"".join(rows)
+
+
+def says_of_primary(fake: Any, answer: bytes, replicas: bytes = copies("slave", "slave")) -> None:
+    """Have a made-up Redis answer as a Sentinel that is asked where the primary is, and who copies it."""
+
+    def of_sentinel(command: str, words: list[str]) -> bytes:
+        asked = {"GET-MASTER-ADDR-BY-NAME": answer, "REPLICAS": replicas}
+        assert (words[0], words[2:]) == ("SENTINEL", ["tethys-channels"])
+        return asked[words[1]]
+
+    fake.answer = of_sentinel
+
+
+WATCHES = {"sentinel": "tethys-channels", "inventory_name": "redis1", "username": "tethys", "password": "forPortal"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "primary", "problem"),
+    [
+        (b"*2\r\n$9\r\n192.0.2.5\r\n$4\r\n6379\r\n", "192.0.2.5:6379", None),
+        (b"*2\r\n$9\r\n192.0.2.7\r\n$4\r\n7000\r\n", "192.0.2.7:7000", None),
+        (b"*-1\r\n", None, "watches no primary"),
+        (b"-ERR No such master with that name\r\n", None, "watches no primary"),
+        (b"-LOADING not yet\r\n", None, "cannot be asked (LOADING not yet)"),
+        (b"*2\r\n$9\r\n192.0.2.5\r\n$2\r\nno\r\n", None, "cannot be asked (invalid literal for int"),
+    ],
+)
+def test_a_sentinel_tells_where_the_primary_is(
+    run: Start, redis: Start, answer: bytes, primary: str | None, problem: str | None
+) -> None:
+    fake, endpoint = redis(user="tethys", password="forPortal")
+    says_of_primary(fake, answer)
+    (found,) = run(endpoints=[{**endpoint, **WATCHES}])["redis"]
+    assert found["place"] == f"127.0.0.1:{endpoint['port']} (redis1)"
+    assert (found["watches"], found["primary"]) == (True, primary)
+    assert (found["problem"] or "").startswith(problem or "")
+    assert (found["problem"] is None) is (problem is None)
+    # It has no figures.
+    assert (found["known"], found["version"], found["uptime_seconds"], found["backlog"]) == (False, None, None, None)
+    assert found["copies"] == (2 if primary else None)
+    asked = ["GET-MASTER-ADDR-BY-NAME", "REPLICAS"] if primary else ["GET-MASTER-ADDR-BY-NAME"]
+    assert [words[0] for words in fake.seen] == ["AUTH", *["SENTINEL"] * len(asked)]
+    assert [words[1] for words in fake.seen[1:]] == asked
+
+
+AT_FIRST = bulk("192.0.2.5", "6379")
+
+
+@pytest.mark.parametrize(
+    ("flags", "number"),
+    [
+        ((), 0),
+        (("slave",), 1),
+        (("slave", "slave", "slave", "slave"), 4),
+        # One that went away is remembered for ever.
+        (("s_down,slave,disconnected", "slave", "slave,disconnected"), 1),
+        (("o_down,slave", "s_down,slave"), 0),
+    ],
+)
+def test_how_many_copies_a_sentinel_sees(run: Start, redis: Start, flags: tuple[str, ...], number: int) -> None:
+    fake, endpoint = redis(user="tethys", password="forPortal")
+    says_of_primary(fake, AT_FIRST, copies(*flags))
+    (found,) = run(endpoints=[{**endpoint, **WATCHES}])["redis"]
+    assert (found["copies"], found["problem"], found["primary"]) == (number, None, "192.0.2.5:6379")
+
+
+def test_a_sentinel_that_does_not_tell_the_copies(run: Start, redis: Start) -> None:
+    fake, endpoint = redis(user="tethys", password="forPortal")
+    says_of_primary(fake, AT_FIRST, b"-NOPERM may not\r\n")
+    (found,) = run(endpoints=[{**endpoint, **WATCHES}])["redis"]
+    assert (found["problem"], found["primary"], found["copies"]) == ("cannot be asked (NOPERM may not)", None, None)
+
+
+def test_a_sentinel_that_does_not_let_the_portal_in(run: Start, redis: Start) -> None:
+    _fake, endpoint = redis(user="tethys", password="old")
+    (found,) = run(endpoints=[{**endpoint, **WATCHES}])["redis"]
+    assert (found["watches"], found["primary"]) == (True, None)
+    assert found["problem"] == "cannot be asked (WRONGPASS invalid username-password pair)"
+
+
+def test_a_sentinel_that_is_silent(run: Start, redis: Start) -> None:
+    fake, endpoint = redis(user="tethys", password="forPortal")
+    says_of_primary(fake, b"*2\r\n$9\r\n192.0.2.5\r\n$4\r\n6379\r\n")
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        gone = {**WATCHES, "host": "127.0.0.1", "port": bound.getsockname()[1], "inventory_name": "redis2"}
+        found = run(endpoints=[gone, {**endpoint, **WATCHES}])["redis"]
+    assert [row["problem"] for row in found] == ["cannot be asked ([Errno 111] Connection refused)", None]
+    assert [row["primary"] for row in found] == [None, "192.0.2.5:6379"]
+    assert [row["watches"] for row in found] == [True, True]
+
+
+def test_a_sentinel_of_somebody_else_is_not_asked(run: Start, redis: Start) -> None:
+    fake, endpoint = redis()
+    theirs = {**WATCHES, "inventory_name": None}
+    (found,) = run(endpoints=[{**endpoint, **theirs}])["redis"]
+    assert (found["watches"], found["primary"], found["problem"], fake.seen) == (False, None, None, [])
 
 
 def test_what_tells_only_half_is_not_known(run: Start, redis: Start) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any, Callable
@@ -50,3 +51,48 @@ def test_the_start_by_the_controllers_clock(login: Callable[..., dict[str, Any]]
 def test_a_redis_that_does_not_run(login: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asgi_record, "groups_lost_at", lambda *_given, here: 0)
     assert login(controller_time=time.time() - 20)["started_at"] == 0
+
+
+# --- for servers that copy each other --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [
+        (None, {"password": None, "peer_password": None}),
+        # One that stood alone.
+        ({"password": "p", "admin_password": "a"}, {"password": "p", "peer_password": None}),
+        (
+            {"password": "p", "admin_password": "a", "peer_password": "q", "previous": ["sum"]},
+            {"password": "p", "peer_password": "q"},
+        ),
+    ],
+)
+def test_what_peers_are_told(
+    login: Callable[..., dict[str, Any]], tmp_path: Path, kept: dict[str, Any] | None, told: dict[str, Any]
+) -> None:
+    path = tmp_path / "credentials.json"
+    if kept:
+        path.write_text(json.dumps(kept), encoding="utf-8")
+    found = login(for_peers=True)
+    assert found["kept"] == told
+    assert found["password"] == told["password"]
+    assert set(found) == {"username", "password", "ca", "started_at", "kept", "offered"}
+
+
+def test_new_passwords_are_offered_and_kept_nowhere(login: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    (tmp_path / "credentials.json").write_text(json.dumps({"password": "p", "peer_password": "q"}), encoding="utf-8")
+    offered = [login(for_peers=True)["offered"] for _again in range(2)]
+    words = [each[name] for each in offered for name in ("password", "peer_password")]
+    assert len({*words, "p", "q"}) == 6
+    # In Redis's and Sentinel's configuration they are words as they are.
+    assert all(re.fullmatch("[A-Za-z0-9_-]{40,}", word) for word in words)
+    assert [path.name for path in tmp_path.iterdir()] == ["credentials.json"]
+    assert json.loads((tmp_path / "credentials.json").read_text(encoding="utf-8")) == {
+        "password": "p",
+        "peer_password": "q",
+    }
+
+
+def test_nobody_else_is_told_of_peers(login: Callable[..., dict[str, Any]]) -> None:
+    assert set(login()) == {"username", "password", "ca", "started_at"}

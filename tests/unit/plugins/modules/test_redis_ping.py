@@ -11,7 +11,7 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.tethys.channels.plugins.modules import redis_ping
-from ansible_collections.tethys.channels.tests.unit.plugins.certificates import make
+from ansible_collections.tethys.channels.tests.unit.plugins.certificates import Certificate, make
 from ansible_collections.tethys.channels.tests.unit.plugins.conftest import FakeRedis
 
 Start = Callable[..., Any]
@@ -134,17 +134,22 @@ def test_nobody_is_waited_for_without_retries(ping: Start, redis: Start, monkeyp
 def encrypted(serve: Start, tmp_path: Any) -> Callable[..., tuple[dict[str, Any], str]]:
     """Starts a Redis with a certificate; its endpoint, and its authority."""
 
-    def start(address: str = "127.0.0.1", accepted: str = "p") -> tuple[dict[str, Any], str]:
-        authority = make("authority")
+    def start(
+        address: str = "127.0.0.1",
+        accepted: str = "p",
+        fake: FakeRedis | None = None,
+        authority: Certificate | None = None,
+    ) -> tuple[dict[str, Any], str]:
+        authority = authority or make("authority")
         server = make("redis", authority, address)
         (tmp_path / "cert").write_text(server.text + server.key_text, encoding="utf-8")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(tmp_path / "cert")
-        fake = FakeRedis(user="tethys", password=accepted)
+        answering = fake or FakeRedis(user="tethys", password=accepted)
 
         def talk(plain: socket.socket) -> None:
             with context.wrap_socket(plain, server_side=True) as safe:
-                fake(safe)
+                answering(safe)
 
         port = serve(talk).port
         login = {"username": "tethys", "password": "p", "inventory_name": "redis1", "tls": True}
@@ -193,3 +198,216 @@ def test_a_redis_cluster_is_refused(ping: Start, serve: Start, words: bytes) -> 
 
     [problem] = ping({"host": "127.0.0.1", "port": serve(talk).port})["problems"]
     assert "is part of a Redis Cluster, which channels_redis cannot use" in problem
+
+
+# --- one that Sentinel watches ----------------------------------------------------------------------------------------
+
+
+class FakeSentinel(FakeRedis):
+    """A Sentinel that has the primary on this port, or answers this."""
+
+    def __init__(self, primary: int | bytes, accepted: str = "forPortal") -> None:
+        super().__init__(user="tethys", password=accepted)
+        self.primary = primary
+
+    def answer(self, command: str, words: list[str]) -> bytes:
+        if command == "PING":
+            return b"+PONG\r\n"
+        assert words == ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "tethys-channels"]
+        if isinstance(self.primary, bytes):
+            return self.primary
+        port = str(self.primary).encode()
+        return b"*2\r\n$9\r\n127.0.0.1\r\n$%d\r\n%s\r\n" % (len(port), port)
+
+
+SILENT = b"silent"
+NOBODY = b"*-1\r\n"
+NO_MASTER = b"-ERR No such master with that name\r\n"
+SENT = [
+    ["AUTH", "tethys", "forPortal"],
+    ["PING"],
+    ["ZCOUNT", "asgi_tethys_channels_ping", "-inf", "+inf"],
+    ["EVAL", "return 1", "0"],
+    ["INFO", "server"],
+]
+
+
+@pytest.fixture
+def authority() -> Certificate:
+    """The authority of all servers."""
+    return make("authority")
+
+
+@pytest.fixture
+def primary(encrypted: Start, authority: Certificate) -> tuple[FakeRedis, int]:
+    """A Redis that lets the portal in, over TLS only, and its port."""
+    fake = FakeRedis(user="tethys", password="forPortal")
+    return fake, encrypted(fake=fake, authority=authority)[0]["port"]
+
+
+@pytest.fixture
+def watch(ping: Start, encrypted: Start, authority: Certificate) -> Start:
+    """Asks sentinels that say this, each in turn, by the portal's login; their endpoints besides."""
+
+    def start(*say: int | bytes | FakeSentinel, **arguments: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        endpoints = []
+        for number, each in enumerate(say, start=1):
+            fake = each if isinstance(each, FakeSentinel) else FakeSentinel(each)
+            endpoint, text = encrypted(fake=fake, authority=authority)
+            endpoint.update(inventory_name=f"redis{number}", sentinel="tethys-channels")
+            endpoint.update(password="forPortal", ca_data=text)
+            if each == SILENT:
+                endpoint["port"] = nobody()
+            endpoints.append(endpoint)
+        return ping(*endpoints, **arguments), endpoints
+
+    return start
+
+
+def nobody() -> int:
+    """A port on which nobody answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def test_the_primary_that_sentinels_name_is_asked(watch: Start, primary: tuple[FakeRedis, int]) -> None:
+    fake, port = primary
+    result, _endpoints = watch(port, port, port)
+    assert (result["problems"], result["versions"]) == ([], ["7.0.15"])
+    # Once, and by the portal's login.
+    assert fake.seen == SENT
+
+
+def test_the_primary_is_asked_what_the_layer_sends(watch: Start, primary: tuple[FakeRedis, int]) -> None:
+    fake, port = primary
+    watch(port, port, port, backend=PUBSUB, prefix="mine")
+    assert fake.seen[1:3] == [["PING"], ["PUBLISH", "mine_tethys_channels_ping", ""]]
+
+
+@pytest.mark.parametrize("fewer", [SILENT, NOBODY, NO_MASTER])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_the_fewer_may_be_silent(watch: Start, primary: tuple[FakeRedis, int], fewer: bytes, place: int) -> None:
+    fake, port = primary
+    say: list[int | bytes] = [port, port]
+    say.insert(place, fewer)
+    result, _endpoints = watch(*say)
+    assert (result["problems"], result["versions"]) == ([], ["7.0.15"])
+    assert fake.seen == SENT
+
+
+ASKED = (
+    ", asked from this portal: let this server reach that port (a firewall in between is yours), or correct"
+    " redis_container_address; if the password or the certificate is what differs, run tethys.channels.site without"
+    " --limit."
+)
+
+
+@pytest.mark.parametrize("silent", [2, 3])
+def test_most_have_to_answer(watch: Start, primary: tuple[FakeRedis, int], silent: int) -> None:
+    fake, port = primary
+    result, endpoints = watch(*[port] * (3 - silent), *[SILENT] * silent)
+    assert result["problems"] == [
+        *(
+            f"The shared Sentinel at 127.0.0.1:{endpoint['port']} ({endpoint['inventory_name']}) cannot be reached"
+            f" ([Errno 111] Connection refused){ASKED}"
+            for endpoint in endpoints[3 - silent :]
+        ),
+        f"Of 3 sentinels {3 - silent} can tell this portal where the primary is, and most of them have to: run"
+        " tethys.channels.site without --limit, which tells what is wrong on their servers.",
+    ]
+    assert (result["versions"], fake.seen) == ([], [])
+
+
+@pytest.mark.parametrize("answer", [NOBODY, NO_MASTER])
+def test_most_have_to_know(watch: Start, primary: tuple[FakeRedis, int], answer: bytes) -> None:
+    fake, port = primary
+    result, _endpoints = watch(answer, port, answer)
+    [problem] = result["problems"]
+    assert problem.startswith("Of 3 sentinels 1 can tell this portal where the primary is, and most of them have to: ")
+    assert fake.seen == []
+
+
+def test_half_are_not_most(watch: Start, primary: tuple[FakeRedis, int]) -> None:
+    fake, port = primary
+    result, _endpoints = watch(port, port, SILENT, SILENT)
+    assert result["problems"][-1].startswith("Of 4 sentinels 2 can tell")
+    assert fake.seen == []
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_whom_most_name_is_asked(
+    watch: Start, encrypted: Start, authority: Certificate, primary: tuple[FakeRedis, int], place: int
+) -> None:
+    fake, port = primary
+    former = FakeRedis(user="tethys", password="forPortal")
+    say = [port, port]
+    say.insert(place, encrypted(fake=former, authority=authority)[0]["port"])
+    result, _endpoints = watch(*say)
+    assert (result["problems"], fake.seen, former.seen) == ([], SENT, [])
+
+
+def test_sentinels_that_do_not_let_the_portal_in(watch: Start, primary: tuple[FakeRedis, int]) -> None:
+    _fake, port = primary
+    result, endpoints = watch(FakeSentinel(port, accepted="old"), port, FakeSentinel(port, accepted="old"))
+    [first, second, _all] = result["problems"]
+    assert first == (
+        f"The shared Sentinel at 127.0.0.1:{endpoints[0]['port']} (redis1) refuses the portal (WRONGPASS invalid"
+        f" username-password pair){ASKED}"
+    )
+    assert "(redis3) refuses the portal (WRONGPASS" in second
+
+
+def test_sentinels_with_a_certificate_of_somebody_else(
+    ping: Start, watch: Start, primary: tuple[FakeRedis, int]
+) -> None:
+    fake, port = primary
+    _result, endpoints = watch(port, port, port)
+    fake.seen.clear()
+    result = ping(*({**endpoint, "ca_data": make("authority").text} for endpoint in endpoints))
+    assert len(result["problems"]) == 4
+    assert result["problems"][0].startswith(
+        f"The shared Sentinel at 127.0.0.1:{endpoints[0]['port']} (redis1) shows a certificate that its authority did"
+        " not give to 127.0.0.1 ("
+    )
+    assert fake.seen == []
+
+
+def test_a_primary_that_refuses(watch: Start, primary: tuple[FakeRedis, int]) -> None:
+    fake, port = primary
+    fake.login = ["tethys", "old"]
+    result, _endpoints = watch(port, port, port)
+    assert result["problems"] == [
+        f"The shared Redis at 127.0.0.1:{port} (the primary by Sentinel's word) refuses the layer (WRONGPASS invalid"
+        f" username-password pair){ASKED}"
+    ]
+    assert result["versions"] == [None]
+
+
+def test_a_primary_that_is_away(watch: Start) -> None:
+    port = nobody()
+    result, _endpoints = watch(port, port, port)
+    [problem] = result["problems"]
+    assert problem.startswith(f"The shared Redis at 127.0.0.1:{port} (the primary by Sentinel's word) cannot be reach")
+
+
+def test_a_primary_with_a_certificate_of_somebody_else(watch: Start, encrypted: Start) -> None:
+    fake = FakeRedis(user="tethys", password="forPortal")
+    port = encrypted(fake=fake)[0]["port"]
+    result, _endpoints = watch(port, port, port)
+    [problem] = result["problems"]
+    assert (
+        "(the primary by Sentinel's word) shows a certificate that its authority did not give to 127.0.0.1" in problem
+    )
+    assert fake.seen == [], "It is sent no password."
+
+
+def test_others_are_asked_beside_them(watch: Start, ping: Start, redis: Start, primary: tuple[FakeRedis, int]) -> None:
+    _fake, port = primary
+    _result, endpoints = watch(port, port, port)
+    other, endpoint = redis(version="6.2.1")
+    # One that is not the collection's own is only asked whether it is there.
+    given, theirs = redis()
+    result = ping(*endpoints, endpoint, {**theirs, "sentinel": "primary"})
+    assert (result["problems"], result["versions"]) == ([], ["7.0.15", "6.2.1", "7.0.15"])
+    assert (len(other.seen), given.seen) == (4, [["PING"], ["INFO", "server"]])

@@ -13,6 +13,7 @@ import os
 import re
 import socket
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any, Callable
 
@@ -124,6 +125,111 @@ def test_where_the_server_listens(transport: dict[str, Any], said: list[str], no
         assert lines.count(line) == 1
     for opening in not_said:
         assert [line for line in lines if line.startswith(opening)] == []
+
+
+# Another text, were it a space, starts every Redis anew that was provisioned before: what is here is as it was then.
+OF_CORE = (
+    "~asgi* +bzpopmin +zpopmin +zadd +zcount +zrange +zrem +zremrangebyscore +expire +del +eval +evalsha +script|load"
+    " +multi +exec"
+)
+OF_PUBSUB = "resetchannels &asgi* +publish +subscribe +unsubscribe"
+OF_ALL = "+hello +auth +ping +select +client|setname"
+
+
+@pytest.mark.parametrize("given", [None, ["one", "two"]])
+@pytest.mark.parametrize(("backend", "reach"), [(CORE, OF_CORE), (PUBSUB, OF_PUBSUB)])
+def test_users_of_one_that_stands_alone_are_what_they_were(backend: str, reach: str, given: list[str] | None) -> None:
+    opening = "#one #two" if given else f"#{sums('p')}"
+    assert redis_settings.users(CREDENTIALS, "asgi", backend, True, given) == [
+        "user default off",
+        f"user tethys on {opening} resetkeys -@all {OF_ALL} {reach}",
+        f"user tethys_admin on #{sums('a')} ~* -@all {OF_ALL} +info +client +acl +memory +latency +dbsize +scan"
+        " +config|get",
+    ]
+
+
+LISTENING = {
+    "published": [
+        "# Inside the container every address; outside only what the container publishes.",
+        "bind 0.0.0.0",
+        "protected-mode no",
+        "port 6379",
+        "tcp-keepalive 60",
+    ],
+    "host": ["bind 127.0.0.1", "port 7000", "tcp-keepalive 60"],
+    "unix": [
+        "# No port at all.",
+        "port 0",
+        "unixsocket /run/tethys-channels/redis.sock",
+        "unixsocketperm 660",
+    ],
+    "tls": [
+        "# Inside the container every address; outside only the one that it publishes. Nothing in clear.",
+        "bind 0.0.0.0",
+        "protected-mode no",
+        "port 0",
+        "tls-port 6379",
+        "tls-cert-file /etc/tethys-channels/redis.crt",
+        "tls-key-file /etc/tethys-channels/redis.key",
+        "tls-ca-cert-file /etc/tethys-channels/ca.crt",
+        "# Who comes in is told by name and password.",
+        "tls-auth-clients no",
+        'tls-protocols "TLSv1.2 TLSv1.3"',
+        "tcp-keepalive 60",
+    ],
+}
+COPYING = [
+    "# Copies go from server to server encrypted, and never by way of a file, which could not be written here.",
+    "replica-announce-ip 192.0.2.6",
+    "replica-announce-port 7000",
+    "tls-replication yes",
+    "repl-diskless-sync yes",
+    "repl-diskless-sync-delay 0",
+    "repl-diskless-load swapdb",
+    "# A server that has gone without a word is given up after so many seconds.",
+    "repl-ping-replica-period 3",
+    "repl-timeout 15",
+    "# A copy that is slow begins anew, before what waits for it takes the memory of the container.",
+    "client-output-buffer-limit replica 32mb 16mb 10",
+]
+
+
+@pytest.mark.parametrize(("copied_at", "copying"), [(None, []), ("192.0.2.6", COPYING)])
+@pytest.mark.parametrize("transport", LISTENING)
+def test_the_whole_configuration(transport: str, copied_at: str | None, copying: list[str]) -> None:
+    assert redis_settings.configuration(192, transport, 7000, copied_at) == [
+        "# Managed by tethys.channels: a change made here is lost.",
+        *LISTENING[transport],
+        *copying,
+        "# A channel layer is a message bus whose messages expire after a minute: nothing is worth writing to disk.",
+        'save ""',
+        "appendonly no",
+        "maxmemory 192mb",
+        "maxmemory-policy noeviction",
+    ]
+
+
+@pytest.mark.parametrize("backend", [CORE, PUBSUB])
+def test_users_where_servers_copy_each_other(backend: str) -> None:
+    alone = redis_settings.users(CREDENTIALS, "asgi", backend, True)
+    default, portal, admin, *peers = redis_settings.users({**CREDENTIALS, "peer_password": "q"}, "asgi", backend, True)
+    # What a portal may is the same.
+    assert [default, portal] == alone[:2]
+    assert admin == f"{alone[2]} +role +replicaof"
+    assert peers == [
+        f"user tethys_peer on #{sums('q')} ~* &* -@all {OF_ALL} +psync +replconf +role +info +multi +exec +replicaof"
+        " +slaveof +publish +subscribe +config|rewrite +client|kill +script|kill",
+        "masteruser tethys_peer",
+        'masterauth "q"',
+    ]
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1))
+def test_any_password_of_the_peers(password: str) -> None:
+    *_users, line = redis_settings.users({**CREDENTIALS, "peer_password": password}, "asgi", CORE, True)
+    keyword, _space, word = line.partition(" ")
+    assert (keyword, len(line.splitlines())) == ("masterauth", 1)
+    assert redis_word(word) == password.encode()
 
 
 # --- the module, on files -------------------------------------------------------------------------------------------
@@ -451,6 +557,359 @@ def test_who_may_not_read_is_told_to_be_root(run: Run, folder: Path, monkeypatch
     result = run()
     assert result["failed"]
     assert "ansible_become: true" in result["msg"]
+
+
+# --- one that Sentinel watches --------------------------------------------------------------------------------------
+
+WATCHED = {**TLS, "topology": "sentinel", "address": "192.0.2.6", "peer_password": "known among peers"}
+
+
+def test_one_that_sentinel_watches(run: Run, folder: Path) -> None:
+    first = run(**WATCHED)
+    assert (first["changed"], first["config_file"], first["start_file"]) == (True, "redis-copies.conf", "start.sh")
+    assert modes(folder) == {
+        "tethys_channels": "drwx------",
+        "tethys_channels/credentials.json": "-rw-------",
+        "tethys_channels/redis": "dr-x------",
+        "tethys_channels/redis/ca.crt": "-r--------",
+        "tethys_channels/redis/redis-copies.conf": "-r--------",
+        "tethys_channels/redis/redis.crt": "-r--------",
+        "tethys_channels/redis/redis.key": "-r--------",
+        "tethys_channels/redis/start.sh": "-r--------",
+        "tethys_channels/sentinel": "drwx------",
+    }
+    for name in ("redis/start.sh", "sentinel"):
+        assert (folder / name).stat().st_uid == UID
+    assert set(COPYING) - set(first["config"]) == {"replica-announce-port 7000"}
+    assert "replica-announce-port 6379" in first["config"]
+    second = run(**WATCHED)
+    assert {**second, "changed": True, "diff": first["diff"]} == first
+    assert not second["changed"]
+
+
+def test_a_dry_run_makes_no_folder_for_sentinel(run: Run, folder: Path) -> None:
+    dry = run(check=True, **WATCHED)
+    assert (dry["changed"], dry["start_file"]) == (True, "start.sh")
+    assert not folder.exists()
+    run(**TLS)
+    before = modes(folder)
+    assert run(check=True, **WATCHED)["changed"]
+    assert modes(folder) == before
+
+
+def test_the_peers_password_is_kept_and_not_shown(run: Run, folder: Path) -> None:
+    run(password="p", **WATCHED)
+    second = run(password="p", maxmemory_mb=64, **WATCHED)
+    text = (folder / "redis" / "redis-copies.conf").read_text(encoding="utf-8")
+    assert 'masterauth "known among peers"\n' in text
+    assert kept(folder)["peer_password"] == "known among peers"
+    assert set(second["credentials"]) == {"username", "password", "admin_username", "admin_password"}
+    assert "maxmemory 192mb\n" in second["diff"]["before"]
+    shown = json.dumps([second["diff"], second["config"], run(password="p", maxmemory_mb=64, **WATCHED)])
+    for secret in ("known among peers", sums("known among peers"), "masterauth", "masteruser", "user tethys_peer"):
+        assert secret not in shown
+
+
+def test_another_password_of_the_peers(run: Run, folder: Path) -> None:
+    first = run(password="p", **WATCHED)
+    second = run(password="p", **{**WATCHED, "peer_password": "other"})
+    assert second["changed"]
+    # A server that runs cannot be told it: it is the one by which it copies.
+    assert second["config_sum"] != first["config_sum"]
+    assert kept(folder)["peer_password"] == "other"
+    assert second["credentials"] == first["credentials"]
+    assert not second["rotating"]
+
+
+def test_a_rotation_keeps_the_peers_password(run: Run, folder: Path) -> None:
+    first = run(password="one", **WATCHED)
+    assert run(password="two", **WATCHED)["config_sum"] == first["config_sum"]
+    assert kept(folder)["peer_password"] == "known among peers"
+    assert run(password="two", retire=True, **WATCHED)["config_sum"] == first["config_sum"]
+    assert kept(folder)["peer_password"] == "known among peers"
+
+
+@pytest.mark.parametrize(
+    "change", [{"sentinel_port": 27000}, {"port": 7000}, {"address": "192.0.2.66"}, {"tls_cert": "other"}], ids=str
+)
+def test_what_the_script_says_changes_the_sum(run: Run, folder: Path, change: dict[str, Any]) -> None:
+    first = run(password="p", **WATCHED)
+    script = (folder / "redis" / "start.sh").read_text(encoding="utf-8")
+    second = run(password="p", **{**WATCHED, **change})
+    assert second["changed"]
+    assert second["config_sum"] != first["config_sum"]
+    assert ((folder / "redis" / "start.sh").read_text(encoding="utf-8") == script) is ("tls_cert" in change)
+    assert run(password="p", **WATCHED)["config_sum"] == first["config_sum"]
+
+
+def test_another_script_changes_the_sum(run: Run) -> None:
+    first = run(password="p", **WATCHED)
+    assert not run(password="p", start_wait=35, **WATCHED)["changed"]
+    second = run(password="p", start_wait=36, **WATCHED)
+    assert second["changed"]
+    assert second["config_sum"] != first["config_sum"]
+
+
+def test_how_long_it_waits_is_nothing_to_one_that_stands_alone(run: Run) -> None:
+    first = run(**TLS)
+    assert run(start_wait=99, **TLS) == {**first, "changed": False, "diff": run(**TLS)["diff"]}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_the_running_one_starts_again_with_is_kept(run: Run, folder: Path, known: bool) -> None:
+    way = {"address": "127.0.0.1", "port": free_port()}
+    alone = run(**{**TLS, **way})
+    before = {path.name for path in (folder / "redis").iterdir()}
+    watched = {**WATCHED, **way, "running": True}
+    if known:
+        # It may have to before its container is replaced, for which others are waited.
+        told = run(running_sum=alone["config_sum"], **watched)
+        assert {path.name for path in (folder / "redis").iterdir()} == {*before, "redis-copies.conf", "start.sh"}
+        run(check=True, running_sum=told["config_sum"], **watched)
+        assert before <= {path.name for path in (folder / "redis").iterdir()}
+        run(running_sum=told["config_sum"], **watched)
+    else:
+        run(**watched)
+    assert {path.name for path in (folder / "redis").iterdir()} == {
+        *(before - {"redis-tls.conf"}),
+        "redis-copies.conf",
+        "start.sh",
+    }
+
+
+def test_one_that_is_watched_no_longer_keeps_its_script_until_it_is_replaced(run: Run, folder: Path) -> None:
+    way = {"address": "127.0.0.1", "port": free_port()}
+    watched = run(**{**WATCHED, **way})
+    alone = run(running=True, running_sum=watched["config_sum"], **{**TLS, **way})
+    assert {"redis-copies.conf", "start.sh"} <= {path.name for path in (folder / "redis").iterdir()}
+    run(running=True, running_sum=alone["config_sum"], **{**TLS, **way})
+    assert not {"redis-copies.conf", "start.sh"} & {path.name for path in (folder / "redis").iterdir()}
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize(("path", "mode"), [("sentinel", 0o755), ("sentinel", 0o500), ("redis/start.sh", 0o500)])
+def test_a_wrong_mode_of_the_watched_is_put_right(run: Run, folder: Path, path: str, mode: int, check: bool) -> None:
+    run(**WATCHED)
+    before = modes(folder)
+    (folder / path).chmod(mode)
+    assert run(check, **WATCHED)["changed"]
+    assert (modes(folder) == before) is not check
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("path", ["sentinel", "redis/start.sh"])
+def test_a_wrong_owner_of_the_watched_is_put_right(run: Run, folder: Path, path: str) -> None:
+    run(**WATCHED)
+    os.chown(folder / path, 12345, 12345)
+    assert run(**WATCHED)["changed"]
+    assert (folder / path).stat().st_uid == UID
+    assert not run(**WATCHED)["changed"]
+
+
+def test_what_sentinel_keeps_there_is_left_alone(run: Run, folder: Path) -> None:
+    way = {**WATCHED, "address": "127.0.0.1", "port": free_port()}
+    run(**way)
+    (folder / "sentinel" / "sentinel-1.conf").write_text("sentinel myid 1\n", encoding="utf-8")
+    assert not run(**way)["changed"]
+    run(running=True, **way)
+    assert (folder / "sentinel" / "sentinel-1.conf").read_text(encoding="utf-8") == "sentinel myid 1\n"
+
+
+def free_port() -> int:
+    """A port on which nobody answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def test_one_that_stands_alone_is_what_it_was_before_there_was_sentinel(run: Run, folder: Path) -> None:
+    first = run(**TLS)
+    assert (first["config_file"], first["start_file"]) == ("redis-tls.conf", None)
+    text = (folder / "redis" / "redis-tls.conf").read_text(encoding="utf-8")
+    assert first["config_sum"] == sums(kept(folder)["admin_password"] + text + "cert\nkey\nca\n")[:32]
+    assert set(kept(folder)) == {"password", "admin_password"}
+    assert not (folder / "redis" / "start.sh").exists()
+    assert not (folder / "sentinel").exists()
+    run(**WATCHED)
+    again = run(running=True, acl=True, port=free_port(), **TLS)
+    assert {**again, "diff": first["diff"]} == first
+    assert set(kept(folder)) == {"password", "admin_password"}
+    assert sorted(path.name for path in (folder / "redis").iterdir()) == [
+        "ca.crt",
+        "redis-tls.conf",
+        "redis.crt",
+        "redis.key",
+    ]
+
+
+@pytest.mark.parametrize("missing", ["address", "peer_password"])
+def test_what_sentinel_needs(run: Run, folder: Path, missing: str) -> None:
+    found = run(**{name: value for name, value in WATCHED.items() if name not in (missing, "transport")})
+    assert found["failed"]
+    assert found["msg"].endswith(f"topology is sentinel but all of the following are missing: {missing}")
+    assert not folder.exists()
+
+
+# --- how it starts ---------------------------------------------------------------------------------------------------
+
+# What takes the place of the programs in the container: each tells what it was given.
+STUBS = {
+    # Whoever may look at a process sees its environment.
+    "redis-server": 'printf "%s\\n" "$@" ${REDISCLI_AUTH:+"it knows $REDISCLI_AUTH"}\n',
+    "timeout": 'seconds=$1\nshift\nWITHIN=$seconds exec "$@"\n',
+    "redis-cli": """\
+number=$(ls FOLDER/asked | wc -l)
+printf '%s\\n' "$WITHIN" "$REDISCLI_AUTH" "$@" >FOLDER/asked/$number
+[ -e FOLDER/answers/$number ] || number=last
+if grep -q hangs FOLDER/answers/$number; then
+  echo $(($(cat FOLDER/now) + WITHIN)) >FOLDER/now
+  exit 124
+fi
+grep -q nobody FOLDER/answers/$number || exec cat FOLDER/answers/$number
+echo "Could not connect to Redis at 192.0.2.6:26379: Connection refused" >&2
+exit 1
+""",
+    # Time passes only where somebody waits.
+    "date": "[ $# -eq 1 ] && [ $1 = +%s ] && cat FOLDER/now\n",
+    "sleep": "echo $1 >>FOLDER/slept\necho $(($(cat FOLDER/now) + $1)) >FOLDER/now\n",
+}
+SILENT, HANGS = "nobody", "hangs"
+BEFORE_THE_END = 3
+
+
+class Started:
+    """What a start has come to."""
+
+    def __init__(self, folder: Path, output: str) -> None:
+        self.server = output.splitlines()
+        self.asked = [path.read_text(encoding="utf-8").splitlines() for path in sorted((folder / "asked").iterdir())]
+        self.slept = (folder / "slept").read_text().split() if (folder / "slept").exists() else []
+
+
+@pytest.fixture
+def start(run: Run, folder: Path, tmp_path: Path) -> Callable[..., Started]:
+    """Runs the script that is written, on a server whose Sentinel has these answers in turn, the last one for ever."""
+
+    def start(*answers: str, watched: bool = True, **arguments: Any) -> Started:
+        run(**{**WATCHED, "start_wait": BEFORE_THE_END, **arguments})
+        (tmp_path / "now").write_text("1700000000\n", encoding="utf-8")
+        for name in ("bin", "asked", "answers"):
+            (tmp_path / name).mkdir()
+        for name, text in STUBS.items():
+            stub = tmp_path / "bin" / name
+            stub.write_text("#!/bin/sh\n" + text.replace("FOLDER", str(tmp_path)), encoding="utf-8")
+            stub.chmod(0o755)
+        for number, answer in enumerate(answers):
+            name = "last" if number == len(answers) - 1 else str(number)
+            (tmp_path / "answers" / name).write_text(answer, encoding="utf-8")
+        if watched:
+            (folder / "sentinel" / "sentinel-1.conf").touch()
+        script = (folder / "redis" / "start.sh").read_text(encoding="utf-8")
+        # As the container has its mounts.
+        for mount, name in ((redis_settings.MOUNT, "redis"), (redis_settings.SENTINEL_MOUNT, "sentinel")):
+            script = script.replace(mount, str(folder / name))
+        (tmp_path / "start.sh").write_text(script, encoding="utf-8")
+        found = subprocess.run(
+            ["sh", str(tmp_path / "start.sh")],
+            env={"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"},
+            capture_output=True,
+            encoding="utf-8",
+            timeout=30,
+            check=True,
+        )
+        # Nothing that is no word of Redis's stands in the container's log.
+        assert found.stderr == ""
+        return Started(tmp_path, found.stdout)
+
+    return start
+
+
+@pytest.fixture
+def config(folder: Path) -> str:
+    return str(folder / "redis" / "redis-copies.conf")
+
+
+ITSELF, OTHER = "192.0.2.6\n6379\n", "192.0.2.5\n6379\n"
+
+
+def test_before_there_is_a_sentinel_it_starts_at_once(start: Callable[..., Started], config: str) -> None:
+    found = start(OTHER, watched=False)
+    assert (found.server, found.asked, found.slept) == ([config], [], [])
+
+
+def test_where_another_is_the_primary_it_starts_as_its_copy(
+    start: Callable[..., Started], folder: Path, config: str
+) -> None:
+    found = start(OTHER, sentinel_port=27000, peer_password="q-_9")
+    assert found.server == [config, "--replicaof", "192.0.2.5", "6379"]
+    words = f"-h 192.0.2.6 -p 27000 --tls --cacert {folder}/redis/ca.crt --user tethys_peer"
+    words += " sentinel get-master-addr-by-name tethys-channels"
+    # The password is no word of the command, which any user of the server could read.
+    assert found.asked == [["3", "q-_9", *words.split()]]
+    assert found.slept == []
+
+
+@pytest.mark.parametrize(
+    ("answers", "primary"),
+    [
+        ([ITSELF, ITSELF, OTHER], ["192.0.2.5", "6379"]),
+        # Sentinel starts as well.
+        ([SILENT, ITSELF, "192.0.2.7\n7000\n"], ["192.0.2.7", "7000"]),
+        (["", SILENT, OTHER], ["192.0.2.5", "6379"]),
+    ],
+)
+def test_a_primary_that_starts_waits_until_another_has_its_place(
+    start: Callable[..., Started], config: str, answers: list[str], primary: list[str]
+) -> None:
+    found = start(*answers)
+    assert found.server == [config, "--replicaof", *primary]
+    assert (len(found.asked), found.slept) == (3, ["1", "1"])
+
+
+@pytest.mark.parametrize("other", ["192.0.2.6\n7000\n", "192.0.2.66\n6379\n", "92.0.2.6\n6379\n"])
+def test_who_is_nearly_itself_is_another(start: Callable[..., Started], config: str, other: str) -> None:
+    assert start(other).server == [config, "--replicaof", *other.split()]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        SILENT,
+        # All of them have lost everything, and it is still the primary.
+        ITSELF,
+        "",
+        "\n",
+        # As redis-cli prints a refusal.
+        "NOAUTH Authentication required.\n\n",
+        "NOPERM User tethys_peer has no permissions to run the 'sentinel|get-master-addr-by-name' command\n\n",
+        "ERR No such master with that name\n\n",
+        "ERR max number of clients reached\n\n",
+        "ERR: something: went wrong\n\n",
+        # Sentinel knows its servers by IPv4 addresses only.
+        "2001:db8::5\n6379\n",
+    ],
+)
+def test_where_nobody_else_is_named_it_starts_after_a_while(
+    start: Callable[..., Started], config: str, answer: str
+) -> None:
+    found = start(answer)
+    assert found.server == [config]
+    assert (len(found.asked), found.slept) == (BEFORE_THE_END, ["1"] * BEFORE_THE_END)
+
+
+@pytest.mark.parametrize(("wait", "times"), [(35, 9), (8, 2), (9, 3)])
+def test_a_sentinel_that_hangs_does_not_make_it_wait_longer(
+    start: Callable[..., Started], config: str, wait: int, times: int
+) -> None:
+    found = start(HANGS, start_wait=wait)
+    assert found.server == [config]
+    # Each takes three seconds and the one between.
+    assert (len(found.asked), found.slept) == (times, ["1"] * times)
+
+
+def test_how_long_it_waits_by_itself(run: Run, folder: Path) -> None:
+    run(**WATCHED)
+    assert "end=$(($(date +%s) + 35))\n" in (folder / "redis" / "start.sh").read_text(encoding="utf-8")
 
 
 # --- a new password beside the one it follows -----------------------------------------------------------------------

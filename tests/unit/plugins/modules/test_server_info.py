@@ -14,6 +14,7 @@ import time
 import xmlrpc.client
 from pathlib import Path
 from typing import Any, Callable
+from unittest.mock import Mock
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import engines, services
@@ -503,3 +504,67 @@ def test_the_whole_look(
     assert [row["numprocs"] for row in server["programs"]] == ["2"]
     assert [row["pid"] for row in server["listeners"]] == [os.getpid()]
     assert server["state"] == ["credentials.json"]
+    assert server["sentinel_container"] is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        ([], None),
+        ([container(1, "sentinel2"), container(2, None), container(3, "ours")], None),
+        ([container(1, "ours"), container(2, "sentinel"), container(3, "web")], {"id": f"{2:064x}"[:12]}),
+        # Stopped, and whosever it is.
+        ([container(2, "sentinel", "exited", Labels={"a": "b"})], {"running": False, "labels": {"a": "b"}}),
+        ([container(2, "sentinel", Ports=None, Labels=None)], {"running": True, "labels": {}, "ports": []}),
+        ([container(2, "sentinel", port=26379)], {"ports": [26379], "image": "redis:5", "name": "sentinel"}),
+    ],
+)
+def test_a_container_by_its_name(docker: Start, rows: list[Any], found: dict[str, Any] | None) -> None:
+    row = server_info.named(docker({LIST: rows}), "sentinel")
+    assert (row is None) is (found is None)
+    assert {**(row or {}), **(found or {})} == (row or {})
+    assert row is None or set(row) == {"id", "name", "image", "running", "labels", "ports"}
+
+
+@pytest.mark.parametrize(
+    ("name", "answers", "found"),
+    [
+        ("sentinel", True, "sentinel"),
+        ("no-sentinel", True, None),
+        (None, True, None),
+        ("", True, None),
+        ("sentinel", False, None),
+    ],
+)
+def test_the_container_of_sentinel(
+    run_module: Callable[..., dict[str, Any]],
+    supervisor: Start,
+    docker: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    name: str | None,
+    answers: bool,
+    found: str | None,
+) -> None:
+    supervisor()
+    monkeypatch.setattr(Api, "image", Mock(return_value=None), raising=False)
+    version = {"Version": "20.10"} if answers else FileNotFoundError(2, "No such file or directory")
+    rows = [container(1, "ours"), container(2, "sentinel", "exited", Labels={"x": "y"}), container(3, None)]
+    docker({"/version": version, LIST: rows})
+    arguments: dict[str, Any] = {"sentinel_name": name} if name is not None else {}
+    server = run_module(
+        server_info.main,
+        ports=[],
+        container_name="ours",
+        container_image="redis:8.2",
+        redis_port=6379,
+        state_dir=str(tmp_path),
+        **arguments,
+    )["server"]
+    assert (server["container"] or {}).get("name") == ("ours" if answers else None)
+    row = server["sentinel_container"]
+    assert (row or {}).get("name") == found
+    if row:
+        # In the same form as the other.
+        assert set(row) == set(server["container"])
+        assert (row["running"], row["labels"]) == (False, {"x": "y"})

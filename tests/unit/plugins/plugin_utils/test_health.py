@@ -176,6 +176,50 @@ def given_redis(seen: dict[str, Any]) -> None:
     )
 
 
+UNKNOWN = dict.fromkeys(SEEN["health"]["redis"][0], None)
+PRIMARY, OTHER = "192.0.2.5:6379", "192.0.2.7:6379"
+
+
+def watched(*say: str, copies: tuple[int, ...] = ()) -> Change:
+    """A Redis that portals share, watched by sentinels that have this primary or, without a port, this problem.
+
+    Each sees so many copies of it, or those of all others.
+    """
+
+    def change(seen: dict[str, Any]) -> None:
+        seen["plan"]["redis"] = "shared"
+        seen["plan"]["server"]["container"] = None
+        seen["health"]["redis"] = [
+            {
+                **UNKNOWN,
+                "place": f"192.0.2.{number}:26379 (redis{number})",
+                "known": False,
+                "watches": True,
+                "primary": told if ":" in told else None,
+                "copies": (copies or (len(say) - 1,) * len(say))[number - 1] if ":" in told else None,
+                "problem": None if ":" in told else told,
+            }
+            for number, told in enumerate(say, start=1)
+        ]
+
+    return change
+
+
+SILENT = "cannot be asked ([Errno 111] Connection refused)"
+DIFFERENT = (
+    f"The sentinels have different primaries ({PRIMARY}, {OTHER}), as while they put another in its place: look again"
+    " in a minute, and then at their logs (`docker logs`)."
+)
+
+
+def too_few(copies: int, wanted: int) -> str:
+    """What is said where copies are missing."""
+    return (
+        f"The layer's Redis has {copies} of {wanted} {'copy' if wanted == 1 else 'copies'} by Sentinel's word: the log"
+        " of the containers on their servers may tell why, and tethys.channels.site puts it right."
+    )
+
+
 UNREACHABLE = redis(
     problem="cannot be reached ([Errno 111] Connection refused)",
     known=False,
@@ -347,6 +391,54 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
         ],
     ),
     "a given Redis that tells nothing": ([given_redis], []),
+    "sentinels that agree": ([watched(PRIMARY, PRIMARY, PRIMARY)], []),
+    "sentinels that do not agree": ([watched(PRIMARY, OTHER, PRIMARY)], [DIFFERENT]),
+    "sentinels that do not agree the other way round": ([watched(OTHER, OTHER, PRIMARY)], [DIFFERENT]),
+    "a silent sentinel": (
+        [watched(PRIMARY, SILENT, PRIMARY)],
+        [
+            f"The layer's Sentinel at 192.0.2.2:26379 (redis2) {SILENT}: the log of its container there may tell why,"
+            " and tethys.channels.site puts it right."
+        ],
+    ),
+    "a sentinel that watches nobody, and others that do not agree": (
+        [watched("watches no primary", OTHER, PRIMARY)],
+        [
+            "The layer's Sentinel at 192.0.2.1:26379 (redis1) watches no primary: the log of its container there may"
+            " tell why, and tethys.channels.site puts it right.",
+            DIFFERENT,
+        ],
+    ),
+    "a copy that one of them has not seen yet": ([watched(PRIMARY, PRIMARY, PRIMARY, copies=(1, 2, 0))], []),
+    "more copies than there were": ([watched(PRIMARY, PRIMARY, PRIMARY, copies=(3, 3, 3))], []),
+    "a copy missing": ([watched(PRIMARY, PRIMARY, PRIMARY, copies=(1, 1, 0))], [too_few(1, 2)]),
+    "a copy missing among five": ([watched(*[PRIMARY] * 5, copies=(3, 3, 3, 3, 3))], [too_few(3, 4)]),
+    "a copy missing, and a sentinel": (
+        [watched(PRIMARY, SILENT, PRIMARY, copies=(1, 9, 1))],
+        [
+            f"The layer's Sentinel at 192.0.2.2:26379 (redis2) {SILENT}: the log of its container there may tell why,"
+            " and tethys.channels.site puts it right.",
+            too_few(1, 2),
+        ],
+    ),
+    "a copy missing while another becomes the primary": (
+        [watched(PRIMARY, OTHER, PRIMARY, copies=(1, 1, 1))],
+        [too_few(1, 2), DIFFERENT],
+    ),
+    "only silent sentinels": (
+        [watched(SILENT)],
+        [
+            f"The layer's Sentinel at 192.0.2.1:26379 (redis1) {SILENT}: the log of its container there may tell why,"
+            " and tethys.channels.site puts it right."
+        ],
+    ),
+    "a silent shared Redis": (
+        [watched(), put("health.redis", [{**UNKNOWN, "place": "192.0.2.1:6379 (redis1)", "problem": SILENT}])],
+        [
+            f"The layer's Redis at 192.0.2.1:6379 (redis1) {SILENT}: the log of its container there may tell why, and"
+            " tethys.channels.site puts it right."
+        ],
+    ),
     "just not too full": ([redis(used_memory=900, max_memory=1000)], []),
     "too full": (
         [redis(used_memory=180 * 2**20)],
@@ -566,6 +658,23 @@ def test_the_lines_of_a_healthy_server() -> None:
             "Redis redis.example.org:6379: its figures are not known, since the portal's user may not ask for them",
         ),
         ([UNREACHABLE], "Redis 127.0.0.1:6379: cannot be reached ([Errno 111] Connection refused)"),
+        (
+            [watched(PRIMARY, OTHER, SILENT)],
+            "Sentinel 192.0.2.1:26379 (redis1): the primary is 192.0.2.5:6379, with 2 copies",
+        ),
+        (
+            [watched(PRIMARY, OTHER, SILENT)],
+            "Sentinel 192.0.2.2:26379 (redis2): the primary is 192.0.2.7:6379, with 2 copies",
+        ),
+        (
+            [watched(PRIMARY, PRIMARY, PRIMARY, copies=(0, 1, 2))],
+            "Sentinel 192.0.2.1:26379 (redis1): the primary is 192.0.2.5:6379, with 0 copies",
+        ),
+        (
+            [watched(PRIMARY, PRIMARY, PRIMARY, copies=(0, 1, 2))],
+            "Sentinel 192.0.2.2:26379 (redis2): the primary is 192.0.2.5:6379, with 1 copy",
+        ),
+        ([watched(PRIMARY, OTHER, SILENT)], f"Sentinel 192.0.2.3:26379 (redis3): {SILENT}"),
         ([put("plan.redis", "none"), put("health.redis", [])], "Redis: none, since the layer is in memory"),
         ([apart], "Layout: socket_per_process, 3 processes asked for, ports 8000 to 8002"),
         (
@@ -594,6 +703,16 @@ def test_the_lines_of_a_healthy_server() -> None:
 )
 def test_a_line(changes: list[Change], line: str) -> None:
     assert line in page(*changes)["lines"]
+
+
+def test_sentinels_have_no_figures_and_no_version() -> None:
+    lines = page(watched(PRIMARY, SILENT, "watches no primary"))["lines"]
+    assert [line for line in lines if line.startswith(("Redis ", "Sentinel "))] == [
+        "Sentinel 192.0.2.1:26379 (redis1): the primary is 192.0.2.5:6379, with 2 copies",
+        f"Sentinel 192.0.2.2:26379 (redis2): {SILENT}",
+        "Sentinel 192.0.2.3:26379 (redis3): watches no primary",
+    ]
+    assert "Redis " not in lines[0]
 
 
 @pytest.mark.parametrize(

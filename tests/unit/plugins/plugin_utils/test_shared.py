@@ -104,7 +104,11 @@ def judge(
     asked = {
         "goal": "site",
         "name": "redis2",
+        "names": ["redis1", "redis2"],
         "portals": ["portal1", "portal2"],
+        "topology": "standalone",
+        "sentinel_name": "tethys-channels-sentinel",
+        "sentinel_port": 26379,
         "address": ADDRESS,
         "transport_asked": "",
         "redis_container_image": "redis:8.2",
@@ -128,7 +132,7 @@ def judge(
     given = {name: value for name, value in given.items() if value is not None}
     found = {"names": list(given), "values": given, "files": files or {}, "server": there}
     found["unreadable"] = unreadable or []
-    return redis_plan(asked, found, {**HOSTS, **(hosts or {})})
+    return redis_plan(asked, found, {"CA": {}, **HOSTS, **(hosts or {})})
 
 
 def test_all_is_well() -> None:

@@ -716,7 +716,10 @@ def hardening_of(role: str, file: str) -> dict[str, Any]:
     text = text.replace("__tethys_docker_settings", "__redis_container_settings")
     # Where the other has a socket or a port of its own to ask.
     text = text.replace("{{ __redis_container_way.cli }}", "redis-cli")
+    text = text.replace("{{ __redis_container_entrypoint }}", "redis-server")
     kept: dict[str, Any] = json.loads(text)
+    # For a Redis that Sentinel watches only.
+    kept["healthcheck"].pop("start_period", None)
     names = ("user", "read_only", "cap_drop", "security_opts", "memory", "memory_swap", "pids_limit", "restart_policy")
     return {name: kept[name] for name in (*names, "healthcheck", "log_options", "keep_volumes", "entrypoint")}
 

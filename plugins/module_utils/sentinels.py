@@ -1,0 +1,99 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Sentinel answers, and whom it has for the primary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.tethys.channels.plugins.module_utils import whole_file
+from ansible_collections.tethys.channels.plugins.module_utils.redis_users import ADMIN_USER, PEER_USER, PRIMARY_NAME
+from ansible_collections.tethys.channels.plugins.module_utils.services import Redis, RedisError
+
+# Where Sentinel keeps what it knows, and how its configuration is called there: by a sum over what is ours in it.
+FOLDER = "sentinel"
+PATTERN = "sentinel-*.conf"
+ROLES = {"master": "primary", "slave": "replica"}
+
+
+def pairs(words: list[Any]) -> dict[str, Any]:
+    """Names and values, which are told in turn."""
+    return dict(zip(words[::2], words[1::2]))
+
+
+def primary_of(sentinel: Redis) -> dict[str, Any] | None:
+    """Where that Sentinel has the primary, as `host` and `port`; None where it watches none."""
+    try:
+        found = sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", PRIMARY_NAME)
+    except RedisError as error:
+        # A Sentinel that has lost what it was told.
+        if "No such master" in str(error):
+            return None
+        raise
+    return {"host": found[0], "port": int(found[1])} if found else None
+
+
+class Server:
+    """A server of the collection's own on which a Redis and a Sentinel run, asked from itself."""
+
+    def __init__(self, directory: str, address: str, port: int, sentinel_port: int) -> None:
+        base = Path(directory)
+        self.folder = base / FOLDER
+        self.credentials = whole_file.read_notes(base / "credentials.json")
+        self.place: dict[str, Any] = {"host": address, "tls": True, "ca": str(base / "redis" / "ca.crt")}
+        self.port = port
+        self.sentinel_port = sentinel_port
+
+    def _login(self, user: str, password: str) -> dict[str, Any]:
+        return {**self.place, "username": user, "password": self.credentials.get(password)}
+
+    def redis(self) -> Redis:
+        """The Redis here, as its own admin."""
+        return Redis({**self._login(ADMIN_USER, "admin_password"), "port": self.port})
+
+    def sentinel(self, host: str | None = None, port: int | None = None) -> Redis:
+        """The Sentinel here as its own admin, or one of the others as their peer."""
+        if host in (None, self.place["host"]):
+            return Redis({**self._login(ADMIN_USER, "admin_password"), "port": self.sentinel_port})
+        return Redis({**self._login(PEER_USER, "peer_password"), "host": host, "port": port or self.sentinel_port})
+
+    @staticmethod
+    def reads(sentinel: Redis) -> str | None:
+        """The name of the configuration that a running Sentinel has read, and writes to."""
+        lines = str(sentinel.command("INFO", "server")).splitlines()
+        return next((line.rpartition("/")[2] for line in lines if line.startswith("config_file:")), None)
+
+    def configurations(self) -> list[Path]:
+        """Sentinel's configurations that are here, the one that was written to last at the end."""
+        return sorted(self.folder.glob(PATTERN), key=lambda path: path.stat().st_mtime)
+
+    def role(self, place: dict[str, Any] | None = None) -> dict[str, Any]:
+        """What the Redis here is, or another: `role`, `of` (whose replica), `link` (whether it has its copy)."""
+        with self.redis() if place is None else Redis({**self._login(PEER_USER, "peer_password"), **place}) as redis:
+            told = redis.command("ROLE")
+        role = ROLES.get(told[0], str(told[0]))
+        if role != "replica":
+            return {"role": role, "of": None, "link": None}
+        return {"role": role, "of": {"host": told[1], "port": int(told[2])}, "link": told[3] == "connected"}
+
+    def authority(self) -> str | None:
+        """The certificate of the authority by which the servers know each other."""
+        path = self.folder.parent / "redis" / "ca.crt"
+        return path.read_text(encoding="utf-8") if path.exists() else None
+
+    def last_primary(self) -> dict[str, Any] | None:
+        """Where a Sentinel of this server had the primary when it last wrote it down."""
+        for path in reversed(self.configurations()):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                words = line.split()
+                if words[:3] == ["sentinel", "monitor", PRIMARY_NAME]:
+                    return {"host": words[3], "port": int(words[4])}
+        return None
+
+    def copies(self) -> int:
+        """How many others have a copy of the Redis here that is up to date."""
+        with self.redis() as redis:
+            lines = str(redis.command("INFO", "replication")).splitlines()
+        return sum(line.startswith("slave") and ",state=online," in line for line in lines)

@@ -1,0 +1,192 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ask the Sentinel and the Redis of this server who the primary is, and how they are."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: sentinel_info
+short_description: Ask a Sentinel of the collection's own who the primary is
+version_added: 1.0.0
+author:
+  - tethys.channels contributors (@tethys-channels)
+description:
+  - Asks the Sentinel of this server which Redis is the primary, how many others it knows, and the Redis of this server
+    whether it is the primary or copies it.
+seealso:
+  - module: tethys.channels.redis_sentinel
+attributes:
+  check_mode:
+    support: full
+    description: Only reads, so it does the same in check mode.
+  diff_mode:
+    support: none
+    description: There is nothing to compare.
+  platform:
+    support: full
+    platforms: posix
+    description: Any POSIX system; as root.
+options:
+  directory:
+    description: The folder in which M(tethys.channels.redis_settings) keeps the credentials.
+    type: path
+    default: /etc/tethys_channels
+  address:
+    description: The address of this server on which both answer.
+    type: str
+    required: true
+  port:
+    description: The port of Redis.
+    type: int
+    default: 6379
+  sentinel_port:
+    description: The port of Sentinel.
+    type: int
+    default: 26379
+  servers:
+    description: How many servers there are, each with a Redis and a Sentinel.
+    type: int
+    required: true
+  wait:
+    description:
+      - How many seconds to wait until all is well, which is when RV(sentinel.lacking) is empty.
+    type: int
+    default: 0
+"""
+
+EXAMPLES = r"""
+- name: Wait until Redis is copied and watched
+  tethys.channels.sentinel_info:
+    address: 192.0.2.5
+    servers: 3
+    wait: 60
+"""
+
+RETURN = r"""
+sentinel:
+  description: What was found.
+  returned: always
+  type: dict
+  contains:
+    set_up:
+      description: Whether a Sentinel was set up on this server.
+      type: bool
+    problem:
+      description: Why it cannot be asked, or null.
+      type: str
+    primary:
+      description: Where it has the primary, as C(host) and C(port), or null.
+      type: dict
+    last:
+      description: Where it had the primary when it last wrote that down, in the same form, or null.
+      type: dict
+    authority:
+      description: The certificate of the authority by which the servers know each other, in PEM form, or null.
+      type: str
+    role:
+      description: What the Redis of this server is, C(primary) or C(replica), or null where it cannot be asked.
+      type: str
+    lacking:
+      description: What is not as it should be, each as the rest of a sentence that begins with the server.
+      type: list
+      elements: str
+"""
+
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils import sentinels
+from ansible_collections.tethys.channels.plugins.module_utils.redis_users import PRIMARY_NAME
+from ansible_collections.tethys.channels.plugins.module_utils.services import RedisError
+
+PAUSE = 0.3
+
+
+def of_sentinel(server: sentinels.Server, servers: int) -> dict[str, Any]:
+    """What the Sentinel of this server tells."""
+    found: dict[str, Any] = {"set_up": bool(server.configurations()), "problem": None, "primary": None, "lacking": []}
+    if not found["set_up"]:
+        return {**found, "problem": "was not set up yet", "lacking": ["has no Sentinel yet"]}
+    lacking = found["lacking"]
+    try:
+        with server.sentinel() as sentinel:
+            found["primary"] = sentinels.primary_of(sentinel)
+            if not found["primary"]:
+                return {**found, "problem": "watches no primary", "lacking": ["has a Sentinel that watches no primary"]}
+            about = sentinels.pairs(sentinel.command("SENTINEL", "MASTER", PRIMARY_NAME))
+            replicas = [
+                sentinels.pairs(row)["flags"] == "slave"
+                for row in sentinel.command("SENTINEL", "REPLICAS", PRIMARY_NAME)
+            ]
+    except (OSError, RedisError) as error:
+        return {
+            **found,
+            "problem": f"cannot be asked ({error})",
+            "lacking": [f"has a Sentinel that cannot be asked ({error})"],
+        }
+    if about["flags"] != "master":
+        lacking.append(f"has a Sentinel to which the primary is {about['flags']}")
+    others = int(about["num-other-sentinels"])
+    if others < servers - 1:
+        lacking.append(f"has a Sentinel that knows {others} of {servers - 1} others")
+    if sum(replicas) < servers - 1:
+        lacking.append(f"has a Sentinel that sees {sum(replicas)} of {servers - 1} replicas")
+    return found
+
+
+def of_redis(server: sentinels.Server, primary: dict[str, Any] | None) -> dict[str, Any]:
+    """What the Redis of this server tells."""
+    try:
+        found = server.role()
+    except (OSError, RedisError) as error:
+        return {"role": None, "lacking": [f"has a Redis that cannot be asked ({error})"]}
+    lacking = []
+    here = {"host": server.place["host"], "port": server.port}
+    if primary and (found["role"] == "primary") != (primary == here):
+        lacking.append(f"has a Redis that is {found['role']} against Sentinel's word")
+    elif found["role"] == "replica" and (found["of"] != primary or not found["link"]):
+        lacking.append("has a Redis that has no copy of the primary yet")
+    return {"role": found["role"], "lacking": lacking}
+
+
+def look(server: sentinels.Server, servers: int) -> dict[str, Any]:
+    """Both."""
+    sentinel = of_sentinel(server, servers)
+    redis = of_redis(server, sentinel["primary"]) if server.credentials else {"role": None, "lacking": []}
+    return {
+        **sentinel,
+        **redis,
+        "last": server.last_primary(),
+        "authority": server.authority(),
+        "lacking": sentinel["lacking"] + redis["lacking"],
+    }
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "directory": {"type": "path", "default": "/etc/tethys_channels"},
+            "address": {"type": "str", "required": True},
+            "port": {"type": "int", "default": 6379},
+            "sentinel_port": {"type": "int", "default": 26379},
+            "servers": {"type": "int", "required": True},
+            "wait": {"type": "int", "default": 0},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    server = sentinels.Server(params["directory"], params["address"], params["port"], params["sentinel_port"])
+    end = time.monotonic() + params["wait"]
+    found = look(server, params["servers"])
+    while found["lacking"] and time.monotonic() < end:
+        time.sleep(PAUSE)
+        found = look(server, params["servers"])
+    module.exit_json(changed=False, sentinel=found)
+
+
+if __name__ == "__main__":
+    main()
