@@ -6,61 +6,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import bed
 import pytest
-import testinfra
+from fleet import AUTHORITY, NETWORK, A, B, across, address, all_hear, cut, pids, server, settings_of
 
-A, B, ONE, TWO = (f"tethys-channels-shared-layer-{name}" for name in ("a", "b", "redis1", "redis2"))
-NETWORK = "tethys-channels-shared-layer"
-AUTHORITY = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "authority")
-HERE = Path(__file__).parent
-CLIENT = f"{bed.PREFIX}/bin/python -B /root/across.py"
+ONE, TWO = (f"{NETWORK}-{name}" for name in ("redis1", "redis2"))
 CUT_SECONDS = 10
-
-
-def server(name: str) -> Any:
-    """One of the servers, asked as root."""
-    return testinfra.get_host(f"docker://{name}")
-
-
-def address(name: str) -> str:
-    """Its address in the network of the four."""
-    told = subprocess.run(["docker", "inspect", name], capture_output=True, text=True, check=True).stdout
-    return str(json.loads(told)[0]["NetworkSettings"]["Networks"][NETWORK]["IPAddress"])
-
-
-def device(host: Any, name: str) -> str:
-    """The network device with that address."""
-    rows = host.check_output("ip -o -4 addr").splitlines()
-    [found] = [row.split()[1] for row in rows if f" {address(name)}/" in row]
-    return str(found)
-
-
-def across(sender: str, *arguments: str) -> dict[str, Any]:
-    """Send from one portal to sockets on both, and return who heard."""
-    subprocess.run(["docker", "cp", "-q", str(HERE / "across.py"), f"{sender}:/root/across.py"], check=True)
-    settings = f"TETHYS_HOME={bed.HOME} DJANGO_SETTINGS_MODULE=tethys_portal.settings"
-    words = " ".join([address(A), address(B), *arguments])
-    ran = server(sender).run(f"{settings} {CLIENT} {words}")
-    assert ran.stdout.startswith("{"), ran.stdout + ran.stderr
-    found: dict[str, Any] = json.loads(ran.stdout)
-    return found
-
-
-def all_hear(sender: str, groups: int = 12) -> None:
-    """Whatever that portal sends is heard on both."""
-    found = across(sender, "--groups", str(groups))
-    assert found["heard"] == {address(A): groups, address(B): groups}, f"{found}"
 
 
 def redis_cli(host: str, *words: str, target: str = ONE) -> str:
@@ -69,24 +27,6 @@ def redis_cli(host: str, *words: str, target: str = ONE) -> str:
     command = f"docker run --rm --network host {mount} --entrypoint redis-cli tethys-channels-test/redis:7.0"
     ran = server(host).run(f"{command} -h {address(target)} {' '.join(words)}")
     return " ".join((ran.stdout + ran.stderr).split())
-
-
-@contextmanager
-def cut(name: str) -> Iterator[None]:
-    """A server whose cable is pulled."""
-    host = server(name)
-    link = device(host, name)
-    host.check_output(f"ip link set dev {link} down")
-    try:
-        yield
-    finally:
-        host.check_output(f"ip link set dev {link} up")
-
-
-def settings_of(name: str) -> dict[str, Any]:
-    """The layer's CONFIG as a portal's Django has it."""
-    found: dict[str, Any] = bed.django_layers(server(name))["default"]["CONFIG"]
-    return found
 
 
 # --- one Redis ------------------------------------------------------------------------------------------------------
@@ -159,7 +99,7 @@ def test_no_secret_is_shown() -> None:
 
 def test_the_network_is_cut_and_comes_back() -> None:
     """Nothing is restarted, and nobody does anything."""
-    before = {name: [row["pid"] for row in bed.daphnes(server(name))] for name in (A, B)}
+    before = pids(A, B)
     found: list[dict[str, Any]] = []
     with cut(ONE):
         start = time.monotonic()
@@ -172,7 +112,7 @@ def test_the_network_is_cut_and_comes_back() -> None:
     [figures] = found
     assert figures["heard"] == {address(A): 12, address(B): 12}, f"{figures}"
     all_hear(B)
-    assert before == {name: [row["pid"] for row in bed.daphnes(server(name))] for name in (A, B)}
+    assert before == pids(A, B)
 
 
 def test_a_portal_that_cannot_reach_redis_is_refused() -> None:

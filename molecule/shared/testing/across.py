@@ -5,6 +5,8 @@
 
 Runs in a test server, with its portal's Python and settings. ``--until-all`` sends again, each second, to those groups
 where somebody has heard nothing, and opens again what was closed, until everybody has heard or ``--timeout`` is over.
+``--stream 30`` sends ten messages a second to one group for so many seconds, opens again what is closed, and tells
+which messages somebody has not heard, and from when to when.
 """
 
 from __future__ import annotations
@@ -117,6 +119,76 @@ class Across:
         }
 
 
+class Stream(Across):
+    """Messages that never pause, to one group with several sockets on each portal."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        super().__init__(args)
+        self.words = self.words[:1]
+        self.places = [(host, number) for host in args.hosts for number in range(args.groups)]
+        self.heard: dict[tuple[str, int], set[str]] = {place: set() for place in self.places}
+        self.sent: dict[str, float] = {}
+        self.refused: dict[str, str] = {}
+        self.opened = self.not_opened = 0
+        self.over = False
+
+    async def keep_open(self, place: tuple[str, int]) -> None:
+        """One socket, opened again as often as it is closed, as a page does."""
+        while not self.over:
+            try:
+                found = await listen(place[0], self.words[0])
+            except (OSError, ConnectionError, asyncio.TimeoutError):
+                self.not_opened += 1
+                await asyncio.sleep(0.5)
+                continue
+            self.opened += 1
+            found.heard = self.heard[place]
+            while not (found.over or self.over):
+                await asyncio.sleep(0.05)
+
+    async def say(self, name: str) -> None:
+        """One message."""
+        message = {"type": "progress.message", "progress_metadata": {"across": name}}
+        try:
+            await asyncio.wait_for(get_channel_layer().group_send(f"app_{self.words[0]}", message), 20)
+        except Exception as error:
+            self.refused[name] = type(error).__name__
+
+    async def run(self) -> dict[str, Any]:
+        """Return what was not heard by all, and for how long."""
+        keepers = [asyncio.create_task(self.keep_open(place)) for place in self.places]
+        while self.opened < len(self.places):
+            await asyncio.sleep(0.1)
+        # The consumer joins its group after it has accepted.
+        await asyncio.sleep(1)
+        before = self.opened
+        start = time.monotonic()
+        saying = []
+        print("begun", file=sys.stderr, flush=True)
+        for number in range(int(self.args.stream * 10)):
+            await asyncio.sleep(max(0.0, start + number / 10 - time.monotonic()))
+            name = str(number)
+            self.sent[name] = time.monotonic() - start
+            saying.append(asyncio.create_task(self.say(name)))
+        await asyncio.gather(*saying)
+        await asyncio.sleep(2)
+        self.over = True
+        await asyncio.gather(*keepers)
+        missed = [name for name in self.sent if not all(name in heard for heard in self.heard.values())]
+        times = [self.sent[name] for name in missed]
+        return {
+            "messages": len(self.sent),
+            "refused_to_the_sender": len(self.refused),
+            "not_heard_by_all": len(set(missed) - set(self.refused)),
+            "from": round(min(times), 1) if times else None,
+            "seconds": round(max(times) - min(times) + 0.1, 1) if times else 0,
+            "sockets": len(self.places),
+            "opened_again": self.opened - before,
+            "could_not_be_opened": self.not_opened,
+            "errors": sorted(set(self.refused.values())),
+        }
+
+
 def main() -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(description="Count who hears what this portal sends.")
@@ -125,9 +197,11 @@ def main() -> int:
     parser.add_argument("--wait", type=float, default=5.0, help="seconds that a message may take")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds after which all is given up")
     parser.add_argument("--until-all", action="store_true")
-    found = asyncio.run(Across(parser.parse_args()).run())
+    parser.add_argument("--stream", type=float, help="seconds of a stream of messages")
+    args = parser.parse_args()
+    found = asyncio.run((Stream if args.stream else Across)(args).run())
     print(json.dumps(found))
-    return int(any(number < found["of"] for number in found["heard"].values()))
+    return int(any(number < found["of"] for number in found.get("heard", {}).values()))
 
 
 if __name__ == "__main__":
