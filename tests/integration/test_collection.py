@@ -259,9 +259,17 @@ CALLS: dict[str, tuple[str, Any]] = {
         ["/run/redis.sock"],
     ),
     "run_plan": ("{{}} | {}({{}}, {{}})", None),
+    "sentinel_secrets": (
+        "['a'] | {}({{'a': {{'__redis_container_peers': {{'login':"
+        " {{'kept': {{'password': 'p', 'peer_password': 'q'}}}}}}}}}})",
+        {"password": "p", "peer_password": "q"},
+    ),
     "shared_redis": (
         "(['b', 'a'] | {}({{'a': {{'redis_container_address': '192.0.2.1'}}, 'b': {{}}}})).servers",
-        [{"name": "a", "address": "192.0.2.1", "port": 6379}, {"name": "b", "address": "", "port": 6379}],
+        [
+            {"name": "a", "address": "192.0.2.1", "port": 6379, "sentinel_port": 26379},
+            {"name": "b", "address": "", "port": 6379, "sentinel_port": 26379},
+        ],
     ),
     "shared_redis_plan": ("{{}} | {}({{}}, {{}})", None),
     "tethys_docker_files": ("{{}} | {}({{}})", None),

@@ -185,7 +185,7 @@ def start_site(**variables: Any) -> subprocess.Popen[str]:
             f"{bed.PREFIX}/bin/pip uninstall -q -y channels_redis redis",
         ),
         ("portal_config : Set CHANNEL_LAYERS", "true"),
-        ("asgi_service : Bring the processes up to date", "true"),
+        ("asgi_service : Write the Supervisor program, make its folders, and bring the processes up to date", "true"),
     ],
 )
 def test_a_run_is_killed(host: Any, task: str, before: str) -> None:
