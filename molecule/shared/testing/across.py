@@ -5,18 +5,20 @@
 
 Runs in a test server, with its portal's Python and settings. ``--until-all`` sends again, each second, to those groups
 where somebody has heard nothing, and opens again what was closed, until everybody has heard or ``--timeout`` is over.
-``--stream 30`` sends ten messages a second to one group for so many seconds, opens again what is closed, and tells
-which messages somebody has not heard, and from when to when.
+``--stream FILE`` sends ten messages a second to one group until that file is there, opens again what is closed, and
+tells which messages somebody has not heard, and from when to when.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import sys
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 from autobahn.asyncio.websocket import WebSocketClientFactory, WebSocketClientProtocol
@@ -165,7 +167,9 @@ class Stream(Across):
         start = time.monotonic()
         saying = []
         print("begun", file=sys.stderr, flush=True)
-        for number in range(int(self.args.stream * 10)):
+        for number in itertools.count():
+            if self.args.stream.exists():
+                break
             await asyncio.sleep(max(0.0, start + number / 10 - time.monotonic()))
             name = str(number)
             self.sent[name] = time.monotonic() - start
@@ -197,7 +201,7 @@ def main() -> int:
     parser.add_argument("--wait", type=float, default=5.0, help="seconds that a message may take")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds after which all is given up")
     parser.add_argument("--until-all", action="store_true")
-    parser.add_argument("--stream", type=float, help="seconds of a stream of messages")
+    parser.add_argument("--stream", type=Path, help="the file that ends a stream of messages")
     args = parser.parse_args()
     found = asyncio.run((Stream if args.stream else Across)(args).run())
     print(json.dumps(found))
