@@ -51,6 +51,8 @@ def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], commands
     hide = Hider()
     hide.learn(*secrets_in(layers))
     expected = params.get("expected_layers")
+    if params.get("settings_file"):
+        expected = layers_in(params["settings_file"])
     prefix = str(getattr(settings, "PREFIX_URL", None) or "").strip("/")
     say(
         {
@@ -60,10 +62,24 @@ def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], commands
             "host": host_name(settings.ALLOWED_HOSTS),
             "prefix_url": prefix,
             "consumer": has_consumer(),
+            "sentinel": behind_sentinel(default),
         }
     )
     wire = Wire(params["address"], host_name(settings.ALLOWED_HOSTS), prefix, hide, params.get("word"))
     asyncio.run(wire.obey(commands, say))
+
+
+def behind_sentinel(layer: dict[str, Any]) -> bool:
+    """Whether a layer asks Sentinel where its Redis is."""
+    hosts = (layer.get("CONFIG") or {}).get("hosts") or []
+    return any(isinstance(host, dict) and "master_name" in host for host in hosts)
+
+
+def layers_in(path: str) -> Any:
+    """CHANNEL_LAYERS as a portal_config.yml says it, or an empty mapping."""
+    # Tethys reads the file by it, and nothing else here does.
+    read = importlib.import_module("yaml").safe_load(Path(path).read_text(encoding="utf-8"))
+    return ((read or {}).get("settings") or {}).get("CHANNEL_LAYERS") or {}
 
 
 def plain(value: Any) -> str:

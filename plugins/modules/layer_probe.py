@@ -45,8 +45,12 @@ options:
     type: int
     default: 0
   expected_layers:
-    description: What the setting C(CHANNEL_LAYERS) has to be. Without it the setting is not compared.
+    description:
+      - What the setting C(CHANNEL_LAYERS) has to be. Without it and O(settings_file) the setting is not compared.
     type: dict
+  settings_file:
+    description: The C(portal_config.yml) that says it in place of O(expected_layers).
+    type: path
   name:
     description: What the portals in O(among) call this one.
     type: str
@@ -237,7 +241,8 @@ class Probe:
         given = self.given
         name = portal_env.resolve_user(given["user"])
         who = portal_env.runner_for(name, given["home"])
-        params = {"address": self.address, "expected_layers": given["expected_layers"], "word": given["word"]}
+        params = {"address": self.address}
+        params.update({name: given[name] for name in ("expected_layers", "settings_file", "word")})
         try:
             with portal_env.PortalProcess(given["prefix"], given["home"], who, portal_wire, params) as portal:
                 try:
@@ -269,6 +274,8 @@ class Probe:
         self.result["reason"] = None if self.result["provable"] else "in_memory"
         if self.processes:
             self.open_sockets(portal)
+            if about["sentinel"]:
+                self.forgive_once(portal)
         if self.given["among"]:
             self.greet(portal, self.given["among"])
         elif self.result["provable"]:
@@ -318,7 +325,6 @@ class Probe:
         hopeless: set[int] = set()
         bound = OPENED_PER_PROCESS * len(self.processes)
         until = min(self.deadline, time.monotonic() + 2 * HANDSHAKE_SECONDS)
-        pids = [process.pid for process in self.processes]
         while opened < bound and time.monotonic() < until:
             held = Counter(self.holder.values())
             # One socket in each process is what is needed, a few more are tried for.
@@ -328,15 +334,38 @@ class Probe:
                 break
             rounds += 1
             counts = {str(port): OPENED_AT_ONCE * number for port, number in short.items()}
-            portal.send({"do": "open", "ports": counts, "seconds": HANDSHAKE_SECONDS})
-            answer = portal.receive(min(self.deadline, time.monotonic() + 3 * HANDSHAKE_SECONDS))
             opened += sum(counts.values())
-            ends = {(one["port"], one["local_port"]): one["id"] for one in answer["opened"]}
-            self.holder.update({ends[end]: pid for end, pid in serving.who_holds(ends, pids).items()})
-            for one in answer["failed"]:
-                self.failed[one["port"], one["why"]] += 1
             # A port where a whole batch came to nothing is not tried again.
-            hopeless |= {int(port) for port in counts} - {one["port"] for one in answer["opened"]}
+            hopeless |= {int(port) for port in counts} - self.open_batch(portal, counts)
+
+    def open_batch(self, portal: portal_env.PortalProcess, counts: dict[str, int]) -> set[int]:
+        """Open so many on each port; the ports on which any could be opened."""
+        portal.send({"do": "open", "ports": counts, "seconds": HANDSHAKE_SECONDS})
+        answer = portal.receive(min(self.deadline, time.monotonic() + 3 * HANDSHAKE_SECONDS))
+        ends = {(one["port"], one["local_port"]): one["id"] for one in answer["opened"]}
+        holders = serving.who_holds(ends, [process.pid for process in self.processes])
+        self.holder.update({ends[end]: pid for end, pid in holders.items()})
+        for one in answer["failed"]:
+            self.failed[one["port"], one["why"]] += 1
+        return {one["port"] for one in answer["opened"]}
+
+    def forgive_once(self, portal: portal_env.PortalProcess) -> None:
+        """Open as many again, where Sentinel says who the primary is, and go by these alone.
+
+        After a failover redis-py takes a connection to the primary of before, which its kernel gave up, for a good one,
+        and connects it to that server again. So a process that nobody has used since refuses once, and then never.
+        """
+        held = Counter(self.holder.values())
+        if not self.failed or not all(held[process.pid] for process in self.able()):
+            return
+        before, self.failed = self.failed, Counter()
+        counts = Counter(process.port for process in self.able())
+        self.open_batch(portal, {str(port): OPENED_AT_ONCE * number for port, number in counts.items()})
+        if not self.failed:
+            self.warnings.append(
+                f"{sum(before.values())} of our first WebSockets were refused, and none after them: a process that"
+                " nobody used since another Redis is the primary refuses once."
+            )
 
     def judge_sockets(self) -> None:
         """Say which processes took none, and how the others were refused."""
@@ -598,11 +627,13 @@ def main() -> None:
             "processes": {"type": "int", "default": 0},
             "idle_seconds": {"type": "int", "default": 0},
             "expected_layers": {"type": "dict", "no_log": True},
+            "settings_file": {"type": "path"},
             "name": {"type": "str"},
             "among": {"type": "list", "elements": "str"},
             "word": {"type": "str"},
             "timeout": {"type": "int", "default": 60},
         },
+        mutually_exclusive=[("expected_layers", "settings_file")],
         required_together=[("name", "among", "word")],
         supports_check_mode=True,
     )

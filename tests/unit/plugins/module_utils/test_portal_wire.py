@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -157,3 +158,34 @@ def test_any_numbers_for_keys(options: dict[int, Any], chance: Any) -> None:
 def test_what_came_from_python_and_from_yaml() -> None:
     assert portal_wire.plain({"a": b"text", "b": (1, 2)}) == portal_wire.plain({"b": [1, 2], "a": "text"})
     assert portal_wire.plain({"a": [1, 2]}) != portal_wire.plain({"a": [2, 1]})
+
+
+@pytest.mark.parametrize(
+    ("text", "layers"),
+    [
+        ("settings:\n  CHANNEL_LAYERS: {default: {BACKEND: a.B}}\n", {"default": {"BACKEND": "a.B"}}),
+        ("settings:\n  CHANNEL_LAYERS:\n", {}),
+        ("settings:\n  A: 1\n", {}),
+        ("settings:\n", {}),
+        ("apps: {}\n", {}),
+        ("", {}),
+    ],
+)
+def test_the_setting_as_the_file_says_it(tmp_path: Path, text: str, layers: Any) -> None:
+    path = tmp_path / "portal_config.yml"
+    path.write_text(text)
+    assert portal_wire.layers_in(str(path)) == layers
+
+
+@pytest.mark.parametrize(
+    ("layer", "behind"),
+    [
+        ({"CONFIG": {"hosts": [{"sentinels": [["192.0.2.1", 26379]], "master_name": "tethys-channels"}]}}, True),
+        ({"CONFIG": {"hosts": [["127.0.0.1", 6379], "redis://r", {"path": "/run/redis.sock"}]}}, False),
+        ({"CONFIG": {"hosts": None}}, False),
+        ({"CONFIG": None}, False),
+        ({}, False),
+    ],
+)
+def test_a_layer_that_asks_sentinel(layer: dict[str, Any], behind: bool) -> None:
+    assert portal_wire.behind_sentinel(layer) is behind

@@ -202,11 +202,13 @@ class Portal:
             "host": "portal.example.org",
             "prefix_url": "",
             "consumer": True,
+            "sentinel": False,
         }
         self.pids = [11, 12, 13]
         self.state = "S"
         self.takes = {11: 2, 12: 2, 13: 2}
         self.failed: list[dict[str, Any]] = []
+        self.fails_so_often = 99
         self.deaf: set[int] = set()
         self.send_problem: str | None = None
         self.dies: set[int] = set()
@@ -250,7 +252,8 @@ class Portal:
                 number = len(self._owner)
                 self._owner[number] = pid
                 opened.append({"id": number, "port": 8000, "local_port": number})
-        return {"opened": opened, "failed": self.failed}
+        self.fails_so_often -= 1
+        return {"opened": opened, "failed": self.failed if self.fails_so_often >= 0 else []}
 
     def keep(self, ids: list[int]) -> dict[str, Any]:
         self._owner = {number: pid for number, pid in self._owner.items() if number in ids}
@@ -324,9 +327,38 @@ def prove(tmp_path: Path, **given: Any) -> dict[str, Any]:
         "idle_seconds": 0,
         "expected_layers": None,
         "timeout": 30,
-        **dict.fromkeys(("name", "among", "word")),
+        **dict.fromkeys(("settings_file", "name", "among", "word")),
     }
     return layer_probe.Probe({**defaults, **given}).run()
+
+
+REFUSED = [{"port": 8000, "why": "the portal answered HTTP 500"}] * 3
+
+
+def test_behind_sentinel_a_process_may_refuse_once(portal: Portal, tmp_path: Path) -> None:
+    portal.about["sentinel"] = True
+    # Two batches until each process holds enough.
+    portal.failed, portal.fails_so_often = REFUSED, 2
+    probe = prove(tmp_path)
+    assert probe["ok"], probe["problems"]
+    assert any(warning.startswith("6 of our first WebSockets were refused, and none") for warning in probe["warnings"])
+    assert probe["sent"] == probe["received"] > 0
+
+
+@pytest.mark.parametrize(("sentinel", "often"), [(True, 99), (False, 1), (False, 99)])
+def test_a_process_that_refuses_more_often_is_told(portal: Portal, tmp_path: Path, sentinel: bool, often: int) -> None:
+    portal.about["sentinel"] = sentinel
+    portal.failed, portal.fails_so_often = REFUSED, often
+    probe = prove(tmp_path)
+    assert "could not be opened: the portal answered HTTP 500" in probe["problems"][0]
+    assert not any("were refused" in warning for warning in probe["warnings"])
+
+
+def test_behind_sentinel_a_process_that_takes_none_is_told(portal: Portal, tmp_path: Path) -> None:
+    portal.about["sentinel"] = True
+    portal.failed, portal.fails_so_often, portal.takes = REFUSED, 2, {11: 2, 12: 2}
+    problems = " ".join(prove(tmp_path)["problems"])
+    assert "could not be opened" in problems
 
 
 def test_a_proof_that_holds(portal: Portal, tmp_path: Path) -> None:
@@ -516,6 +548,20 @@ def test_real_portal_with_one_process(daphne: Any, tmp_path: Path) -> None:
     assert probe["reason"] == "in_memory"
     assert probe["settings_match"] is True
     assert probe["processes"][0]["sockets"] >= layer_probe.ENOUGH_PER_PROCESS
+
+
+@real
+@pytest.mark.parametrize(
+    ("backend", "match"), [(layer_probe.IN_MEMORY, True), ("channels_redis.core.RedisChannelLayer", False)]
+)
+def test_the_real_portals_settings_beside_those_of_a_file(
+    daphne: Any, tmp_path: Path, backend: str, match: bool
+) -> None:
+    path = tmp_path / "as_written.yml"
+    path.write_text(f"settings:\n  CHANNEL_LAYERS:\n    default: {{BACKEND: {backend}}}\n", encoding="utf-8")
+    probe = prove(tmp_path, **daphne(1), processes=1, settings_file=str(path))
+    assert probe["settings_match"] is match
+    assert probe["ok"] is match
 
 
 @real
