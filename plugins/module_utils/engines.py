@@ -20,6 +20,18 @@ UNIT_PATH = f"/etc/systemd/system/{UNIT}"
 NEVER = "0001-01-01T00:00:00Z"
 
 
+def _steady(found: Any) -> Any:
+    """An engine's account of a container without how its last health checks went, and what ran for them.
+
+    The mounts come in another order each time.
+    """
+    if not found:
+        return None
+    state = {name: held for name, held in found["State"].items() if name not in ("Health", "Healthcheck")}
+    mounts = sorted(found.get("Mounts") or [], key=lambda mount: str(mount["Destination"]))
+    return {**found, "State": state, "ExecIDs": None, "Mounts": mounts}
+
+
 class DockerEngine:
     """Docker, over its socket."""
 
@@ -51,6 +63,10 @@ class DockerEngine:
     def holds(self, image: str) -> str | None:
         """The name by which it has an image, or None."""
         return None if self.api.image(image) is None else image
+
+    def whole(self, name: str, image: str) -> Any:
+        """All that it tells of a container and of what the image's name stands for, but what changes by itself."""
+        return [_steady(self.api.get(f"/containers/{name}/json")), (self.api.image(image) or {}).get("Id")]
 
     def process(self, name: str) -> tuple[int, str]:
         """The process id of a container, 0 where none runs, and when it last ended."""
@@ -111,6 +127,11 @@ class PodmanEngine:
         # One that was built or loaded here without a registry in its name belongs to localhost.
         names = [full_name(image), *([] if full_name(image) == image else [f"localhost/{image}"])]
         return next((name for name in names if self._ask("image", "exists", name, answers=(0, 1))[0] == 0), None)
+
+    def whole(self, name: str, image: str) -> Any:
+        """All that it tells of a container and of what the image's name stands for, but what changes by itself."""
+        found = json.loads(self._ask("container", "inspect", name)[1])
+        return [*map(_steady, found), self._ask("image", "inspect", "--format", "{{.Id}}", image)[1]]
 
     def process(self, name: str) -> tuple[int, str]:
         """The process id of a container, 0 where none runs. Its unit makes it anew, so that it never ended before."""

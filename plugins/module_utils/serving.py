@@ -112,6 +112,14 @@ def _status(pid: int, proc: str) -> list[str]:
     return Path(proc, str(pid), "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
 
 
+def is_stopped(pid: int, proc: str = "/proc") -> bool:
+    """Whether a process was stopped by a signal, or is traced, and so answers nothing."""
+    try:
+        return _status(pid, proc)[0] in "Tt"
+    except (OSError, IndexError):
+        return False
+
+
 def accepting(host: str, ports: Iterable[int], proc: str = "/proc") -> list[Process]:
     """The processes that accept connections on these ports.
 

@@ -92,6 +92,11 @@ options:
     description: Whether nginx is looked at also where O(state_dir) holds no upstream block that was changed.
     type: bool
     default: false
+  proof_inputs:
+    description:
+      - The sum over what the run is asked for. Where delivery was proved by a run with the same sum, and everything is
+        as it was then, RV(server.proved_plan) tells so.
+    type: str
   state_dir:
     description: The folder in which the collection keeps what it must remember on a server.
     type: path
@@ -212,6 +217,11 @@ server:
       description: The names of the files in O(state_dir).
       type: list
       elements: str
+    proved_plan:
+      description:
+        - The C(sum) of the plan by which delivery was proved with O(proof_inputs), where everything on the server is as
+          M(tethys.channels.proof_record) has written it down; else null.
+      type: str
     socket_folder_problem:
       description: Why the folder of Redis's socket, C(/var/lib/tethys_channels), cannot be made or used, or null.
       type: str
@@ -234,7 +244,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils import portal_state, serving
+from ansible_collections.tethys.channels.plugins.module_utils import portal_state, proof_record, serving
 from ansible_collections.tethys.channels.plugins.module_utils.engines import (
     ENGINES,
     UNIT_PATH,
@@ -539,6 +549,7 @@ def main() -> None:
             "controller_time": {"type": "float"},
             "upstream": {"type": "str", "default": "channels-backend"},
             "upstream_wanted": {"type": "bool", "default": False},
+            "proof_inputs": {"type": "str", "no_log": True},
             "state_dir": {"type": "path", "default": "/etc/tethys_channels"},
         },
         supports_check_mode=True,
@@ -605,6 +616,7 @@ def main() -> None:
         "redis_address_here": has_address(params["redis_address"]) if params["redis_address"] else None,
         "clock_ahead": now - params["controller_time"] if params["controller_time"] else None,
         "state": state,
+        "proved_plan": proof_record.proved_plan(state_dir, params["proof_inputs"]) if params["proof_inputs"] else None,
         "socket_folder_problem": folder_problem(str(Path(REDIS_SOCKET).parent)),
     }
     portal = portal_state.look(**params["portal"]) if params["portal"] else None

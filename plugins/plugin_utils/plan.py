@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -96,6 +98,33 @@ DEFAULT_REDIS_PORT = 6379
 # The label by which our container tells how it is reached.
 TRANSPORT_LABEL = "tethys.channels.transport"
 APART = "socket_per_process"
+# What of a plan decides how the server shall be, besides the variables, and what of it is done once.
+GONE_BY = (
+    "processes",
+    "layout",
+    "pins",
+    "user",
+    "program_path",
+    "redis",
+    "engine",
+    "transport",
+    "redis_endpoint",
+    "redis_place",
+    "redis_way",
+    "selinux",
+    "platform",
+)
+GONE_BY_OF_PORTAL = ("group", "site_packages")
+CHANGES = (
+    "moves",
+    "install_engine",
+    "install_docker_library",
+    "install_supervisor",
+    "start_supervisor",
+    "adopted_container",
+    "adopted_program",
+    "left_container",
+)
 
 
 @lru_cache(maxsize=1)
@@ -1099,6 +1128,11 @@ def _tail(text: str) -> str:
     return text if text.endswith((".", ")", "?")) else text + "."
 
 
+def _sum_of(*parts: Any) -> str:
+    """A sum over parts of a plan."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
 def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
     """The plan of a run, with every reason against it.
 
@@ -1109,7 +1143,8 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
             returned (`portal`, `server`, `packages`, `redis`); without `server`, only the variables are judged.
 
     Returns:
-        `refusals`, `warnings` and `announce` (sentences), and, where nothing is refused, what the roles do.
+        `refusals`, `warnings` and `announce` (sentences), and, where nothing is refused, what the roles do. They do
+        nothing where `as_proved` says that all is as a run has left and proved it whose plan had the same `sum`.
     """
     look = Look(asked, options, found)
     reasons = [
@@ -1179,5 +1214,14 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         managed=any(program["managed"] for program in server.get("programs") or []),
         portal=dict(portal),
         **look.of_redis(adopted_container),
+    )
+    result["sum"] = _sum_of([result[name] for name in GONE_BY], [portal.get(name) for name in GONE_BY_OF_PORTAL])
+    result["as_proved"] = (
+        look.goal == "site"
+        and not reasons
+        and server.get("proved_plan") == result["sum"]
+        and not any(result[name] for name in CHANGES)
+        # Of an earlier layout, what nginx had before is still to be put back.
+        and look.apart == ("nginx_upstream.original" in (server.get("state") or []))
     )
     return result

@@ -243,6 +243,7 @@ CALLS: dict[str, tuple[str, Any]] = {
     "docker_env": ("{{'hosts': []}} | {}('env_file')", None),
     "fleet_page": ("[] | {}({{}})", {"ok": True, "lines": [], "problems": []}),
     "health_report": ("{{}} | {}", None),
+    "inputs_sum": ("({{'a': 1}} | {0}) == ({{'a': 1}} | {0}) != ({{'a': 2}} | {0})", True),
     "merge_settings": (
         "'settings:\n  A: 1  # ours\n' | {}({{'B': 2}})",
         "settings:\n  A: 1  # ours\n  B: 2\n",

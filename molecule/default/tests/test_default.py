@@ -13,6 +13,7 @@ import bed
 import pytest
 
 N = 3
+AS_PROVED = "All else is as it was when delivery was last proved, and was left as it is."
 
 
 def test_so_many_processes_as_asked_run_as_the_web_server(host: Any) -> None:
@@ -171,6 +172,47 @@ def test_check_in_a_dry_run_changes_nothing_and_shows_nothing_to_do(host: Any) -
     assert run.returncode == 0, run.stdout
     assert bed.changed(run) == 0
     assert bed.snapshot(host) == before
+
+
+def test_a_run_with_nothing_to_change_goes_from_the_look_to_the_proof(host: Any) -> None:
+    # The first one may be the one that finds that all is well again.
+    for run in (bed.playbook("site"), bed.playbook("site")):
+        assert run.returncode == 0, run.stdout
+        assert bed.changed(run) == 0
+    assert AS_PROVED in bed.words(run)
+    assert re.findall(r"TASK \[(.*)\] \**\nok:", run.stdout)[-2:] == [
+        "tethys.channels.layer_check : Send a message through every process",
+        "tethys.channels.layer_check : Tell what was proved",
+    ]
+    assert "Keep the credentials" not in run.stdout
+    assert "Set CHANNEL_LAYERS" not in run.stdout
+    # Where it compares piece by piece, it finds nothing either.
+    run = bed.playbook("site", preflight_trust_proof=False)
+    assert run.returncode == 0, run.stdout
+    assert bed.changed(run) == 0
+    assert AS_PROVED not in bed.words(run)
+    assert "Set CHANNEL_LAYERS" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "look", "wanted"),
+    [
+        ("chmod 755 /var/log/tethys", "stat -c %a /var/log/tethys", "750"),
+        (
+            "docker update --memory 300m --memory-swap 300m tethys-channels-redis",
+            "docker inspect -f '{{.HostConfig.Memory}}' tethys-channels-redis",
+            str(256 * 2**20),
+        ),
+        ("rm /etc/tmpfiles.d/tethys_channels.conf", "ls /etc/tmpfiles.d/tethys_channels.conf | wc -l", "1"),
+    ],
+)
+def test_what_somebody_changed_since_the_proof_is_put_right(host: Any, change: str, look: str, wanted: str) -> None:
+    host.check_output(change)
+    assert host.check_output(look) != wanted
+    run = bed.playbook("site")
+    assert run.returncode == 0, run.stdout
+    assert AS_PROVED not in bed.words(run)
+    assert host.check_output(look) == wanted
 
 
 def test_a_change_by_hand_is_found_and_only_the_processes_roll(host: Any) -> None:

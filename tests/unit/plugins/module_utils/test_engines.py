@@ -181,3 +181,36 @@ def test_every_engine_has_its_words(name: str) -> None:
     assert engine.silent
     assert engine.title in engine.back
     assert engine.logs("ours") in ("docker logs ours", "journalctl -u tethys-channels-redis")
+
+
+STATE = {"Status": "running", "Pid": 7, "StartedAt": "2026-11-28T12:00:00Z"}
+
+
+@pytest.mark.parametrize("health", ["Health", "Healthcheck"])
+def test_a_container_is_told_without_what_changes_by_itself(monkeypatch: pytest.MonkeyPatch, health: str) -> None:
+    def whole(more: dict[str, Any], engine: str) -> Any:
+        found = {"Id": "a", "ExecIDs": None, **more}
+        if engine == "podman":
+            answers = {"container": json.dumps([found]), "image": "sha256:1\n"}
+            monkeypatch.setattr(PodmanEngine, "_ask", lambda _self, *words, **_more: (0, answers[words[0]]))
+            return PodmanEngine().whole("redis", "docker.io/library/redis:8.2")
+        docker = DockerEngine()
+        monkeypatch.setattr(
+            docker.api, "get", lambda url: found if url == "/containers/redis/json" else {"Id": "sha256:1"}
+        )
+        return docker.whole("redis", "redis:8.2")
+
+    for engine in ENGINES:
+        mounts = [{"Destination": "/run", "RW": True}, {"Destination": "/data", "RW": True}]
+        before = whole({"State": {**STATE, health: {"Log": [1]}}, "Mounts": mounts}, engine)
+        after = {"State": {**STATE, health: {"Log": [2]}}, "ExecIDs": ["b"], "Mounts": mounts[::-1]}
+        assert whole(after, engine) == before
+        assert whole({**after, "Mounts": mounts[:1]}, engine) != before
+        assert whole({"State": {**STATE, "Pid": 8}}, engine) != before
+        assert whole({"State": STATE, "Name": "other"}, engine) != before
+
+
+def test_no_container_and_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    docker = DockerEngine()
+    monkeypatch.setattr(docker.api, "get", lambda _url: None)
+    assert docker.whole("redis", "redis:8.2") == [None, None]

@@ -745,6 +745,61 @@ def test_a_restart_is_of_the_layout_that_runs() -> None:
     assert "tethys_asgi_layout is socket_per_process and the processes run as shared_socket: run" in reason
 
 
+# --- what was proved already ----------------------------------------------------------------------------------------
+
+
+def as_proved(asked: dict[str, Any] | None = None, **more: Any) -> bool:
+    """Whether nothing is to be done where delivery was proved by this plan, on a server that differs so."""
+    server = {"proved_plan": judge(asked)["sum"], **more.pop("server", {})}
+    return bool(judge(asked, server=server, **more)["as_proved"])
+
+
+def test_nothing_is_to_be_done_where_all_is_as_it_was_proved() -> None:
+    assert as_proved()
+    assert as_proved(APART, server={"nginx": NGINX, "state": ["nginx_upstream.original"]})
+    # What only was as it shall be now, such as in a first run, decides nothing.
+    assert as_proved(portal={"settings": {"layer_backend": CORE_BACKEND, "layer_hosts": []}, "lacking": []})
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"server": {"proved_plan": None}},
+        {"server": {"proved_plan": "another"}},
+        {"portal": {"user": "nginx"}},
+        {"portal": {"group": "nginx"}},
+        {"portal": {"site_packages": "/elsewhere"}},
+        {"server": {"selinux": {"mode": "enforcing"}}},
+        {"server": {"os": {"id": "rocky", "id_like": "rhel centos fedora", "version_id": "9"}}},
+        {"server": {"docker_library": False}},
+        {"server": {"supervisor": {**SERVER["supervisor"], "running": False}}},
+        {"server": {"programs": [MANUAL]}},
+        {"server": {"redis_port_container": THEIRS}},
+        {"server": {"left_container": {**CONTAINER, "engine": "podman"}}},
+        {"server": {"state": ["nginx_upstream.original"]}},
+        {"packages": {"moves": [{"name": "redis", "before": None, "after": "7.4.1"}]}},
+        # Refused.
+        {"server": {"root": False}},
+        {"portal": {"home_problem": "it is not there"}},
+    ],
+)
+def test_something_is_to_be_done(more: dict[str, Any]) -> None:
+    assert not as_proved(**more)
+
+
+@pytest.mark.parametrize(
+    "asked", [{"tethys_asgi_processes": 2}, {"tethys_layer_backend": MEMORY_BACKEND, "tethys_asgi_processes": 1}, APART]
+)
+def test_another_plan_is_not_the_one_that_was_proved(asked: dict[str, Any]) -> None:
+    server = {"proved_plan": judge()["sum"], "nginx": NGINX}
+    assert not judge(asked, server=server)["as_proved"]
+
+
+@pytest.mark.parametrize("goal", ["check", "restart", "remove"])
+def test_only_a_run_of_site_leaves_anything_out(goal: str) -> None:
+    assert not as_proved(options={"goal": goal})
+
+
 # --- Redis ----------------------------------------------------------------------------------------------------------
 
 

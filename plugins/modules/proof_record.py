@@ -1,0 +1,123 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Remember how a server is, once delivery was proved on it."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: proof_record
+short_description: Remember how a server is, once delivery was proved on it
+version_added: 1.0.0
+author:
+  - tethys.channels contributors (@tethys-channels)
+description:
+  - Writes C(proof.json), for root alone, with a sum over everything on the server that the collection's roles write or
+    go by. M(tethys.channels.server_info) tells a later run whether all is as it was then.
+  - The record is the collection's own bookkeeping, so writing it is no change.
+seealso:
+  - module: tethys.channels.server_info
+attributes:
+  check_mode:
+    support: full
+    description: Writes nothing.
+  diff_mode:
+    support: none
+    description: There is nothing to compare.
+  platform:
+    support: full
+    platforms: posix
+    description: Linux only, since it reads C(/proc).
+options:
+  inputs:
+    description: The sum over what the run was asked for, as the filter P(tethys.channels.inputs_sum#filter) makes it.
+    type: str
+    required: true
+  plan:
+    description: The C(sum) of the run's plan.
+    type: str
+    required: true
+  files:
+    description: The files and folders that count besides those in O(state_dir).
+    type: list
+    elements: path
+    required: true
+  site_packages:
+    description: The folder of the portal's packages.
+    type: path
+    required: true
+  container:
+    description: The name of the Redis container that the collection runs, if it runs one.
+    type: str
+  image:
+    description: The image of that container.
+    type: str
+  engine:
+    description: The engine in which that container is.
+    type: str
+    choices: [docker, podman]
+    default: docker
+  state_dir:
+    description: The folder in which the collection keeps what it must remember on a server.
+    type: path
+    default: /etc/tethys_channels
+"""
+
+EXAMPLES = r"""
+- name: Remember how everything is, now that delivery is proved
+  tethys.channels.proof_record:
+    inputs: "{{ variables | tethys.channels.inputs_sum }}"
+    plan: "{{ plan.sum }}"
+    files: [/var/lib/tethys/portal_config.yml]
+    site_packages: /opt/conda/envs/tethys/lib/python3.12/site-packages
+    container: tethys-channels-redis
+    image: redis:8.2
+"""
+
+RETURN = r"""
+path:
+  description: The record.
+  returned: always
+  type: str
+  sample: /etc/tethys_channels/proof.json
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils import proof_record
+
+# What tells the server's part of the record.
+PARTS = ("files", "site_packages", "container", "image", "engine")
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "inputs": {"type": "str", "required": True, "no_log": True},
+            "plan": {"type": "str", "required": True},
+            "files": {"type": "list", "elements": "path", "required": True},
+            "site_packages": {"type": "path", "required": True},
+            "container": {"type": "str"},
+            "image": {"type": "str"},
+            "engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
+            "state_dir": {"type": "path", "default": "/etc/tethys_channels"},
+        },
+        required_together=[("container", "image")],
+        supports_check_mode=True,
+    )
+    params = module.params
+    state_dir = Path(params["state_dir"])
+    path = state_dir / proof_record.NAME
+    try:
+        if not module.check_mode:
+            proof_record.keep(state_dir, params["inputs"], params["plan"], {name: params[name] for name in PARTS})
+    except OSError as error:
+        module.fail_json(msg=f"{path} cannot be written ({error.strerror}): mend that and run again.")
+    module.exit_json(changed=False, path=str(path))
+
+
+if __name__ == "__main__":
+    main()

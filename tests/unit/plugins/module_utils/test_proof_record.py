@@ -1,0 +1,185 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The record of a proof: whatever of a server is another than it was then is noticed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+import xmlrpc.client
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from ansible_collections.tethys.channels.plugins.module_utils import proof_record
+
+
+class Server:
+    """A made-up server, and the record of a proof on it."""
+
+    def __init__(self, base: Path) -> None:
+        self.state_dir = base / "state"
+        (self.state_dir / "redis").mkdir(parents=True)
+        (self.state_dir / "redis" / "redis.conf").write_text("port 0\n")
+        self.config = base / "portal_config.yml"
+        self.config.write_text("settings: {}\n")
+        self.logs = base / "logs"
+        self.logs.mkdir()
+        self.packages = base / "site-packages"
+        (self.packages / "redis-7.4.1.dist-info").mkdir(parents=True)
+        self.container: Any = {"Id": "a", "State": {"Pid": 7}}
+        self.image = "sha256:1"
+        self.rows = [{"group": "asgi", "name": "tethys_asgi0", "statename": "RUNNING", "pid": os.getpid()}]
+        self.silent: Exception | None = None
+
+    @property
+    def of(self) -> dict[str, Any]:
+        return {
+            "files": [str(self.config), str(self.logs), str(self.logs / "absent")],
+            "site_packages": str(self.packages),
+            "container": "redis",
+            "image": "redis:8.2",
+            "engine": "docker",
+        }
+
+    def keep(self) -> None:
+        proof_record.keep(self.state_dir, "inputs", "plan", self.of)
+
+    def proved(self, inputs: str = "inputs") -> str | None:
+        return proof_record.proved_plan(self.state_dir, inputs)
+
+    def whole(self, name: str, image: str) -> Any:
+        assert (name, image) == ("redis", "redis:8.2")
+        return [self.container, self.image]
+
+    def getAllProcessInfo(self) -> Any:  # Supervisor's name
+        if self.silent:
+            raise self.silent
+        return self.rows
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+    found = Server(tmp_path)
+    monkeypatch.setitem(proof_record.ENGINES, "docker", lambda: found)  # type: ignore[arg-type]
+    monkeypatch.setattr(proof_record, "Supervisor", lambda: type("S", (), {"rpc": lambda _self: found})())
+    found.keep()
+    return found
+
+
+def test_nothing_has_changed(server: Server) -> None:
+    assert server.proved() == "plan"
+    # Times tell nothing, and what the portal logs is its own.
+    os.utime(server.config, (1, 1))
+    (server.logs / "tethys_asgi0.log").write_text("GET /")
+    server.rows.append({"group": "other", "name": "other", "statename": "FATAL", "pid": 0})
+    server.rows[0]["statename"] = "STARTING"
+    assert server.proved() == "plan"
+    assert (server.state_dir / proof_record.NAME).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_second_record_of_the_same_is_not_written(server: Server) -> None:
+    path = server.state_dir / proof_record.NAME
+    before = path.stat()
+    server.keep()
+    assert path.stat().st_ino == before.st_ino
+
+
+CHANGES: dict[str, Callable[[Server], Any]] = {
+    "another text": lambda server: server.config.write_text("settings: {A: 1}\n"),
+    "no file": lambda server: server.config.unlink(),
+    "another mode": lambda server: server.config.chmod(0o640),
+    "another owner": lambda server: os.chown(server.config, 12, -1),
+    "another group": lambda server: os.chown(server.config, -1, 12),
+    "a link to the same text": lambda server: (
+        server.config.rename(server.logs / "it") and server.config.symlink_to(server.logs / "it")
+    ),
+    "a folder's mode": lambda server: server.logs.chmod(0o700),
+    "a folder's owner": lambda server: os.chown(server.logs, 12, -1),
+    "no folder": lambda server: server.logs.rmdir(),
+    "a file where there was none": lambda server: (server.logs / "absent").touch(),
+    "another configuration": lambda server: (server.state_dir / "redis" / "redis.conf").write_text("port 1\n"),
+    "something more to remember": lambda server: (server.state_dir / "program.original").touch(),
+    "the mode of what is remembered": lambda server: server.state_dir.chmod(0o711),
+    "another package": lambda server: (server.packages / "hiredis-3.2.dist-info").mkdir(),
+    "another version": lambda server: (server.packages / "redis-7.4.1.dist-info").rename(
+        server.packages / "redis-8.0.dist-info"
+    ),
+    "no container": lambda server: setattr(server, "container", None),
+    "another container": lambda server: server.container.update(Id="b"),
+    "another image under its name": lambda server: setattr(server, "image", "sha256:2"),
+    "a process that is down": lambda server: server.rows[0].update(pid=0),
+    "a process that is another": lambda server: server.rows[0].update(pid=os.getppid()),
+    "a process more": lambda server: server.rows.append({**server.rows[0], "name": "tethys_asgi1"}),
+    "no process": lambda server: server.rows.clear(),
+    "a Supervisor that does not answer": lambda server: setattr(server, "silent", ConnectionRefusedError()),
+    "a Supervisor that complains": lambda server: setattr(server, "silent", xmlrpc.client.Fault(1, "no")),
+    "an engine that does not answer": lambda server: setattr(server, "whole", Server.getAllProcessInfo),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_change_is_noticed(server: Server, what: str) -> None:
+    if ("owner" in what or "group" in what) and os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    CHANGES[what](server)
+    assert server.proved() is None
+
+
+def test_a_process_that_started_anew_under_the_same_number(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proof_record, "process_key", lambda pid: f"{pid}:{time.time()}")
+    assert server.proved() is None
+
+
+def test_a_process_that_is_stopped(server: Server) -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        try:
+            server.rows[0]["pid"] = process.pid
+            server.keep()
+            assert server.proved() == "plan"
+            process.send_signal(signal.SIGSTOP)
+            os.waitpid(process.pid, os.WUNTRACED)
+            assert server.proved() is None
+            process.send_signal(signal.SIGCONT)
+            os.waitpid(process.pid, os.WCONTINUED)
+            assert server.proved() == "plan"
+        finally:
+            process.kill()
+
+
+def test_something_else_was_asked_for(server: Server) -> None:
+    assert server.proved("others") is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"inputs": "inputs"}', '{"inputs": "inputs", "seen": "", "of": []}'])
+def test_a_record_of_another_kind_tells_nothing(server: Server, text: str) -> None:
+    (server.state_dir / proof_record.NAME).write_text(text)
+    assert server.proved() is None
+
+
+def test_no_record(server: Server) -> None:
+    (server.state_dir / proof_record.NAME).unlink()
+    assert server.proved() is None
+
+
+def test_what_cannot_be_asked_is_not_written_down(server: Server) -> None:
+    server.silent = ConnectionRefusedError()
+    server.keep()
+    assert not (server.state_dir / proof_record.NAME).exists()
+
+
+def test_a_portal_without_a_container_of_ours(server: Server) -> None:
+    of = {**server.of, "container": None, "image": None}
+    proof_record.keep(server.state_dir, "inputs", "plan", of)
+    server.container = None
+    assert server.proved() == "plan"
+
+
+def test_no_secret_is_in_it(server: Server) -> None:
+    (server.state_dir / "credentials.json").write_text(json.dumps({"password": "swordfish"}))
+    server.keep()
+    assert "swordfish" not in (server.state_dir / proof_record.NAME).read_text()

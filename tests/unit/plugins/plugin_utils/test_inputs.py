@@ -1,0 +1,73 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sum over what a run was asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.tethys.channels.plugins.filter.inputs_sum import inputs_sum
+from ansible_collections.tethys.channels.plugins.plugin_utils import inputs
+from ansible_collections.tethys.channels.plugins.plugin_utils.inputs import sum_of
+
+VALUES = {"tethys_port": 8000, "redis_container_password": None, "portal_config_layer_options": {"expiry": 60}}
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Path:
+    for name in ("playbooks/site.yml", "plugins/modules/a.py", "roles/a/tasks/main.yml", "tests/a.py"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(name)
+    return tmp_path
+
+
+def test_the_same_is_the_same() -> None:
+    assert sum_of(VALUES) == sum_of(dict(reversed(VALUES.items())))
+    assert len(sum_of(VALUES)) == 64
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {**VALUES, "tethys_port": 8001},
+        {**VALUES, "tethys_port": "8000"},
+        {**VALUES, "redis_container_password": ""},
+        {**VALUES, "portal_config_layer_options": {"expiry": 61}},
+        {**VALUES, "tethys_user": None},
+        {},
+    ],
+)
+def test_another_value_is_another_sum(values: dict[str, object]) -> None:
+    assert sum_of(values) != sum_of(VALUES)
+
+
+@pytest.mark.parametrize("name", ["playbooks/site.yml", "plugins/modules/a.py", "roles/a/tasks/main.yml"])
+def test_another_collection_is_another_sum(collection: Path, name: str) -> None:
+    before = sum_of({}, collection)
+    (collection / name).write_text("another")
+    assert sum_of({}, collection) != before
+    (collection / name).unlink()
+    assert sum_of({}, collection) != before
+
+
+def test_what_does_not_run_does_not_count(collection: Path) -> None:
+    before = sum_of({}, collection)
+    (collection / "tests" / "a.py").write_text("another")
+    (collection / "plugins" / "modules" / "a.cpython-311.pyc").write_text("another")
+    assert sum_of({}, collection) == before
+
+
+def test_another_ansible_is_another_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sum_of({})
+    monkeypatch.setattr(inputs, "__version__", "2.99")
+    assert sum_of({}) != before
+
+
+@pytest.mark.parametrize("values", [None, [], "text", 3])
+def test_the_filter_takes_variables_by_their_names(values: object) -> None:
+    with pytest.raises(AnsibleFilterError, match="is no dictionary: give variables by their names"):
+        inputs_sum(values)
+    assert inputs_sum({"a": 1}) == sum_of({"a": 1})
