@@ -1,60 +1,94 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a server was when delivery was last proved on it, and whether it is so still.
+"""How a run has left a server on which delivery was proved then, and whether it is so still.
 
-A run ends by writing down a sum over all that its roles write and go by on the server, beside one over what it was
-asked for. Where a later run finds both the same, the roles would find nothing to do.
+Before the proof a run writes down a sum over all that its roles write and go by on the server, beside one over what it
+was asked for. Where a later run finds both the same, the roles would find nothing to do.
 """
 
 from __future__ import annotations
 
+import grp
 import hashlib
 import http.client
 import json
 import os
+import pwd
 import stat
 import xmlrpc.client
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from ansible_collections.tethys.channels.plugins.module_utils import serving, whole_file
 from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources, process_key
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
-from ansible_collections.tethys.channels.plugins.module_utils.services import Supervisor, is_asgi_group
+from ansible_collections.tethys.channels.plugins.module_utils.redis_users import ADMIN_USER
+from ansible_collections.tethys.channels.plugins.module_utils.services import (
+    Redis,
+    RedisError,
+    Supervisor,
+    is_asgi_group,
+)
 
 NAME = "proof.json"
 # What cannot be asked cannot be said to be as it was.
-NO_ANSWER = (OSError, http.client.HTTPException, xmlrpc.client.Error, ValueError)
+NO_ANSWER = (OSError, http.client.HTTPException, xmlrpc.client.Error, RedisError, ValueError)
+
+
+def _name(lookup: Callable[[int], Any], number: int) -> str | None:
+    """The user or group that has a number, which may be another one day."""
+    try:
+        return str(lookup(number)[0])
+    except KeyError:
+        return None
+
+
+def _attributes(found: os.stat_result) -> list[Any]:
+    user, group = _name(pwd.getpwuid, found.st_uid), _name(grp.getgrgid, found.st_gid)
+    return [oct(found.st_mode), found.st_uid, user, found.st_gid, group]
 
 
 def _entry(path: Path) -> list[Any]:
-    """A file with its content, or a folder: whose it is, and its mode."""
+    """A file with its content, or a folder with the sockets in it: whose it is, and its mode."""
     try:
-        found = path.lstat()
+        itself, found = path.lstat(), path.stat()
     except FileNotFoundError:
         return [str(path), None]
-    link = os.readlink(path) if stat.S_ISLNK(found.st_mode) else None
-    content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-    return [str(path), oct(found.st_mode), found.st_uid, found.st_gid, link, content]
+    link = os.readlink(path) if stat.S_ISLNK(itself.st_mode) else None
+    content: Any = None
+    if path.is_file():
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+    elif path.is_dir():
+        content = sorted(each.name for each in path.iterdir() if each.is_socket())
+    return [str(path), *_attributes(itself), link, *_attributes(found), content]
 
 
-def _processes() -> list[list[Any]]:
-    """The portal's processes, each with its number and the moment of its start, if it runs, and whether it is stopped.
+def _processes() -> dict[str, Any]:
+    """The portal's processes by name, each with its number and the moment of its start, and whether it is stopped.
 
     Supervisor's word for its state changes by itself when it has run for a while.
     """
-    rows = Supervisor().rpc().getAllProcessInfo()
-    ours = [row for row in rows if is_asgi_group(row["group"])]
-    return sorted([row["name"], process_key(row["pid"]), serving.is_stopped(row["pid"])] for row in ours)
+    rows = [row for row in Supervisor().rpc().getAllProcessInfo() if is_asgi_group(row["group"])]
+    return {row["name"]: [process_key(row["pid"]), serving.is_stopped(row["pid"])] for row in rows}
+
+
+def _users(state_dir: Path, endpoint: dict[str, Any] | None) -> Any:
+    """Whom the running Redis lets in, which no file tells."""
+    if not endpoint:
+        return None
+    password = whole_file.read_notes(state_dir / "credentials.json").get("admin_password")
+    with Redis({**endpoint, "username": ADMIN_USER, "password": password}) as redis:
+        return redis.command("ACL", "LIST")
 
 
 def seen(state_dir: Path, of: dict[str, Any]) -> str:
-    """A sum over the server as it is: files, packages, container, image and processes.
+    """A sum over the server as it is: files, packages, container, image, Redis's users and processes.
 
     Args:
         state_dir: the folder in which the collection keeps what it must remember, all of which counts.
-        of: the other `files`, `site_packages`, and `container`, `image` and `engine`, the first null where none is run.
+        of: the other `files` and folders, `site_packages`, and, where a container of ours is run (else null),
+            `container`, `image`, `engine`, and `endpoint`, where its Redis knows users.
     """
     inside = sorted(path for path in state_dir.rglob("*") if path.name != NAME)
     engine = ENGINES[of["engine"]]() if of["container"] else None
@@ -62,9 +96,17 @@ def seen(state_dir: Path, of: dict[str, Any]) -> str:
         [_entry(path) for path in [state_dir, *inside, *map(Path, of["files"])]],
         Sources([], of["site_packages"]).sum,
         engine.whole(of["container"], of["image"]) if engine else None,
+        _users(state_dir, of["endpoint"]),
         _processes(),
     ]
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+
+
+def are_up_to_date(state_dir: Path, of: dict[str, Any]) -> bool:
+    """Whether each process runs with what it would read now, as the roll has written it down: an edit comes between."""
+    now = Sources(of["reads"], of["site_packages"]).sum
+    kept = whole_file.read_notes(state_dir / "processes.json")
+    return all(kept.get(key) == now for key, _stopped in _processes().values())
 
 
 def proved_plan(state_dir: Path, inputs: str) -> str | None:
@@ -79,13 +121,16 @@ def proved_plan(state_dir: Path, inputs: str) -> str | None:
 
 
 def keep(state_dir: Path, inputs: str, plan: str, of: dict[str, Any]) -> None:
-    """Write down that delivery is proved with the server as it is."""
+    """Write down how a run has left the server."""
     path = state_dir / NAME
+    kept = None
     try:
-        kept = {"inputs": inputs, "plan": plan, "of": of, "seen": seen(state_dir, of)}
+        if are_up_to_date(state_dir, of):
+            kept = {"inputs": inputs, "plan": plan, "of": of, "seen": seen(state_dir, of)}
     except NO_ANSWER:
+        pass
+    if kept is None:
         whole_file.unlink(str(path))
-        return
-    if kept != whole_file.read_notes(path):
+    elif kept != whole_file.read_notes(path):
         whole_file.remove_leftovers(str(path))
         whole_file.replace(str(path), (json.dumps(kept, indent=2) + "\n").encode())

@@ -358,9 +358,14 @@ class Probe:
         held = Counter(self.holder.values())
         if not self.failed or not all(held[process.pid] for process in self.able()):
             return
-        before, self.failed = self.failed, Counter()
+        before, self.failed, known = self.failed, Counter(), set(self.holder)
         counts = Counter(process.port for process in self.able())
-        self.open_batch(portal, {str(port): OPENED_AT_ONCE * number for port, number in counts.items()})
+        try:
+            self.open_batch(portal, {str(port): OPENED_AT_ONCE * number for port, number in counts.items()})
+        finally:
+            took = {pid for number, pid in self.holder.items() if number not in known}
+            if self.failed or not took.issuperset(process.pid for process in self.able()):
+                self.failed += before
         if not self.failed:
             self.warnings.append(
                 f"{sum(before.values())} of our first WebSockets were refused, and none after them: a process that"

@@ -2,19 +2,19 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Remember how a server is, once delivery was proved on it."""
+"""Remember how a run has left a server, so that a later one sees whether anything has changed."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: proof_record
-short_description: Remember how a server is, once delivery was proved on it
+short_description: Remember how a run has left a server whose delivery it proves
 version_added: 1.0.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
   - Writes C(proof.json), for root alone, with a sum over everything on the server that the collection's roles write or
-    go by. M(tethys.channels.server_info) tells a later run whether all is as it was then.
+    go by, before delivery is proved. M(tethys.channels.server_info) tells a later run whether all is as it was then.
   - The record is the collection's own bookkeeping, so writing it is no change.
 seealso:
   - module: tethys.channels.server_info
@@ -43,6 +43,15 @@ options:
     type: list
     elements: path
     required: true
+  reads:
+    description:
+      - The files that the portal's processes read when they start. Where one runs with another text, nothing is kept.
+    type: list
+    elements: path
+    required: true
+  endpoint:
+    description: Where the Redis of O(container) answers (C(path), or C(host) and C(port)), if it knows users.
+    type: dict
   site_packages:
     description: The folder of the portal's packages.
     type: path
@@ -65,11 +74,12 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Remember how everything is, now that delivery is proved
+- name: Remember how everything was left
   tethys.channels.proof_record:
     inputs: "{{ variables | tethys.channels.inputs_sum }}"
     plan: "{{ plan.sum }}"
     files: [/var/lib/tethys/portal_config.yml]
+    reads: [/var/lib/tethys/portal_config.yml]
     site_packages: /opt/conda/envs/tethys/lib/python3.12/site-packages
     container: tethys-channels-redis
     image: redis:8.2
@@ -89,7 +99,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import proof_record
 
 # What tells the server's part of the record.
-PARTS = ("files", "site_packages", "container", "image", "engine")
+PARTS = ("files", "reads", "site_packages", "container", "image", "engine", "endpoint")
 
 
 def main() -> None:
@@ -99,7 +109,9 @@ def main() -> None:
             "inputs": {"type": "str", "required": True, "no_log": True},
             "plan": {"type": "str", "required": True},
             "files": {"type": "list", "elements": "path", "required": True},
+            "reads": {"type": "list", "elements": "path", "required": True},
             "site_packages": {"type": "path", "required": True},
+            "endpoint": {"type": "dict"},
             "container": {"type": "str"},
             "image": {"type": "str"},
             "engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},

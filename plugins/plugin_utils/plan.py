@@ -1215,12 +1215,15 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         portal=dict(portal),
         **look.of_redis(adopted_container),
     )
-    result["sum"] = _sum_of([result[name] for name in GONE_BY], [portal.get(name) for name in GONE_BY_OF_PORTAL])
+    nginx = (server.get("nginx") or {}).get("path")
+    result["sum"] = _sum_of([result[name] for name in GONE_BY], [portal.get(name) for name in GONE_BY_OF_PORTAL], nginx)
     result["as_proved"] = (
         look.goal == "site"
         and not reasons
         and server.get("proved_plan") == result["sum"]
         and not any(result[name] for name in CHANGES)
+        # Where the proof sees nothing of the messages, it cannot stand for the rest.
+        and portal.get("lifecycle_consumer") is not False
         # Of an earlier layout, what nginx had before is still to be put back.
         and look.apart == ("nginx_upstream.original" in (server.get("state") or []))
     )

@@ -75,7 +75,11 @@ class CallbackModule(CallbackBase):
         self.play = play.get_name()
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
-        self.note(task.get_name())
+        # What Ansible's main process does by itself is begun for one host after the other, and no worker begins it.
+        by_itself = task.action in ("meta", "ansible.builtin.meta")
+        if not (by_itself and self.marks and self.marks[-1]["task"] == task.get_name()):
+            self.note(task.get_name())
+        self.marks[-1]["hosts"] += by_itself
 
     def v2_playbook_on_handler_task_start(self, task: Any) -> None:
         self.note(task.get_name())

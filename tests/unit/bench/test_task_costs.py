@@ -43,9 +43,9 @@ def burn(seconds: float) -> None:
         pass
 
 
-def named(name: str) -> Any:
+def named(name: str, action: str = "debug") -> Any:
     """A play or a task."""
-    return SimpleNamespace(get_name=lambda: name)
+    return SimpleNamespace(get_name=lambda: name, action=action)
 
 
 def test_a_task_is_what_was_between_its_beginning_and_the_next(tmp_path: Path, monkeypatch: Any) -> None:
@@ -70,3 +70,17 @@ def test_a_task_is_what_was_between_its_beginning_and_the_next(tmp_path: Path, m
     assert look["workers"] >= 0.05
     assert look["seconds"] >= 0.05
     assert (change["task"], change["hosts"], change["workers"], change["on_hosts"]) == ("change", 0, 0.0, 0.0)
+
+
+def test_what_ansible_does_by_itself_is_begun_for_each_host(tmp_path: Path, monkeypatch: Any) -> None:
+    written = tmp_path / "costs.json"
+    monkeypatch.setenv("TASK_COSTS_COUNTERS", "")
+    monkeypatch.setenv("TASK_COSTS", str(written))
+    plugin = task_costs.CallbackModule()
+    plugin.v2_playbook_on_play_start(named("portals"))
+    for name in ("leave", "leave", "leave also"):
+        plugin.v2_playbook_on_task_start(named(name, "ansible.builtin.meta"), False)
+    plugin.v2_playbook_on_task_start(named("leave also"), False)
+    plugin.v2_playbook_on_stats(None)
+    found = [(row["task"], row["hosts"]) for row in json.loads(written.read_text())]
+    assert found == [("leave", 2), ("leave also", 1), ("leave also", 0)]

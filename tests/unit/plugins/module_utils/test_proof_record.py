@@ -7,15 +7,25 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import time
 import xmlrpc.client
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import proof_record
+
+
+def listen(path: Path) -> None:
+    """A socket."""
+    with socket.socket(socket.AF_UNIX) as plain:
+        plain.bind(str(path))
 
 
 class Server:
@@ -29,22 +39,38 @@ class Server:
         self.config.write_text("settings: {}\n")
         self.logs = base / "logs"
         self.logs.mkdir()
+        self.linked = base / "linked"
+        self.linked.mkdir()
+        (base / "link").symlink_to(self.linked)
+        listen(self.logs / "redis.sock")
+        # How the group of everything is called.
+        self.names = ["group"]
         self.packages = base / "site-packages"
         (self.packages / "redis-7.4.1.dist-info").mkdir(parents=True)
         self.container: Any = {"Id": "a", "State": {"Pid": 7}}
         self.image = "sha256:1"
+        self.users = ["user default off", "user tethys on #1 ~asgi*"]
+        self.silent_redis: Exception | None = None
         self.rows = [{"group": "asgi", "name": "tethys_asgi0", "statename": "RUNNING", "pid": os.getpid()}]
         self.silent: Exception | None = None
 
     @property
     def of(self) -> dict[str, Any]:
         return {
-            "files": [str(self.config), str(self.logs), str(self.logs / "absent")],
+            "files": [str(self.config), str(self.logs), str(self.logs / "absent"), str(self.linked.parent / "link")],
+            "reads": [str(self.config)],
             "site_packages": str(self.packages),
+            "endpoint": {"path": "/run/redis.sock"},
             "container": "redis",
             "image": "redis:8.2",
             "engine": "docker",
         }
+
+    def started(self) -> None:
+        """All processes read what is there now."""
+        keys = [proof_record.process_key(row["pid"]) for row in self.rows if row["group"] == "asgi"]
+        now = proof_record.Sources(self.of["reads"], self.of["site_packages"]).sum
+        (self.state_dir / "processes.json").write_text(json.dumps(dict.fromkeys(keys, now)))
 
     def keep(self) -> None:
         proof_record.keep(self.state_dir, "inputs", "plan", self.of)
@@ -56,6 +82,12 @@ class Server:
         assert (name, image) == ("redis", "redis:8.2")
         return [self.container, self.image]
 
+    def command(self, *words: str) -> Any:
+        assert words == ("ACL", "LIST")
+        if self.silent_redis:
+            raise self.silent_redis
+        return self.users
+
     def getAllProcessInfo(self) -> Any:  # Supervisor's name
         if self.silent:
             raise self.silent
@@ -66,7 +98,17 @@ class Server:
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     found = Server(tmp_path)
     monkeypatch.setitem(proof_record.ENGINES, "docker", lambda: found)  # type: ignore[arg-type]
+    monkeypatch.setattr(proof_record.grp, "getgrgid", lambda _number: [found.names[-1]])
     monkeypatch.setattr(proof_record, "Supervisor", lambda: type("S", (), {"rpc": lambda _self: found})())
+
+    @contextmanager
+    def redis(endpoint: dict[str, Any]) -> Iterator[Server]:
+        assert endpoint == {"path": "/run/redis.sock", "username": "tethys_admin", "password": "swordfish"}
+        yield found
+
+    monkeypatch.setattr(proof_record, "Redis", redis)
+    (found.state_dir / "credentials.json").write_text(json.dumps({"admin_password": "swordfish"}))
+    found.started()
     found.keep()
     return found
 
@@ -78,6 +120,7 @@ def test_nothing_has_changed(server: Server) -> None:
     (server.logs / "tethys_asgi0.log").write_text("GET /")
     server.rows.append({"group": "other", "name": "other", "statename": "FATAL", "pid": 0})
     server.rows[0]["statename"] = "STARTING"
+    server.rows.reverse()
     assert server.proved() == "plan"
     assert (server.state_dir / proof_record.NAME).stat().st_mode & 0o777 == 0o600
 
@@ -100,7 +143,15 @@ CHANGES: dict[str, Callable[[Server], Any]] = {
     ),
     "a folder's mode": lambda server: server.logs.chmod(0o700),
     "a folder's owner": lambda server: os.chown(server.logs, 12, -1),
-    "no folder": lambda server: server.logs.rmdir(),
+    "the mode of the folder that a link leads to": lambda server: server.linked.chmod(0o711),
+    "a socket that is gone": lambda server: (server.logs / "redis.sock").unlink(),
+    "a socket more": lambda server: listen(server.logs / "other.sock"),
+    "another name for its group": lambda server: server.names.append("renamed"),
+    "another user of Redis": lambda server: server.users.append("user other on nopass"),
+    "a password more in Redis": lambda server: server.users.__setitem__(1, "user tethys on #1 #2 ~asgi*"),
+    "a Redis that lets nobody in": lambda server: setattr(server, "silent_redis", proof_record.RedisError("WRONGPASS")),
+    "a Redis that does not answer": lambda server: setattr(server, "silent_redis", ConnectionRefusedError()),
+    "no folder": lambda server: shutil.rmtree(server.logs),
     "a file where there was none": lambda server: (server.logs / "absent").touch(),
     "another configuration": lambda server: (server.state_dir / "redis" / "redis.conf").write_text("port 1\n"),
     "something more to remember": lambda server: (server.state_dir / "program.original").touch(),
@@ -139,6 +190,7 @@ def test_a_process_that_is_stopped(server: Server) -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
         try:
             server.rows[0]["pid"] = process.pid
+            server.started()
             server.keep()
             assert server.proved() == "plan"
             process.send_signal(signal.SIGSTOP)
@@ -172,14 +224,27 @@ def test_what_cannot_be_asked_is_not_written_down(server: Server) -> None:
     assert not (server.state_dir / proof_record.NAME).exists()
 
 
+def test_what_was_edited_while_the_processes_started_is_not_taken_for_what_they_run_with(server: Server) -> None:
+    server.config.write_text("settings: {A: 1}\n")
+    server.keep()
+    assert server.proved() is None
+    server.started()
+    server.keep()
+    assert server.proved() == "plan"
+
+
+def test_a_process_of_which_nobody_knows_what_it_runs_with(server: Server) -> None:
+    (server.state_dir / "processes.json").unlink()
+    server.keep()
+    assert server.proved() is None
+
+
 def test_a_portal_without_a_container_of_ours(server: Server) -> None:
-    of = {**server.of, "container": None, "image": None}
+    of = {**server.of, "container": None, "image": None, "endpoint": None}
     proof_record.keep(server.state_dir, "inputs", "plan", of)
     server.container = None
     assert server.proved() == "plan"
 
 
 def test_no_secret_is_in_it(server: Server) -> None:
-    (server.state_dir / "credentials.json").write_text(json.dumps({"password": "swordfish"}))
-    server.keep()
     assert "swordfish" not in (server.state_dir / proof_record.NAME).read_text()

@@ -354,6 +354,22 @@ def test_a_process_that_refuses_more_often_is_told(portal: Portal, tmp_path: Pat
     assert not any("were refused" in warning for warning in probe["warnings"])
 
 
+def test_behind_sentinel_each_process_has_to_take_one_again(portal: Portal, tmp_path: Path, monkeypatch: Any) -> None:
+    portal.about["sentinel"] = True
+    portal.failed, portal.fails_so_often = REFUSED, 2
+    batches, opened = [], portal.open
+
+    def open_some(ports: dict[str, int], seconds: float) -> dict[str, Any]:
+        batches.append(ports)
+        portal.takes = {11: 2, 12: 2, 13: 2} if len(batches) < 3 else {11: 2, 12: 2}
+        return opened(ports, seconds)
+
+    monkeypatch.setattr(portal, "open", open_some)
+    problems = prove(tmp_path)["problems"]
+    assert len(batches) == 3
+    assert problems[0].startswith("6 of our WebSockets to 127.0.0.1:8000 could not be opened")
+
+
 def test_behind_sentinel_a_process_that_takes_none_is_told(portal: Portal, tmp_path: Path) -> None:
     portal.about["sentinel"] = True
     portal.failed, portal.fails_so_often, portal.takes = REFUSED, 2, {11: 2, 12: 2}

@@ -44,6 +44,16 @@ def test_another_value_is_another_sum(values: dict[str, object]) -> None:
     assert sum_of(values) != sum_of(VALUES)
 
 
+@pytest.mark.parametrize("name", ["tethys_hosts", "tethys_serial", "preflight_pipelining", "layer_check_timeout"])
+def test_what_decides_nothing_on_the_server_does_not_count(name: str) -> None:
+    assert sum_of({**VALUES, name: "another"}) == sum_of(VALUES)
+
+
+def test_keys_of_any_kind() -> None:
+    mixed = {"redis_container_notes": {80: "a", "x": "b"}, "portal_config_layer_options": {6: 1, 18: 2}}
+    assert sum_of(mixed) == sum_of(dict(reversed(mixed.items()))) != sum_of({})
+
+
 @pytest.mark.parametrize("name", ["playbooks/site.yml", "plugins/modules/a.py", "roles/a/tasks/main.yml"])
 def test_another_collection_is_another_sum(collection: Path, name: str) -> None:
     before = sum_of({}, collection)

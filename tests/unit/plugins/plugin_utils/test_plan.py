@@ -748,15 +748,15 @@ def test_a_restart_is_of_the_layout_that_runs() -> None:
 # --- what was proved already ----------------------------------------------------------------------------------------
 
 
-def as_proved(asked: dict[str, Any] | None = None, **more: Any) -> bool:
-    """Whether nothing is to be done where delivery was proved by this plan, on a server that differs so."""
-    server = {"proved_plan": judge(asked)["sum"], **more.pop("server", {})}
+def as_proved(asked: dict[str, Any] | None = None, there: dict[str, Any] | None = None, **more: Any) -> bool:
+    """Whether nothing is to be done where delivery was proved by this plan, on a server that differs so since."""
+    server = {**(there or {}), "proved_plan": judge(asked, server=there)["sum"], **more.pop("server", {})}
     return bool(judge(asked, server=server, **more)["as_proved"])
 
 
 def test_nothing_is_to_be_done_where_all_is_as_it_was_proved() -> None:
     assert as_proved()
-    assert as_proved(APART, server={"nginx": NGINX, "state": ["nginx_upstream.original"]})
+    assert as_proved(APART, {"nginx": NGINX, "state": ["nginx_upstream.original"]})
     # What only was as it shall be now, such as in a first run, decides nothing.
     assert as_proved(portal={"settings": {"layer_backend": CORE_BACKEND, "layer_hosts": []}, "lacking": []})
 
@@ -768,6 +768,7 @@ def test_nothing_is_to_be_done_where_all_is_as_it_was_proved() -> None:
         {"server": {"proved_plan": "another"}},
         {"portal": {"user": "nginx"}},
         {"portal": {"group": "nginx"}},
+        {"portal": {"lifecycle_consumer": False}},
         {"portal": {"site_packages": "/elsewhere"}},
         {"server": {"selinux": {"mode": "enforcing"}}},
         {"server": {"os": {"id": "rocky", "id_like": "rhel centos fedora", "version_id": "9"}}},
@@ -793,6 +794,11 @@ def test_something_is_to_be_done(more: dict[str, Any]) -> None:
 def test_another_plan_is_not_the_one_that_was_proved(asked: dict[str, Any]) -> None:
     server = {"proved_plan": judge()["sum"], "nginx": NGINX}
     assert not judge(asked, server=server)["as_proved"]
+
+
+def test_another_file_of_nginx_is_another_plan() -> None:
+    server = {"nginx": {**NGINX, "path": "/etc/nginx/other"}, "state": ["nginx_upstream.original"]}
+    assert judge(APART, server=server)["sum"] != judge(APART, server={**server, "nginx": NGINX})["sum"]
 
 
 @pytest.mark.parametrize("goal", ["check", "restart", "remove"])
