@@ -50,9 +50,10 @@ class Server:
         self.container: Any = {"Id": "a", "State": {"Pid": 7}}
         self.image = "sha256:1"
         self.users = ["user default off", "user tethys on #1 ~asgi*"]
-        self.silent_redis: Exception | None = None
+        self.errors_of_engine: list[Exception] = []
+        self.errors_of_redis: list[Exception] = []
         self.rows = [{"group": "asgi", "name": "tethys_asgi0", "statename": "RUNNING", "pid": os.getpid()}]
-        self.silent: Exception | None = None
+        self.errors_of_supervisor: list[Exception] = []
 
     @property
     def of(self) -> dict[str, Any]:
@@ -80,17 +81,22 @@ class Server:
 
     def whole(self, name: str, image: str) -> Any:
         assert (name, image) == ("redis", "redis:8.2")
+        for error in self.errors_of_engine:
+            raise error
         return [self.container, self.image]
 
     def command(self, *words: str) -> Any:
         assert words == ("ACL", "LIST")
-        if self.silent_redis:
-            raise self.silent_redis
+        for error in self.errors_of_redis:
+            raise error
         return self.users
 
+    def rpc(self) -> Server:
+        return self
+
     def getAllProcessInfo(self) -> Any:  # Supervisor's name
-        if self.silent:
-            raise self.silent
+        for error in self.errors_of_supervisor:
+            raise error
         return self.rows
 
 
@@ -99,7 +105,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     found = Server(tmp_path)
     monkeypatch.setitem(proof_record.ENGINES, "docker", lambda: found)  # type: ignore[arg-type]
     monkeypatch.setattr(proof_record.grp, "getgrgid", lambda _number: [found.names[-1]])
-    monkeypatch.setattr(proof_record, "Supervisor", lambda: type("S", (), {"rpc": lambda _self: found})())
+    monkeypatch.setattr(proof_record, "Supervisor", lambda: found)
 
     @contextmanager
     def redis(endpoint: dict[str, Any]) -> Iterator[Server]:
@@ -149,8 +155,8 @@ CHANGES: dict[str, Callable[[Server], Any]] = {
     "another name for its group": lambda server: server.names.append("renamed"),
     "another user of Redis": lambda server: server.users.append("user other on nopass"),
     "a password more in Redis": lambda server: server.users.__setitem__(1, "user tethys on #1 #2 ~asgi*"),
-    "a Redis that lets nobody in": lambda server: setattr(server, "silent_redis", proof_record.RedisError("WRONGPASS")),
-    "a Redis that does not answer": lambda server: setattr(server, "silent_redis", ConnectionRefusedError()),
+    "a Redis that lets nobody in": lambda server: server.errors_of_redis.append(proof_record.RedisError("WRONGPASS")),
+    "a Redis that does not answer": lambda server: server.errors_of_redis.append(ConnectionRefusedError()),
     "no folder": lambda server: shutil.rmtree(server.logs),
     "a file where there was none": lambda server: (server.logs / "absent").touch(),
     "another configuration": lambda server: (server.state_dir / "redis" / "redis.conf").write_text("port 1\n"),
@@ -167,9 +173,9 @@ CHANGES: dict[str, Callable[[Server], Any]] = {
     "a process that is another": lambda server: server.rows[0].update(pid=os.getppid()),
     "a process more": lambda server: server.rows.append({**server.rows[0], "name": "tethys_asgi1"}),
     "no process": lambda server: server.rows.clear(),
-    "a Supervisor that does not answer": lambda server: setattr(server, "silent", ConnectionRefusedError()),
-    "a Supervisor that complains": lambda server: setattr(server, "silent", xmlrpc.client.Fault(1, "no")),
-    "an engine that does not answer": lambda server: setattr(server, "whole", Server.getAllProcessInfo),
+    "a Supervisor that does not answer": lambda server: server.errors_of_supervisor.append(ConnectionRefusedError()),
+    "a Supervisor that complains": lambda server: server.errors_of_supervisor.append(xmlrpc.client.Fault(1, "no")),
+    "an engine that does not answer": lambda server: server.errors_of_engine.append(ConnectionRefusedError()),
 }
 
 
@@ -219,7 +225,7 @@ def test_no_record(server: Server) -> None:
 
 
 def test_what_cannot_be_asked_is_not_written_down(server: Server) -> None:
-    server.silent = ConnectionRefusedError()
+    server.errors_of_supervisor.append(ConnectionRefusedError())
     server.keep()
     assert not (server.state_dir / proof_record.NAME).exists()
 
