@@ -23,13 +23,15 @@ NEVER = "0001-01-01T00:00:00Z"
 def _steady(found: Any) -> Any:
     """An engine's account of a container without how its last health checks went, and what ran for them.
 
-    The mounts come in another order each time.
+    The mounts come in another order each time, with Podman 3.0 also the capabilities.
     """
     if not found:
         return None
     state = {name: held for name, held in found["State"].items() if name not in ("Health", "Healthcheck")}
     mounts = sorted(found.get("Mounts") or [], key=lambda mount: str(mount["Destination"]))
-    return {**found, "State": state, "ExecIDs": None, "Mounts": mounts}
+    host = found.get("HostConfig") or {}
+    host = {**host, "CapDrop": sorted(host.get("CapDrop") or [])}
+    return {**found, "State": state, "ExecIDs": None, "Mounts": mounts, "HostConfig": host}
 
 
 class DockerEngine:

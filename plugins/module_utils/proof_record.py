@@ -73,17 +73,21 @@ def _processes() -> dict[str, Any]:
     return {row["name"]: [process_key(row["pid"]), serving.is_stopped(row["pid"])] for row in rows}
 
 
-def _users(state_dir: Path, endpoint: dict[str, Any] | None) -> Any:
-    """Whom the running Redis lets in, which no file tells."""
+def _sum(state: Any) -> str:
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+
+
+def users(state_dir: Path, endpoint: dict[str, Any] | None) -> str | None:
+    """A sum over whom the running Redis lets in, which no file tells; for where it is known to be our own."""
     if not endpoint:
         return None
     password = whole_file.read_notes(state_dir / "credentials.json").get("admin_password")
     with Redis({**endpoint, "username": ADMIN_USER, "password": password}) as redis:
-        return redis.command("ACL", "LIST")
+        return _sum(redis.command("ACL", "LIST"))
 
 
 def seen(state_dir: Path, of: dict[str, Any]) -> str:
-    """A sum over the server as it is: files, packages, container, image, Redis's users and processes.
+    """A sum over the server as it is: files, packages, container, image and processes.
 
     Args:
         state_dir: the folder in which the collection keeps what it must remember, all of which counts.
@@ -96,10 +100,9 @@ def seen(state_dir: Path, of: dict[str, Any]) -> str:
         [_entry(path) for path in [state_dir, *inside, *map(Path, of["files"])]],
         Sources([], of["site_packages"]).sum,
         engine.whole(of["container"], of["image"]) if engine else None,
-        _users(state_dir, of["endpoint"]),
         _processes(),
     ]
-    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+    return _sum(state)
 
 
 def are_up_to_date(state_dir: Path, of: dict[str, Any]) -> bool:
@@ -113,7 +116,11 @@ def proved_plan(state_dir: Path, inputs: str) -> str | None:
     """The plan by which delivery was proved with these inputs, where all is as it was then; else None."""
     kept = whole_file.read_notes(state_dir / NAME)
     try:
-        if kept["inputs"] == inputs and kept["seen"] == seen(state_dir, kept["of"]):
+        of = kept["of"]
+        if kept["inputs"] != inputs or kept["seen"] != seen(state_dir, of):
+            return None
+        # Our container runs as it did, so that it is no stranger who is sent the password.
+        if kept["users"] == users(state_dir, of["endpoint"]):
             return str(kept["plan"])
     except (KeyError, TypeError, *NO_ANSWER):
         pass
@@ -123,14 +130,15 @@ def proved_plan(state_dir: Path, inputs: str) -> str | None:
 def keep(state_dir: Path, inputs: str, plan: str, of: dict[str, Any]) -> None:
     """Write down how a run has left the server."""
     path = state_dir / NAME
+    whole_file.remove_leftovers(str(path))
     kept = None
     try:
         if are_up_to_date(state_dir, of):
-            kept = {"inputs": inputs, "plan": plan, "of": of, "seen": seen(state_dir, of)}
+            kept = {"inputs": inputs, "plan": plan, "of": of, "users": users(state_dir, of["endpoint"])}
+            kept["seen"] = seen(state_dir, of)
     except NO_ANSWER:
         pass
     if kept is None:
         whole_file.unlink(str(path))
     elif kept != whole_file.read_notes(path):
-        whole_file.remove_leftovers(str(path))
         whole_file.replace(str(path), (json.dumps(kept, indent=2) + "\n").encode())

@@ -356,15 +356,22 @@ class Probe:
         and connects it to that server again. So a process that nobody has used since refuses once, and then never.
         """
         held = Counter(self.holder.values())
-        if not self.failed or not all(held[process.pid] for process in self.able()):
+        refused = all("HTTP 500" in why for _port, why in self.failed)
+        if not self.failed or not refused or not all(held[process.pid] for process in self.able()):
             return
         before, self.failed, known = self.failed, Counter(), set(self.holder)
         counts = Counter(process.port for process in self.able())
+        batch = {str(port): OPENED_AT_ONCE * number for port, number in counts.items()}
+        silent = {process.pid for process in self.able()}
         try:
-            self.open_batch(portal, {str(port): OPENED_AT_ONCE * number for port, number in counts.items()})
+            # Chance decides which process takes one, on a port that they share.
+            for _again in range(OPENED_PER_PROCESS // OPENED_AT_ONCE):
+                self.open_batch(portal, batch)
+                silent -= {pid for number, pid in self.holder.items() if number not in known}
+                if self.failed or not silent:
+                    break
         finally:
-            took = {pid for number, pid in self.holder.items() if number not in known}
-            if self.failed or not took.issuperset(process.pid for process in self.able()):
+            if self.failed or silent:
                 self.failed += before
         if not self.failed:
             self.warnings.append(

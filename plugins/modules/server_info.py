@@ -94,8 +94,8 @@ options:
     default: false
   proof_inputs:
     description:
-      - The sum over what the run is asked for. Where delivery was proved by a run with the same sum, and everything is
-        as it was then, RV(server.proved_plan) tells so.
+      - The sum over what the run is asked for. Where everything is as a run with the same sum has left it,
+        RV(server.proved_plan) tells so.
     type: str
   state_dir:
     description: The folder in which the collection keeps what it must remember on a server.
@@ -219,7 +219,7 @@ server:
       elements: str
     proved_plan:
       description:
-        - The C(sum) of the plan by which delivery was proved with O(proof_inputs), where everything on the server is as
+        - The C(sum) of the plan of a run with O(proof_inputs), where everything on the server is as it has left it and
           M(tethys.channels.proof_record) has written it down; else null.
       type: str
     socket_folder_problem:

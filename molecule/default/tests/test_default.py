@@ -13,7 +13,9 @@ import bed
 import pytest
 
 N = 3
-AS_PROVED = "All else is as it was when delivery was last proved, and was left as it is."
+AS_PROVED = "All else is as it was left by the run that last compared everything, and was not compared again."
+# What a run does that compares everything.
+STEPS = ("redis_container : Keep the credentials", "portal_config : Set CHANNEL_LAYERS]", "asgi_service : Write the")
 
 
 def test_so_many_processes_as_asked_run_as_the_web_server(host: Any) -> None:
@@ -184,18 +186,13 @@ def test_a_run_with_nothing_to_change_goes_from_the_look_to_the_proof(host: Any)
         "tethys.channels.layer_check : Send a message through every process",
         "tethys.channels.layer_check : Tell what was proved",
     ]
-    steps = (
-        "redis_container : Keep the credentials",
-        "portal_config : Set CHANNEL_LAYERS]",
-        "asgi_service : Write the",
-    )
-    assert not [step for step in steps if step in run.stdout]
+    assert not [step for step in STEPS if step in run.stdout]
     # Where it compares piece by piece, it finds nothing either.
     run = bed.playbook("site", preflight_trust_proof=False)
     assert run.returncode == 0, run.stdout
     assert bed.changed(run) == 0
     assert AS_PROVED not in bed.words(run)
-    assert not [step for step in steps if step not in run.stdout]
+    assert not [step for step in STEPS if step not in run.stdout]
 
 
 @pytest.mark.parametrize(
@@ -217,6 +214,33 @@ def test_what_somebody_changed_since_the_proof_is_put_right(host: Any, change: s
     assert run.returncode == 0, run.stdout
     assert AS_PROVED not in bed.words(run)
     assert host.check_output(look) == wanted
+
+
+def test_where_it_does_not_deliver_everything_is_compared_in_the_same_run(host: Any) -> None:
+    """The look sees nothing of it, and no role can mend it."""
+    rule = "INPUT -i lo -p tcp --dport 8000 -j REJECT --reject-with tcp-reset"
+    run = bed.playbook("site")
+    assert AS_PROVED in bed.words(run), run.stdout
+    host.check_output(f"iptables -I {rule}")
+    try:
+        run = bed.playbook("site")
+    finally:
+        host.check_output(f"iptables -D {rule}")
+    assert run.returncode != 0, run.stdout
+    assert "left by the run that last compared it, and does not deliver: it is compared now." in bed.words(run)
+    assert not [step for step in STEPS if step not in run.stdout]
+    assert "The channel layer does not deliver." in run.stdout
+    # It is not trusted after that.
+    run = bed.playbook("site")
+    assert run.returncode == 0, run.stdout
+    assert bed.changed(run) == 0
+    assert AS_PROVED not in bed.words(run)
+
+
+def test_with_tags_everything_of_them_is_compared(host: Any) -> None:
+    run = bed.playbook("site", "--tags", "portal_config")
+    assert run.returncode == 0, run.stdout
+    assert STEPS[1] in run.stdout
 
 
 def test_a_change_by_hand_is_found_and_only_the_processes_roll(host: Any) -> None:

@@ -202,10 +202,13 @@ def test_a_container_is_told_without_what_changes_by_itself(monkeypatch: pytest.
 
     for engine in ENGINES:
         mounts = [{"Destination": "/run", "RW": True}, {"Destination": "/data", "RW": True}]
-        before = whole({"State": {**STATE, health: {"Log": [1]}}, "Mounts": mounts}, engine)
+        host = {"CapDrop": ["CAP_KILL", "CAP_CHOWN"], "Memory": 1}
+        before = whole({"State": {**STATE, health: {"Log": [1]}}, "Mounts": mounts, "HostConfig": host}, engine)
         after = {"State": {**STATE, health: {"Log": [2]}}, "ExecIDs": ["b"], "Mounts": mounts[::-1]}
+        after["HostConfig"] = {**host, "CapDrop": host["CapDrop"][::-1]}  # type: ignore[index]
         assert whole(after, engine) == before
         assert whole({**after, "Mounts": mounts[:1]}, engine) != before
+        assert whole({**after, "HostConfig": {**host, "Memory": 2}}, engine) != before
         assert whole({"State": {**STATE, "Pid": 8}}, engine) != before
         assert whole({"State": STATE, "Name": "other"}, engine) != before
 

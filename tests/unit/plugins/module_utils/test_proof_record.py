@@ -245,6 +245,20 @@ def test_a_process_of_which_nobody_knows_what_it_runs_with(server: Server) -> No
     assert server.proved() is None
 
 
+def test_no_stranger_is_sent_the_password(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.container = None
+    monkeypatch.setattr(proof_record, "Redis", lambda _endpoint: pytest.fail("somebody was asked"))
+    assert server.proved() is None
+
+
+def test_what_a_killed_run_left_does_not_count(server: Server) -> None:
+    left = server.state_dir / f".{proof_record.NAME}.999999999.tethys_channels"
+    left.touch()
+    server.keep()
+    assert not left.exists()
+    assert server.proved() == "plan"
+
+
 def test_a_portal_without_a_container_of_ours(server: Server) -> None:
     of = {**server.of, "container": None, "image": None, "endpoint": None}
     proof_record.keep(server.state_dir, "inputs", "plan", of)

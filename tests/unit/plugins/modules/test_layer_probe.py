@@ -345,6 +345,12 @@ def test_behind_sentinel_a_process_may_refuse_once(portal: Portal, tmp_path: Pat
     assert probe["sent"] == probe["received"] > 0
 
 
+def test_behind_sentinel_silence_is_no_refusal(portal: Portal, tmp_path: Path) -> None:
+    portal.about["sentinel"] = True
+    portal.failed, portal.fails_so_often = [{"port": 8000, "why": "there was no answer within 10 seconds"}], 1
+    assert "there was no answer within 10 seconds" in prove(tmp_path)["problems"][0]
+
+
 @pytest.mark.parametrize(("sentinel", "often"), [(True, 99), (False, 1), (False, 99)])
 def test_a_process_that_refuses_more_often_is_told(portal: Portal, tmp_path: Path, sentinel: bool, often: int) -> None:
     portal.about["sentinel"] = sentinel
@@ -366,7 +372,7 @@ def test_behind_sentinel_each_process_has_to_take_one_again(portal: Portal, tmp_
 
     monkeypatch.setattr(portal, "open", open_some)
     problems = prove(tmp_path)["problems"]
-    assert len(batches) == 3
+    assert len(batches) == 2 + layer_probe.OPENED_PER_PROCESS // layer_probe.OPENED_AT_ONCE
     assert problems[0].startswith("6 of our WebSockets to 127.0.0.1:8000 could not be opened")
 
 
