@@ -22,8 +22,8 @@ SECRETS = "/etc/tethys_channels/credentials.json"
 # How long a stream of messages goes on before a fault, and after it.
 BEFORE_SECONDS = 5
 AFTER_SECONDS = 10
-# So long nobody does anything about a fault, and within so long everybody has to hear everything again. A quarter or a
-# half of it is usual; the bound is for busy machines, and the figures are what the guide tells.
+# So long nobody does anything about a fault, and no more than the messages of so long may be missed by anybody. A
+# quarter or a half of it is usual; the bound is for busy machines, and the figures are what the guide tells.
 FAULT_SECONDS = 40
 MOST_SECONDS = 35
 
@@ -85,10 +85,12 @@ def stream() -> Iterator[dict[str, Any]]:
 
 
 def judge(what: str, figures: dict[str, Any]) -> None:
-    """Print the figures of a stream, and see that it was whole again in time."""
+    """Print the figures of a stream, and see that it was whole again in time and for good."""
     print(f"{what}: {json.dumps(figures)}")
     assert figures["sockets"] == 8
-    assert figures["seconds"] < MOST_SECONDS
+    # Ten a second. One that was missed long before the rest, by a page that connected again, is no longer silence.
+    assert figures["refused_to_the_sender"] + figures["not_heard_by_all"] < 10 * MOST_SECONDS
+    assert (figures["from"] or 0) + figures["seconds"] < figures["messages"] / 10 - AFTER_SECONDS / 2
 
 
 @pytest.mark.parametrize("sender", [A, B])
