@@ -419,8 +419,11 @@ class Roll:
         """Until the process answers; an error names the log to read."""
         name, full = row["name"], f"{row['group']}:{row['name']}"
         end = time.monotonic() + self.params["timeout"]
-        while not self.answers(row):
-            state = self.rpc.getProcessInfo(full)["statename"]
+        while True:
+            is_up, state = self.answers(row), self.rpc.getProcessInfo(full)["statename"]
+            # One that answers within a second is still STARTING for Supervisor.
+            if is_up and state == "RUNNING":
+                return
             if state == "FATAL" or time.monotonic() > end:
                 others = [row["name"] for row in self.rows() if row["name"] != name and row["statename"] == "RUNNING"]
                 raise RollError(

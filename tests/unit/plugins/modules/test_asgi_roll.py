@@ -432,6 +432,16 @@ def test_the_last_process_that_does_not_come_back(ground: Ground, fake: FakeSupe
     assert time.monotonic() - start < 5, "What Supervisor has given up is not waited for."
 
 
+def test_one_that_answers_is_waited_for_until_supervisor_calls_it_running(
+    ground: Ground, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.start("asgi:tethys_asgi0")
+    states = ["RUNNING", "STARTING", "STARTING"]
+    monkeypatch.setattr(fake, "getProcessInfo", lambda full: {**fake.row(full), "statename": states.pop()})
+    Roll({**ground.params, "timeout": 60}, fake).wait(fake.row("asgi:tethys_asgi0"))
+    assert not states
+
+
 def test_one_that_had_stopped_is_started(module: Module, roll: Roll, fake: FakeSupervisor) -> None:
     fake.end("asgi:tethys_asgi1")
     assert module()["restarted"] == ["tethys_asgi1"]
