@@ -28,7 +28,8 @@ class NotPut(Exception):
     """Why a file or folder cannot be put right, in one sentence for the administrator."""
 
 
-def _name_of(lookup: Callable[[int], Any], number: int) -> str:
+def name_of(lookup: Callable[[int], Any], number: int) -> str:
+    """The user or group that has a number, or the number where none has it."""
     try:
         return str(lookup(number)[0])
     except KeyError:
@@ -50,7 +51,7 @@ def why_differs(expected: dict[str, Any]) -> str | None:
         return "is not there"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
-    user, group = _name_of(pwd.getpwuid, found.st_uid), _name_of(grp.getgrgid, found.st_gid)
+    user, group = name_of(pwd.getpwuid, found.st_uid), name_of(grp.getgrgid, found.st_gid)
     if expected["owner"] not in (user, str(found.st_uid)) or expected["group"] not in (None, group, str(found.st_gid)):
         return f"belongs to {user}:{group}"
     mode = stat.S_IMODE(found.st_mode)

@@ -18,12 +18,13 @@ import pwd
 import stat
 import xmlrpc.client
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils import serving, whole_file
 from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources, process_key
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
-from ansible_collections.tethys.channels.plugins.module_utils.redis_users import ADMIN_USER
+from ansible_collections.tethys.channels.plugins.module_utils.expected_files import name_of
+from ansible_collections.tethys.channels.plugins.module_utils.redis_users import ADMIN_USER, sha256
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     Redis,
     RedisError,
@@ -36,16 +37,9 @@ NAME = "proof.json"
 NO_ANSWER = (OSError, http.client.HTTPException, xmlrpc.client.Error, RedisError, ValueError)
 
 
-def _name(lookup: Callable[[int], Any], number: int) -> str | None:
-    """The user or group that has a number, which may be another one day."""
-    try:
-        return str(lookup(number)[0])
-    except KeyError:
-        return None
-
-
 def _attributes(found: os.stat_result) -> list[Any]:
-    user, group = _name(pwd.getpwuid, found.st_uid), _name(grp.getgrgid, found.st_gid)
+    # What has a number now may be another user or group one day.
+    user, group = name_of(pwd.getpwuid, found.st_uid), name_of(grp.getgrgid, found.st_gid)
     return [oct(found.st_mode), found.st_uid, user, found.st_gid, group]
 
 
@@ -74,7 +68,7 @@ def _processes() -> dict[str, Any]:
 
 
 def _sum(state: Any) -> str:
-    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+    return sha256(json.dumps(state, sort_keys=True))
 
 
 def users(state_dir: Path, endpoint: dict[str, Any] | None) -> str | None:

@@ -98,33 +98,11 @@ DEFAULT_REDIS_PORT = 6379
 # The label by which our container tells how it is reached.
 TRANSPORT_LABEL = "tethys.channels.transport"
 APART = "socket_per_process"
-# What of a plan decides how the server shall be, besides the variables, and what of it is done once.
-GONE_BY = (
-    "processes",
-    "layout",
-    "pins",
-    "user",
-    "program_path",
-    "redis",
-    "engine",
-    "transport",
-    "redis_endpoint",
-    "redis_place",
-    "redis_way",
-    "selinux",
-    "platform",
-)
+# What of a plan decides how the server shall be and comes from the look, not from the variables; and what of it is done
+# once, where no sum over the server tells that it is due.
+GONE_BY = ("pins", "user", "program_path", "selinux", "platform")
 GONE_BY_OF_PORTAL = ("group", "site_packages")
-CHANGES = (
-    "moves",
-    "install_engine",
-    "install_docker_library",
-    "install_supervisor",
-    "start_supervisor",
-    "adopted_container",
-    "adopted_program",
-    "left_container",
-)
+CHANGES = ("moves", "install_docker_library", "adopted_container", "adopted_program", "left_container")
 
 
 @lru_cache(maxsize=1)

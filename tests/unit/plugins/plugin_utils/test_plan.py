@@ -773,9 +773,12 @@ def test_nothing_is_to_be_done_where_all_is_as_it_was_proved() -> None:
         {"server": {"selinux": {"mode": "enforcing"}}},
         {"server": {"os": {"id": "rocky", "id_like": "rhel centos fedora", "version_id": "9"}}},
         {"server": {"docker_library": False}},
-        {"server": {"supervisor": {**SERVER["supervisor"], "running": False}}},
-        {"server": {"programs": [MANUAL]}},
-        {"server": {"redis_port_container": THEIRS}},
+        {"server": {"supervisor": {**SERVER["supervisor"], "include": ["/d/*"]}}},
+        {"server": {"programs": [{**MANUAL, "user": "www-data", "path": "/c/asgi_supervisord"}]}},
+        {
+            "portal": {"settings": {"layer_backend": CORE_BACKEND, "layer_hosts": [["127.0.0.1", 6379]]}},
+            "server": {"redis_port_container": THEIRS},
+        },
         {"server": {"left_container": {**CONTAINER, "engine": "podman"}}},
         {"server": {"state": ["nginx_upstream.original"]}},
         {"packages": {"moves": [{"name": "redis", "before": None, "after": "7.4.1"}]}},
@@ -788,12 +791,10 @@ def test_something_is_to_be_done(more: dict[str, Any]) -> None:
     assert not as_proved(**more)
 
 
-@pytest.mark.parametrize(
-    "asked", [{"tethys_asgi_processes": 2}, {"tethys_layer_backend": MEMORY_BACKEND, "tethys_asgi_processes": 1}, APART]
-)
-def test_another_plan_is_not_the_one_that_was_proved(asked: dict[str, Any]) -> None:
-    server = {"proved_plan": judge()["sum"], "nginx": NGINX}
-    assert not judge(asked, server=server)["as_proved"]
+def test_an_app_with_bokeh_is_something_to_be_done() -> None:
+    there = {"nginx": NGINX, "state": ["nginx_upstream.original"]}
+    assert as_proved(PIN, there)
+    assert not as_proved(PIN, there, portal={"bokeh": HANDLERS})
 
 
 def test_another_file_of_nginx_is_another_plan() -> None:
