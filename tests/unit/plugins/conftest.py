@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from pathlib import Path
@@ -21,6 +22,15 @@ class Ended(Exception):
     def __init__(self, result: dict[str, Any]) -> None:
         super().__init__(result)
         self.result = result
+
+
+@pytest.fixture(scope="session", autouse=True)
+def passable_temporary_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let other users pass through pytest's own folders, one of which pytest-xdist adds for each worker."""
+    base = tmp_path_factory.getbasetemp()
+    for folder in (base, *base.parents):
+        if folder.stat().st_uid == os.geteuid() and not folder.stat().st_mode & 0o001:
+            folder.chmod(0o711)
 
 
 @pytest.fixture

@@ -281,8 +281,7 @@ def test_answers_before_a_timeout_are_used(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask for another user")
 def test_access_names_what_is_in_the_way(tmp_path: Path) -> None:
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
+    tmp_path.chmod(0o755)
     nobody = portal_env.account("nobody")
     assert nobody is not None
     closed = tmp_path / "closed"
@@ -317,8 +316,7 @@ def test_access_names_what_is_in_the_way(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask for another user")
 def test_what_another_user_left_behind_is_counted_by_owner(tmp_path: Path) -> None:
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
+    tmp_path.chmod(0o755)
     nobody = portal_env.account("nobody")
     assert nobody is not None
     data, other = tmp_path / "workspaces", tmp_path / "media"
