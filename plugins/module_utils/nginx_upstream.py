@@ -25,8 +25,9 @@ import time
 from pathlib import Path
 from typing import Any, Collection, Iterator, NamedTuple, Sequence
 
-from ansible_collections.tethys.channels.plugins.module_utils import nginx_config, serving, whole_file
+from ansible_collections.tethys.channels.plugins.module_utils import nginx_config, serving
 from ansible_collections.tethys.channels.plugins.module_utils.bounded_run import run_bounded
+from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 
 # Where nginx is found when it does not run: Debian's, and what its own and OpenResty's sources install.
 BINARIES = (
@@ -536,8 +537,8 @@ class Nginx:
         change = Change(text != site.text or pending, site.path, shown(site.text), shown(text))
         if dry or not change.changed:
             return change
-        whole_file.remove_leftovers(site.path)
-        whole_file.remove_leftovers(site.tree.main)
+        atomic_file.remove_leftovers(site.path)
+        atomic_file.remove_leftovers(site.tree.main)
         if text == site.text:
             if site.master:
                 self._reload(site.master, site)
@@ -549,12 +550,12 @@ class Nginx:
         self._state_file(self._pending, {"path": site.path})
         if _read(site.path) != site.raw or os.path.realpath(site.block.file) != site.path:
             raise NginxError(f"{site.path} was changed by somebody else just now, so it was left alone: run again.")
-        whole_file.replace(site.path, encode(text), like=site.path)
+        atomic_file.replace(site.path, encode(text), like=site.path)
         if site.master:
             try:
                 self._reload(site.master, site)
             except NginxError:
-                whole_file.replace(site.path, site.raw, like=site.path)
+                atomic_file.replace(site.path, site.raw, like=site.path)
                 with contextlib.suppress(OSError):
                     os.kill(site.master.pid, signal.SIGHUP)
                 self._done()
@@ -568,7 +569,7 @@ class Nginx:
         The copy of the main file has to be in that file's folder: relative names, of certificates too, begin there.
         """
         tree = site.tree
-        main = whole_file.temporary(tree.main)
+        main = atomic_file.temporary(tree.main)
         with tempfile.TemporaryDirectory(prefix="tethys_channels.") as folder:
             copies: dict[str, str | None] = {}
 
@@ -593,7 +594,7 @@ class Nginx:
                     new = text_of(file)
                     if new is not None:
                         copies[file] = copy
-                        whole_file.write_new(copy, encode(new))
+                        atomic_file.write_new(copy, encode(new))
                 return copies[file]
 
             whole = text_of(tree.main)
@@ -603,10 +604,10 @@ class Nginx:
             if "-c" in options:
                 del options[options.index("-c") : options.index("-c") + 2]
             try:
-                whole_file.write_new(main, encode(whole))
+                atomic_file.write_new(main, encode(whole))
                 code, _out, err = self._run(site.binary, ["-t", *options, "-c", main], site.cwd)
             finally:
-                whole_file.unlink(main)
+                atomic_file.unlink(main)
             if code != 0:
                 told = failure(err)
                 for file, copy in [*copies.items(), (tree.main, main)]:
@@ -640,8 +641,8 @@ class Nginx:
 
     def _state_file(self, path: str, content: dict[str, Any]) -> None:
         Path(self.state_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
-        whole_file.remove_leftovers(path)
-        whole_file.replace(path, (json.dumps(content, indent=1) + "\n").encode())
+        atomic_file.remove_leftovers(path)
+        atomic_file.replace(path, (json.dumps(content, indent=1) + "\n").encode())
 
     def _read_kept(self) -> dict[str, Any] | None:
         try:
@@ -673,11 +674,11 @@ class Nginx:
         self._state_file(self._kept, {"upstream": self.upstream, "path": site.path, "block": block, "text": site.text})
 
     def _done(self) -> None:
-        whole_file.unlink(self._pending)
+        atomic_file.unlink(self._pending)
 
     def _forget(self) -> None:
-        whole_file.unlink(self._kept)
-        whole_file.unlink(self._pending)
+        atomic_file.unlink(self._kept)
+        atomic_file.unlink(self._pending)
 
 
 def _place(node: nginx_config.Node, tree: nginx_config.Tree) -> str:

@@ -20,10 +20,11 @@ import xmlrpc.client
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.tethys.channels.plugins.module_utils import serving, whole_file
+from ansible_collections.tethys.channels.plugins.module_utils import serving
 from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources, process_key
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
-from ansible_collections.tethys.channels.plugins.module_utils.expected_files import name_of
+from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
+from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import name_of
 from ansible_collections.tethys.channels.plugins.module_utils.redis_users import ADMIN_USER, sha256
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     Redis,
@@ -75,7 +76,7 @@ def users(state_dir: Path, endpoint: dict[str, Any] | None) -> str | None:
     """A sum over whom the running Redis lets in, which no file tells; for where it is known to be our own."""
     if not endpoint:
         return None
-    password = whole_file.read_notes(state_dir / "credentials.json").get("admin_password")
+    password = atomic_file.read_notes(state_dir / "credentials.json").get("admin_password")
     with Redis({**endpoint, "username": ADMIN_USER, "password": password}) as redis:
         return _sum(redis.command("ACL", "LIST"))
 
@@ -102,13 +103,13 @@ def seen(state_dir: Path, of: dict[str, Any]) -> str:
 def are_up_to_date(state_dir: Path, of: dict[str, Any]) -> bool:
     """Whether each process runs with what it would read now, as the roll has written it down: an edit comes between."""
     now = Sources(of["reads"], of["site_packages"]).sum
-    kept = whole_file.read_notes(state_dir / "processes.json")
+    kept = atomic_file.read_notes(state_dir / "processes.json")
     return all(kept.get(key) == now for key, _stopped in _processes().values())
 
 
 def proved_plan(state_dir: Path, inputs: str) -> str | None:
     """The plan by which delivery was proved with these inputs, where all is as it was then; else None."""
-    kept = whole_file.read_notes(state_dir / NAME)
+    kept = atomic_file.read_notes(state_dir / NAME)
     try:
         of = kept["of"]
         if kept["inputs"] != inputs or kept["seen"] != seen(state_dir, of):
@@ -124,7 +125,7 @@ def proved_plan(state_dir: Path, inputs: str) -> str | None:
 def keep(state_dir: Path, inputs: str, plan: str, of: dict[str, Any]) -> None:
     """Write down how a run has left the server."""
     path = state_dir / NAME
-    whole_file.remove_leftovers(str(path))
+    atomic_file.remove_leftovers(str(path))
     kept = None
     try:
         if are_up_to_date(state_dir, of):
@@ -133,6 +134,6 @@ def keep(state_dir: Path, inputs: str, plan: str, of: dict[str, Any]) -> None:
     except NO_ANSWER:
         pass
     if kept is None:
-        whole_file.unlink(str(path))
-    elif kept != whole_file.read_notes(path):
-        whole_file.replace(str(path), (json.dumps(kept, indent=2) + "\n").encode())
+        atomic_file.unlink(str(path))
+    elif kept != atomic_file.read_notes(path):
+        atomic_file.replace(str(path), (json.dumps(kept, indent=2) + "\n").encode())

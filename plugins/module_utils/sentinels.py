@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.tethys.channels.plugins.module_utils import whole_file
+from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.redis_users import ADMIN_USER, PEER_USER, PRIMARY_NAME
 from ansible_collections.tethys.channels.plugins.module_utils.services import Redis, RedisError
 
@@ -41,7 +41,7 @@ class Server:
     def __init__(self, directory: str, address: str, port: int, sentinel_port: int) -> None:
         base = Path(directory)
         self.folder = base / FOLDER
-        self.credentials = whole_file.read_notes(base / "credentials.json")
+        self.credentials = atomic_file.read_notes(base / "credentials.json")
         self.place: dict[str, Any] = {"host": address, "tls": True, "ca": str(base / "redis" / "ca.crt")}
         self.port = port
         self.sentinel_port = sentinel_port

@@ -198,11 +198,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, serving, whole_file
+from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, serving
 from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources, process_key
-from ansible_collections.tethys.channels.plugins.module_utils.expected_files import OPTIONS, NotPut, put_all_right
+from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
+from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import OPTIONS, NotPut, put_all_right
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx, NginxError
-from ansible_collections.tethys.channels.plugins.module_utils.one_run import Busy, alone
+from ansible_collections.tethys.channels.plugins.module_utils.server.lock import Busy, alone
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     Supervisor,
     UnixConnection,
@@ -483,8 +484,8 @@ class Roll:
                 kept[key] = sources.sum if row["name"] in done or key not in record else record[key]
         path = Path(self.params["record"])
         if kept != record and path.parent.is_dir():
-            whole_file.remove_leftovers(str(path))
-            whole_file.replace(str(path), (json.dumps(kept, indent=2) + "\n").encode())
+            atomic_file.remove_leftovers(str(path))
+            atomic_file.replace(str(path), (json.dumps(kept, indent=2) + "\n").encode())
 
     def sweep(self, dry: bool) -> None:
         """Remove the sockets that no process holds, with their lock links."""
@@ -550,7 +551,7 @@ def main() -> None:
     settled = False
     try:
         if module.check_mode:
-            record = whole_file.read_notes(Path(params["record"]))
+            record = atomic_file.read_notes(Path(params["record"]))
             sources = Sources(params["reads"], params["site_packages"])
             rows = roll.rows()
             roll.regrouped = params["program_changed"] or params["program"] in written or not rows
@@ -561,7 +562,7 @@ def main() -> None:
             roll.sweep(dry=True)
         else:
             with alone(Path(params["record"]).parent):
-                record = whole_file.read_notes(Path(params["record"]))
+                record = atomic_file.read_notes(Path(params["record"]))
                 # Before any process starts: one that reads a file which changes only then is outdated.
                 sources = Sources(params["reads"], params["site_packages"])
                 roll.reread()

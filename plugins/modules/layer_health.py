@@ -201,8 +201,9 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, serving, whole_file
-from ansible_collections.tethys.channels.plugins.module_utils.expected_files import OPTIONS, why_differs
+from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, serving
+from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
+from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import OPTIONS, why_differs
 from ansible_collections.tethys.channels.plugins.module_utils.redis_users import (
     ADMIN_USER,
     PORTAL_USER,
@@ -472,7 +473,7 @@ def main() -> None:
         "processes": read_processes(
             rows or [],
             asgi_record.Sources(params["reads"], params["site_packages"]),
-            whole_file.read_notes(state_dir / "processes.json"),
+            atomic_file.read_notes(state_dir / "processes.json"),
             older,
         ),
         "redis": redis,

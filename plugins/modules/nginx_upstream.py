@@ -99,7 +99,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx, NginxError
-from ansible_collections.tethys.channels.plugins.module_utils.one_run import Busy, alone
+from ansible_collections.tethys.channels.plugins.module_utils.server.lock import Busy, alone
 
 
 def alike(some: list[str], others: list[str]) -> int:

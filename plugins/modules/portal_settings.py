@@ -149,7 +149,8 @@ from typing import Any, Iterator
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
-from ansible_collections.tethys.channels.plugins.module_utils import portal_yaml, whole_file
+from ansible_collections.tethys.channels.plugins.module_utils import portal_yaml
+from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml import PortalYamlError, Touched
 
 # A portal_config.yml has some kilobytes; a file beyond this is something else.
@@ -235,8 +236,8 @@ class Record:
                 "backups": earlier,
             }
             os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
-            whole_file.remove_leftovers(self.path)
-            whole_file.replace(self.path, raw)
+            atomic_file.remove_leftovers(self.path)
+            atomic_file.replace(self.path, raw)
         elif digest not in self.notes["written"]:
             self.notes["shared"] = True  # from now on the file holds somebody else's changes too
         self.notes["written"] = [*(d for d in self.notes["written"] if d == digest), sha256(new)]
@@ -247,7 +248,7 @@ class Record:
             known[name] = both
         if backup:
             self.notes["backups"].append(backup)
-        whole_file.replace(self.notes_path, json.dumps(self.notes, indent=1).encode())
+        atomic_file.replace(self.notes_path, json.dumps(self.notes, indent=1).encode())
 
     def forget(self) -> None:
         """Delete all of it, the notes first: without them the rest means nothing."""
@@ -280,7 +281,7 @@ class PortalSettings:
             raise Refused("state=restored needs `original`, where earlier runs kept the file; name it")
         record = Record(self.params["original"], self.realpath) if self.params["original"] else None
         if not self.module.check_mode:
-            whole_file.remove_leftovers(self.realpath)
+            atomic_file.remove_leftovers(self.realpath)
         try:
             raw, status = read_file(self.realpath)
         except FileNotFoundError:
@@ -371,13 +372,13 @@ class PortalSettings:
             return
         fresh = record is not None and not record
         # The new file first: where the disk is full nothing else has happened yet.
-        new_path = whole_file.temporary(self.realpath)
-        whole_file.write_new(new_path, new, like=self.realpath)
+        new_path = atomic_file.temporary(self.realpath)
+        atomic_file.write_new(new_path, new, like=self.realpath)
         made: list[str] = []
         try:
             backup_path = self.backup_name() if backup and self.params["backup"] else ""
             if backup_path:
-                whole_file.write_new(backup_path, raw, like=self.realpath)
+                atomic_file.write_new(backup_path, raw, like=self.realpath)
                 made.append(backup_path)
             if record is not None:
                 record.remember(raw, status, new, entries, backup_path)
@@ -391,7 +392,7 @@ class PortalSettings:
             if fresh and record is not None:
                 record.forget()
             raise
-        whole_file.sync_folder(self.realpath)
+        atomic_file.sync_folder(self.realpath)
         self.result["backup_file"] = backup_path
 
     def backup_name(self) -> str:

@@ -93,7 +93,8 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, whole_file
+from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
+from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.redis_users import PORTAL_USER
 
 CA = "redis/ca.crt"
@@ -120,7 +121,7 @@ def main() -> None:
         ca = (base / CA).read_text(encoding="utf-8")
     except OSError:
         ca = None
-    kept = whole_file.read_notes(base / "credentials.json")
+    kept = atomic_file.read_notes(base / "credentials.json")
     login = {
         "username": PORTAL_USER,
         "password": kept.get("password"),

@@ -135,8 +135,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils import sentinels, whole_file
-from ansible_collections.tethys.channels.plugins.module_utils.one_run import Busy, alone
+from ansible_collections.tethys.channels.plugins.module_utils import sentinels
+from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.redis_users import (
     ADMIN_USER,
     CONNECT_TO_SENTINEL,
@@ -146,6 +146,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.redis_users import
     sha256,
     tell,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.server.lock import Busy, alone
 from ansible_collections.tethys.channels.plugins.module_utils.services import Redis, RedisError
 
 # Where the container sees the certificate, which is Redis's own.
@@ -277,14 +278,14 @@ class Files:
 
     def write(self) -> None:
         """Put it in place for a Sentinel that is not running."""
-        whole_file.remove_leftovers(str(self.path))
-        whole_file.replace(str(self.path), self.text().encode(), mode=0o600, uid=self.params["uid"])
+        atomic_file.remove_leftovers(str(self.path))
+        atomic_file.replace(str(self.path), self.text().encode(), mode=0o600, uid=self.params["uid"])
 
     def forget_others(self) -> None:
         """Delete what the Sentinel of before has read, once this one's is there."""
         for path in self.server.configurations():
             if path != self.path:
-                whole_file.unlink(str(path))
+                atomic_file.unlink(str(path))
 
 
 def set_right(sentinel: Redis, files: Files, check: bool) -> bool:

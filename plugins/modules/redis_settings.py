@@ -209,8 +209,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils import whole_file
-from ansible_collections.tethys.channels.plugins.module_utils.one_run import Busy, alone
+from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.redis_users import (
     ADMIN_USER,
     CONNECT,
@@ -221,6 +220,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.redis_users import
     sha256,
     tell,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.server.lock import Busy, alone
 from ansible_collections.tethys.channels.plugins.module_utils.services import Redis, RedisError
 
 # What each layer class sends, and nothing else (read in channels_redis 4.3, seen with redis-py 7.4 and 8.1).
@@ -384,8 +384,8 @@ def shut_out(error: RedisError) -> bool:
 
 def put(path: Path, text: str, mode: int, uid: int) -> None:
     """Put a file in place, and take away what a run that was killed while it did so has left of the passwords."""
-    whole_file.remove_leftovers(str(path))
-    whole_file.replace(str(path), text.encode(), mode=mode, uid=uid)
+    atomic_file.remove_leftovers(str(path))
+    atomic_file.replace(str(path), text.encode(), mode=mode, uid=uid)
 
 
 def same(path: Path, text: str, mode: int, uid: int) -> bool:
@@ -471,7 +471,7 @@ class Files:
         self.gid = group_id(params["socket_group"]) if self.socket and params["socket_group"] else self.uid
         self.params = params
         self.credentials = next_credentials(
-            whole_file.read_notes(self.credentials_path),
+            atomic_file.read_notes(self.credentials_path),
             params["password"],
             peer_password=params["peer_password"],
             acl=params["acl"],
@@ -530,7 +530,7 @@ class Files:
         names = [*TLS_FILES.values(), START]
         for path in [*self.redis_dir.glob("redis*.conf"), *(self.redis_dir / name for name in names)]:
             if path != self.config_path and path not in self.beside:
-                whole_file.unlink(str(path))
+                atomic_file.unlink(str(path))
 
     def socket_is_lost(self) -> bool:
         """Whether nobody answers on the socket, or it is not in the folder that the container has mounted."""

@@ -78,7 +78,7 @@ written:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils.expected_files import OPTIONS, NotPut, put_all_right
+from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import OPTIONS, NotPut, put_all_right
 
 
 def main() -> None:

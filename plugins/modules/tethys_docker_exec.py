@@ -88,11 +88,9 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     asgi_record,
     bounded_run,
     engines,
-    expected_files,
     layer_packages,
     nginx_config,
     nginx_upstream,
-    one_run,
     portal_common,
     portal_env,
     portal_look,
@@ -105,8 +103,9 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     services,
     serving,
     tethys_docker_ship,
-    whole_file,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file, expected_files
+from ansible_collections.tethys.channels.plugins.module_utils.server import lock
 
 # All that a module sent to a container may import.
 SHIPPED = (
@@ -117,7 +116,7 @@ SHIPPED = (
     layer_packages,
     nginx_config,
     nginx_upstream,
-    one_run,
+    lock,
     portal_common,
     portal_env,
     portal_look,
@@ -129,7 +128,7 @@ SHIPPED = (
     portal_yaml_editor,
     services,
     serving,
-    whole_file,
+    atomic_file,
 )
 
 

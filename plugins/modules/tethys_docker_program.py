@@ -89,7 +89,7 @@ import re
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils import whole_file
+from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 
 NUMBER = re.compile(r"^(numprocs[ \t]*=[ \t]*)(\d+)", re.MULTILINE)
 
@@ -120,7 +120,7 @@ def main() -> None:
     if found is None:
         module.fail_json(msg=f"{path} has no line numprocs=…: write it again with `tethys gen asgi_service`.")
     before = int(found.group(2)) if found else 0
-    kept = whole_file.read_notes(notes_path)
+    kept = atomic_file.read_notes(notes_path)
     notes = kept or {"fresh": bool(params["fresh"]), "processes": 1 if params["fresh"] else before}
     wanted = (int(kept["processes"]) if kept else before) if restore else int(params["processes"])
     new = NUMBER.sub(rf"\g<1>{wanted}", text, count=1)
@@ -129,11 +129,11 @@ def main() -> None:
         try:
             if not restore and not kept:
                 notes_path.parent.mkdir(mode=0o700, exist_ok=True)
-                whole_file.remove_leftovers(str(notes_path))
-                whole_file.replace(str(notes_path), (json.dumps(notes) + "\n").encode())
+                atomic_file.remove_leftovers(str(notes_path))
+                atomic_file.replace(str(notes_path), (json.dumps(notes) + "\n").encode())
             if new != text:
-                whole_file.remove_leftovers(str(path))
-                whole_file.replace(str(path), new.encode(), mode=mode)
+                atomic_file.remove_leftovers(str(path))
+                atomic_file.replace(str(path), new.encode(), mode=mode)
             if restore and kept:
                 notes_path.unlink()
                 # Something else of ours may still be in it.

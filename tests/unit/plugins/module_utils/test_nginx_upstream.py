@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import nginx_upstream, serving, whole_file
+from ansible_collections.tethys.channels.plugins.module_utils import nginx_upstream, serving
+from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import (
     Nginx,
     NginxError,
@@ -625,7 +626,7 @@ def test_a_run_that_is_killed_is_finished_by_the_next(running: Bed, step: int, a
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nginx_upstream.Path, "replace", counted("replace", Path.replace))
         patch.setattr(nginx_upstream.os, "kill", counted("kill", running.kill))
-        patch.setattr(whole_file, "unlink", counted("unlink", whole_file.unlink))
+        patch.setattr(atomic_file, "unlink", counted("unlink", atomic_file.unlink))
         try:
             running.nginx().put([8000, 8001])
         except Killed:
@@ -787,7 +788,7 @@ def test_a_folder_that_cannot_be_written(running: Bed) -> None:
     def full(*_arguments: Any, **_named: Any) -> None:
         raise OSError(28, "No space left on device", "/etc/nginx")
 
-    running.monkeypatch.setattr(whole_file, "write_new", full)
+    running.monkeypatch.setattr(atomic_file, "write_new", full)
     with pytest.raises(NginxError, match="/etc/nginx: the disk is full"):
         running.nginx().put([8000, 8001])
     assert running.site.read_text() == SITE

@@ -17,15 +17,10 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import (
-    asgi_record,
-    engines,
-    nginx_upstream,
-    serving,
-    whole_file,
-)
+from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, engines, nginx_upstream, serving
 from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources, process_key
-from ansible_collections.tethys.channels.plugins.module_utils.one_run import alone
+from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
+from ansible_collections.tethys.channels.plugins.module_utils.server.lock import alone
 from ansible_collections.tethys.channels.plugins.modules import asgi_roll
 from ansible_collections.tethys.channels.plugins.modules.asgi_roll import Roll, RollError
 
@@ -347,7 +342,7 @@ def test_keep(roll: Roll, ground: Ground, fake: FakeSupervisor) -> None:
     roll.keep(sources, {keys[NAMES[0]]: "older", keys[NAMES[1]]: "older", "1:1": "gone"})
     kept = json.loads(ground.record.read_text(encoding="utf-8"))
     assert kept == {keys[NAMES[0]]: "older", keys[NAMES[1]]: sources.sum, keys[NAMES[2]]: sources.sum}
-    assert whole_file.read_notes(ground.record) == kept
+    assert atomic_file.read_notes(ground.record) == kept
     assert list(ground.record.parent.iterdir()) == [ground.record]
 
 
@@ -355,7 +350,7 @@ def test_keep(roll: Roll, ground: Ground, fake: FakeSupervisor) -> None:
 def test_a_record_that_is_none(ground: Ground, text: str | None) -> None:
     if text is not None:
         ground.record.write_text(text, encoding="utf-8")
-    assert whole_file.read_notes(ground.record) == {}
+    assert atomic_file.read_notes(ground.record) == {}
 
 
 # --- rolls ----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Change, NginxError
-from ansible_collections.tethys.channels.plugins.module_utils.one_run import alone
+from ansible_collections.tethys.channels.plugins.module_utils.server.lock import alone
 from ansible_collections.tethys.channels.plugins.modules import nginx_upstream
 
 Module = Callable[..., "dict[str, Any]"]

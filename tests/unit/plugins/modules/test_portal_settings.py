@@ -18,7 +18,7 @@ import pytest
 import yaml
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.tethys.channels.plugins.module_utils import whole_file
+from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.modules import portal_settings
 from hypothesis import given
 from hypothesis import strategies as st
@@ -309,13 +309,13 @@ def test_another_file_than_expected(home: Path) -> None:
 def test_a_file_changed_meanwhile(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody saves the file between our reading and our writing."""
     path = home / "portal_config.yml"
-    write_new = whole_file.write_new
+    write_new = atomic_file.write_new
 
     def slow(new: str, *arguments: Any, **named: Any) -> None:
         write_new(new, *arguments, **named)
         path.write_text(TEXT + "  THEIRS: 1\n")
 
-    monkeypatch.setattr(whole_file, "write_new", slow)
+    monkeypatch.setattr(atomic_file, "write_new", slow)
     result = run(home, settings=LAYERS, original=str(tmp_path / "kept" / "original"))
     assert "was changed by somebody else just now, so it was left alone; run again." in result["msg"]
     assert [file.name for file in home.iterdir()] == ["portal_config.yml"]
@@ -377,10 +377,10 @@ def test_what_a_killed_run_left_is_cleared_away(home: Path) -> None:
 
 def test_a_link_in_the_way_is_not_followed(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The folder may belong to another user, who must not have root write elsewhere."""
-    monkeypatch.setattr(whole_file, "remove_leftovers", lambda path: None)  # put there right after that
+    monkeypatch.setattr(atomic_file, "remove_leftovers", lambda path: None)  # put there right after that
     victim = tmp_path / "victim"
     victim.write_text("untouched")
-    Path(whole_file.temporary(str(home / "portal_config.yml"))).symlink_to(victim)
+    Path(atomic_file.temporary(str(home / "portal_config.yml"))).symlink_to(victim)
     assert run(home, settings=LAYERS)["failed"]
     assert victim.read_text() == "untouched"
     assert config(home) == TEXT
@@ -494,7 +494,7 @@ def test_killed_anywhere(home: Path, original: str, monkeypatch: pytest.MonkeyPa
         return step
 
     with monkeypatch.context() as patch:
-        patch.setattr(whole_file, "write_new", dying(whole_file.write_new))
+        patch.setattr(atomic_file, "write_new", dying(atomic_file.write_new))
         patch.setattr(os, "replace", dying(os.replace))
         patch.setattr(os, "unlink", dying(os.unlink))
         arguments = {"path": str(home / "portal_config.yml"), "settings": LAYERS, "original": original}

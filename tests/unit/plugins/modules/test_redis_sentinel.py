@@ -17,7 +17,7 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import sentinels
-from ansible_collections.tethys.channels.plugins.module_utils.one_run import alone
+from ansible_collections.tethys.channels.plugins.module_utils.server.lock import alone
 from ansible_collections.tethys.channels.plugins.module_utils.services import RedisError
 from ansible_collections.tethys.channels.plugins.modules import redis_sentinel
 from ansible_collections.tethys.channels.tests.unit.plugins.watched import (

@@ -19,7 +19,7 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import services
-from ansible_collections.tethys.channels.plugins.module_utils.one_run import alone
+from ansible_collections.tethys.channels.plugins.module_utils.server.lock import alone
 from ansible_collections.tethys.channels.plugins.modules import redis_settings
 from hypothesis import given
 from hypothesis import strategies as st

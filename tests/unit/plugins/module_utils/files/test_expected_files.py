@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import whole_file
-from ansible_collections.tethys.channels.plugins.module_utils.expected_files import put_right, why_differs
+from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
+from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import put_right, why_differs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -149,7 +149,7 @@ def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_run_left_is_taken_away(tmp_path: Path) -> None:
-    left = Path(whole_file.temporary(str(tmp_path / "file")))
+    left = Path(atomic_file.temporary(str(tmp_path / "file")))
     left.write_text("half")
     put(wanted(tmp_path / "file"))
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import whole_file
+from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def mode(path: Path) -> int:
 def test_a_new_file_is_for_this_user_alone(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
-        whole_file.write_new(str(tmp_path / "new"), b"secret")
+        atomic_file.write_new(str(tmp_path / "new"), b"secret")
     finally:
         os.umask(old)
     assert mode(tmp_path / "new") == 0o600
@@ -38,10 +38,10 @@ def test_a_new_file_is_for_this_user_alone(tmp_path: Path) -> None:
 
 def test_what_is_there_is_not_written_over(path: Path, tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
-        whole_file.write_new(str(path), b"after")
+        atomic_file.write_new(str(path), b"after")
     (tmp_path / "link").symlink_to(path)
     with pytest.raises(FileExistsError):
-        whole_file.write_new(str(tmp_path / "link"), b"after")
+        atomic_file.write_new(str(tmp_path / "link"), b"after")
     assert path.read_bytes() == b"before\n"
 
 
@@ -60,7 +60,7 @@ def test_the_mode_is_right_before_the_file_is_there(
         return real(new, target)
 
     monkeypatch.setattr(Path, "replace", replace)
-    whole_file.replace(str(path), b"after", **wanted)
+    atomic_file.replace(str(path), b"after", **wanted)
     assert seen == [(b"after", found)]
     assert (path.read_bytes(), mode(path)) == (b"after", found)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
@@ -68,11 +68,11 @@ def test_the_mode_is_right_before_the_file_is_there(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_the_owner(path: Path) -> None:
-    whole_file.replace(str(path), b"after", uid=1234)
+    atomic_file.replace(str(path), b"after", uid=1234)
     assert (path.stat().st_uid, path.stat().st_gid) == (1234, 1234)
-    whole_file.replace(str(path), b"again", like=str(path))
+    atomic_file.replace(str(path), b"again", like=str(path))
     assert (path.stat().st_uid, path.stat().st_gid) == (1234, 1234)
-    whole_file.replace(str(path), b"again", uid=1234, gid=0)
+    atomic_file.replace(str(path), b"again", uid=1234, gid=0)
     assert (path.stat().st_uid, path.stat().st_gid) == (1234, 0)
 
 
@@ -83,7 +83,7 @@ def test_a_step_that_fails_leaves_the_old_file(path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(Path if step == "replace" else os, step, fails)
     with pytest.raises(OSError, match="No space"):
-        whole_file.replace(str(path), b"after", mode=0o600)
+        atomic_file.replace(str(path), b"after", mode=0o600)
     assert path.read_bytes() == b"before\n"
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
@@ -94,14 +94,14 @@ def test_what_a_killed_run_left(path: Path) -> None:
         number: path.with_name(f".settings.json.{number}.tethys_channels")
         for number in (int(dead.stdout), os.getpid(), os.getppid())
     }
-    assert whole_file.temporary(str(path)) == str(names[os.getpid()])
+    assert atomic_file.temporary(str(path)) == str(names[os.getpid()])
     others = [path.with_name(name) for name in (".settings.json.swp", ".settings.json.1x.tethys_channels")]
     for left in [*names.values(), *others]:
         left.touch()
-    whole_file.remove_leftovers(str(path))
+    atomic_file.remove_leftovers(str(path))
     # The number of a process that runs: another run is writing.
     assert set(path.parent.iterdir()) == {path, *others, names[os.getppid()]}
-    whole_file.remove_leftovers(str(path.parent / "none" / "x"))
+    atomic_file.remove_leftovers(str(path.parent / "none" / "x"))
 
 
 @pytest.mark.parametrize(
@@ -111,4 +111,4 @@ def test_notes(path: Path, raw: bytes | None, notes: dict[str, Any]) -> None:
     path.unlink()
     if raw is not None:
         path.write_bytes(raw)
-    assert whole_file.read_notes(path) == notes
+    assert atomic_file.read_notes(path) == notes

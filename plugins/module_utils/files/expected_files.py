@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 from typing import Any, Callable
 
-from ansible_collections.tethys.channels.plugins.module_utils import whole_file
+from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 
 OPTIONS: dict[str, Any] = {
     "path": {"type": "path", "required": True},
@@ -72,8 +72,8 @@ def put_right(expected: dict[str, Any]) -> None:
         os.chown(path, uid, gid)
         Path(path).chmod(mode)
         return
-    whole_file.remove_leftovers(path)
-    whole_file.replace(path, content.encode(), mode=mode, uid=uid, gid=gid)
+    atomic_file.remove_leftovers(path)
+    atomic_file.replace(path, content.encode(), mode=mode, uid=uid, gid=gid)
 
 
 def difference(expected: dict[str, Any], why: str) -> dict[str, str]:

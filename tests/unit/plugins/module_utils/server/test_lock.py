@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils.one_run import Busy, alone
+from ansible_collections.tethys.channels.plugins.module_utils.server.lock import Busy, alone
 
 
 def test_two_at_once_wait_for_each_other(tmp_path: Path) -> None:
