@@ -25,9 +25,10 @@ import time
 from pathlib import Path
 from typing import Any, Collection, Iterator, NamedTuple, Sequence
 
-from ansible_collections.tethys.channels.plugins.module_utils import nginx_config, serving
+from ansible_collections.tethys.channels.plugins.module_utils import nginx_config
 from ansible_collections.tethys.channels.plugins.module_utils.bounded_run import run_bounded
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
+from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 
 # Where nginx is found when it does not run: Debian's, and what its own and OpenResty's sources install.
 BINARIES = (
@@ -221,13 +222,13 @@ class Processes:
         own = {master.pid for master in self.masters()}
         sockets = {
             each.inode: each.port
-            for each in serving.connections(self.proc)
-            if each.state == serving.LISTEN and each.port in (80, 443)
+            for each in proc.connections(self.proc)
+            if each.state == proc.LISTEN and each.port in (80, 443)
         }
         if not sockets:
             return None
         for pid in self.pids():
-            if serving.sockets_of(pid, self.proc) & set(sockets) and not {pid, self.parent(pid)} & own:
+            if proc.sockets_of(pid, self.proc) & set(sockets) and not {pid, self.parent(pid)} & own:
                 name = self._text(pid, "comm").strip()
                 return {"nginx": "an nginx in a container", "docker-proxy": "a container"}.get(name, name) or None
         return None

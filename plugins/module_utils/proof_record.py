@@ -20,12 +20,12 @@ import xmlrpc.client
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.tethys.channels.plugins.module_utils import serving
 from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources, process_key
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import name_of
 from ansible_collections.tethys.channels.plugins.module_utils.redis_users import ADMIN_USER, sha256
+from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     Redis,
     RedisError,
@@ -65,7 +65,7 @@ def _processes() -> dict[str, Any]:
     Supervisor's word for its state changes by itself when it has run for a while.
     """
     rows = [row for row in Supervisor().rpc().getAllProcessInfo() if is_asgi_group(row["group"])]
-    return {row["name"]: [process_key(row["pid"]), serving.is_stopped(row["pid"])] for row in rows}
+    return {row["name"]: [process_key(row["pid"]), proc.is_stopped(row["pid"])] for row in rows}
 
 
 def _sum(state: Any) -> str:

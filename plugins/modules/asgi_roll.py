@@ -198,11 +198,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, serving
+from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
 from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources, process_key
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import OPTIONS, NotPut, put_all_right
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx, NginxError
+from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.server.lock import Busy, alone
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     Supervisor,
@@ -289,8 +290,8 @@ class Roll:
         """The ports that a group's processes serve, as the kernel tells it, whatever a file says."""
         pids = [row["pid"] for row in self.rows() if row["group"] == group and row["pid"]]
         # Supervisor hands the group's socket over as standard input; an app may listen on ports of its own besides.
-        inodes = {inode for inode in map(serving.standard_input, pids) if inode}
-        return {c.port for c in serving.connections() if c.state == serving.LISTEN and c.inode in inodes}
+        inodes = {inode for inode in map(proc.standard_input, pids) if inode}
+        return {c.port for c in proc.connections() if c.state == proc.LISTEN and c.inode in inodes}
 
     # --- programs ---------------------------------------------------------------------------------------------------
 
@@ -390,7 +391,7 @@ class Roll:
         ports -= {port for group, held in self.serving.items() if group not in groups for port in held}
         end = time.monotonic() + self.params["drain_seconds"]
         while time.monotonic() < end and any(
-            c.state == serving.ESTABLISHED and c.port in ports for c in serving.connections()
+            c.state == proc.ESTABLISHED and c.port in ports for c in proc.connections()
         ):
             time.sleep(0.1)
 

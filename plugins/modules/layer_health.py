@@ -201,7 +201,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, serving
+from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import OPTIONS, why_differs
 from ansible_collections.tethys.channels.plugins.module_utils.redis_users import (
@@ -210,6 +210,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.redis_users import
     PRIMARY_NAME,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.sentinels import pairs, primary_of
+from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     Redis,
     RedisError,
@@ -367,7 +368,7 @@ def read_processes(
     found = []
     for row in rows:
         running = row["statename"] == "RUNNING"
-        process = serving.describe(row["pid"], 0) if row["pid"] else None
+        process = proc.describe(row["pid"], 0) if row["pid"] else None
         key = asgi_record.process_key(row["pid"]) if process else None
         told = row.get("spawnerr") or ("" if running else row.get("description")) or ""
         found.append(

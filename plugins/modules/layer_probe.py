@@ -188,8 +188,8 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     portal_common,
     portal_env,
     portal_wire,
-    serving,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 
 IN_MEMORY = "channels.layers.InMemoryChannelLayer"
 # One socket in each process would do for one message; a few more make "all of its sockets" mean something.
@@ -215,7 +215,7 @@ class Probe:
         self.deadline = self.started + given["timeout"]
         self.problems: list[str] = []
         self.warnings: list[str] = []
-        self.processes: list[serving.Process] = []
+        self.processes: list[proc.Process] = []
         self.holder: dict[int, int] = {}
         self.failed: Counter[tuple[int, str]] = Counter()
         self.got_first: set[int] = set()
@@ -252,7 +252,7 @@ class Probe:
         except (portal_env.PortalEnded, portal_env.PortalTimeout) as error:
             self.problems.append(f"The proof could not be carried out: {error}")
         for process in self.processes:
-            if not serving.still_there(process):
+            if not proc.still_there(process):
                 self.problems.append(f"{self.called(process)} ended during the proof{self.log_of(process)}.")
         return self.report()
 
@@ -288,7 +288,7 @@ class Probe:
         wanted = self.given["processes"]
         patience = min(self.deadline, self.started + 10)
         while True:
-            self.processes = serving.accepting(self.address, self.ports)
+            self.processes = proc.accepting(self.address, self.ports)
             served = {process.port for process in self.processes}
             enough = len(self.processes) == wanted if wanted else bool(self.processes)
             if (enough and served == set(self.ports)) or time.monotonic() > patience:
@@ -304,14 +304,14 @@ class Probe:
             if process not in self.able():
                 self.problems.append(f"{self.called(process)} is stopped (state {process.state}) and answers nothing.")
 
-    def able(self) -> list[serving.Process]:
+    def able(self) -> list[proc.Process]:
         """The processes that are not stopped."""
         return [process for process in self.processes if process.state not in "Tt"]
 
     def nobody_on(self, port: int) -> str:
         """The sentence for a port without a process."""
         place = f"{self.host}:{port}"
-        if not serving.listening(self.address, [port]):
+        if not proc.listening(self.address, [port]):
             return f"Nothing listens on {place}."
         if os.geteuid() != 0:
             return f"Only root can see which process listens on {place}, and this does not run as root (become)."
@@ -343,7 +343,7 @@ class Probe:
         portal.send({"do": "open", "ports": counts, "seconds": HANDSHAKE_SECONDS})
         answer = portal.receive(min(self.deadline, time.monotonic() + 3 * HANDSHAKE_SECONDS))
         ends = {(one["port"], one["local_port"]): one["id"] for one in answer["opened"]}
-        holders = serving.who_holds(ends, [process.pid for process in self.processes])
+        holders = proc.who_holds(ends, [process.pid for process in self.processes])
         self.holder.update({ends[end]: pid for end, pid in holders.items()})
         for one in answer["failed"]:
             self.failed[one["port"], one["why"]] += 1
@@ -534,13 +534,13 @@ class Probe:
             return False
         if status >= 500:
             self.failed[port, f"HTTP {status}"] += 1
-        for holder in serving.who_holds([end], [process.pid for process in self.able()]).values():
+        for holder in proc.who_holds([end], [process.pid for process in self.able()]).values():
             self.holder[len(self.holder)] = holder
         return True
 
     # --- words ------------------------------------------------------------------------------------------------------
 
-    def called(self, process: serving.Process) -> str:
+    def called(self, process: proc.Process) -> str:
         """What a person finds a process by."""
         name = f" ({process.supervisor_name})" if process.supervisor_name else ""
         return f"The ASGI process {process.pid}{name} on port {process.port}"
@@ -549,7 +549,7 @@ class Probe:
         """The addresses that were asked for."""
         return ", ".join(f"{self.host}:{port}" for port in self.ports)
 
-    def log_of(self, process: serving.Process) -> str:
+    def log_of(self, process: proc.Process) -> str:
         """Where that process says more."""
         if process.log:
             return f"; see {process.log}"
@@ -567,7 +567,7 @@ class Probe:
         logs = {self.log_of(process) for process in self.processes} - {""}
         return logs.pop() if len(logs) == 1 else "; see the processes' logs" if logs else ""
 
-    def age_hint(self, process: serving.Process) -> str:
+    def age_hint(self, process: proc.Process) -> str:
         """A process older than the settings still runs with the old ones."""
         try:
             changed = Path(self.given["home"], "portal_config.yml").stat().st_mtime
@@ -601,7 +601,7 @@ class Probe:
                     "age_seconds": process.age_seconds,
                     "sockets": held[process.pid],
                     "received": got[process.pid],
-                    "alive": serving.still_there(process),
+                    "alive": proc.still_there(process),
                     "name": process.supervisor_name,
                 }
                 for process in self.processes

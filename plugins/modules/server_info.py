@@ -244,7 +244,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils import portal_state, proof_record, serving
+from ansible_collections.tethys.channels.plugins.module_utils import portal_state, proof_record
 from ansible_collections.tethys.channels.plugins.module_utils.engines import (
     ENGINES,
     UNIT_PATH,
@@ -253,6 +253,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.engines import (
     PodmanEngine,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx
+from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     REDIS_SOCKET,
     Redis,
@@ -333,14 +334,14 @@ def listeners(ports: set[int], redis_address: str | None = None) -> list[dict[st
     redis = _in_table(redis_address) if redis_address else ()
     inodes = {
         row.inode: {"port": row.port, "address": _address(row.address, redis)}
-        for row in serving.connections()
-        if row.state == serving.LISTEN and row.port in ports
+        for row in proc.connections()
+        if row.state == proc.LISTEN and row.port in ports
     }
     found: list[dict[str, Any]] = []
     for entry in Path("/proc").iterdir():
         if not inodes or not entry.name.isdigit():
             continue
-        held = serving.sockets_of(int(entry.name)) & set(inodes)
+        held = proc.sockets_of(int(entry.name)) & set(inodes)
         if not held:
             continue
         try:

@@ -101,11 +101,10 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     portal_yaml_document,
     portal_yaml_editor,
     services,
-    serving,
     tethys_docker_ship,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file, expected_files
-from ansible_collections.tethys.channels.plugins.module_utils.server import lock
+from ansible_collections.tethys.channels.plugins.module_utils.server import lock, proc
 
 # All that a module sent to a container may import.
 SHIPPED = (
@@ -126,8 +125,8 @@ SHIPPED = (
     portal_yaml,
     portal_yaml_document,
     portal_yaml_editor,
+    proc,
     services,
-    serving,
     atomic_file,
 )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import nginx_upstream, serving
+from ansible_collections.tethys.channels.plugins.module_utils import nginx_upstream
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import (
     Nginx,
@@ -24,6 +24,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream imp
     includes,
     title_options,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 
 # Follows the includes, and takes any text but one with BROKEN in it. Each configuration that it was asked to take is
 # written down as it read it.
@@ -322,7 +323,7 @@ def test_nginx_itself_is_no_other_web_server(running: Bed) -> None:
     for pid in ("56", "57"):
         (running.proc / pid / "fd" / "5").symlink_to("socket:[4711]")
     assert running.nginx().look()["other_web_server"] is None
-    assert serving.LISTEN == "0A"
+    assert proc.LISTEN == "0A"
 
 
 def test_an_nginx_of_a_container_or_of_another_user_is_not_asked(bed: Bed) -> None:

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, engines, nginx_upstream, serving
+from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, engines, nginx_upstream
 from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources, process_key
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
+from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.server.lock import alone
 from ansible_collections.tethys.channels.plugins.modules import asgi_roll
 from ansible_collections.tethys.channels.plugins.modules.asgi_roll import Roll, RollError
@@ -819,10 +820,10 @@ def test_requests_in_flight_are_waited_for(
     def connections() -> Iterator[Any]:
         seen.append(fake.calls[-1])
         for _each in range(there.pop(0)):
-            yield serving.Connection("0100007F", 8000, 40000, serving.ESTABLISHED, 1)
+            yield proc.Connection("0100007F", 8000, 40000, proc.ESTABLISHED, 1)
 
     monkeypatch.setattr(Roll, "held_ports", lambda self, group: set())
-    monkeypatch.setattr(serving, "connections", connections)
+    monkeypatch.setattr(proc, "connections", connections)
     apart(force=True, processes=2, drain_seconds=30)
     assert seen[:4] == ["nginx 8000- 8001"] * 4, "The process was ended before its last request was answered."
     assert there == [0], "The other process had none."

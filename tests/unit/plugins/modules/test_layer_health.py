@@ -380,7 +380,7 @@ def test_a_process_that_runs_with_something_older(child: int, tmp_path: Path, re
 def test_a_process_that_a_signal_stopped(child: int, tmp_path: Path) -> None:
     os.kill(child, 19)
     end = time.monotonic() + 5
-    while layer_health.serving.describe(child, 0).state != "T" and time.monotonic() < end:  # type: ignore[union-attr]
+    while layer_health.proc.describe(child, 0).state != "T" and time.monotonic() < end:  # type: ignore[union-attr]
         time.sleep(0.01)
     rows = [supervisor_row(child)]
     (found,) = layer_health.read_processes(rows, asgi_record.Sources([], str(tmp_path)), {}, lambda k, age: True)
@@ -407,9 +407,9 @@ def test_a_process_older_than_a_given_redis(
 ) -> None:
     monkeypatch.setattr(layer_health.Supervisor, "state", lambda self: {"version": "4.2.5", "pid": 1})
     monkeypatch.setattr(layer_health, "supervised", lambda supervisor: [supervisor_row(os.getpid())])
-    real = layer_health.serving.describe
+    real = layer_health.proc.describe
     # However young this process is.
-    monkeypatch.setattr(layer_health.serving, "describe", lambda pid, port: real(pid, port)._replace(age_seconds=100.0))  # type: ignore[union-attr]
+    monkeypatch.setattr(layer_health.proc, "describe", lambda pid, port: real(pid, port)._replace(age_seconds=100.0))  # type: ignore[union-attr]
     fake, endpoint = redis(refused=("INFO",) if redis_age is None else ())
     teach(fake, info=INFO.replace("seconds:50", f"seconds:{redis_age}"))
     found = run(endpoints=[endpoint])

@@ -17,8 +17,8 @@ import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import (
     portal_env,
     portal_wire,
-    serving,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.modules import layer_probe
 
 ME = portal_env.account_of(os.geteuid())
@@ -78,12 +78,12 @@ def port_of(listener: socket.socket) -> int:
 def test_only_processes_that_wait_for_connections_count(listener: socket.socket, servers: list[int]) -> None:
     # A program that inherited the socket and never looks at it, such as one started by an app.
     with subprocess.Popen(["sleep", "30"], stdin=listener.fileno()) as bystander:
-        found = serving.accepting("127.0.0.1", [port_of(listener)])
+        found = proc.accepting("127.0.0.1", [port_of(listener)])
         bystander.kill()
     assert [process.pid for process in found] == servers
     assert {process.port for process in found} == {port_of(listener)}
     assert {process.user for process in found} == {ME.name}
-    assert all(serving.still_there(process) for process in found)
+    assert all(proc.still_there(process) for process in found)
     assert all(process.age_seconds < 60 and abs(process.started_at - time.time()) < 60 for process in found)
 
 
@@ -92,7 +92,7 @@ def test_each_connection_is_found_in_the_process_that_holds_it(listener: socket.
     clients = [socket.create_connection(("127.0.0.1", port)) for _each in range(12)]
     ends = [(port, client.getsockname()[1]) for client in clients]
     for _again in range(50):
-        held = serving.who_holds(ends, servers)
+        held = proc.who_holds(ends, servers)
         if len(held) == len(ends):
             break
         time.sleep(0.1)
@@ -103,20 +103,20 @@ def test_each_connection_is_found_in_the_process_that_holds_it(listener: socket.
 
 
 def test_nobody_serves_a_port_that_is_only_held(listener: socket.socket) -> None:
-    assert serving.listening("127.0.0.1", [port_of(listener)])
-    assert not serving.listening("127.0.0.2", [port_of(listener)])
+    assert proc.listening("127.0.0.1", [port_of(listener)])
+    assert not proc.listening("127.0.0.2", [port_of(listener)])
     # This process is the only holder: without a waiting one, the holders are taken.
-    assert [p.pid for p in serving.accepting("127.0.0.1", [port_of(listener)])] == [os.getpid()]
+    assert [p.pid for p in proc.accepting("127.0.0.1", [port_of(listener)])] == [os.getpid()]
 
 
 def test_a_process_that_has_gone_is_noticed(listener: socket.socket, servers: list[int]) -> None:
-    found = serving.accepting("127.0.0.1", [port_of(listener)])
+    found = proc.accepting("127.0.0.1", [port_of(listener)])
     os.kill(servers[0], 9)
     for _again in range(50):
-        if not all(serving.still_there(process) for process in found):
+        if not all(proc.still_there(process) for process in found):
             break
         time.sleep(0.1)
-    assert [serving.still_there(process) for process in found] == [False, True]
+    assert [proc.still_there(process) for process in found] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_process_that_has_gone_is_noticed(listener: socket.socket, servers: li
     ],
 )
 def test_answers_on(address: str, host: str, yes: bool) -> None:
-    assert serving.answers_on(address, host) is yes
+    assert proc.answers_on(address, host) is yes
 
 
 # --- what the portal's side says ------------------------------------------------------------------------------------
@@ -221,15 +221,15 @@ class Portal:
         self._owner: dict[int, int] = {}
         self._sends = 0
         monkeypatch.setattr(portal_env, "PortalProcess", lambda *_args: self)
-        monkeypatch.setattr(serving, "accepting", lambda *_args: [self.process(pid) for pid in self.pids])
-        monkeypatch.setattr(serving, "listening", lambda *_args: {})
-        monkeypatch.setattr(serving, "still_there", lambda process: process.pid not in self.dies)
-        monkeypatch.setattr(serving, "who_holds", lambda ends, _pids: {e: self._owner[e[1]] for e in ends})
+        monkeypatch.setattr(proc, "accepting", lambda *_args: [self.process(pid) for pid in self.pids])
+        monkeypatch.setattr(proc, "listening", lambda *_args: {})
+        monkeypatch.setattr(proc, "still_there", lambda process: process.pid not in self.dies)
+        monkeypatch.setattr(proc, "who_holds", lambda ends, _pids: {e: self._owner[e[1]] for e in ends})
         monkeypatch.setattr(time, "sleep", lambda _seconds: None)
 
-    def process(self, pid: int) -> serving.Process:
+    def process(self, pid: int) -> proc.Process:
         started = time.time() - self.age
-        return serving.Process(pid, 8000, "www-data", pid, started, self.state, self.age, f"asgi:asgi{pid}", None)
+        return proc.Process(pid, 8000, "www-data", pid, started, self.state, self.age, f"asgi:asgi{pid}", None)
 
     def __enter__(self) -> Portal:
         return self
@@ -552,7 +552,7 @@ def daphne(tmp_path: Path) -> Iterator[Any]:
             command = [REAL, "-m", "daphne", "-p", str(port), "tethys_portal.asgi:application"]
             started.append(subprocess.Popen(command, env={**os.environ, "TETHYS_HOME": str(home)}, cwd="/"))
         deadline = time.monotonic() + 60
-        while len(serving.accepting("127.0.0.1", ports)) < count and time.monotonic() < deadline:
+        while len(proc.accepting("127.0.0.1", ports)) < count and time.monotonic() < deadline:
             time.sleep(0.2)
         return {"prefix": str(prefix), "home": str(home), "ports": ports}
 
