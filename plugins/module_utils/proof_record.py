@@ -24,14 +24,10 @@ from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import name_of
-from ansible_collections.tethys.channels.plugins.module_utils.redis_users import ADMIN_USER, sha256
+from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis.users import ADMIN_USER, sha256
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
-from ansible_collections.tethys.channels.plugins.module_utils.services import (
-    Redis,
-    RedisError,
-    Supervisor,
-    is_asgi_group,
-)
+from ansible_collections.tethys.channels.plugins.module_utils.services import Supervisor, is_asgi_group
 
 NAME = "proof.json"
 # What cannot be asked cannot be said to be as it was.

@@ -204,19 +204,15 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import OPTIONS, why_differs
-from ansible_collections.tethys.channels.plugins.module_utils.redis_users import (
+from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis.sentinels import pairs, primary_of
+from ansible_collections.tethys.channels.plugins.module_utils.redis.users import (
     ADMIN_USER,
     PORTAL_USER,
     PRIMARY_NAME,
 )
-from ansible_collections.tethys.channels.plugins.module_utils.sentinels import pairs, primary_of
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
-from ansible_collections.tethys.channels.plugins.module_utils.services import (
-    Redis,
-    RedisError,
-    Supervisor,
-    is_asgi_group,
-)
+from ansible_collections.tethys.channels.plugins.module_utils.services import Supervisor, is_asgi_group
 
 # A look must not keep a busy server from its work: so many keys at a time, and no more than so many in all.
 STEP = 1000

@@ -95,7 +95,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
-from ansible_collections.tethys.channels.plugins.module_utils.redis_users import PORTAL_USER
+from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER
 
 CA = "redis/ca.crt"
 SHARED_AMONG_PEERS = ("password", "peer_password")

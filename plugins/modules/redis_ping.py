@@ -124,8 +124,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
-from ansible_collections.tethys.channels.plugins.module_utils.sentinels import primary_of
-from ansible_collections.tethys.channels.plugins.module_utils.services import Redis, RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis.sentinels import primary_of
 
 # How a server of a Cluster answers for keys that are another's, or for keys of several servers at once.
 CLUSTER = ("MOVED", "ASK ", "CLUSTERDOWN", "CROSSSLOT")

@@ -135,9 +135,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils import sentinels
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
-from ansible_collections.tethys.channels.plugins.module_utils.redis_users import (
+from ansible_collections.tethys.channels.plugins.module_utils.redis import sentinels
+from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis.users import (
     ADMIN_USER,
     CONNECT_TO_SENTINEL,
     PEER_USER,
@@ -147,7 +148,6 @@ from ansible_collections.tethys.channels.plugins.module_utils.redis_users import
     tell,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.server.lock import Busy, alone
-from ansible_collections.tethys.channels.plugins.module_utils.services import Redis, RedisError
 
 # Where the container sees the certificate, which is Redis's own.
 MOUNT = "/etc/tethys-channels"

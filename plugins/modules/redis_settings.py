@@ -210,7 +210,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
-from ansible_collections.tethys.channels.plugins.module_utils.redis_users import (
+from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis.users import (
     ADMIN_USER,
     CONNECT,
     NO_USER,
@@ -221,7 +222,6 @@ from ansible_collections.tethys.channels.plugins.module_utils.redis_users import
     tell,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.server.lock import Busy, alone
-from ansible_collections.tethys.channels.plugins.module_utils.services import Redis, RedisError
 
 # What each layer class sends, and nothing else (read in channels_redis 4.3, seen with redis-py 7.4 and 8.1).
 COMMANDS = {

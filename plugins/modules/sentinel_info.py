@@ -98,9 +98,9 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils import sentinels
-from ansible_collections.tethys.channels.plugins.module_utils.redis_users import PRIMARY_NAME
-from ansible_collections.tethys.channels.plugins.module_utils.services import RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis import sentinels
+from ansible_collections.tethys.channels.plugins.module_utils.redis.client import RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PRIMARY_NAME
 
 PAUSE = 0.3
 

@@ -253,11 +253,10 @@ from ansible_collections.tethys.channels.plugins.module_utils.engines import (
     PodmanEngine,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx
+from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     REDIS_SOCKET,
-    Redis,
-    RedisError,
     Supervisor,
     asgi_number,
     is_asgi_group,

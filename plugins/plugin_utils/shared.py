@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible_collections.tethys.channels.plugins.module_utils.redis_users import PORTAL_USER
+from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import DEFAULT_PORT
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import (
     NOT_ROOT,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils.services import Redis
+from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis
 from ansible_collections.tethys.channels.plugins.modules import redis_settings
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, PUBSUB_BACKEND

@@ -100,6 +100,20 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         listening.close()
 
 
+@pytest.fixture
+def says() -> Callable[[bytes], Callable[[socket.socket], None]]:
+    """Makes a server that says this to whatever it hears, and hangs up."""
+
+    def make(data: bytes) -> Callable[[socket.socket], None]:
+        def talk(connection: socket.socket) -> None:
+            connection.recv(1000)
+            connection.sendall(data)
+
+        return talk
+
+    return make
+
+
 class FakeRedis:
     """Answers as Redis does: a password, INFO, SCAN in pages, and refusals by the command's name."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.tethys.channels.plugins.module_utils.services import RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis.client import RedisError
 
 REDIS_PORT = 6379
 SENTINEL_PORT = 26379
@@ -154,7 +154,7 @@ class MadeUpSentinel(MadeUp):
 
 
 class Connection:
-    """What takes the place of services.Redis."""
+    """What takes the place of client.Redis."""
 
     def __init__(self, server: MadeUp) -> None:
         self.command = server.command

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import sentinels
+from ansible_collections.tethys.channels.plugins.module_utils.redis import sentinels
+from ansible_collections.tethys.channels.plugins.module_utils.redis.client import RedisError
 from ansible_collections.tethys.channels.plugins.module_utils.server.lock import alone
-from ansible_collections.tethys.channels.plugins.module_utils.services import RedisError
 from ansible_collections.tethys.channels.plugins.modules import redis_sentinel
 from ansible_collections.tethys.channels.tests.unit.plugins.watched import (
     NO_MASTER,

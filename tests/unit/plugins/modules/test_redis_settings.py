@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import services
+from ansible_collections.tethys.channels.plugins.module_utils.redis import client
 from ansible_collections.tethys.channels.plugins.module_utils.server.lock import alone
 from ansible_collections.tethys.channels.plugins.modules import redis_settings
 from hypothesis import given
@@ -1152,11 +1152,11 @@ def test_a_server_that_does_not_let_the_admin_in_has_to_start_again(run: Run, se
         ("NOPERM this user has no permissions to run the 'acl' command", True),
         ("ERR max number of clients reached", False),
         ("LOADING Redis is loading the dataset in memory", False),
-        (services.CLOSED, False),
+        (client.CLOSED, False),
     ],
 )
 def test_only_a_login_that_is_refused_is_a_reason_to_restart(answer: str, stale: bool) -> None:
-    assert redis_settings.shut_out(services.RedisError(answer)) is stale
+    assert redis_settings.shut_out(client.RedisError(answer)) is stale
 
 
 def test_one_that_is_not_there_is_for_others_to_start(run: Run, folder: Path) -> None:

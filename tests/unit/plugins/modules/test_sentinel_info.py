@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import sentinels
-from ansible_collections.tethys.channels.plugins.module_utils.services import RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis import sentinels
+from ansible_collections.tethys.channels.plugins.module_utils.redis.client import RedisError
 from ansible_collections.tethys.channels.plugins.modules import sentinel_info
 from ansible_collections.tethys.channels.tests.unit.plugins.watched import (
     NO_MASTER,
@@ -327,7 +327,7 @@ class Answers:
     [
         (["192.0.2.5", "6379"], {"host": "192.0.2.5", "port": 6379}),
         (["2001:db8::5", "7000"], {"host": "2001:db8::5", "port": 7000}),
-        # As services.Redis has an array that is null.
+        # As client.Redis has an array that is null.
         ([], None),
         (None, None),
         (RedisError("ERR No such master with that name"), None),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 
-from ansible_collections.tethys.channels.plugins.module_utils.services import Redis, RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
 
 # The portals', root's, and that of the other servers where Sentinel watches them.
 PORTAL_USER = "tethys"

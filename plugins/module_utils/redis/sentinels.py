@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
-from ansible_collections.tethys.channels.plugins.module_utils.redis_users import ADMIN_USER, PEER_USER, PRIMARY_NAME
-from ansible_collections.tethys.channels.plugins.module_utils.services import Redis, RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis.users import ADMIN_USER, PEER_USER, PRIMARY_NAME
 
 # Where Sentinel keeps what it knows, and how its configuration is called there: by a sum over what is ours in it.
 FOLDER = "sentinel"
