@@ -20,19 +20,14 @@ from pathlib import Path
 from typing import Any, Callable
 from urllib.parse import quote, unquote
 
-from ansible_collections.tethys.channels.plugins.module_utils.portal_common import (
-    Hider,
-    masked,
-    secrets_in,
-    sentence,
-    versions,
-)
+from ansible_collections.tethys.channels.plugins.module_utils.portal_common import sentence, versions
 from ansible_collections.tethys.channels.plugins.module_utils.portal_source import (
     app_packages,
     declared_handlers,
     declared_root_url,
     page_url,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.secrets import Hider, masked, secrets_in
 
 PACKAGES = (
     "tethys_platform",
@@ -192,7 +187,7 @@ def _unread_config(heard: _Listener) -> str | None:
 def _secrets(settings: Any) -> list[Any]:
     found = [getattr(settings, "SECRET_KEY", None)]
     found += [database.get("PASSWORD") for database in getattr(settings, "DATABASES", {}).values()]
-    return found + secrets_in(getattr(settings, "CHANNEL_LAYERS", {}))
+    return [*found, *secrets_in(getattr(settings, "CHANNEL_LAYERS", {}))]
 
 
 def _settings(settings: Any) -> dict[str, Any]:

@@ -22,12 +22,8 @@ import time
 from pathlib import Path
 from typing import Any, Callable
 
-from ansible_collections.tethys.channels.plugins.module_utils.portal_common import (
-    Hider,
-    secrets_in,
-    sentence,
-    versions,
-)
+from ansible_collections.tethys.channels.plugins.module_utils.portal_common import sentence, versions
+from ansible_collections.tethys.channels.plugins.module_utils.secrets import Hider, secrets_in
 
 # With six processes on one listening socket, 36 WebSockets opened at this pace met all six in 28 of 28 trials; opened
 # all at once, it took up to 288 of them.

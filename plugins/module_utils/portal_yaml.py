@@ -25,10 +25,10 @@ from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml_docume
     Unexpandable,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml_editor import Editor, block, plain
+from ansible_collections.tethys.channels.plugins.module_utils.secrets import masked
 
 __all__ = [
     "HAS_YAML",
-    "MASK",
     "PortalYamlError",
     "Touched",
     "check_bytes",
@@ -38,7 +38,6 @@ __all__ = [
     "merge_settings",
     "plain",
     "restore_settings",
-    "secrets",
     "touched",
 ]
 
@@ -124,57 +123,11 @@ def restore_settings(text: str, original: str, entries: Touched) -> str:
 
 # -- showing -------------------------------------------------------------------------------------------------------
 
-MASK = "********"
-_SECRET_NAME = re.compile("pass|pwd|secret|key|token|cred|auth", re.IGNORECASE)
-_USERINFO = re.compile("(?<=://).*@", re.DOTALL)
-_ASSIGNMENT = re.compile("((?:pass|pwd|secret|key|token|cred|auth)[a-z_]*=)[^&;, ]+", re.IGNORECASE)
-
-
-def secrets(value: Any, name: str = "") -> set[str]:
-    """Every text in a value that is a secret by its name, or by its place in a URL."""
-    found: set[str] = set()
-    if isinstance(value, dict):
-        for key, item in value.items():
-            found |= secrets(item, str(key) if not _SECRET_NAME.search(name) else name)
-    elif isinstance(value, list):
-        for item in value:
-            found |= secrets(item, name)
-    elif value is not None and not isinstance(value, bool):
-        text = str(value)
-        if _SECRET_NAME.search(name):
-            found.add(text)
-        else:
-            for part in _USERINFO.findall(text):
-                found |= {part[:-1], part[:-1].partition(":")[2]}
-            found |= {match.group().partition("=")[2] for match in _ASSIGNMENT.finditer(text)}
-    return found - {""}
-
-
-def _masked(value: Any, other: Any, name: str = "") -> Any:
-    """`value` without its secrets; one that hides a difference to `other` says so."""
-    if isinstance(value, dict) and not _SECRET_NAME.search(name):
-        get = other.get if isinstance(other, dict) else lambda _key: None
-        return {key: _masked(item, get(key), str(key)) for key, item in value.items()}
-    if isinstance(value, list) and not _SECRET_NAME.search(name):
-        others = other if isinstance(other, list) else []
-        return [_masked(item, others[at] if at < len(others) else None, name) for at, item in enumerate(value)]
-    if value is None or isinstance(value, bool):
-        return value
-    if _SECRET_NAME.search(name):
-        shown = MASK
-    elif isinstance(value, str):
-        shown = _ASSIGNMENT.sub(rf"\g<1>{MASK}", _USERINFO.sub(MASK + "@", value))
-        if shown == value:
-            return value
-    else:
-        return value
-    return shown + " (changed)" if other is not None and other != value else shown
-
 
 def masked_blocks(before: str, after: str, entries: Touched) -> tuple[str, str]:
     """The touched settings in two texts, in one canonical form, secrets masked: what a diff may show."""
     old, new = _values(before, entries), _values(after, entries)
-    return _rendered(_masked(old, None)), _rendered(_masked(new, old))
+    return _rendered(masked(old)), _rendered(masked(new, old))
 
 
 def _values(text: str, entries: Touched) -> dict[str, Any]:

@@ -136,7 +136,6 @@ import time
 from pathlib import Path
 from types import FrameType
 from typing import Any, Iterator
-from urllib.parse import unquote
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import layer_packages as program
@@ -148,6 +147,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.portal_env import 
     python_of,
     source_of,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.secrets import logins_in, without_logins
 
 OLDEST_PIP = (22, 2)  # the first with --dry-run and --report
 LOOK_SECONDS = 120
@@ -216,24 +216,6 @@ def pip_environment(params: dict[str, Any], given: dict[str, str]) -> dict[str, 
     return env
 
 
-def passwords(params: dict[str, Any]) -> list[str]:
-    """Every user name and password in an address, as it is written and as it is meant."""
-    found: set[str] = set()
-    for url in [params["index_url"], *(params["extra_index_urls"] or []), params["proxy"]]:
-        # Not as a parsed URL: one that cannot be parsed holds its password all the same.
-        authority = (url or "").rpartition("@")[0].rpartition("//")[2]
-        for part in (authority, *authority.split(":", 1)):
-            found.update({part, unquote(part)} - {""})
-    return sorted(found, key=len, reverse=True)
-
-
-def without_passwords(text: str, secrets: list[str]) -> str:
-    """The text with no login of any address in it."""
-    for secret in secrets:
-        text = text.replace(secret, "********")
-    return re.sub(r"(://)[^/\s@]+@", r"\1********@", text)
-
-
 def errors_of(output: str) -> str:
     """What pip says went wrong, without its progress, its advice and the list of every version there is."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
@@ -263,7 +245,7 @@ class Environment:
                 f"set it to the folder of the portal's Python environment."
             )
         self.pip_env = pip_environment(params, dict(os.environ))
-        self._secrets = passwords(params)
+        self._logins = logins_in([params["index_url"], *(params["extra_index_urls"] or []), params["proxy"]])
         self.owner = owner_of(self.prefix) if os.geteuid() == 0 else account_of(os.geteuid())
         self.timeout: int = params["timeout"]
         self._deadline = time.monotonic() + self.timeout
@@ -329,7 +311,7 @@ class Environment:
         except subprocess.TimeoutExpired:
             raise Failed(f"pip {arguments[0]} was not done within the {self.timeout} s that timeout allows.") from None
         if code != 0:
-            told = errors_of(without_passwords(f"{out}\n{err}", self._secrets))
+            told = errors_of(without_logins(f"{out}\n{err}", self._logins))
             raise Failed(f"pip {arguments[0]} failed in {self.prefix}: {told}")
 
 

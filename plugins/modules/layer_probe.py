@@ -185,10 +185,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import (
-    portal_common,
     portal_env,
     portal_wire,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.secrets import secrets_in
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 
 IN_MEMORY = "channels.layers.InMemoryChannelLayer"
@@ -616,12 +616,12 @@ class Probe:
 
 def secret_values(layers: Any) -> set[str]:
     """What has to stay hidden of CHANNEL_LAYERS: its passwords and keys, and whole URLs that hold one."""
-    found = set(portal_common.secrets_in(layers))
+    found = secrets_in(layers)
 
     def walk(value: Any) -> None:
         for item in value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ():
             walk(item)
-        if isinstance(value, str) and portal_common.secrets_in(value):
+        if isinstance(value, str) and secrets_in(value):
             found.add(value)
 
     walk(layers)

@@ -152,6 +152,7 @@ from ansible.module_utils.common.respawn import has_respawned, probe_interpreter
 from ansible_collections.tethys.channels.plugins.module_utils import portal_yaml
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml import PortalYamlError, Touched
+from ansible_collections.tethys.channels.plugins.module_utils.secrets import secrets_in
 
 # A portal_config.yml has some kilobytes; a file beyond this is something else.
 MAX_BYTES = 32 * 1024 * 1024
@@ -324,7 +325,7 @@ class PortalSettings:
         entries = portal_yaml.touched(settings, remove)
         if new != raw:
             self.change(record, raw, status, new, entries)
-        if self.result["others_can_read"] and portal_yaml.secrets(portal_yaml.plain(settings)):
+        if self.result["others_can_read"] and secrets_in(portal_yaml.plain(settings)):
             mode = stat.S_IMODE(status.st_mode)
             self.module.warn(
                 f"{self.path} can be read by every user of this server (mode {mode:04o}) and now holds a password; "
@@ -476,7 +477,7 @@ def main() -> None:
     settings: dict[str, Any] = as_redis_takes_them(module.params["settings"])
     module.params["settings"] = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
     try:
-        module.no_log_values = {text for text in portal_yaml.secrets(portal_yaml.plain(settings)) if len(text) > 3}
+        module.no_log_values = {text for text in secrets_in(portal_yaml.plain(settings)) if len(text) > 3}
         result = PortalSettings(module, settings).run()
     except (Refused, PortalYamlError) as error:
         module.fail_json(msg=f"{error}.")

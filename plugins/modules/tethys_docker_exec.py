@@ -100,6 +100,7 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     portal_yaml,
     portal_yaml_document,
     portal_yaml_editor,
+    secrets,
     services,
     tethys_docker_ship,
 )
@@ -126,6 +127,7 @@ SHIPPED = (
     portal_yaml_document,
     portal_yaml_editor,
     proc,
+    secrets,
     services,
     atomic_file,
 )
@@ -150,7 +152,7 @@ def main() -> None:
     # container says which are secret.
     module.params["arguments"] = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
     module.params["source"] = f"the text of {params['module']}"
-    module.no_log_values = {value for value in portal_common.secrets_in(params["arguments"]) if len(value) > 3}
+    module.no_log_values = {value for value in secrets.secrets_in(params["arguments"]) if len(value) > 3}
     docker = shutil.which("docker")
     if not docker:
         module.fail_json(msg="There is no docker command on this server: install Docker's client.")

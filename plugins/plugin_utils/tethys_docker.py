@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
-from ansible_collections.tethys.channels.plugins.module_utils.portal_common import is_secret, url_without_secrets
+from ansible_collections.tethys.channels.plugins.module_utils.secrets import without_secrets
 from ansible_collections.tethys.channels.plugins.plugin_utils.docker_env import docker_env
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import SYSTEM_FOLDERS, misspelt, wrong_role_values
@@ -40,9 +40,6 @@ OUTSIDE = "tethys_channels"
 CONFIG_LABEL = "tethys.channels.config"
 # `!override` and `!reset`, by which our file takes a list of the user's file away, came with 2.24.
 LEAST_COMPOSE = (2, 24)
-# The parts of a layer's CONFIG that are no secret stay; these, and what is called a password or a key, go where nobody
-# prints them.
-_SECRET_KEYS = ("username", "sentinel_kwargs")
 # Docker's own rules for a name.
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 # Lists and mappings that Compose merges: what the user's file has there would stay.
@@ -71,19 +68,6 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_multi_constructor("!", lambda _loader, _tag, _node: None)
 _Dumper.add_representer(_Replaced, lambda dumper, data: dumper.represent_mapping("!override", data))
 _Dumper.add_representer(_ReplacedList, lambda dumper, data: dumper.represent_sequence("!override", data))
-
-
-def without_secrets(value: Any) -> Any:
-    """A layer's CONFIG as it may stand in a variable, which Tethys Docker prints to the container's log."""
-    if isinstance(value, Mapping):
-        return {
-            key: without_secrets(held) for key, held in value.items() if key not in _SECRET_KEYS and not is_secret(key)
-        }
-    if isinstance(value, (list, tuple)):
-        return [without_secrets(held) for held in value]
-    if isinstance(value, str):
-        return url_without_secrets(value)
-    return value
 
 
 def layers(asked: Mapping[str, Any], credentials: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -208,7 +208,11 @@ def test_a_hanging_activation_script_does_not_hold_a_big_job_up(prefix: Path, pr
 
 def test_helpers_are_sent_along() -> None:
     here = portal_env.__name__.rpartition(".")[0]
-    assert portal_env.with_helpers(f"{here}.portal_wire") == [f"{here}.portal_common", f"{here}.portal_wire"]
+    assert portal_env.with_helpers(f"{here}.portal_wire") == [
+        f"{here}.portal_common",
+        f"{here}.secrets",
+        f"{here}.portal_wire",
+    ]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")

@@ -17,7 +17,6 @@ from typing import Any, Callable, Dict
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import (
-    portal_common,
     portal_env,
     portal_look,
     portal_source,
@@ -148,58 +147,7 @@ def test_versions_that_misbehave_are_named(version: str | None, handlers: Any, w
     assert words is None or words in said[0]
 
 
-# --- secrets --------------------------------------------------------------------------------------------------------
-
 SECRET = "geheim&1234"
-
-
-@pytest.mark.parametrize(
-    ("layers", "shown"),
-    [
-        ({"hosts": [{"host": "r", "port": 1, "password": SECRET}]}, {"host": "r", "port": 1, "password": "********"}),
-        ({"hosts": [f"redis://u:{SECRET}@r:1/0"]}, "redis://********@r:1/0"),
-        ({"hosts": [f"redis://:{SECRET}@r:1"]}, "redis://********@r:1"),
-        ({"hosts": [f"REDIS://:{SECRET}@r:1"]}, "REDIS://********@r:1"),
-        ({"hosts": ["redis://r:1"]}, "redis://r:1"),
-        ({"hosts": ["redis://r:1/0?db=2"]}, "redis://r:1/0?db=2"),
-        ({"hosts": [("r", 1)]}, ["r", 1]),
-        ({"hosts": [{"host": "r", "password": None}]}, {"host": "r", "password": None}),
-    ],
-)
-def test_layers_are_shown_without_secrets(layers: dict[str, Any], shown: Any) -> None:
-    assert portal_common.masked(layers)["hosts"] == [shown]
-    expected = [SECRET] if SECRET in str(layers) else []
-    assert portal_common.secrets_in(layers) == expected
-
-
-@pytest.mark.parametrize(
-    ("url", "shown", "secrets"),
-    [
-        ("redis://r:1/0?password=geheim", "redis://r:1/0?password=********", ["geheim"]),
-        ("RedisS://r?db=1&pass%77ord=a%40b&x=1", "RedisS://r?db=1&pass%77ord=********&x=1", ["a%40b", "a@b"]),
-        ("rediss://u:pw@r?ssl_password=geheim", "rediss://********@r?ssl_password=********", ["pw", "geheim"]),
-        ("redis://r?password=a@b", "redis://********", ["r?password=a", "a@b"]),
-        ("redis://r?password=", "redis://r?password=", []),
-        ("what?password=is-that", "what?password=is-that", []),
-    ],
-)
-def test_a_url_may_have_the_password_behind_the_question_mark(url: str, shown: str, secrets: list[str]) -> None:
-    assert portal_common.masked(url) == shown
-    assert portal_common.secrets_in(url) == secrets
-
-
-def test_encryption_keys_are_secret() -> None:
-    config = {"symmetric_encryption_keys": ["key-one", b"key-two"], "prefix": "asgi"}
-    assert portal_common.masked(config) == {"symmetric_encryption_keys": ["********", "********"], "prefix": "asgi"}
-    assert portal_common.secrets_in(config) == ["key-one", "key-two"]
-
-
-@given(st.text(min_size=4), st.text(), st.text())
-def test_a_secret_is_never_said(secret: str, before: str, after: str) -> None:
-    hider = portal_common.Hider()
-    hider.learn(secret, None, 5)
-    said = hider.everywhere({"a": [before + secret + after, 1]})["a"][0]
-    assert secret not in said or secret in "********"
 
 
 # --- files and rights -----------------------------------------------------------------------------------------------

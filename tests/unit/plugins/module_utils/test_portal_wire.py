@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import portal_wire
-from ansible_collections.tethys.channels.plugins.module_utils.portal_common import Hider
+from ansible_collections.tethys.channels.plugins.module_utils.secrets import Hider
 from hypothesis import given
 from hypothesis import strategies as st
 

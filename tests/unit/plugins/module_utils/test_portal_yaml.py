@@ -417,20 +417,6 @@ def test_a_changed_secret_shows_as_a_change() -> None:
     assert portal_yaml.masked_blocks(texts[0], texts[0], {"X": None})[1] == before
 
 
-def test_secrets() -> None:
-    assert portal_yaml.secrets({"CHANNEL_LAYERS": SECRETS}) == {
-        "pw-one",
-        "tethys:pw/tw@o",
-        "pw/tw@o",
-        "pw-three",
-        ":pw-four",
-        "pw-four",
-        "pw-five",
-        "pw-six",
-        "123456789",
-    }
-
-
 @pytest.mark.parametrize("value", ["!!set {a}", "*loop", "2026-01-02", "[{x: 2026-01-02}, !!binary aGVsbG8=]"])
 def test_any_old_value_can_be_shown(value: str) -> None:
     before = f"loop: &loop [*loop]\nsettings:\n  X: {value}\n"

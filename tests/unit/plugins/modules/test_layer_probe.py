@@ -185,7 +185,7 @@ def test_only_the_secrets_of_the_setting_are_hidden() -> None:
             },
         }
     }
-    assert layer_probe.secret_values(layers) == {"pw-one", "pw-two", "redis://:pw-two@r:1"}
+    assert layer_probe.secret_values(layers) == {"pw-one", "pw-two", ":pw-two", "redis://:pw-two@r:1"}
 
 
 # --- what is made of what was seen ------------------------------------------------------------------------------------

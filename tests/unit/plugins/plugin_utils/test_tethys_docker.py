@@ -14,8 +14,6 @@ import pytest
 import yaml
 from ansible_collections.tethys.channels.plugins.plugin_utils import tethys_docker
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, MEMORY_BACKEND
-from hypothesis import given
-from hypothesis import strategies as st
 
 ROLES = Path(__file__).parents[4] / "roles"
 REDIS = {
@@ -628,61 +626,6 @@ def test_a_new_password_makes_a_new_redis(key: str) -> None:
     other = copy.deepcopy(REDIS)
     other["credentials"][key] = "other"  # type: ignore[index]
     assert tethys_docker.config_sum(other) != tethys_docker.config_sum(REDIS)
-
-
-secrets = st.text(min_size=1).map(lambda text: f"<<{text}>>")
-
-
-@given(
-    st.recursive(
-        st.integers() | st.text("ab") | st.none(),
-        lambda held: (
-            st.lists(held, max_size=3) | st.dictionaries(st.sampled_from(["a", "b", "hosts"]), held, max_size=3)
-        ),
-    ),
-    secrets,
-    st.sampled_from(["password", "username", "symmetric_encryption_keys", "sentinel_kwargs", "ssl_password"]),
-)
-def test_no_secret_is_left_wherever_it_stands(value: Any, secret: str, key: str) -> None:
-    held = {"hosts": [value, {key: secret, "x": {key: [secret]}}], key: secret}
-    before = copy.deepcopy(held)
-    left = tethys_docker.without_secrets(held)
-    assert held == before
-    assert secret not in repr(left).replace("\\\\", "\\")
-    assert left["hosts"][0] == tethys_docker.without_secrets(value)
-    assert key not in left
-
-
-URLS = (
-    "redis://u:{}@h:1/0",
-    "REDIS://:{}@h:1",
-    "Rediss://h:1/0?password={}",
-    "rediss://h?db=1&ssl_password={}&username=u",
-    "unix:///run/redis.sock?db=1&username={}",
-    "redis://h?pass%77ord={}",
-)
-
-
-@given(st.sampled_from(URLS), st.text("ab%:.!*", min_size=1).map(lambda text: f"<<{text}>>"))
-def test_no_secret_is_left_in_a_url(url: str, secret: str) -> None:
-    left = tethys_docker.without_secrets({"hosts": [url.format(secret), {"address": url.format(secret)}]})
-    assert "<<" not in repr(left)
-    assert "h" in repr(left)
-
-
-@pytest.mark.parametrize(
-    ("url", "left"),
-    [
-        ("redis://h:1/0?db=1&password=x&socket_timeout=2", "redis://h:1/0?db=1&socket_timeout=2"),
-        ("redis://h:1/0?password=a@b", "redis://h:1/0"),
-        ("redis://h?password=a@b", "redis://h"),
-        ("REDIS://u:x@h", "REDIS://h"),
-        ("redis://h:1/0?db=1", "redis://h:1/0?db=1"),
-        ("asgi?password=x", "asgi?password=x"),
-    ],
-)
-def test_the_rest_of_a_url_stays(url: str, left: str) -> None:
-    assert tethys_docker.without_secrets(url) == left
 
 
 @pytest.mark.parametrize(
