@@ -14,7 +14,6 @@ import contextlib
 import importlib.util
 import json
 import os
-import pwd
 import re
 import select
 import signal
@@ -23,7 +22,14 @@ import tempfile
 import time
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable, Iterable, NamedTuple
+from typing import Any, Iterable, NamedTuple
+
+from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import (
+    Account,
+    account,
+    account_of,
+    become,
+)
 
 _HERE = __name__.rpartition(".")[0]
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -86,41 +92,12 @@ class PortalEnded(Exception):
     """The portal's Python ended before it had answered; the sentence says how."""
 
 
-class Account(NamedTuple):
-    """A user of this server."""
-
-    name: str
-    uid: int
-    gid: int
-    home: str
-
-
 class PortalRun(NamedTuple):
     """What one run in the portal's Python gave."""
 
     answer: dict[str, Any]
     problem: str | None
     warnings: list[str]
-
-
-def account(name: str | None) -> Account | None:
-    """The user of that name, or None where there is none."""
-    if not name:
-        return None
-    try:
-        entry = pwd.getpwnam(name)
-    except KeyError:
-        return None
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir)
-
-
-def account_of(uid: int) -> Account:
-    """The user with that number; a number without a name keeps the number as its name."""
-    try:
-        entry = pwd.getpwuid(uid)
-    except KeyError:
-        return Account(str(uid), uid, uid, "/")
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir)
 
 
 def nginx_user(conf: str = NGINX_CONF) -> str | None:
@@ -158,22 +135,6 @@ def runner_for(user: str | None, home: str) -> Account:
         return account_of(Path(home).stat().st_uid)
     except OSError:
         return account_of(0)
-
-
-def become(who: Account) -> Callable[[], None] | None:
-    """A function for the child that turns root into that user; None where there is nothing to turn."""
-    if os.geteuid() != 0 or who.uid == 0:
-        return None
-
-    def switch() -> None:
-        try:
-            os.initgroups(who.name, who.gid)
-        except (KeyError, OSError):
-            os.setgroups([who.gid])
-        os.setgid(who.gid)
-        os.setuid(who.uid)
-
-    return switch
 
 
 def environment(prefix: str, home: str, who: Account) -> dict[str, str]:

@@ -21,6 +21,12 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     portal_look,
     portal_yaml,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import (
+    Account,
+    account,
+    account_of,
+    become,
+)
 
 # What a module that looks at a portal is told.
 OPTIONS: dict[str, Any] = {
@@ -85,7 +91,7 @@ def ask(
     portal: dict[str, Any],
     prefix: str,
     home: str,
-    who: portal_env.Account,
+    who: Account,
     timeout: float,
     requirements: Sequence[str],
 ) -> str | None:
@@ -116,7 +122,7 @@ def ask(
     return run.problem
 
 
-def group_of(who: portal_env.Account) -> str:
+def group_of(who: Account) -> str:
     """The primary group of that user, by name where it has one."""
     try:
         return grp.getgrgid(who.gid).gr_name
@@ -124,11 +130,11 @@ def group_of(who: portal_env.Account) -> str:
         return str(who.gid)
 
 
-def user_problem(name: str | None, who: portal_env.Account) -> str | None:
+def user_problem(name: str | None, who: Account) -> str | None:
     """Why the portal cannot run as that user."""
     if name is None:
         return None
-    if portal_env.account(name) is None:
+    if account(name) is None:
         return f"There is no user {name} on this server."
     if who.name != name:
         return f"Only root can start the portal's Python as {name}, and this runs as {who.name} (become)."
@@ -168,7 +174,7 @@ def owner_of(path: str) -> dict[str, Any] | None:
         uid = Path(path).stat().st_uid
     except OSError:
         return None
-    return {"user": portal_env.account_of(uid).name, "uid": uid}
+    return {"user": account_of(uid).name, "uid": uid}
 
 
 def config_facts(path: str) -> dict[str, Any]:
@@ -189,7 +195,7 @@ def config_facts(path: str) -> dict[str, Any]:
     except KeyError:
         group = str(status.st_gid)
     facts.update(
-        owner=portal_env.account_of(status.st_uid).name,
+        owner=account_of(status.st_uid).name,
         group=group,
         mode=f"{stat.S_IMODE(status.st_mode):04o}",
         others_can_read=bool(status.st_mode & stat.S_IROTH)
@@ -233,7 +239,7 @@ def data_folders(home: str, settings: dict[str, Any] | None) -> list[str]:
     return [settings.get(key) or str(Path(home, folder)) for key, folder in folders]
 
 
-def access(needs: list[tuple[str, str]], who: portal_env.Account) -> list[dict[str, Any]]:
+def access(needs: list[tuple[str, str]], who: Account) -> list[dict[str, Any]]:
     """Ask the kernel, as that user, for everything the user needs."""
     # A link's target has folders of its own in the way; only root can follow every link, so this is done beforehand.
     asked = [(path, os.path.realpath(path), need) for path, need in needs]
@@ -248,10 +254,10 @@ def access(needs: list[tuple[str, str]], who: portal_env.Account) -> list[dict[s
     return rows
 
 
-def leftovers(folders: list[str], who: portal_env.Account) -> list[dict[str, Any]]:
+def leftovers(folders: list[str], who: Account) -> list[dict[str, Any]]:
     """What in the data folders that user cannot write, by its owner."""
     found = as_user(who, lambda: unwritable(folders)) or []
-    return [{**row, "owner": portal_env.account_of(row["uid"]).name} for row in found]
+    return [{**row, "owner": account_of(row["uid"]).name} for row in found]
 
 
 def unwritable(folders: list[str]) -> list[dict[str, Any]]:
@@ -277,7 +283,7 @@ def unwritable(folders: list[str]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def as_user(who: portal_env.Account, question: Callable[[], Any]) -> Any:
+def as_user(who: Account, question: Callable[[], Any]) -> Any:
     """The answer to a question that a child process asks as that user; None where it came to nothing."""
     read_end, write_end = os.pipe()
     child = os.fork()
@@ -285,7 +291,7 @@ def as_user(who: portal_env.Account, question: Callable[[], Any]) -> Any:
         status = 1
         try:
             os.close(read_end)
-            switch = portal_env.become(who)
+            switch = become(who)
             if switch:
                 switch()
             with os.fdopen(write_end, "w") as out:

@@ -140,14 +140,9 @@ from typing import Any, Iterator
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import layer_packages as program
 from ansible_collections.tethys.channels.plugins.module_utils.bounded_run import run_bounded
-from ansible_collections.tethys.channels.plugins.module_utils.portal_env import (
-    Account,
-    account_of,
-    become,
-    python_of,
-    source_of,
-)
+from ansible_collections.tethys.channels.plugins.module_utils.portal_env import python_of, source_of
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import logins_in, without_logins
+from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import Account, account_of, become
 
 OLDEST_PIP = (22, 2)  # the first with --dry-run and --report
 LOOK_SECONDS = 120

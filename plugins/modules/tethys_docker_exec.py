@@ -86,6 +86,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import (
     asgi_record,
+    boundary,
     bounded_run,
     engines,
     layer_packages,
@@ -100,16 +101,19 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     portal_yaml,
     portal_yaml_document,
     portal_yaml_editor,
+    run_command,
     secrets,
     services,
     tethys_docker_ship,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file, expected_files
-from ansible_collections.tethys.channels.plugins.module_utils.server import lock, proc
+from ansible_collections.tethys.channels.plugins.module_utils.server import accounts, lock, proc
 
 # All that a module sent to a container may import.
 SHIPPED = (
+    accounts,
     asgi_record,
+    boundary,
     bounded_run,
     engines,
     expected_files,
@@ -127,6 +131,7 @@ SHIPPED = (
     portal_yaml_document,
     portal_yaml_editor,
     proc,
+    run_command,
     secrets,
     services,
     atomic_file,

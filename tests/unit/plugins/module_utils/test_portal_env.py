@@ -16,8 +16,9 @@ from typing import Callable
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import portal_env
+from ansible_collections.tethys.channels.plugins.module_utils.server import accounts
 
-ME = portal_env.account_of(os.geteuid())
+ME = accounts.account_of(os.geteuid())
 Program = Callable[[str], ModuleType]
 
 
@@ -223,7 +224,7 @@ def test_root_becomes_the_portals_user(tmp_path: Path, program: Program) -> None
     tmp_path.chmod(0o755)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").symlink_to(python)
-    nobody = portal_env.account("nobody")
+    nobody = accounts.account("nobody")
     assert nobody is not None
     me = program(
         "say({'ids': [os.getuid(), os.geteuid(), os.getgid()]})\n"

@@ -22,11 +22,12 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     portal_source,
     portal_state,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.server import accounts
 from hypothesis import given
 from hypothesis import strategies as st
 
 Portal = Callable[..., Dict[str, Any]]
-ME = portal_env.account_of(os.geteuid())
+ME = accounts.account_of(os.geteuid())
 
 
 # --- addresses of pages ---------------------------------------------------------------------------------------------
@@ -230,7 +231,7 @@ def test_answers_before_a_timeout_are_used(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask for another user")
 def test_access_names_what_is_in_the_way(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
-    nobody = portal_env.account("nobody")
+    nobody = accounts.account("nobody")
     assert nobody is not None
     closed = tmp_path / "closed"
     (closed / "inner").mkdir(parents=True)
@@ -259,13 +260,13 @@ def test_access_names_what_is_in_the_way(tmp_path: Path) -> None:
         (False, str(open_file)),
     ]
     assert [row["owner"] for row in rows] == [None, "root", "root", "root", None, "root"]
-    assert all(row["ok"] for row in portal_state.access(needs, portal_env.account_of(0)))
+    assert all(row["ok"] for row in portal_state.access(needs, accounts.account_of(0)))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask for another user")
 def test_what_another_user_left_behind_is_counted_by_owner(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
-    nobody = portal_env.account("nobody")
+    nobody = accounts.account("nobody")
     assert nobody is not None
     data, other = tmp_path / "workspaces", tmp_path / "media"
     (data / "app").mkdir(parents=True)
@@ -277,7 +278,7 @@ def test_what_another_user_left_behind_is_counted_by_owner(tmp_path: Path) -> No
     (other / "link").symlink_to(data / "app" / "of_root")
     found = portal_state.leftovers([str(data), str(other), str(tmp_path / "missing")], nobody)
     assert found == [{"folder": str(data), "uid": 0, "owner": "root", "count": 2, "example": str(data / "app")}]
-    assert portal_state.leftovers([str(data)], portal_env.account_of(0)) == []
+    assert portal_state.leftovers([str(data)], accounts.account_of(0)) == []
 
 
 def test_so_many_files_are_looked_at_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import portal_env, portal_state
+from ansible_collections.tethys.channels.plugins.module_utils import portal_state
+from ansible_collections.tethys.channels.plugins.module_utils.server import accounts
 from ansible_collections.tethys.channels.plugins.modules import layer_packages as module
 
 NOBODY = 65534
@@ -206,14 +207,14 @@ def test_nothing_to_do_needs_no_pip(prefix: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_look_at_the_portal_knows_it_too(prefix: Path, there: tuple[str, ...], reasons: list[str]) -> None:
     put(prefix, *there)
     assert run(prefix, check_mode=True)["reasons"] == reasons
-    me = portal_env.account_of(os.geteuid()).name
+    me = accounts.account_of(os.geteuid()).name
     portal = portal_state.look(str(prefix), str(prefix), me, 20, DEFAULTS["requirements"])
     assert portal["lacking"] == reasons
     assert portal_state.look(str(prefix), str(prefix), me, 20)["lacking"] is None, "Nobody asked."
 
 
 def test_the_look_at_the_portal_wants_a_closer_one(prefix: Path) -> None:
-    me = portal_env.account_of(os.geteuid()).name
+    me = accounts.account_of(os.geteuid()).name
     odd = "redis @ file:///redis.whl"
     portal = portal_state.look(str(prefix), str(prefix), me, 20, [odd])
     assert odd in portal["lacking"][0]

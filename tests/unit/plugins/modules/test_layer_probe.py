@@ -18,10 +18,10 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     portal_env,
     portal_wire,
 )
-from ansible_collections.tethys.channels.plugins.module_utils.server import proc
+from ansible_collections.tethys.channels.plugins.module_utils.server import accounts, proc
 from ansible_collections.tethys.channels.plugins.modules import layer_probe
 
-ME = portal_env.account_of(os.geteuid())
+ME = accounts.account_of(os.geteuid())
 REDIS = "channels_redis.core.RedisChannelLayer"
 
 # --- who serves a port ----------------------------------------------------------------------------------------------

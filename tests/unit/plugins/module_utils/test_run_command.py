@@ -1,0 +1,159 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ansible_collections.tethys.channels.plugins.module_utils import run_command as tested
+from ansible_collections.tethys.channels.plugins.module_utils.run_command import run_command
+from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import account, become
+
+PATH = {"PATH": "/usr/bin:/bin"}
+# Each leaves a process that writes its number into the file that it is given, and sleeps.
+DESCENDANTS = {
+    "a child": "sleep 300 & echo $! > $0",
+    "with a session of its own": "setsid sh -c 'echo $$ > $0; exec sleep 300' $0 & sleep 0.3",
+    "whose parent has ended": "(setsid sh -c 'echo $$ > $0; exec sleep 300' $0 &) ; sleep 0.3",
+    "that ignores signals": "(trap '' HUP TERM INT; setsid sh -c 'echo $$ > $0; exec sleep 300' $0 &) ; sleep 0.3",
+    "that goes on making others": (
+        "setsid sh -c 'echo $$ > $0; while :; do (setsid sleep 300 &); sleep 0.01; done' $0 & sleep 0.3"
+    ),
+}
+
+
+def sh(script: str, *words: str, seconds: float = 20, **more: object) -> tested.Completed:
+    return run_command(["sh", "-c", script, *words], seconds=seconds, env=PATH, **more)  # type: ignore[arg-type]
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_returns_code_and_outputs() -> None:
+    assert sh("echo out; echo err >&2; exit 3") == (3, "out\n", "err\n")
+
+
+def test_a_signal_is_a_negative_code() -> None:
+    assert sh("kill -TERM $$").code == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("given", ["ü" * 200_000, b"x" * 300_000, ""])
+def test_stdin_is_what_is_given_or_empty(given: str | bytes) -> None:
+    assert sh("cat", stdin=given).out == (given.decode() if isinstance(given, bytes) else given)
+
+
+def test_a_program_need_not_read_its_input() -> None:
+    assert sh("exec <&-; echo done", stdin="x" * 1_000_000) == (0, "done\n", "")
+
+
+def test_the_environment_is_the_given_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "s3cret")
+    assert "s3cret" not in run_command(["env"], seconds=20, env={**PATH, "A": "1"}).out
+
+
+def test_starts_in_a_session_of_its_own_in_the_root_folder() -> None:
+    code = "import os; print(os.getsid(0) == os.getpid(), os.getcwd())"
+    assert run_command([sys.executable, "-c", code], seconds=20, env={}).out == "True /\n"
+
+
+def test_has_no_terminal() -> None:
+    assert sh("exec < /dev/tty").code != 0
+
+
+@pytest.mark.parametrize("command", [["/no/such/program"], ["/etc/passwd"], ["a\0b"]])
+def test_what_cannot_be_started_is_one_sentence(command: list[str]) -> None:
+    with pytest.raises(tested.NotStarted, match=r"cannot be started: .+") as raised:
+        run_command(command, seconds=20, env={})
+    assert not str(raised.value).endswith(".")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "sleep 300",
+        "exec >&- 2>&-; sleep 300",
+        "while :; do printf x; sleep 0.1; done",
+        "trap '' TERM HUP INT; while :; do sleep 1; done",
+    ],
+)
+def test_the_deadline_holds(script: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(tested.TimedOut, match=r"^sh did not end within 0.5 s$"):
+        sh(script, seconds=0.5)
+    assert time.monotonic() - started < 2.5
+
+
+@pytest.mark.parametrize("script", ["cat /dev/zero", "cat /dev/zero >&2", "cat /dev/zero & exec cat /dev/zero >&2"])
+def test_the_output_is_bounded(script: str) -> None:
+    with pytest.raises(tested.TooMuchOutput, match=r"^sh wrote more than 100000 bytes$"):
+        sh(script, most_bytes=100_000)
+
+
+def test_output_of_exactly_the_limit_is_returned() -> None:
+    assert len(sh("head -c 100000 /dev/zero", most_bytes=100_000).out) == 100_000
+
+
+@pytest.mark.parametrize("script", DESCENDANTS.values(), ids=DESCENDANTS.keys())
+def test_everything_that_descends_from_it_is_ended(tmp_path: Path, script: str) -> None:
+    note = tmp_path / "pid"
+    others = tested._children()
+    started = time.monotonic()
+    sh(script, str(note))
+    assert time.monotonic() - started < 5
+    assert not lives(int(note.read_text()))
+    assert tested._children() == others
+    assert not tested._collects_orphans()
+
+
+@pytest.mark.parametrize("script", DESCENDANTS.values(), ids=DESCENDANTS.keys())
+def test_and_at_the_deadline(tmp_path: Path, script: str) -> None:
+    note = tmp_path / "pid"
+    with pytest.raises(tested.TimedOut):
+        sh(f"{script}; sleep 300", str(note), seconds=1)
+    assert not lives(int(note.read_text()))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_everything_is_ended_that_has_become_another_user(tmp_path: Path) -> None:
+    nobody = account("nobody")
+    assert nobody
+    note = tmp_path / "pid"
+    note.write_text("")
+    note.chmod(0o666)
+    for folder in [tmp_path, *tmp_path.parents]:
+        if folder.owner() == "root" and folder.name.startswith(("pytest", "test")):
+            folder.chmod(0o755)
+    script = DESCENDANTS["whose parent has ended"]
+    assert sh(f"{script}; id -un; id -G", str(note), become=become(nobody)).out.splitlines()[0] == "nobody"
+    assert not lives(int(note.read_text()))
+
+
+def test_children_that_were_there_before_live_on() -> None:
+    other = os.fork()
+    if other == 0:
+        time.sleep(60)
+        os._exit(0)
+    try:
+        sh("true")
+        assert lives(other)
+    finally:
+        os.kill(other, signal.SIGKILL)
+        os.waitpid(other, 0)
+
+
+def test_without_the_kernels_help_the_process_group_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tested, "_collects_orphans", lambda wanted=None: False)
+    note = tmp_path / "pid"
+    sh(DESCENDANTS["a child"], str(note))
+    time.sleep(0.1)
+    assert not lives(int(note.read_text()))
