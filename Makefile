@@ -9,7 +9,7 @@ export PATH := $(BIN):$(PATH):/usr/sbin:/sbin
 # Ansible refuses to start in a locale that is named and not there, as over many an ssh connection.
 export LC_ALL := C.UTF-8
 
-.PHONY: help demo test test-core lint sanity unit portal integration docs import versions check-all scenario bench images engine collection clean
+.PHONY: help demo test test-changed test-core lint sanity unit portal integration docs import versions check-all scenario bench images engine collection clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -20,6 +20,9 @@ demo: $(VENV)/.ready engine ## Watch a real Tethys Portal get its channel layer,
 
 test: $(VENV)/.ready engine ## Run everything that must pass
 	@scripts/run-tests
+
+test-changed: $(VENV)/.ready engine ## Run what can see the changes since main: quick lint, unit tests, a role's scenario (BASE=COMMIT for others)
+	@scripts/run-tests --changed $(or $(BASE),$$(git merge-base HEAD main 2>/dev/null || echo HEAD))
 
 test-core: $(VENV)/.ready engine ## Run lint, the unit tests and the core scenarios
 	@scripts/run-tests --core

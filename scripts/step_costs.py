@@ -1,0 +1,112 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Measure what each step of `make test` costs, and compare it with tests/budget.yml."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+LABEL = "tethys.channels.test-server"
+# Seconds between two samples of the servers: what a server uses after its last one is not counted.
+EVERY = 3
+# Below this a step's minutes or CPU seconds over the budget are noise.
+TOLERANCE = 1.15
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+class Budget(NamedTuple):
+    """What a step is allowed."""
+
+    minutes: float
+    cpu: int
+    runs: int
+
+
+@dataclass
+class Result:
+    """How a step went and what it cost: wall seconds, CPU seconds, playbook runs."""
+
+    name: str
+    ok: bool = True
+    seconds: float = 0.0
+    cpu: float = 0.0
+    runs: int = 0
+    note: str = ""
+    failures: list[str] = field(default_factory=list)
+
+
+def read_budget(path: Path) -> dict[str, Budget]:
+    """Return the budget of each step."""
+    return {step: Budget(*row) for step, row in yaml.safe_load(path.read_text(encoding="utf-8")).items()}
+
+
+def allowed(step: str, budget: dict[str, Budget]) -> Budget:
+    """Return a step's budget; one that is not in the table has none."""
+    return budget.get(step, Budget(0, 0, 0))
+
+
+def cpu_of_container(container: str, root: Path = CGROUPS) -> float | None:
+    """Return the CPU seconds of a container's processes, or None if its cgroup is not found."""
+    for group in (f"docker/{container}", f"system.slice/docker-{container}.scope"):
+        usage, stat = root / "cpuacct" / group / "cpuacct.usage", root / group / "cpu.stat"
+        if usage.exists():
+            return int(usage.read_text()) / 1e9
+        if stat.exists():
+            return int(dict(line.split() for line in stat.read_text().splitlines())["usage_usec"]) / 1e6
+    return None
+
+
+def cpu_of_machine() -> float:
+    """Return the CPU seconds that this machine has used since it started."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return (sum(ticks) - ticks[3] - ticks[4]) / 100
+
+
+class Servers(threading.Thread):
+    """Sum the CPU time of each scenario's test servers, which are gone when the scenario ends."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.seen: dict[str, dict[str, float]] = defaultdict(dict)
+
+    def run(self) -> None:
+        """Sample until the program ends."""
+        command = ["docker", "ps", "--no-trunc", f"--filter=label={LABEL}"]
+        command.append('--format={{.ID}} {{.Label "' + LABEL + '"}}')
+        while True:
+            for row in subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines():
+                container, _, scenario = row.partition(" ")
+                used = cpu_of_container(container)
+                if used is not None:
+                    self.seen[scenario][container] = used
+            time.sleep(EVERY)
+
+    def cpu(self, scenario: str) -> float:
+        """Return the CPU seconds of a scenario's servers, without the containers of the engines inside them."""
+        return sum(dict(self.seen[scenario]).values())
+
+
+def table(results: Iterable[Result], budget: dict[str, Budget]) -> list[str]:
+    """Return the lines that show what each step cost beside what it is allowed."""
+    lines = ["  minutes  of     CPU s  of     waits s  playbooks  of"]
+    for result in results:
+        most = allowed(result.name, budget)
+        minutes = result.seconds / 60
+        spent = (minutes / TOLERANCE, result.cpu / TOLERANCE, result.runs)
+        over = result.name in budget and any(much > limit for much, limit in zip(spent, most))
+        lines.append(
+            f"  {minutes:7.1f}  {most.minutes:5.1f}  {result.cpu:5.0f}  {most.cpu:5d}"
+            f"  {max(0.0, result.seconds - result.cpu):7.0f}  {result.runs:9d}  {most.runs:3d}"
+            f"  {'passed' if result.ok else 'FAILED'}  {result.name}{'  OVER BUDGET' if over else ''}  {result.note}"
+        )
+    return lines
