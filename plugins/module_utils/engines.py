@@ -11,6 +11,7 @@ import subprocess
 from typing import Any, Union
 
 from ansible_collections.tethys.channels.plugins.module_utils.services import Docker
+from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 
 # Podman has nothing that runs all the time and could start a container at boot: systemd does. The unit's name is ours,
 # whatever the container's is, so that it never stands before one of the distribution's.
@@ -48,7 +49,7 @@ class DockerEngine:
     @staticmethod
     def logs(container: str) -> str:
         """The command that shows what a container's Redis says."""
-        return f"docker logs {container}"
+        return shell_words("docker", "logs", container)
 
     def installed(self) -> bool:
         """Whether it is there, though it may not answer."""
@@ -101,9 +102,9 @@ class PodmanEngine:
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise OSError(f"`podman {' '.join(words)}` did not end within 60 s") from error
+            raise OSError(f"`{shell_words('podman', *words)}` did not end within 60 s") from error
         if run.returncode not in answers:
-            raise OSError((run.stderr.strip().splitlines() or [f"`podman {' '.join(words)}` failed"])[-1])
+            raise OSError((run.stderr.strip().splitlines() or [f"`{shell_words('podman', *words)}` failed"])[-1])
         return run.returncode, run.stdout
 
     def installed(self) -> bool:

@@ -15,6 +15,7 @@ import importlib.metadata
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 import sysconfig
@@ -38,7 +39,7 @@ def packaging(part: str) -> Any:
             return importlib.import_module(f"{name}.{part}")
         except ImportError:
             continue
-    raise NoPip(f"{sys.prefix} has no pip: add it with `{sys.executable} -m ensurepip`.")
+    raise NoPip(f"{sys.prefix} has no pip: add it with `{shlex.quote(sys.executable)} -m ensurepip`.")
 
 
 def canonical(name: str) -> str:

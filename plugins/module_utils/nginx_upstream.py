@@ -104,7 +104,7 @@ def shown(text: str) -> str:
     return encode(text).decode("utf-8", "replace")
 
 
-def _read(path: str) -> bytes:
+def read(path: str) -> bytes:
     """A regular file; without O_NONBLOCK a named pipe would wait for a writer."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
@@ -302,9 +302,7 @@ class Nginx:
         seconds = time.monotonic() - started
         conf_dir = str(Path(main).parent)
         try:
-            tree = nginx_config.Tree(
-                main, lambda file: decode(_read(file)), lambda pattern: includes(conf_dir, pattern)
-            )
+            tree = nginx_config.Tree(main, lambda file: decode(read(file)), lambda pattern: includes(conf_dir, pattern))
         except nginx_config.NginxFileError as error:
             raise NginxError(
                 f"nginx's configuration cannot be followed ({shown(str(error))}): write that place in another way, or"
@@ -549,7 +547,7 @@ class Nginx:
         if keep:
             self._keep(site)
         self._state_file(self._pending, {"path": site.path})
-        if _read(site.path) != site.raw or os.path.realpath(site.block.file) != site.path:
+        if read(site.path) != site.raw or os.path.realpath(site.block.file) != site.path:
             raise NginxError(f"{site.path} was changed by somebody else just now, so it was left alone: run again.")
         atomic_file.replace(site.path, encode(text), like=site.path)
         if site.master:
@@ -647,7 +645,7 @@ class Nginx:
 
     def _read_kept(self) -> dict[str, Any] | None:
         try:
-            kept = json.loads(_read(self._kept).decode())
+            kept = json.loads(read(self._kept).decode())
         except FileNotFoundError:
             return None
         except ValueError:

@@ -249,7 +249,15 @@ def access(needs: list[tuple[str, str]], who: Account) -> list[dict[str, Any]]:
     for (path, need), by in zip(needs, found):
         owner = owner_of(by) if by else None
         rows.append(
-            {"path": path, "need": need, "ok": by is None, "blocked_by": by, "owner": owner["user"] if owner else None}
+            {
+                "path": path,
+                "need": need,
+                "ok": by is None,
+                "blocked_by": by,
+                "owner": owner["user"] if owner else None,
+                # Where a link leads that an app may have put there.
+                "real": os.path.realpath(by) if by else None,
+            }
         )
     return rows
 
@@ -257,7 +265,10 @@ def access(needs: list[tuple[str, str]], who: Account) -> list[dict[str, Any]]:
 def leftovers(folders: list[str], who: Account) -> list[dict[str, Any]]:
     """What in the data folders that user cannot write, by its owner."""
     found = as_user(who, lambda: unwritable(folders)) or []
-    return [{**row, "owner": account_of(row["uid"]).name} for row in found]
+    return [
+        {**row, "owner": account_of(row["uid"]).name, "real": os.path.realpath(row["folder"])}
+        for row in found
+    ]
 
 
 def unwritable(folders: list[str]) -> list[dict[str, Any]]:

@@ -143,6 +143,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.bounded_run import
 from ansible_collections.tethys.channels.plugins.module_utils.portal_env import python_of, source_of
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import logins_in, without_logins
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import Account, account_of, become
+from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 
 OLDEST_PIP = (22, 2)  # the first with --dry-run and --report
 LOOK_SECONDS = 120
@@ -339,11 +340,13 @@ def plan(environment: Environment, params: dict[str, Any], before: dict[str, Any
     """What pip would install, as moves."""
     version = before["pip"]
     if version is None:
-        raise Failed(f"{environment.prefix} has no pip: add it with `{environment.python} -m ensurepip`.")
+        raise Failed(
+            f"{environment.prefix} has no pip: add it with `{shell_words(environment.python, '-m', 'ensurepip')}`."
+        )
     if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST_PIP:
         raise Failed(
             f"pip {version} in {environment.prefix} is too old to say what it would change: "
-            f"upgrade it with `{environment.python} -m pip install --upgrade 'pip>=22.2'`."
+            f"upgrade it with `{shell_words(environment.python, '-m', 'pip', 'install', '--upgrade', 'pip>=22.2')}`."
         )
     report = environment.work / "tmp" / "report.json"
     environment.pip("install", "--dry-run", "--report", str(report), "--", *params["requirements"])

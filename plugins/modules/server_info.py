@@ -98,9 +98,14 @@ options:
         RV(server.proved_plan) tells so.
     type: str
   state_dir:
-    description: The folder in which the collection keeps what it must remember on a server.
+    description: The folder in which the collection keeps its state on a server.
     type: path
     default: /etc/tethys_channels
+  folders:
+    description: The folders that root makes for the portal, such as that of the logs.
+    type: list
+    elements: path
+    default: []
 """
 
 EXAMPLES = r"""
@@ -222,6 +227,15 @@ server:
         - The C(sum) of the plan of a run with O(proof_inputs), where everything on the server is as it has left it and
           M(tethys.channels.proof_record) has written it down; else null.
       type: str
+    trust:
+      description:
+        - Who besides root can change what root executes or obeys on this server, or null where the module does not
+          run as root.
+        - The number of C(files), and those of them that are C(open), each with its C(path), its C(use), its
+          C(target) where it is a link, and its C(writers). A writer has the C(path) that the right is for, C(how) it is
+          given, the C(name) of the owner, user or group, C(who) has it, the C(link) on the way and the command for a
+          C(fix).
+      type: dict
     socket_folder_problem:
       description: Why the folder of Redis's socket, C(/var/lib/tethys_channels), cannot be made or used, or null.
       type: str
@@ -254,7 +268,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.engines import (
 )
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
-from ansible_collections.tethys.channels.plugins.module_utils.server import proc
+from ansible_collections.tethys.channels.plugins.module_utils.server import proc, root_files
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     REDIS_SOCKET,
     Supervisor,
@@ -551,6 +565,7 @@ def main() -> None:
             "upstream_wanted": {"type": "bool", "default": False},
             "proof_inputs": {"type": "str", "no_log": True},
             "state_dir": {"type": "path", "default": "/etc/tethys_channels"},
+            "folders": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )
@@ -579,9 +594,15 @@ def main() -> None:
     answer = supervisor.state()
     state_dir = Path(params["state_dir"])
     state = sorted(path.name for path in state_dir.iterdir()) if os.access(state_dir, os.R_OK) else []
-    look_at_nginx = params["upstream_wanted"] or "nginx_upstream.original" in state
+    root = os.geteuid() == 0
+    nginx = Nginx(params["upstream"], params["state_dir"])
+    trust = root_files.survey(supervisor, nginx.processes, params["state_dir"], params["folders"]) if root else None
+    # nginx obeys its configuration also where it only tests it, so it is not started with somebody else's.
+    look_at_nginx = (params["upstream_wanted"] or "nginx_upstream.original" in state) and not root_files.of_others(
+        trust, "nginx", "site"
+    )
     server = {
-        "root": os.geteuid() == 0,
+        "root": root,
         "name": socket.gethostname(),
         "os": os_release(),
         "python": "{}.{}".format(*sys.version_info),
@@ -611,12 +632,13 @@ def main() -> None:
         },
         "programs": programs(supervisor),
         "processes": processes(supervisor) if answer else [],
-        "nginx": Nginx(params["upstream"], params["state_dir"]).look() if look_at_nginx else None,
+        "nginx": nginx.look() if look_at_nginx else None,
         "listeners": listeners({*params["ports"], params["redis_port"]}, address),
         "redis_address_here": has_address(params["redis_address"]) if params["redis_address"] else None,
         "clock_ahead": now - params["controller_time"] if params["controller_time"] else None,
         "state": state,
         "proved_plan": proof_record.proved_plan(state_dir, params["proof_inputs"]) if params["proof_inputs"] else None,
+        "trust": trust,
         "socket_folder_problem": folder_problem(str(Path(REDIS_SOCKET).parent)),
     }
     portal = portal_state.look(**params["portal"]) if params["portal"] else None

@@ -187,6 +187,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
+from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 
 MARK = "# Managed by tethys.channels"
 # By these labels a container or a network is known as this collection's, and as this folder's.
@@ -617,7 +618,8 @@ def main() -> None:
         name = (found["container"] or {}).get("name") or params["portal_service"]
         found["wait_problem"] = (
             f"The portal in container {name} did not listen within {params['wait_seconds']} seconds"
-            f" (`docker logs {name}` tells why): correct that, or set tethys_docker_timeout to more seconds."
+            f" (`{shell_words('docker', 'logs', name)}` tells why): correct that, or set tethys_docker_timeout to more"
+            " seconds."
         )
     module.exit_json(changed=False, docker=found)
 

@@ -119,6 +119,7 @@ class Report:
             lines.append("Redis: none, since the layer is in memory")
         lines += [self.redis_line(server) for server in self.health["redis"]]
         lines += [f"Delivery: {line}" for line in [*delivery(self.probe), *(self.probe.get("warnings") or [])]]
+        lines += (self.plan.get("trust") or {}).get("lines", [])
         lines.append(f"A run of {SITE} would change {'; '.join(self.changes) or 'nothing'}")
         return lines
 
@@ -195,6 +196,7 @@ class Report:
             self.judge_site()
             self.problems = [f"{SITE} has not been run on this server yet: run it."]
             self.judge_delivery()
+            self.problems += (self.plan.get("trust") or {}).get("problems", [])
             return
         for server in self.health["redis"]:
             self.judge_redis(server)
@@ -214,6 +216,7 @@ class Report:
         self.judge_processes()
         self.judge_site()
         self.judge_delivery()
+        self.problems += (self.plan.get("trust") or {}).get("problems", [])
 
     def judge_redis(self, server: Mapping[str, Any]) -> None:
         """One server of the layer."""

@@ -17,8 +17,11 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES, UNIT, UNIT_PATH, full_name
+from ansible_collections.tethys.channels.plugins.module_utils.server.trust import is_of_the_system
 from ansible_collections.tethys.channels.plugins.module_utils.services import REDIS_SOCKET, is_asgi_group
+from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils import own_files
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide import trust
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers, redis_endpoints
 from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
     engine_refusal,
@@ -626,12 +629,22 @@ class Look:
         else:
             what = {"traverse": "enter", "execute": "run", "read": "read", "write": "write to"}[need] + f" {place}"
             right = {"traverse": "x", "execute": "rx", "read": "r", "write": "rwX"}[need]
-        ways_out = [f"give it access (`setfacl -m u:{user}:{right} {place}`)"]
-        if need == "write" and not inside:
-            ways_out.append(f"hand that over (`chown {user} {place}`)")
+        target, ways_out = str(rows[0].get("real") or place), []
+        if self._can_be_given(target):
+            ways_out.append(f"give it access (`{shell_words('setfacl', '-m', f'u:{user}:{right}', target)}`)")
+            if need == "write" and not inside:
+                ways_out.append(f"hand that over (`{shell_words('chown', '-h', user, target)}`)")
         if owner and owner not in (user, "root"):
             ways_out.append(f"set tethys_user to {owner}, whose it is")
+        if not ways_out:
+            ways_out.append(f"have the portal use another place, since {target} is the system's own")
         return f"tethys_user {user} (who would run the portal) cannot {what}: {', or '.join(ways_out)}."
+
+    def _can_be_given(self, path: str) -> bool:
+        """Whether a command may give a user rights on a path, which an app can choose: not where it is the system's."""
+        own = (PurePosixPath(str(self.asked[name])) for name in ("tethys_home", "tethys_conda_prefix"))
+        place = PurePosixPath(path)
+        return place.is_absolute() and (any(each in place.parents for each in own) or not is_of_the_system(path))
 
     @property
     def could_look(self) -> bool:
@@ -757,7 +770,7 @@ class Look:
                 self.reasons.append(
                     f"Container {other['name']} ({other['image']}) publishes port {port}, which portal_config.yml"
                     f" names, and {left['name']} is still in {ENGINES[str(left['engine'])].title}: stop the former"
-                    f" (`docker stop {other['id']}`) and run again."
+                    f" (`{shell_words('docker', 'stop', other['id'])}`) and run again."
                 )
             elif why is None:
                 if self.engine != "docker":
@@ -770,8 +783,8 @@ class Look:
             elif self.transport != "unix":
                 self.reasons.append(
                     f"Container {other['name']} ({other['image']}) publishes port {port}, and {why}: if it served only"
-                    f" the channel layer, stop it (`docker stop {other['id']}`) and run again, else set"
-                    " redis_container_port to a free port."
+                    f" the channel layer, stop it (`{shell_words('docker', 'stop', other['id'])}`) and run again, else"
+                    " set redis_container_port to a free port."
                 )
                 return None
         if left and left["running"]:
@@ -836,7 +849,8 @@ class Look:
         """A container of ours that this server's portal does not need any more."""
         ours: Mapping[str, Any] = self.server.get("container") or {}
         name = ours.get("name")
-        away = f"docker rm -f {name}" if self.engine == "docker" else f"systemctl disable --now {UNIT}"
+        docker = self.engine == "docker"
+        away = shell_words("docker", "rm", "-f", name) if docker else f"systemctl disable --now {UNIT}"
         if self.redis == "shared" and ours.get("running") and "tethys.channels.config" in ours.get("labels", {}):
             self.announce.append(
                 f"The layer's messages go through the Redis of {', '.join(self.asked['tethys_layer_redis'])} from now"
@@ -1055,6 +1069,18 @@ class Look:
         if nginx.get("websocket_problem"):
             self.warnings.append(_tail(nginx["websocket_problem"]))
 
+    def trust_reasons(self, adopted: Mapping[str, Any] | None) -> trust.Verdict:
+        """Who besides root could steer the run."""
+        starts_nginx = self.apart or "nginx_upstream.original" in (self.server.get("state") or [])
+        found = trust.verdict(
+            self.server.get("trust"), starts_nginx=starts_nginx, adopted=str(adopted["path"]) if adopted else None
+        )
+        # Checks report everything on their page and change nothing.
+        if self.goal != "check":
+            self.reasons.extend(found.refusals)
+            self.warnings.extend(found.warnings)
+        return found
+
     def restart_reasons(self) -> None:
         """A restart is of our own program, with as many processes as asked for."""
         programs = [program for program in self.server.get("programs") or [] if program["managed"]]
@@ -1092,12 +1118,14 @@ class Look:
         user = self.portal.get("user")
         for row in self.portal.get("leftovers") or []:
             if row["owner"] == before:
+                folder = str(row.get("real") or row["folder"])
+                command = f"{shell_words('find', folder, '-user', before, '-exec', 'chown', '-h', user)} {{}} +"
+                hand_over = f" (`{command}`)" if self._can_be_given(folder) else ""
                 more = f" and {row['count'] - 1} more in {row['folder']}" if row["count"] > 1 else ""
                 stay = f", or set tethys_user to {before}" if before != "root" else ""
                 yield (
                     f"tethys_user {user} (who would run the portal) cannot write {row['example']}{more}, of {before},"
-                    f" who runs it until now: hand that over"
-                    f" (`find {row['folder']} -user {before} -exec chown -h {user} {{}} +`){stay}."
+                    f" who runs it until now: hand that over{hand_over}{stay}."
                 )
 
 
@@ -1152,6 +1180,7 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
     if look.server.get("root"):
         look.nginx_reasons()
         look.selinux_warning()
+    trusted = look.trust_reasons(adopted_program)
     if look.goal != "remove":
         processes = look.processes()
     look.gaps()
@@ -1191,6 +1220,7 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         adopted_program=adopted_program,
         managed=any(program["managed"] for program in server.get("programs") or []),
         portal=dict(portal),
+        trust={"lines": trust.lines(trusted, portal), "problems": trusted.refusals},
         **look.of_redis(adopted_container),
     )
     nginx = (server.get("nginx") or {}).get("path")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER, PRIMARY_NAME
+from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import SENTINEL_PORT
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import SHARED_CA_HERE, image_version
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import Refusal, show, whole_number
@@ -273,8 +274,8 @@ def quorum_reasons(servers: Sequence[Mapping[str, Any]], hosts: Mapping[str, Any
             ]
         return [
             f"Of {len(servers)} sentinels {answering} {'answers' if answering == 1 else 'answer'}"
-            f" ({'; '.join(silent)}), and who the primary is, is for most of them to say: start them there (`docker"
-            f" start {container}`), and run again."
+            f" ({'; '.join(silent)}), and who the primary is, is for most of them to say: start them there"
+            f" (`{shell_words('docker', 'start', container)}`), and run again."
         ]
     primary = present_primary(servers, hosts)
     if primary is None and not any(view["set_up"] for view in views.values()):

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import without_secrets
+from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.docker_env import docker_env
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import SYSTEM_FOLDERS, misspelt, wrong_role_values
@@ -302,9 +303,10 @@ class _Plan:
             return
         if container and container["running"]:
             if inside.get("kept") and not self.portal.get("site_packages"):
+                logs = shell_words("docker", "logs", container["name"])
                 self.reasons.append(
                     f"tethys_docker_state is absent, and container {container['name']} does not answer yet: wait until"
-                    f" its portal has started, or see why it does not (`docker logs {container['name']}`)."
+                    f" its portal has started, or see why it does not (`{logs}`)."
                 )
             return
         if container or look["volume"] is not False:

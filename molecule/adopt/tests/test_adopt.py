@@ -89,7 +89,7 @@ def test_what_the_new_user_could_not_write_is_told_beforehand(host: Any, before:
         host.check_output("chown www-data:www-data " + " ".join(paths))
     for path in paths:
         assert f"tethys_user www-data (who would run the portal) cannot write to {path}" in text
-        assert f"`chown www-data {path}`" in text
+        assert f"`chown -h www-data {path}`" in text
 
 
 def test_what_the_root_process_left_in_the_workspaces_is_told_beforehand(host: Any, before: dict[str, Any]) -> None:

@@ -158,7 +158,7 @@ def _writers(part: _Part) -> Iterator[Writer]:
     owner = user_name(status.st_uid)
     if status.st_uid != 0:
         yield _writer(part, "owner", owner, [owner])
-    if stat.S_ISLNK(status.st_mode):
+    if stat.S_ISLNK(status.st_mode) or stat.S_ISCHR(status.st_mode):
         return
     # In a sticky folder nobody but its owner, the entry's owner and root can exchange an entry.
     if status.st_mode & stat.S_ISVTX and part.next_owner is not None:

@@ -277,7 +277,8 @@ def test_what_another_user_left_behind_is_counted_by_owner(tmp_path: Path) -> No
     os.chown(data / "app" / "own", nobody.uid, nobody.gid)
     (other / "link").symlink_to(data / "app" / "of_root")
     found = portal_state.leftovers([str(data), str(other), str(tmp_path / "missing")], nobody)
-    assert found == [{"folder": str(data), "uid": 0, "owner": "root", "count": 2, "example": str(data / "app")}]
+    row = {"folder": str(data), "real": str(data), "uid": 0, "owner": "root", "count": 2, "example": str(data / "app")}
+    assert found == [row]
     assert portal_state.leftovers([str(data)], accounts.account_of(0)) == []
 
 

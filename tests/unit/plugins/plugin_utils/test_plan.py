@@ -573,9 +573,12 @@ def blocked(path: str, need: str, by: str | None = None, owner: str | None = Non
                 f"setfacl -m u:www-data:x {HOME}",
             ],
         ),
-        ([blocked("/f", "read")], ["cannot read /f:", "setfacl -m u:www-data:r /f"]),
-        ([blocked("/f", "execute")], ["cannot run /f:", "setfacl -m u:www-data:rx /f"]),
-        ([blocked("/f", "write")], ["cannot write to /f:", "u:www-data:rwX /f", "chown www-data /f"]),
+        ([blocked("/srv/f", "read")], ["cannot read /srv/f:", "setfacl -m u:www-data:r /srv/f"]),
+        ([blocked("/srv/f", "execute")], ["cannot run /srv/f:", "setfacl -m u:www-data:rx /srv/f"]),
+        (
+            [blocked("/srv/f", "write")],
+            ["cannot write to /srv/f:", "u:www-data:rwX /srv/f", "chown -h www-data /srv/f"],
+        ),
         (
             [blocked("/home/alice/t", "traverse", "/home/alice", "alice")],
             [

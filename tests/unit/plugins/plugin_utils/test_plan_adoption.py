@@ -174,7 +174,7 @@ def test_one_folder_in_the_way_is_one_reason() -> None:
     places = [("/srv/env", "traverse"), ("/srv/env/bin/python", "execute"), ("/srv/home", "traverse")]
     found = look(
         {
-            "access": [row(path, need, "/srv", "alice") for path, need in places],
+            "access": [row(path, need, "/srv/x", "alice") for path, need in places],
             "versions": {},
             "prefix_problem": "/srv/env/bin/python cannot be started as the user www-data: Permission denied.",
             "bokeh": "unknown",
@@ -183,9 +183,9 @@ def test_one_folder_in_the_way_is_one_reason() -> None:
     found.portal_reasons()
     assert found.processes() == 2
     assert found.reasons == [
-        "tethys_user www-data (who would run the portal) cannot enter /srv, and has to reach /srv/env and"
-        " /srv/env/bin/python and 1 more: give it access (`setfacl -m u:www-data:x /srv`), or set tethys_user to alice,"
-        " whose it is."
+        "tethys_user www-data (who would run the portal) cannot enter /srv/x, and has to reach /srv/env and"
+        " /srv/env/bin/python and 1 more: give it access (`setfacl -m u:www-data:x /srv/x`), or set tethys_user to"
+        " alice, whose it is."
     ]
 
 
@@ -195,10 +195,10 @@ def test_one_folder_in_the_way_is_one_reason() -> None:
         (
             "write",
             "root",
-            ["write to /srv/db", "setfacl -m u:www-data:rwX /srv/db", "chown www-data /srv/db"],
+            ["write to /srv/db", "setfacl -m u:www-data:rwX /srv/db", "chown -h www-data /srv/db"],
             "to root",
         ),
-        ("write", "ana", ["chown www-data /srv/db", "set tethys_user to ana"], "to root"),
+        ("write", "ana", ["chown -h www-data /srv/db", "set tethys_user to ana"], "to root"),
         ("read", "ana", ["read /srv/db", "setfacl -m u:www-data:r /srv/db", "set tethys_user to ana"], "chown"),
         ("read", "www-data", ["setfacl"], "set tethys_user"),
     ],

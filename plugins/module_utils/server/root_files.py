@@ -1,0 +1,142 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files that root executes or obeys for a portal, and who besides root can change them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import posixpath
+import re
+import shutil
+import site
+import sys
+from pathlib import Path
+from typing import Sequence, TypedDict
+
+from ansible_collections.tethys.channels.plugins.module_utils import nginx_config, nginx_upstream
+from ansible_collections.tethys.channels.plugins.module_utils.engines import UNIT_PATH
+from ansible_collections.tethys.channels.plugins.module_utils.portal_env import NGINX_CONF
+from ansible_collections.tethys.channels.plugins.module_utils.server.trust import Writer, writable_by_others
+from ansible_collections.tethys.channels.plugins.module_utils.services import DOCKER_SOCKET, REDIS_SOCKET, Supervisor
+
+TMPFILES = "/etc/tmpfiles.d/tethys_channels.conf"
+
+
+class OpenFile(TypedDict):
+    """A file or folder that root executes or obeys, and others can change."""
+
+    path: str
+    # What root does with it: python, supervisor, program, nginx, site, state, folder, unit, engine or socket.
+    use: str
+    # What it leads to, where it is a link; else empty.
+    target: str
+    writers: list[Writer]
+
+
+class Trust(TypedDict):
+    """Who besides root can change what root executes or obeys."""
+
+    # How many files and folders there are.
+    files: int
+    open: list[OpenFile]
+
+
+def of_python() -> list[str]:
+    """Return root's own Python, and the folders of its library."""
+    folders = [posixpath.dirname(os.__file__), *site.getsitepackages()]
+    return [sys.executable, *(folder for folder in folders if Path(folder).is_dir())]
+
+
+def of_supervisor(supervisor: Supervisor) -> list[str]:
+    """Return Supervisor's binary, its configuration and the folders of which it reads files."""
+    # A pattern brings whatever is in its folder, also what somebody puts there later.
+    folders = [posixpath.dirname(re.split(r"[*?\[]", pattern)[0] + "x") for pattern in supervisor.include_globs]
+    return [*_program("supervisord"), *([supervisor.config] if supervisor.config else []), *folders]
+
+
+def _program(name: str) -> list[str]:
+    found = shutil.which(name)
+    return [found] if found else []
+
+
+def of_nginx(processes: nginx_upstream.Processes) -> tuple[list[str], list[str]]:
+    """Return nginx's main files, and what they include: files, and folders of which they include any file.
+
+    nginx is not started: one whose configuration is somebody else's would obey it.
+    """
+    mains, included = main_files(processes), []
+    for main in mains:
+        seen, folders = [], []
+
+        def read(file: str, seen: list[str] = seen) -> str:
+            seen.append(file)
+            try:
+                return nginx_upstream.decode(nginx_upstream.read(file))
+            except OSError:
+                return ""
+
+        def files(pattern: str, main: str = main, folders: list[str] = folders) -> list[str]:
+            if re.search(r"[*?\[]", pattern):
+                whole = posixpath.join(posixpath.dirname(main), pattern)
+                folders.append(posixpath.dirname(re.split(r"[*?\[]", whole)[0] + "x"))
+            return nginx_upstream.includes(posixpath.dirname(main), pattern)
+
+        # One that nginx could not read either tells of the files as far as it goes.
+        with contextlib.suppress(nginx_config.NginxFileError, ValueError, RecursionError):
+            nginx_config.Tree(main, read, files)
+        included += [*folders, *seen[1:]]
+    return mains, list(dict.fromkeys(included))
+
+
+def main_files(processes: nginx_upstream.Processes) -> list[str]:
+    """Return the main file of each nginx that runs, or the one that a start would take."""
+    found = []
+    for master in processes.masters():
+        options = dict(zip(master.options[::2], master.options[1::2]))
+        found.append(posixpath.join(master.cwd, options.get("-p", ""), options.get("-c", NGINX_CONF)))
+    return list(dict.fromkeys(found)) or ([NGINX_CONF] if Path(NGINX_CONF).exists() else [])
+
+
+def survey(
+    supervisor: Supervisor, processes: nginx_upstream.Processes, state_dir: str, folders: Sequence[str]
+) -> Trust:
+    """Return who besides root can change what root executes or obeys on this server.
+
+    Args:
+        supervisor: whose configuration and programs root runs.
+        processes: nginx's.
+        state_dir: the folder of the collection's state.
+        folders: those that root makes for the portal. The ones above them are judged, since they may be the portal's.
+    """
+    mains, included = of_nginx(processes)
+    uses: dict[str, list[str]] = {
+        "python": of_python(),
+        "supervisor": of_supervisor(supervisor),
+        "program": supervisor.program_files(),
+        "nginx": [*_program("nginx"), *mains],
+        "site": included,
+        "state": [state_dir, posixpath.dirname(REDIS_SOCKET)],
+        "folder": [posixpath.dirname(folder.rstrip("/")) for folder in folders],
+        "unit": [UNIT_PATH, TMPFILES],
+        "engine": [*_program("docker"), *_program("podman")],
+        "socket": [DOCKER_SOCKET] if Path(DOCKER_SOCKET).exists() else [],
+    }
+    found: dict[str, OpenFile] = {}
+    files = {path for paths in uses.values() for path in paths}
+    for use, paths in uses.items():
+        for path in paths:
+            writers = [] if path in found else writable_by_others(path)
+            if writers:
+                found[path] = {"path": path, "use": use, "target": _target(path), "writers": writers}
+    return {"files": len(files), "open": list(found.values())}
+
+
+def of_others(trust: Trust | None, *uses: str) -> bool:
+    """Return whether somebody besides root can change a file of these kinds."""
+    return trust is not None and any(file["use"] in uses for file in trust["open"])
+
+
+def _target(path: str) -> str:
+    return os.path.realpath(path) if Path(path).is_symlink() else ""

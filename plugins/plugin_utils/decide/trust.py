@@ -1,0 +1,128 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who besides root can change what root executes or obeys on a server: what is refused, and the trust report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
+
+from ansible_collections.tethys.channels.plugins.module_utils.server.root_files import OpenFile, Trust
+from ansible_collections.tethys.channels.plugins.module_utils.server.trust import Writer, is_shared, who_can
+
+# What `tethys gen` writes into TETHYS_HOME, and the manual has Supervisor read through a link.
+MANUALS = ("asgi_supervisord.conf", "nginx_supervisord.conf")
+USES = {
+    "python": "ansible_python_interpreter is {path}, which root executes",
+    "supervisor": "Supervisor runs as root and reads {path}",
+    "program": "Supervisor runs as root and reads {path}",
+    "nginx": "nginx starts as root and reads {path}",
+    "site": "nginx starts as root and reads {path}",
+    "state": "The collection keeps its state in {path}",
+    "folder": "Root makes the folders of the portal's logs and sockets in {path}",
+    "unit": "systemd runs as root and reads {path}",
+    "engine": "Root executes {path}",
+    "socket": "{path} gives the rights of root",
+}
+# What matters on a server of the Redis that portals share.
+OF_REDIS = ("python", "state", "unit", "engine", "socket")
+
+
+class Verdict(NamedTuple):
+    """What follows from the rights of others."""
+
+    refusals: list[str]
+    warnings: list[str]
+    # A line each, for a person who wants to know of every one.
+    report: list[str]
+
+
+def verdict(
+    trust: Trust | None, *, starts_nginx: bool = False, adopted: str | None = None, uses: Iterable[str] = tuple(USES)
+) -> Verdict:
+    """Return what is refused, what is a warning, and the report of a server.
+
+    Args:
+        trust: the facts of `server_info`; None where it could not read them.
+        starts_nginx: whether the run itself has nginx read its configuration (`socket_per_process`).
+        adopted: the program file that the run replaces with a file of root's.
+        uses: the kinds of files that matter.
+    """
+    if trust is None:
+        return Verdict([], [], [])
+    refusals: list[str] = []
+    warnings: list[str] = []
+    report: list[str] = []
+    kinds = tuple(uses)
+    for files, writer in _by_writer(file for file in trust["open"] if file["use"] in kinds and file["path"] != adopted):
+        text = sentence(files, writer)
+        if files[0]["use"] == "socket" and writer["how"] != "everybody":
+            report.append(f"{files[0]['path']}: {who_can(writer)}, who by the engine's design can become root")
+            continue
+        report.append(f"{_names(files)}: {who_can(writer)} can change {writer['path']}")
+        (warnings if _is_manuals(files, writer, starts_nginx) else refusals).append(text)
+    return Verdict(refusals, warnings, report or [f"only root can change the {trust['files']} files and folders"])
+
+
+def _by_writer(files: Iterable[OpenFile]) -> list[tuple[list[OpenFile], Writer]]:
+    """Each right of somebody, with the files that it gives away; one folder may have many."""
+    found: dict[tuple[str, ...], tuple[list[OpenFile], Writer]] = {}
+    for file in files:
+        seen: set[str] = set()
+        for writer in file["writers"]:
+            # One command takes all rights behind a link away.
+            if writer["link"] and writer["link"] in seen:
+                continue
+            seen.add(writer["link"])
+            key = (writer["path"], writer["how"], writer["name"], writer["link"])
+            found.setdefault(key, ([], writer))[0].append(file)
+    return list(found.values())
+
+
+def _is_manuals(files: Iterable[OpenFile], writer: Writer, starts_nginx: bool) -> bool:
+    """Whether it is how the manual has a portal set up, and the run itself obeys nothing of it."""
+    if writer["how"] == "everybody":
+        return False
+    for file in files:
+        manuals_program = file["use"] == "program" and PurePosixPath(file["target"]).name in MANUALS
+        if not manuals_program and (file["use"] != "site" or starts_nginx):
+            return False
+    return True
+
+
+def _names(files: list[OpenFile]) -> str:
+    """The files in a few words."""
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return f"{files[0]['path']}{more}"
+
+
+def sentence(files: list[OpenFile], writer: Writer) -> str:
+    """Return one right of somebody in words, with the command that takes it away."""
+    names, path = _names(files), writer["path"]
+    use = USES[files[0]["use"]].format(path=names)
+    what = "it" if path == names else path
+    text = f"{use}, and {who_can(writer)} can change {what}"
+    if writer["link"] and writer["fix"]:
+        return (
+            f"{text}, to which the link {writer['link']} leads. Read that file, then run `{writer['fix']}`, which"
+            " puts a copy of root's in place of the link."
+        )
+    if writer["fix"]:
+        return f"{text}. Run `{writer['fix']}`."
+    if is_shared(path):
+        return f"{text}. Give {path} the owner and mode that the distribution gives it."
+    return f"{text}. Move {files[0]['path']} to a folder that only root can change."
+
+
+def lines(found: Verdict, portal: Mapping[str, Any]) -> list[str]:
+    """Return the trust report: who besides root can change what root executes, obeys, reads and writes for a portal."""
+    config, prefix = portal.get("config") or {}, portal.get("prefix_owner") or {}
+    rows = ((config.get("path"), config.get("owner")), ("the environment", prefix.get("user")))
+    owned = [f"{what} ({owner})" for what, owner in rows if what and owner and owner != "root"]
+    ends = f"; of others, and used with their rights: {', '.join(owned)}" if owned else ""
+    return (
+        [*(f"Trust: {line}" for line in found.report[:-1]), f"Trust: {found.report[-1]}{ends}"] if found.report else []
+    )

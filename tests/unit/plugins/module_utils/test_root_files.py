@@ -1,0 +1,136 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which files root executes or obeys, and which of them somebody else can change."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Iterator
+from unittest.mock import Mock
+
+import pytest
+from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Master
+from ansible_collections.tethys.channels.plugins.module_utils.server import root_files
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to other users")
+NOBODY = 65534
+
+
+@pytest.fixture
+def top(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A server in a folder of root's."""
+    folder = Path(tempfile.mkdtemp(dir="/var/lib"))
+    folder.chmod(0o755)
+    (folder / "nginx/conf.d").mkdir(parents=True)
+    (folder / "nginx/sites").mkdir()
+    (folder / "nginx/nginx.conf").write_text("user x; http { include conf.d/*.conf; include sites/portal; }\n")
+    (folder / "nginx/conf.d/a.conf").write_text("map $a $b { default 1; }\n")
+    (folder / "nginx/sites/portal").write_text("upstream channels-backend { server 127.0.0.1:8000; }\n")
+    (folder / "supervisor/conf.d").mkdir(parents=True)
+    (folder / "supervisor/supervisord.conf").write_text("[include]\nfiles = conf.d/*.conf\n")
+    (folder / "supervisor/conf.d/asgi.conf").write_text("[fcgi-program:asgi]\n")
+    monkeypatch.setattr(root_files, "NGINX_CONF", str(folder / "nginx/nginx.conf"))
+    monkeypatch.setattr(root_files, "UNIT_PATH", str(folder / "unit"))
+    monkeypatch.setattr(root_files, "DOCKER_SOCKET", str(folder / "docker.sock"))
+    monkeypatch.setattr(root_files, "of_python", lambda: ["/usr/bin/env"])
+    yield folder
+    shutil.rmtree(folder)
+
+
+def survey(top: Path, *masters: Master, folders: tuple[str, ...] = ()) -> root_files.Trust:
+    """What is found on that server."""
+    supervisor = Mock(
+        config=str(top / "supervisor/supervisord.conf"),
+        include_globs=[str(top / "supervisor/conf.d/*.conf")],
+        program_files=lambda: [str(path) for path in sorted((top / "supervisor/conf.d").iterdir())],
+    )
+    return root_files.survey(supervisor, Mock(masters=lambda: list(masters)), str(top / "state"), folders)
+
+
+def opened(top: Path, *masters: Master, folders: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+    """Those that others can change, as (use, path below the server's folder)."""
+    trust = survey(top, *masters, folders=folders)
+    return [(row["use"], str(Path(row["path"]).relative_to(top))) for row in trust["open"]]
+
+
+def test_a_server_of_roots_alone(top: Path) -> None:
+    trust = survey(top)
+    assert trust["open"] == []
+    assert trust["files"] > 8
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("supervisor/supervisord.conf", [("supervisor", "supervisor/supervisord.conf")]),
+        ("supervisor/conf.d", [("supervisor", "supervisor/conf.d"), ("program", "supervisor/conf.d/asgi.conf")]),
+        ("supervisor/conf.d/asgi.conf", [("program", "supervisor/conf.d/asgi.conf")]),
+        ("nginx/nginx.conf", [("nginx", "nginx/nginx.conf")]),
+        ("nginx/conf.d", [("site", "nginx/conf.d"), ("site", "nginx/conf.d/a.conf")]),
+        ("nginx/sites/portal", [("site", "nginx/sites/portal")]),
+    ],
+)
+def test_each_of_them(top: Path, path: str, found: list[tuple[str, str]]) -> None:
+    os.chown(top / path, NOBODY, 0)
+    assert opened(top) == found
+
+
+def test_what_a_link_leads_to(top: Path) -> None:
+    home = top / "home"
+    home.mkdir()
+    (home / "nginx_supervisord.conf").write_text("")
+    os.chown(home, NOBODY, NOBODY)
+    link = top / "supervisor/conf.d/nginx.conf"
+    link.symlink_to(home / "nginx_supervisord.conf")
+    [row] = survey(top)["open"]
+    assert (row["path"], row["target"]) == (str(link), str(home / "nginx_supervisord.conf"))
+    [writer] = row["writers"]
+    assert (writer["path"], writer["link"]) == (str(home), str(link))
+
+
+def test_the_configuration_of_the_nginx_that_runs(top: Path) -> None:
+    other = top / "other"
+    (other / "conf").mkdir(parents=True)
+    (other / "conf/portal.conf").write_text("http { include /dev/null; include *.more; }\n")
+    (other / "conf/x.more").write_text("include fifo;\n")
+    os.mkfifo(other / "conf/fifo")
+    os.chown(other, NOBODY, 0)
+    master = Master(1, "1", ["-p", "other", "-c", "conf/portal.conf"], str(top), "systemd")
+    assert opened(top, master) == [
+        ("nginx", "other/conf/portal.conf"), ("site", "other/conf"), ("site", "other/conf/x.more"),
+        ("site", "other/conf/fifo"),
+    ]  # fmt: skip
+
+
+def test_a_configuration_that_nginx_could_not_read_either(top: Path) -> None:
+    (top / "nginx/conf.d/b.conf").write_text("}\n")
+    os.chown(top / "nginx/conf.d/b.conf", NOBODY, 0)
+    assert opened(top) == [("site", "nginx/conf.d/b.conf")]
+
+
+def test_the_folders_above_those_that_root_makes(top: Path) -> None:
+    theirs = top / "theirs"
+    (theirs / "logs").mkdir(parents=True)
+    os.chown(theirs / "logs", NOBODY, 0)
+    folders = (f"{theirs}/logs/", f"{theirs}/run")
+    # The folder itself is made to belong to whom it shall.
+    assert opened(top, folders=folders) == []
+    os.chown(theirs, NOBODY, 0)
+    assert opened(top, folders=folders) == [("folder", "theirs")]
+
+
+def test_the_socket_of_docker(top: Path) -> None:
+    (top / "docker.sock").touch()
+    assert opened(top) == []
+    (top / "docker.sock").chmod(0o666)
+    assert opened(top) == [("socket", "docker.sock")]
+
+
+def test_roots_own_python_is_judged() -> None:
+    found = root_files.of_python()
+    assert os.path.realpath(found[0]) == os.path.realpath("/proc/self/exe")
+    assert all(Path(each).exists() for each in found)

