@@ -14,8 +14,9 @@ def fleet_page(names: Any, hosts: Any, compare: Any = False) -> dict[str, Any]:
     """See fleet_page.yml."""
     # Not above: to find one filter Ansible loads every file of this folder, in each process that it forks.
     from ansible_collections.tethys.channels.plugins.plugin_utils import fleet
+    from ansible_collections.tethys.channels.plugins.plugin_utils.display import shown
 
-    return fleet.page(names, hosts, bool(compare))
+    return shown(fleet.page(names, hosts, bool(compare)))
 
 
 class FilterModule:

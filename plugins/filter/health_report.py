@@ -16,6 +16,7 @@ def health_report(seen: Any) -> dict[str, Any]:
     """See health_report.yml."""
     # Not above: to find one filter Ansible loads every file of this folder, in each process that it forks.
     from ansible_collections.tethys.channels.plugins.plugin_utils import health
+    from ansible_collections.tethys.channels.plugins.plugin_utils.display import shown
 
     needed = ("plan", "asked", "health", "probe")
     missing = [name for name in needed if not isinstance(seen, Mapping) or not isinstance(seen.get(name), Mapping)]
@@ -23,7 +24,7 @@ def health_report(seen: Any) -> dict[str, Any]:
         raise AnsibleFilterError(
             f"health_report: {', '.join(missing)} is missing or no mapping: give plan, asked, health and probe."
         )
-    return health.report(seen)
+    return shown(health.report(seen))
 
 
 class FilterModule:

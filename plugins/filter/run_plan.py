@@ -17,9 +17,10 @@ def run_plan(asked: Any, options: Any, found: Any) -> dict[str, Any]:
     """See run_plan.yml."""
     # Not above: to find one filter Ansible loads every file of this folder, in each process that it forks.
     from ansible_collections.tethys.channels.plugins.plugin_utils import plan
+    from ansible_collections.tethys.channels.plugins.plugin_utils.display import shown
 
     try:
-        return plan.plan(asked, options, found)
+        return shown(plan.plan(asked, options, found))
     except Refusal as refusal:
         raise AnsibleFilterError(f"run_plan: {refusal}") from refusal
 

@@ -14,8 +14,9 @@ def shared_redis_plan(options: Any, found: Any, hosts: Any) -> dict[str, Any]:
     """See shared_redis_plan.yml."""
     # Not above: to find one filter Ansible loads every file of this folder, in each process that it forks.
     from ansible_collections.tethys.channels.plugins.plugin_utils import shared
+    from ansible_collections.tethys.channels.plugins.plugin_utils.display import shown
 
-    return shared.redis_plan(options, found, hosts)
+    return shown(shared.redis_plan(options, found, hosts))
 
 
 class FilterModule:

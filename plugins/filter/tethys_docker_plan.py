@@ -16,10 +16,11 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.processes import R
 def tethys_docker_plan(asked: Any, found: Any) -> dict[str, Any]:
     """See tethys_docker_plan.yml."""
     # Not above: to find one filter Ansible loads every file of this folder, in each process that it forks.
+    from ansible_collections.tethys.channels.plugins.plugin_utils.display import shown
     from ansible_collections.tethys.channels.plugins.plugin_utils.tethys_docker import docker_plan
 
     try:
-        return docker_plan(asked, found)
+        return shown(docker_plan(asked, found))
     except Refusal as refusal:
         raise AnsibleFilterError(f"tethys_docker_plan: {refusal}") from None
 

@@ -197,11 +197,11 @@ import xmlrpc.client
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
 from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources, process_key
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import OPTIONS, NotPut, put_all_right
+from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx, NginxError
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.server.lock import Busy, alone

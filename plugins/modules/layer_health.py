@@ -200,10 +200,10 @@ import xmlrpc.client
 from pathlib import Path
 from typing import Any, Callable
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import OPTIONS, why_differs
+from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
 from ansible_collections.tethys.channels.plugins.module_utils.redis.sentinels import pairs, primary_of
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import (

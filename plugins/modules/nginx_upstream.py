@@ -97,7 +97,7 @@ path:
 from itertools import takewhile
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx, NginxError
 from ansible_collections.tethys.channels.plugins.module_utils.server.lock import Busy, alone
 

@@ -184,8 +184,8 @@ portal:
       type: float
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import portal_state
+from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 
 
 def main() -> None:

@@ -147,10 +147,10 @@ import stat
 import time
 from typing import Any, Iterator
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 from ansible_collections.tethys.channels.plugins.module_utils import portal_yaml
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
+from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml import PortalYamlError, Touched
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import secrets_in
 

@@ -95,8 +95,8 @@ path:
 
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import proof_record
+from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 
 # What tells the server's part of the record.
 PARTS = ("files", "reads", "site_packages", "container", "image", "engine", "endpoint")

@@ -92,9 +92,9 @@ import secrets
 import time
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
+from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER
 
 CA = "redis/ca.crt"

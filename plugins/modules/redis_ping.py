@@ -122,8 +122,8 @@ import ssl
 import time
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
+from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
 from ansible_collections.tethys.channels.plugins.module_utils.redis.sentinels import primary_of
 

@@ -134,8 +134,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
+from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.redis import sentinels
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import (

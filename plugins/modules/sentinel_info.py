@@ -97,7 +97,7 @@ sentinel:
 import time
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.redis import sentinels
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import RedisError
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PRIMARY_NAME

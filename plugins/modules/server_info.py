@@ -257,7 +257,6 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import portal_state, proof_record
 from ansible_collections.tethys.channels.plugins.module_utils.engines import (
     ENGINES,
@@ -266,6 +265,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.engines import (
     Engine,
     PodmanEngine,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc, root_files

@@ -77,8 +77,8 @@ written:
   sample: [/etc/tmpfiles.d/tethys_channels.conf]
 """
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import OPTIONS, NotPut, put_all_right
+from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 
 
 def main() -> None:

@@ -83,7 +83,6 @@ result:
 import shutil
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils import (
     asgi_record,
     boundary,
@@ -108,6 +107,7 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
 )
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file, expected_files
 from ansible_collections.tethys.channels.plugins.module_utils.server import accounts, lock, proc
+from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 
 # All that a module sent to a container may import.
 SHIPPED = (

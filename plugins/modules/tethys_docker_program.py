@@ -88,8 +88,8 @@ import os
 import re
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
+from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 
 NUMBER = re.compile(r"^(numprocs[ \t]*=[ \t]*)(\d+)", re.MULTILINE)
 

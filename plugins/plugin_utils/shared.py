@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide import trust
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import DEFAULT_PORT
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import (
     NOT_ROOT,
@@ -424,6 +425,9 @@ def redis_plan(options: Mapping[str, Any], found: Mapping[str, Any], hosts: Mapp
     elif look.goal == "site" and not reasons:
         look.redis_reasons()
         reasons += look.reasons
+    trusted = trust.verdict(server.get("trust"), uses=trust.OF_REDIS)
+    if look.goal != "check":
+        reasons += trusted.refusals
     files = found.get("files") or {}
     # Where reasons were not asked for, the address may be none.
     due = None if reasons or look.goal not in ("site", "check") else _certificate_due(options, files)
@@ -436,6 +440,7 @@ def redis_plan(options: Mapping[str, Any], found: Mapping[str, Any], hosts: Mapp
     return {
         **look.of_redis(),
         "refusals": reasons,
+        "trust": {"lines": trust.lines(trusted, {}), "problems": trusted.refusals},
         "backend": backend,
         "prefix": portals[0]["prefix"] if portals else "asgi",
         "certificate_due": due,
