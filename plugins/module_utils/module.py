@@ -19,7 +19,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.text import each_t
 SENTENCES = re.compile(r"msg|(\w+_)?problems?|(\w+_)?warnings?")
 
 
-class AnsibleModule(basic.AnsibleModule):
+class AnsibleModule(basic.AnsibleModule):  # type: ignore[misc] # Ansible brings no types
     """Ansible's own class, whose sentences and differences print."""
 
     def exit_json(self, **result: Any) -> None:

@@ -66,9 +66,11 @@ def of_nginx(processes: nginx_upstream.Processes) -> tuple[list[str], list[str]]
 
     nginx is not started: one whose configuration is somebody else's would obey it.
     """
-    mains, included = main_files(processes), []
+    mains = main_files(processes)
+    included: list[str] = []
     for main in mains:
-        seen, folders = [], []
+        seen: list[str] = []
+        folders: list[str] = []
 
         def read(file: str, seen: list[str] = seen) -> str:
             seen.append(file)
