@@ -187,8 +187,8 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     portal_env,
     portal_wire,
 )
-from ansible_collections.tethys.channels.plugins.module_utils.secrets import secrets_in
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils.secrets import secrets_in
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 
 IN_MEMORY = "channels.layers.InMemoryChannelLayer"
