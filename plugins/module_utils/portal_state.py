@@ -265,10 +265,7 @@ def access(needs: list[tuple[str, str]], who: Account) -> list[dict[str, Any]]:
 def leftovers(folders: list[str], who: Account) -> list[dict[str, Any]]:
     """What in the data folders that user cannot write, by its owner."""
     found = as_user(who, lambda: unwritable(folders)) or []
-    return [
-        {**row, "owner": account_of(row["uid"]).name, "real": os.path.realpath(row["folder"])}
-        for row in found
-    ]
+    return [{**row, "owner": account_of(row["uid"]).name, "real": os.path.realpath(row["folder"])} for row in found]
 
 
 def unwritable(folders: list[str]) -> list[dict[str, Any]]:

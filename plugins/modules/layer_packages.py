@@ -139,8 +139,8 @@ from typing import Any, Iterator
 
 from ansible_collections.tethys.channels.plugins.module_utils import layer_packages as program
 from ansible_collections.tethys.channels.plugins.module_utils.bounded_run import run_bounded
-from ansible_collections.tethys.channels.plugins.module_utils.portal_env import python_of, source_of
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils.portal_env import python_of, source_of
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import logins_in, without_logins
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import Account, account_of, become
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words

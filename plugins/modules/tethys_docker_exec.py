@@ -106,8 +106,8 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     tethys_docker_ship,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file, expected_files
-from ansible_collections.tethys.channels.plugins.module_utils.server import accounts, lock, proc
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils.server import accounts, lock, proc
 
 # All that a module sent to a container may import.
 SHIPPED = (
