@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-import subprocess
-from typing import Any, Union
+from typing import Any, NamedTuple, Union
 
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import clean
+from ansible_collections.tethys.channels.plugins.module_utils.run_command import CommandFailed, run_command
 from ansible_collections.tethys.channels.plugins.module_utils.services import Docker
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 
@@ -19,6 +21,7 @@ UNIT = "tethys-channels-redis.service"
 UNIT_PATH = f"/etc/systemd/system/{UNIT}"
 # How Docker says that there is no such date.
 NEVER = "0001-01-01T00:00:00Z"
+PODMAN_SECONDS = 60.0
 
 
 def _steady(found: Any) -> Any:
@@ -33,6 +36,23 @@ def _steady(found: Any) -> Any:
     host = found.get("HostConfig") or {}
     host = {**host, "CapDrop": sorted(host.get("CapDrop") or [])}
     return {**found, "State": state, "ExecIDs": None, "Mounts": mounts, "HostConfig": host}
+
+
+class Place(NamedTuple):
+    """Where a container is: its first process, 0 where none runs, and its addresses in networks of its own."""
+
+    pid: int
+    addresses: list[str]
+
+
+def _place(found: Any) -> Place:
+    """The place of a container, from what `inspect` has of it; None stands for no container."""
+    if not found:
+        return Place(0, [])
+    networks = found.get("NetworkSettings") or {}
+    each = [networks, *(networks.get("Networks") or {}).values()]
+    addresses = [str(one["IPAddress"]) for one in each if one and one.get("IPAddress")]
+    return Place(int(found["State"].get("Pid") or 0), list(dict.fromkeys(addresses)))
 
 
 class DockerEngine:
@@ -76,6 +96,10 @@ class DockerEngine:
         state = (self.api.get(f"/containers/{name}/json") or {}).get("State") or {}
         return state.get("Pid") or 0, state.get("FinishedAt") or NEVER
 
+    def place(self, name: str) -> Place:
+        """Where a container is."""
+        return _place(self.api.get(f"/containers/{name}/json"))
+
 
 class PodmanEngine:
     """Podman, by its command: its socket is off unless somebody turned it on."""
@@ -92,20 +116,13 @@ class PodmanEngine:
     def _ask(self, *words: str, answers: tuple[int, ...] = (0,)) -> tuple[int, str]:
         """The exit code, one of those that are an answer, and what it printed."""
         try:
-            run = subprocess.run(
-                ["podman", *words],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=60,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise OSError(f"`{shell_words('podman', *words)}` did not end within 60 s") from error
-        if run.returncode not in answers:
-            raise OSError((run.stderr.strip().splitlines() or [f"`{shell_words('podman', *words)}` failed"])[-1])
-        return run.returncode, run.stdout
+            run = run_command(["podman", *words], seconds=PODMAN_SECONDS, env=os.environ)
+        except CommandFailed as error:
+            raise OSError(f"`{shell_words('podman', *words)}`: {error}") from error
+        if run.code not in answers:
+            said = run.err.strip().splitlines() or [f"`{shell_words('podman', *words)}` failed"]
+            raise OSError(clean(said[-1], 500))
+        return run.code, run.out
 
     def installed(self) -> bool:
         """Whether it is there, though it may not work."""
@@ -139,6 +156,12 @@ class PodmanEngine:
     def process(self, name: str) -> tuple[int, str]:
         """The process id of a container, 0 where none runs. Its unit makes it anew, so that it never ended before."""
         return next((int(row.get("Pid") or 0) for row in self.containers() if name in row["Names"]), 0), NEVER
+
+    def place(self, name: str) -> Place:
+        """Where a container is."""
+        if not self.process(name)[0]:
+            return Place(0, [])
+        return _place(json.loads(self._ask("container", "inspect", name)[1])[0])
 
 
 Engine = Union[DockerEngine, PodmanEngine]

@@ -24,7 +24,8 @@ from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import name_of
-from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis.client import RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis.peer import Container, login
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import ADMIN_USER, sha256
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.services import Supervisor, is_asgi_group
@@ -68,12 +69,13 @@ def _sum(state: Any) -> str:
     return sha256(json.dumps(state, sort_keys=True))
 
 
-def users(state_dir: Path, endpoint: dict[str, Any] | None) -> str | None:
+def users(state_dir: Path, of: dict[str, Any]) -> str | None:
     """A sum over whom the running Redis lets in, which no file tells; for where it is known to be our own."""
-    if not endpoint:
+    if not of["endpoint"]:
         return None
     password = atomic_file.read_notes(state_dir / "credentials.json").get("admin_password")
-    with Redis({**endpoint, "username": ADMIN_USER, "password": password}) as redis:
+    admin = {**of["endpoint"], "username": ADMIN_USER, "password": password}
+    with login(admin, Container(of["engine"], of["container"])) as redis:
         return _sum(redis.command("ACL", "LIST"))
 
 
@@ -110,8 +112,7 @@ def proved_plan(state_dir: Path, inputs: str) -> str | None:
         of = kept["of"]
         if kept["inputs"] != inputs or kept["seen"] != seen(state_dir, of):
             return None
-        # Our container runs as it did, so that it is no stranger who is sent the password.
-        if kept["users"] == users(state_dir, of["endpoint"]):
+        if kept["users"] == users(state_dir, of):
             return str(kept["plan"])
     except (KeyError, TypeError, *NO_ANSWER):
         pass
@@ -125,7 +126,7 @@ def keep(state_dir: Path, inputs: str, plan: str, of: dict[str, Any]) -> None:
     kept = None
     try:
         if are_up_to_date(state_dir, of):
-            kept = {"inputs": inputs, "plan": plan, "of": of, "users": users(state_dir, of["endpoint"])}
+            kept = {"inputs": inputs, "plan": plan, "of": of, "users": users(state_dir, of)}
             kept["seen"] = seen(state_dir, of)
     except NO_ANSWER:
         pass

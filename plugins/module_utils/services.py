@@ -17,12 +17,15 @@ import json
 import re
 import shutil
 import socket
+import time
 import urllib.parse
 import xmlrpc.client
 from pathlib import Path
 from typing import Any
 
 DOCKER_SOCKET = "/var/run/docker.sock"
+# One answer of the engine: a list of a thousand containers has some MiB.
+MOST_BYTES = 32 * 1024 * 1024
 # The layer's Redis where it has no port, in a folder that outlives a reboot, since the container mounts it.
 REDIS_SOCKET = "/var/lib/tethys_channels/redis.sock"
 # Debian and Ubuntu first, then Rocky's EPEL package, then pip's own default.
@@ -56,6 +59,25 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
+def _body(connection: UnixConnection, answer: http.client.HTTPResponse, end: float) -> bytes:
+    """The body of an answer; OSError where it is larger than any, or not complete in time."""
+    chunks: list[bytes] = []
+    size, plain = 0, connection.sock
+    while True:
+        left = end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        if plain:
+            plain.settimeout(left)
+        chunk = answer.read1(65536)
+        if not chunk:
+            return b"".join(chunks)
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MOST_BYTES:
+            raise OSError(f"an answer is larger than {MOST_BYTES} bytes")
+
+
 class Docker:
     """The engine's API on its local socket; read requests only."""
 
@@ -66,10 +88,11 @@ class Docker:
     def get(self, url: str) -> Any:
         """The decoded answer, or None where the engine has no such thing; OSError where it does not answer."""
         connection = UnixConnection(self._path, self._timeout)
+        end = time.monotonic() + self._timeout
         try:
             connection.request("GET", url)
             answer = connection.getresponse()
-            body = answer.read()
+            body = _body(connection, answer, end)
         finally:
             connection.close()
         if answer.status == 404:

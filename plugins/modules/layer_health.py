@@ -201,21 +201,28 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import clean
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import OPTIONS, why_differs
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
-from ansible_collections.tethys.channels.plugins.module_utils.redis.sentinels import pairs, primary_of
+from ansible_collections.tethys.channels.plugins.module_utils.redis.client import (
+    MOST_DIGITS,
+    MOST_VERSION,
+    NO_REDIS,
+    STEP,
+    Redis,
+    RedisError,
+)
+from ansible_collections.tethys.channels.plugins.module_utils.redis.peer import Container, login
+from ansible_collections.tethys.channels.plugins.module_utils.redis.sentinels import healthy_copies, primary_of
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import (
     ADMIN_USER,
     PORTAL_USER,
-    PRIMARY_NAME,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.services import Supervisor, is_asgi_group
 
 # A look must not keep a busy server from its work: so many keys at a time, and no more than so many in all.
-STEP = 1000
 MOST_KEYS = 20 * STEP
 # What Redis tells of its own age is in whole seconds.
 GRAIN_SECONDS = 2.0
@@ -252,14 +259,19 @@ def info_of(redis: Redis) -> dict[str, str]:
     return {name: value for name, _colon, value in pairs}
 
 
+def _number(text: str | None) -> int | None:
+    """A figure of INFO; None where it is no number."""
+    return int(text) if text and text.isdecimal() and len(text) <= MOST_DIGITS else None
+
+
 def figures(info: dict[str, str]) -> dict[str, Any]:
     """The figures of INFO that the report tells."""
-    found: dict[str, Any] = {name: int(info[field]) if field in info else None for name, field in FIGURES.items()}
-    version = info.get("redis_version")
+    found: dict[str, Any] = {name: _number(info.get(field)) for name, field in FIGURES.items()}
+    version = clean(info["redis_version"], MOST_VERSION) if "redis_version" in info else None
     numbers = tuple(int(part) for part in (version or "0").split(".")[:2] if part.isdecimal())
     refused = info.get("errorstat_OOM")
     # Since 6.2 an error is counted by its first word; one that never came is not in the list.
-    oom = int(refused.partition("=")[2]) if refused else 0 if numbers >= (6, 2) else None
+    oom = _number(refused.partition("=")[2]) if refused else 0 if numbers >= (6, 2) else None
     if found["clients"] is not None:
         found["clients"] -= 1  # ours
     known = all(found[name] is not None for name in FIGURES if name != "max_clients")
@@ -273,7 +285,7 @@ def channel_keys(redis: Redis, prefix: str) -> tuple[set[str], bool]:
     cursor, seen = "0", 0
     found: set[str] = set()
     while True:
-        cursor, keys = redis.command("SCAN", cursor, "COUNT", STEP, "MATCH", pattern)
+        cursor, keys = redis.scan(cursor, STEP, "MATCH", pattern)
         # So many are walked over, whether they match or not.
         seen += STEP
         # Groups are no channels, and what is in flight was taken already.
@@ -284,7 +296,9 @@ def channel_keys(redis: Redis, prefix: str) -> tuple[set[str], bool]:
 
 def waiting(redis: Redis, keys: set[str], complete: bool) -> dict[str, Any]:
     """How many messages wait in how many channels."""
-    counts = [int(redis.command("ZCOUNT", key, "-inf", "+inf")) for key in sorted(keys)]
+    counts = [redis.command("ZCOUNT", key, "-inf", "+inf") for key in sorted(keys)]
+    if not all(isinstance(count, int) for count in counts):
+        raise RedisError(NO_REDIS)
     return {"messages": sum(counts), "channels": sum(bool(count) for count in counts), "complete": complete}
 
 
@@ -299,23 +313,27 @@ def watched(look: dict[str, Any]) -> dict[str, Any]:
     try:
         with Redis(look) as sentinel:
             primary = primary_of(sentinel)
-            rows = sentinel.command("SENTINEL", "REPLICAS", PRIMARY_NAME) if primary else []
+            copies = healthy_copies(sentinel) if primary else 0
     except (OSError, RedisError, ValueError) as error:
         return {"watches": True, "problem": f"cannot be asked ({error})"}
     if primary is None:
         return {"watches": True, "problem": "watches no primary"}
-    copies = sum(pairs(row).get("flags") == "slave" for row in rows)
     return {"watches": True, "primary": f"{primary['host']}:{primary['port']}", "copies": copies}
 
 
-def read_redis(look: dict[str, Any], portal: dict[str, Any], prefix: str, keeps: bool) -> dict[str, Any]:
+Connect = Callable[["dict[str, Any]"], Redis]
+
+
+def read_redis(
+    look: dict[str, Any], portal: dict[str, Any], prefix: str, keeps: bool, connect: Connect = Redis
+) -> dict[str, Any]:
     """One server, asked for its figures as `look`, and for its messages as `portal` where that is another user."""
     found = {**UNKNOWN, "place": place(look)}
     if look.get("sentinel"):
         # It watches a Redis and is none. One that is not the collection's own may have a login of its own.
         return {**found, **watched(look)} if look.get("inventory_name") else found
     try:
-        with Redis(look) as redis:
+        with connect(look) as redis:
             redis.command("PING")
             try:
                 found.update(figures(info_of(redis)))
@@ -323,7 +341,7 @@ def read_redis(look: dict[str, Any], portal: dict[str, Any], prefix: str, keeps:
             except RedisError:
                 return found  # what this user may not ask is not known
         if keeps:
-            with Redis(portal) as redis, contextlib.suppress(RedisError):
+            with connect(portal) as redis, contextlib.suppress(RedisError):
                 found["backlog"] = waiting(redis, keys, complete)
     except ssl.SSLCertVerificationError:
         return found  # which certificates the portal trusts is the portal's
@@ -334,19 +352,25 @@ def read_redis(look: dict[str, Any], portal: dict[str, Any], prefix: str, keeps:
     return found
 
 
-def read_container(server: dict[str, Any], state_dir: Path, prefix: str, keeps: bool) -> dict[str, Any]:
+def read_container(
+    container: Container, server: dict[str, Any], state_dir: Path, prefix: str, keeps: bool
+) -> dict[str, Any]:
     """The Redis that the collection runs."""
+
+    def connect(endpoint: dict[str, Any]) -> Redis:
+        return login(endpoint, container)
+
     try:
         kept = json.loads((state_dir / "credentials.json").read_text(encoding="utf-8"))
         portal = {**server, "username": PORTAL_USER, "password": kept["password"]}
         admin = {**server, "username": ADMIN_USER, "password": kept["admin_password"]}
     except (OSError, ValueError, KeyError, TypeError):
         return {**UNKNOWN, "place": place(server), "problem": f"has no credentials in {state_dir}"}
-    found = read_redis(admin, portal, prefix, keeps)
+    found = read_redis(admin, portal, prefix, keeps, connect)
     if found["problem"] and found["problem"].startswith("refuses"):
         # Before Redis 6 there are no users, and one password opens everything.
         only = {**server, "password": kept["password"]}
-        again = read_redis(only, only, prefix, keeps)
+        again = read_redis(only, only, prefix, keeps, connect)
         found = found if again["problem"] else again
     return found
 
@@ -445,7 +469,8 @@ def main() -> None:
     state_dir = Path(params["state_dir"])
     container = params["redis_container"]
     if container:
-        redis = [read_container(params["redis_endpoint"], state_dir, params["prefix"], params["backlog"])]
+        ours = Container(params["redis_engine"], container)
+        redis = [read_container(ours, params["redis_endpoint"], state_dir, params["prefix"], params["backlog"])]
     else:
         redis = [read_redis(one, one, params["prefix"], params["backlog"]) for one in params["endpoints"]]
     started = params["redis_started_at"]

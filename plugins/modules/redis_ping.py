@@ -83,10 +83,12 @@ options:
     type: str
     default: asgi
   container:
-    description: The container in which a Redis of the collection's own runs, for the messages.
+    description:
+      - The container of this server that has to answer at the one of O(endpoints). Nothing else is sent a password,
+        unless it shows the certificate that O(endpoints[].ca) asks for.
     type: str
   engine:
-    description: The engine that O(container) is in, for the messages.
+    description: The engine that O(container) is in.
     type: str
     choices: [docker, podman]
     default: docker
@@ -125,6 +127,7 @@ from typing import Any
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis.peer import Container, answers, login
 from ansible_collections.tethys.channels.plugins.module_utils.redis.sentinels import primary_of
 
 # How a server of a Cluster answers for keys that are another's, or for keys of several servers at once.
@@ -136,7 +139,8 @@ def probes(backend: str, prefix: str) -> list[list[str]]:
     name = f"{prefix}_tethys_channels_ping"
     if ".pubsub." in backend:
         return [["PING"], ["PUBLISH", name, ""]]
-    return [["PING"], ["ZCOUNT", name, "-inf", "+inf"], ["EVAL", "return 1", "0"]]
+    # A group's channels are keys of many slots, which a Cluster refuses to take at once, also one of a single server.
+    return [["PING"], ["ZCOUNT", name, "-inf", "+inf"], ["EVAL", "return 1", "2", f"{name}:a", f"{name}:b"]]
 
 
 def commands_for(endpoint: dict[str, Any], backend: str, prefix: str) -> list[list[str]]:
@@ -199,10 +203,14 @@ def untrusted(endpoint: dict[str, Any], error: ssl.SSLCertVerificationError) -> 
     return f"shows a certificate that its authority did not give to {endpoint['host']} ({error.verify_message})"
 
 
-def ask(endpoint: dict[str, Any], commands: list[list[str]]) -> tuple[str | None, str | None]:
-    """The problem, or None, and the version, or None."""
+def ask(
+    endpoint: dict[str, Any], commands: list[list[str]], container: Container | None = None
+) -> tuple[str | None, str | None]:
+    """The problem, or None, and the version, or None; of a container of this server, where it has to be one."""
     try:
-        with Redis(endpoint) as redis:
+        if container:
+            answers(endpoint, container)
+        with login(endpoint, container) if container else Redis(endpoint) as redis:
             for command in commands:
                 redis.command(*command)
             version = redis.version()
@@ -257,6 +265,7 @@ def main() -> None:
     problems: list[str] = []
     versions: list[str | None] = []
     end = time.monotonic() + params["retries"]
+    container = Container(params["engine"], params["container"]) if params["container"] else None
     watched = [one for one in params["endpoints"] if one["sentinel"] and one["inventory_name"]]
     if watched:
         problems, versions = ask_watched(watched, params["backend"], params["prefix"])
@@ -264,10 +273,10 @@ def main() -> None:
         if endpoint in watched:
             continue
         commands = commands_for(endpoint, params["backend"], params["prefix"])
-        problem, version = ask(endpoint, commands)
+        problem, version = ask(endpoint, commands, container)
         while problem and time.monotonic() < end:
             time.sleep(0.2)
-            problem, version = ask(endpoint, commands)
+            problem, version = ask(endpoint, commands, container)
         versions.append(version)
         if problem:
             logs = ENGINES[params["engine"]].logs(params["container"] or "")

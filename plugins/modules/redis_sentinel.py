@@ -137,7 +137,7 @@ from typing import Any
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.redis import sentinels
-from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError, pairs
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import (
     ADMIN_USER,
     CONNECT_TO_SENTINEL,
@@ -302,7 +302,7 @@ def set_right(sentinel: Redis, files: Files, check: bool) -> bool:
             words = (PRIMARY_NAME, primary["host"], primary["port"], wrong["quorum"])
             sentinel.command("SENTINEL", "MONITOR", *words)
     else:
-        about = sentinels.pairs(sentinel.command("SENTINEL", "MASTER", PRIMARY_NAME))
+        about = pairs(sentinel.command("SENTINEL", "MASTER", PRIMARY_NAME))
         wrong = {name: value for name, value in wrong.items() if about.get(name) != value}
     for name, value in {} if check else wrong.items():
         sentinel.command("SENTINEL", "SET", PRIMARY_NAME, name, value)

@@ -136,6 +136,14 @@ options:
       - Without O(acl) nothing is told to it.
     type: bool
     default: false
+  container:
+    description: The container of that server, for O(running). Nothing else is sent a password.
+    type: str
+  engine:
+    description: The engine that O(container) is in.
+    type: str
+    choices: [docker, podman]
+    default: docker
 """
 
 EXAMPLES = r"""
@@ -210,7 +218,8 @@ from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis.client import RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis.peer import Container, login
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import (
     ADMIN_USER,
     CONNECT,
@@ -553,7 +562,7 @@ class Files:
             place = {"path": str(self.socket)}
         elif self.tls:
             place.update(host=self.params["address"], tls=True, ca=str(self.redis_dir / TLS_FILES["tls_ca"]))
-        with Redis({**place, **admin}) as redis:
+        with login({**place, **admin}, Container(self.params["engine"], self.params["container"])) as redis:
             return tell(redis, self.sums, check)
 
 
@@ -586,11 +595,14 @@ def main() -> None:
             "socket": {"type": "path"},
             "socket_group": {"type": "str"},
             "running": {"type": "bool", "default": False},
+            "container": {"type": "str"},
+            "engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
         },
         required_if=[
             ("transport", "unix", ["socket"]),
             ("transport", "tls", ["address", *TLS_FILES]),
             ("topology", "sentinel", ["address", "peer_password"]),
+            ("running", True, ["container"]),
         ],
         supports_check_mode=True,
     )

@@ -97,9 +97,16 @@ sentinel:
 import time
 from typing import Any
 
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import clean
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.redis import sentinels
-from ansible_collections.tethys.channels.plugins.module_utils.redis.client import RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis.client import (
+    MOST_DIGITS,
+    MOST_ERROR,
+    NO_REDIS,
+    RedisError,
+    pairs,
+)
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PRIMARY_NAME
 
 PAUSE = 0.3
@@ -116,24 +123,23 @@ def of_sentinel(server: sentinels.Server, servers: int) -> dict[str, Any]:
             found["primary"] = sentinels.primary_of(sentinel)
             if not found["primary"]:
                 return {**found, "problem": "watches no primary", "lacking": ["has a Sentinel that watches no primary"]}
-            about = sentinels.pairs(sentinel.command("SENTINEL", "MASTER", PRIMARY_NAME))
-            replicas = [
-                sentinels.pairs(row)["flags"] == "slave"
-                for row in sentinel.command("SENTINEL", "REPLICAS", PRIMARY_NAME)
-            ]
+            about = pairs(sentinel.command("SENTINEL", "MASTER", PRIMARY_NAME))
+            copies = sentinels.healthy_copies(sentinel)
+            flags, others = clean(str(about.get("flags")), MOST_ERROR), str(about.get("num-other-sentinels"))
+            if not others.isdecimal() or len(others) > MOST_DIGITS:
+                raise RedisError(NO_REDIS)
     except (OSError, RedisError) as error:
         return {
             **found,
             "problem": f"cannot be asked ({error})",
             "lacking": [f"has a Sentinel that cannot be asked ({error})"],
         }
-    if about["flags"] != "master":
-        lacking.append(f"has a Sentinel to which the primary is {about['flags']}")
-    others = int(about["num-other-sentinels"])
-    if others < servers - 1:
+    if flags != "master":
+        lacking.append(f"has a Sentinel to which the primary is {flags}")
+    if int(others) < servers - 1:
         lacking.append(f"has a Sentinel that knows {others} of {servers - 1} others")
-    if sum(replicas) < servers - 1:
-        lacking.append(f"has a Sentinel that sees {sum(replicas)} of {servers - 1} replicas")
+    if copies < servers - 1:
+        lacking.append(f"has a Sentinel that sees {copies} of {servers - 1} replicas")
     return found
 
 

@@ -8,8 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import clean, is_clean
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
-from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis.client import (
+    MOST_ERROR,
+    NO_REDIS,
+    Redis,
+    RedisError,
+    pairs,
+    strings,
+)
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import ADMIN_USER, PEER_USER, PRIMARY_NAME
 
 # Where Sentinel keeps what it knows, and how its configuration is called there: by a sum over what is ours in it.
@@ -18,9 +26,12 @@ PATTERN = "sentinel-*.conf"
 ROLES = {"master": "primary", "slave": "replica"}
 
 
-def pairs(words: list[Any]) -> dict[str, Any]:
-    """Names and values, which are told in turn."""
-    return dict(zip(words[::2], words[1::2]))
+def _place(host: Any, port: Any) -> dict[str, Any]:
+    """Return `host` and `port` of a server that a Sentinel or a Redis names; RedisError where they are none."""
+    # A replica has the port as a number, a Sentinel as text.
+    if isinstance(host, str) and is_clean(host) and str(port).isdecimal() and len(str(port)) <= len("65535"):
+        return {"host": host, "port": int(port)}
+    raise RedisError(NO_REDIS)
 
 
 def primary_of(sentinel: Redis) -> dict[str, Any] | None:
@@ -32,7 +43,18 @@ def primary_of(sentinel: Redis) -> dict[str, Any] | None:
         if "No such master" in str(error):
             return None
         raise
-    return {"host": found[0], "port": int(found[1])} if found else None
+    if not found:
+        return None
+    address = strings(found)
+    return _place(address[0], address[-1])
+
+
+def healthy_copies(sentinel: Redis) -> int:
+    """How many copies of the primary that Sentinel sees, and finds well."""
+    rows = sentinel.command("SENTINEL", "REPLICAS", PRIMARY_NAME)
+    if not isinstance(rows, list):
+        raise RedisError(NO_REDIS)
+    return sum(pairs(row).get("flags") == "slave" for row in rows)
 
 
 class Server:
@@ -73,10 +95,14 @@ class Server:
         """What the Redis here is, or another: `role`, `of` (whose replica), `link` (whether it has its copy)."""
         with self.redis() if place is None else Redis({**self._login(PEER_USER, "peer_password"), **place}) as redis:
             told = redis.command("ROLE")
-        role = ROLES.get(told[0], str(told[0]))
+        if not isinstance(told, list) or not told:
+            raise RedisError(NO_REDIS)
+        role = ROLES.get(str(told[0]), clean(str(told[0]), MOST_ERROR))
         if role != "replica":
             return {"role": role, "of": None, "link": None}
-        return {"role": role, "of": {"host": told[1], "port": int(told[2])}, "link": told[3] == "connected"}
+        if len(told) < 4:
+            raise RedisError(NO_REDIS)
+        return {"role": role, "of": _place(told[1], told[2]), "link": told[3] == "connected"}
 
     def authority(self) -> str | None:
         """The certificate of the authority by which the servers know each other."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 
-from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError, pairs, strings
 
 # The portals', root's, and that of the other servers where Sentinel watches them.
 PORTAL_USER = "tethys"
@@ -32,8 +32,7 @@ def tell(redis: Redis, sums: list[str], check: bool) -> bool:
     about = redis.command("ACL", "GETUSER", PORTAL_USER)
     if not about:
         raise RedisError(NO_USER)
-    # Names and values in turn.
-    have = dict(zip(about[::2], about[1::2])).get("passwords") or []
+    have = strings(pairs(about).get("passwords") or [])
     words = ["#" + each for each in sums if each not in have] + ["!" + each for each in have if each not in sums]
     if words and not check:
         redis.command("ACL", "SETUSER", PORTAL_USER, *words)

@@ -37,6 +37,7 @@ class Connection(NamedTuple):
 
     address: str
     port: int
+    remote_address: str
     remote_port: int
     state: str
     inode: int
@@ -51,8 +52,8 @@ def connections(proc: str = "/proc") -> Iterator[Connection]:
             continue
         for line in lines:
             words = line.split()
-            address, _colon, port = words[1].rpartition(":")
-            yield Connection(address, int(port, 16), int(words[2].rpartition(":")[2], 16), words[3], int(words[9]))
+            (address, port), (remote, remote_port) = words[1].split(":"), words[2].split(":")
+            yield Connection(address, int(port, 16), remote, int(remote_port, 16), words[3], int(words[9]))
 
 
 def answers_on(address: str, host: str) -> bool:
@@ -60,6 +61,45 @@ def answers_on(address: str, host: str) -> bool:
     if set(address) == {"0"}:
         return True
     return address.endswith(socket.inet_aton(host)[::-1].hex().upper())
+
+
+def other_end(server: tuple[str, int], client: tuple[str, int], proc: str = "/proc") -> int | None:
+    """Return the inode of the server's end of a TCP connection over IPv4, given as (address, port) of each end.
+
+    Returns:
+        0 for one that the server has not accepted yet; None if this network namespace has no such end.
+    """
+    here, there = (socket.inet_aton(address)[::-1].hex().upper() for address, _port in (server, client))
+    for c in connections(proc):
+        if (c.state, c.port, c.remote_port) == (ESTABLISHED, server[1], client[1]) and (
+            # An IPv6 socket has the address with zeros and FFFF before it.
+            c.address.endswith(here) and c.remote_address.endswith(there)
+        ):
+            return c.inode
+    return None
+
+
+def holder(inode: int, proc: str = "/proc") -> int | None:
+    """Return a process that holds a socket, or None if none is seen."""
+    pids = (int(entry.name) for entry in Path(proc).iterdir() if entry.name.isdigit())
+    return next((pid for pid in pids if inode in sockets_of(pid, proc)), None)
+
+
+def user_id(pid: int, proc: str = "/proc") -> int | None:
+    """Return the effective user of a process, or None if it has gone."""
+    try:
+        # Of the folder, not of what is in it: that is root's where a process may not be traced.
+        return Path(proc, str(pid)).stat().st_uid
+    except OSError:
+        return None
+
+
+def user_name(uid: int) -> str:
+    """Return the name of a user, or the number where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def listening(host: str, ports: Iterable[int], proc: str = "/proc") -> dict[int, int]:
@@ -147,15 +187,14 @@ def describe(pid: int, port: int, proc: str = "/proc") -> Process | None:
     """What there is to say about a process; None when it has gone."""
     try:
         status = _status(pid, proc)
-        uid = Path(proc, str(pid)).stat().st_uid
+        uid = user_id(pid, proc)
         up = float(Path(proc, "uptime").read_text(encoding="ascii").split()[0])
         started = int(status[19])
     except (OSError, IndexError):
         return None
-    try:
-        user = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        user = str(uid)
+    if uid is None:
+        return None
+    user = user_name(uid)
     age = max(0.0, up - started / os.sysconf("SC_CLK_TCK"))
     environ = _environ(pid, proc)
     name, group = environ.get("SUPERVISOR_PROCESS_NAME"), environ.get("SUPERVISOR_GROUP_NAME")

@@ -14,6 +14,8 @@ from typing import Any, Callable, Iterator
 import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.tethys.channels.plugins.module_utils.engines import Place
+from ansible_collections.tethys.channels.plugins.module_utils.redis import peer
 
 
 class Ended(Exception):
@@ -51,6 +53,19 @@ def run_module(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]
         return ended.value.result
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def in_the_container(monkeypatch: pytest.MonkeyPatch) -> list[Place]:
+    """Has this process, in which the made-up servers run, be that of the Redis container; what is put first is."""
+    places = [Place(os.getpid(), [])]
+
+    class Engine:
+        def place(self, _name: str) -> Place:
+            return places[0]
+
+    monkeypatch.setattr(peer, "ENGINES", dict.fromkeys(peer.ENGINES, Engine))
+    return places
 
 
 class Server:

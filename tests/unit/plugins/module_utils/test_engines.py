@@ -120,13 +120,11 @@ def test_no_podman(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         PodmanEngine().containers()
 
 
-def test_a_podman_that_hangs(podman: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
-    def hang(command: list[str], **options: Any) -> Any:
-        raise engines.subprocess.TimeoutExpired(command, options["timeout"])
-
+def test_a_podman_that_hangs(podman: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = podman(ROWS)
-    monkeypatch.setattr(engines.subprocess, "run", hang)
-    with pytest.raises(OSError, match="`podman ps --all --format json` did not end within 60 s"):
+    (tmp_path / "podman").write_text("#!/bin/sh\nexec sleep 60\n", encoding="utf-8")
+    monkeypatch.setattr(engines, "PODMAN_SECONDS", 0.2)
+    with pytest.raises(OSError, match=r"^`podman ps --all --format json`: podman did not end within 0.2 s$"):
         engine.containers()
 
 

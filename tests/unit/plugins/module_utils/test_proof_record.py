@@ -20,6 +20,7 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import proof_record
+from ansible_collections.tethys.channels.plugins.module_utils.redis.peer import Container
 
 
 def listen(path: Path) -> None:
@@ -108,11 +109,12 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     monkeypatch.setattr(proof_record, "Supervisor", lambda: found)
 
     @contextmanager
-    def redis(endpoint: dict[str, Any]) -> Iterator[Server]:
+    def login(endpoint: dict[str, Any], container: Container) -> Iterator[Server]:
+        assert container == ("docker", "redis")
         assert endpoint == {"path": "/run/redis.sock", "username": "tethys_admin", "password": "swordfish"}
         yield found
 
-    monkeypatch.setattr(proof_record, "Redis", redis)
+    monkeypatch.setattr(proof_record, "login", login)
     (found.state_dir / "credentials.json").write_text(json.dumps({"admin_password": "swordfish"}))
     found.started()
     found.keep()
@@ -247,7 +249,7 @@ def test_a_process_of_which_nobody_knows_what_it_runs_with(server: Server) -> No
 
 def test_no_stranger_is_sent_the_password(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     server.container = None
-    monkeypatch.setattr(proof_record, "Redis", lambda _endpoint: pytest.fail("somebody was asked"))
+    monkeypatch.setattr(proof_record, "login", lambda _endpoint, _container: pytest.fail("somebody was asked"))
     assert server.proved() is None
 
 

@@ -820,7 +820,7 @@ def test_requests_in_flight_are_waited_for(
     def connections() -> Iterator[Any]:
         seen.append(fake.calls[-1])
         for _each in range(there.pop(0)):
-            yield proc.Connection("0100007F", 8000, 40000, proc.ESTABLISHED, 1)
+            yield proc.Connection("0100007F", 8000, "0100007F", 40000, proc.ESTABLISHED, 1)
 
     monkeypatch.setattr(Roll, "held_ports", lambda self, group: set())
     monkeypatch.setattr(proc, "connections", connections)

@@ -247,7 +247,7 @@ WATCHES = {"sentinel": "tethys-channels", "inventory_name": "redis1", "username"
         (b"*-1\r\n", None, "watches no primary"),
         (b"-ERR No such master with that name\r\n", None, "watches no primary"),
         (b"-LOADING not yet\r\n", None, "cannot be asked (LOADING not yet)"),
-        (b"*2\r\n$9\r\n192.0.2.5\r\n$2\r\nno\r\n", None, "cannot be asked (invalid literal for int"),
+        (b"*2\r\n$9\r\n192.0.2.5\r\n$2\r\nno\r\n", None, "cannot be asked (what answers there does not speak"),
     ],
 )
 def test_a_sentinel_tells_where_the_primary_is(

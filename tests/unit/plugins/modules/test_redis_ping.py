@@ -16,6 +16,7 @@ from ansible_collections.tethys.channels.tests.unit.plugins.conftest import Fake
 
 Start = Callable[..., Any]
 CORE = "channels_redis.core.RedisChannelLayer"
+EVAL = ["EVAL", "return 1", "2", "asgi_tethys_channels_ping:a", "asgi_tethys_channels_ping:b"]
 PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
 
 
@@ -32,7 +33,7 @@ def ping(run_module: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, A
 @pytest.mark.parametrize(
     ("backend", "sent"),
     [
-        (CORE, [["PING"], ["ZCOUNT", "asgi_tethys_channels_ping", "-inf", "+inf"], ["EVAL", "return 1", "0"]]),
+        (CORE, [["PING"], ["ZCOUNT", "asgi_tethys_channels_ping", "-inf", "+inf"], EVAL]),
         (PUBSUB, [["PING"], ["PUBLISH", "asgi_tethys_channels_ping", ""]]),
     ],
 )
@@ -227,7 +228,7 @@ SENT = [
     ["AUTH", "tethys", "forPortal"],
     ["PING"],
     ["ZCOUNT", "asgi_tethys_channels_ping", "-inf", "+inf"],
-    ["EVAL", "return 1", "0"],
+    EVAL,
     ["INFO", "server"],
 ]
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
+import tracemalloc
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis import client as client_module
+from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError, pairs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -131,3 +134,99 @@ def test_redis_without_tls_where_tls_is_wanted(redis: Start) -> None:
     _fake, endpoint = redis()
     with pytest.raises(OSError, match=r"(?i)ssl|tls|eof|reset"):
         Redis({**endpoint, "tls": True}, timeout=2)
+
+
+# --- bounds ---------------------------------------------------------------------------------------------------------
+
+
+def endless(opening: bytes, chunk: bytes) -> Callable[[socket.socket], None]:
+    """A server that answers without an end."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(opening)
+        while True:
+            connection.sendall(chunk)
+
+    return talk
+
+
+@pytest.mark.parametrize(
+    ("opening", "chunk"),
+    [
+        (b"+", b"a" * 65536),
+        (b"$2147483648\r\n", b"a" * 65536),
+        (b"*2147483648\r\n", b":1\r\n" * 1000),
+        (b"*20001\r\n", b":1\r\n" * 1000),
+        (b"*20000\r\n", b"*1\r\n:1\r\n" * 1000),
+        (b"*20000\r\n", b"$65536\r\n" + b"a" * 65536 + b"\r\n"),
+        (b"", b"*1\r\n" * 1000),
+        (b":" + b"9" * 5000 + b"\r\n", b"a"),
+    ],
+    ids=["line", "2 GiB", "many values", "more values", "nested values", "many bytes", "depth", "digits"],
+)
+def test_an_answer_has_bounds(serve: Start, opening: bytes, chunk: bytes) -> None:
+    server = serve(endless(opening, chunk))
+    tracemalloc.start()
+    try:
+        with Redis({"host": "127.0.0.1", "port": server.port}) as client, pytest.raises(RedisError):
+            client.command("PING")
+        assert tracemalloc.get_traced_memory()[1] < 32 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("opening", [b"", b"$5\r\n", b"*2\r\n:1\r\n"])
+def test_an_answer_has_one_deadline(serve: Start, opening: bytes) -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(opening)
+        for _each in range(50):
+            connection.sendall(b":")
+            time.sleep(0.1)
+
+    server = serve(talk)
+    started = time.monotonic()
+    with Redis({"host": "127.0.0.1", "port": server.port}, timeout=0.5) as client, pytest.raises(TimeoutError):
+        client.command("PING")
+    assert time.monotonic() - started < 2.5
+
+
+def test_a_connection_has_one_deadline(redis: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "SESSION_SECONDS", 0.3)
+    _fake, endpoint = redis()
+    with Redis(endpoint) as client, pytest.raises(TimeoutError):
+        while True:
+            client.command("PING")
+            time.sleep(0.05)
+
+
+def test_an_error_is_one_line_of_plain_text(serve: Start, says: Start) -> None:
+    server = serve(says(b"-ERR \x1b[2J\x1b]0;owned\x07 \xc2\x9b31m \xe2\x80\xae" + b"a" * 5000 + b"\r\n"))
+    with Redis({"host": "127.0.0.1", "port": server.port}) as client, pytest.raises(RedisError) as refused:
+        client.command("PING")
+    assert str(refused.value).startswith("ERR [2J]0;owned 31m aaa")
+    assert len(str(refused.value)) <= 500
+
+
+@pytest.mark.parametrize("answer", [b":1\r\n", b"*1\r\n:1\r\n", b"*2\r\n:0\r\n*0\r\n", b"*2\r\n$1\r\n0\r\n:3\r\n"])
+def test_a_page_of_keys_that_is_none(serve: Start, says: Start, answer: bytes) -> None:
+    server = serve(says(answer))
+    with Redis({"host": "127.0.0.1", "port": server.port}) as client, pytest.raises(RedisError):
+        client.foreign_key("asgi")
+
+
+def test_pages_without_an_end(serve: Start) -> None:
+    def talk(connection: socket.socket) -> None:
+        while connection.recv(1000):
+            connection.sendall(b"*2\r\n$1\r\n7\r\n*0\r\n")
+
+    server = serve(talk)
+    with Redis({"host": "127.0.0.1", "port": server.port}) as client:
+        assert client.foreign_key("asgi") is None
+
+
+@pytest.mark.parametrize("answer", [None, 1, "text", ["odd"], [["list"], 1], [None, 1]])
+def test_pairs_that_are_none(answer: Any) -> None:
+    with pytest.raises(RedisError):
+        pairs(answer)

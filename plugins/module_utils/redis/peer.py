@@ -1,0 +1,171 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Log in to the Redis container of this server, and to nothing else that may answer in its place.
+
+While the container is away, any local user can listen on its port. So a login is sent only after the kernel has shown
+that the other end of the connection, as it is established, is held by a process of the container. A container with a
+network of its own is reached at its own address, since at the published port a proxy answers. Over TLS the certificate
+tells who answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import socket
+import struct
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any, Iterator, NamedTuple
+
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import clean
+from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES, Place
+from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.server import proc
+
+# The port of Redis in a network of the container's own.
+INSIDE_PORT = 6379
+# How long a connection that the kernel has established may wait for its server to accept it.
+ACCEPT_SECONDS = 5.0
+PAUSE = 0.01
+_PEER = struct.Struct("3i")
+
+
+class Stranger(OSError):
+    """The Redis container does not run, or something else answers in its place: nothing was sent to it."""
+
+
+class Container(NamedTuple):
+    """The Redis container of this server."""
+
+    engine: str
+    name: str
+
+
+def login(endpoint: dict[str, Any], container: Container, timeout: float = 5.0) -> Redis:
+    """Return a connection to the Redis container, logged in.
+
+    Args:
+        endpoint: as ``Redis`` takes it: where the portal reaches the container.
+        container: the container that has to answer there.
+        timeout: seconds for the connection, and for each command.
+
+    Raises:
+        Stranger: the container does not run, or something else answers. No login was sent.
+        OSError, RedisError: as ``Redis``.
+    """
+    if endpoint.get("tls"):
+        return Redis(endpoint, timeout)
+    place = _place(container)
+    if endpoint.get("path"):
+        return Redis(endpoint, timeout, partial(_verify_unix, container=container, pid=place.pid))
+    if place.addresses:
+        endpoint = {**endpoint, "host": place.addresses[0], "port": INSIDE_PORT}
+    return Redis(endpoint, timeout, partial(_verify_tcp, container=container, pid=place.pid))
+
+
+def answers(endpoint: dict[str, Any], container: Container, timeout: float = 5.0) -> None:
+    """Raise where the port that the engine publishes for a container does not lead to a Redis, without a login.
+
+    The portal's processes log in there. Only root can have it lead elsewhere: what listens there has to be root's, such
+    as the engine's proxy, or nothing does and the kernel forwards it.
+
+    Raises:
+        Stranger: a process that is not root's listens there.
+        OSError, RedisError: as ``Redis``.
+    """
+    if endpoint.get("tls") or endpoint.get("path") or not _place(container).addresses:
+        # It answers there itself.
+        return
+
+    def verify(connected: socket.socket) -> None:
+        inode = _accepted(connected, container, "/proc/self")
+        if inode and not _is_roots(pid := proc.holder(inode)):
+            raise Stranger(_answers_instead(pid, container))
+
+    with Redis({"host": endpoint["host"], "port": endpoint["port"]}, timeout, verify) as redis:
+        try:
+            redis.command("PING")
+        except RedisError as error:
+            if not str(error).startswith("NOAUTH"):
+                raise
+
+
+def _place(container: Container) -> Place:
+    """Return where the container is; Stranger where it does not run."""
+    try:
+        place = ENGINES[container.engine]().place(container.name)
+    except (http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+        raise OSError(f"{container.engine} cannot be asked about container {container.name}") from error
+    if not place.pid:
+        raise Stranger(f"container {container.name} does not run")
+    return place
+
+
+def _is_roots(pid: int | None) -> bool:
+    """Return whether a process is root's, and not that of a container."""
+    if pid is None or proc.user_id(pid) != 0:
+        return False
+    try:
+        return len({os.readlink(f"/proc/{one}/ns/pid") for one in ("self", pid)}) == 1
+    except OSError:
+        return False
+
+
+def _tree(pid: int) -> Iterator[int]:
+    """Yield the container's first process and all that descend from it."""
+    yield pid
+    with contextlib.suppress(OSError):
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            for child in children.read_text(encoding="ascii").split():
+                yield from _tree(int(child))
+
+
+def _verify_unix(connected: socket.socket, container: Container, pid: int) -> None:
+    """Raise Stranger unless a process of the container listens at the other end of a unix socket."""
+    other, _uid, _gid = _PEER.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    if other not in _tree(pid):
+        raise Stranger(_answers_instead(other, container))
+
+
+def _verify_tcp(connected: socket.socket, container: Container, pid: int) -> None:
+    """Raise Stranger unless a process of the container holds the other end of a TCP connection."""
+    # In the network that the container is in: of itself, or the server's.
+    inode = _accepted(connected, container, f"/proc/{pid}")
+    if inode is None:
+        host, port = connected.getpeername()
+        raise Stranger(f"what answers at {host}:{port} is not container {container.name}")
+    if not any(inode in proc.sockets_of(one) for one in _tree(pid)):
+        raise Stranger(_answers_instead(proc.holder(inode), container))
+
+
+def _accepted(connected: socket.socket, container: Container, where: str) -> int | None:
+    """Return the inode of the other end once its server has accepted it; None where it is not in that network.
+
+    Args:
+        where: the folder of a process in /proc, whose network it is.
+    """
+    server, client = connected.getpeername(), connected.getsockname()
+    end = time.monotonic() + ACCEPT_SECONDS
+    while True:
+        inode = proc.other_end(server, client, where)
+        if inode != 0:
+            return inode
+        # Established by the kernel, and not accepted yet.
+        if time.monotonic() > end:
+            raise Stranger(f"container {container.name} did not accept a connection within {ACCEPT_SECONDS:g} s")
+        time.sleep(PAUSE)
+
+
+def _answers_instead(pid: int | None, container: Container) -> str:
+    """Return the sentence about a process that answers in the container's place."""
+    about = "another process"
+    uid = proc.user_id(pid) if pid else None
+    if uid is not None:
+        with contextlib.suppress(OSError):
+            name = clean(Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip())
+            about = f'process {pid} ("{name}", user {proc.user_name(uid)})'
+    return f"{about} answers in place of container {container.name}"
