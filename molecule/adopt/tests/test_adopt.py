@@ -140,6 +140,11 @@ def test_a_dry_run_changes_nothing_and_tells_what_is_taken_over(host: Any, befor
     text = folded(run.stdout)
     assert f"{PROGRAM} is taken over (processes run by root until now; they will run as www-data)" in text
     assert "(tethys-channels-test/redis:5.0), the portal's Redis on port 6379 until now, is stopped and kept" in text
+    # The run replaces one of the manual's two links into TETHYS_HOME by a file of root's, and names the other.
+    copy = f"`cp --remove-destination {bed.HOME}/nginx_supervisord.conf {NGINX}`"
+    assert f"Supervisor runs as root and reads {NGINX}, and its owner www-data can change {bed.HOME}" in text
+    assert text.count(copy) == 1
+    assert f"{THEIRS} {PROGRAM}`" not in text
 
 
 def test_a_redis_that_does_not_come_up_leaves_the_old_one_serving(host: Any, before: dict[str, Any]) -> None:

@@ -101,6 +101,18 @@ STATES = {
         ],
         f"mv {PROGRAM}.kept {PROGRAM} && {BACK} && {RESTART}",
     ),
+    "a folder of programs that everybody can change, and a program of alice's": State(
+        "useradd alice && chmod o+w /etc/supervisor/conf.d && mkdir /srv/alice && touch /srv/alice/job.conf"
+        " && chown -R alice /srv/alice && ln -s /srv/alice/job.conf /etc/supervisor/conf.d/job.conf",
+        [
+            "Supervisor runs as root and reads /etc/supervisor/conf.d and 2 more, and every user can change"
+            " /etc/supervisor/conf.d. Run `chmod o-w /etc/supervisor/conf.d`.",
+            "Supervisor runs as root and reads /etc/supervisor/conf.d/job.conf, and its owner alice can change"
+            " /srv/alice, to which the link /etc/supervisor/conf.d/job.conf leads. Read that file, then run"
+            " `cp --remove-destination /srv/alice/job.conf /etc/supervisor/conf.d/job.conf`",
+        ],
+        "chmod o-w /etc/supervisor/conf.d && rm -r /etc/supervisor/conf.d/job.conf /srv/alice && userdel alice",
+    ),
 }
 # Run on the server: the portal's user fills the memory with messages, until one is refused.
 FILL = """
@@ -169,7 +181,9 @@ def test_a_healthy_server(host: Any) -> None:
         rest[N],
     )
     assert re.match(r"Delivery: A message reached (\d+) of \1 WebSockets over 3 ", rest[N + 1])
-    assert rest[N + 2 :] == ["A run of tethys.channels.site would change nothing"]
+    trust, last = rest[N + 2 :]
+    assert re.match(r"Trust: only root can change the \d\d files and folders; .*portal_config\.yml \(www-data\)", trust)
+    assert last == "A run of tethys.channels.site would change nothing"
 
 
 @pytest.mark.parametrize("name", STATES)

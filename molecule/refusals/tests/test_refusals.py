@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,43 @@ def test_a_user_that_does_not_exist(host: Any) -> None:
 
 def test_a_user_that_cannot_write_the_database(host: Any) -> None:
     refused(host, "tethys_user", "games", "tethys_platform.sqlite", "setfacl", tethys_user="games")
+
+
+PLANT = """
+useradd alice
+mkdir -p '/srv/alice; touch pwned #' && chown alice '/srv/alice; touch pwned #'
+touch '/srv/alice; touch pwned #/job.conf'
+ln -s '/srv/alice; touch pwned #/job.conf' /etc/supervisor/conf.d/job.conf
+chmod 0777 /etc/supervisor/conf.d
+usermod -a -G games alice && chgrp games /etc/nginx/nginx.conf && chmod g+w /etc/nginx/nginx.conf
+mkdir /etc/tethys_channels /srv/portal && chown alice /etc/tethys_channels /srv/portal
+"""
+CLEAR = """
+rm -rf /etc/tethys_channels /srv/portal /etc/supervisor/conf.d/job.conf '/srv/alice; touch pwned #' && userdel alice
+chmod 0755 /etc/supervisor/conf.d && chown root:root /etc/nginx/nginx.conf && chmod 0644 /etc/nginx/nginx.conf
+"""
+
+
+def test_files_that_root_obeys_and_others_can_change(host: Any) -> None:
+    with during(host, f"set -e{PLANT}", f"set -e{CLEAR}"):
+        text = refused(
+            host,
+            "Supervisor runs as root and reads /etc/supervisor/conf.d",
+            "every user can change /etc/supervisor/conf.d",
+            "nginx starts as root and reads /etc/nginx/nginx.conf, and its group games (alice, games) can change it",
+            "The collection keeps its state in /etc/tethys_channels, and its owner alice can change it",
+            "and its owner alice can change /srv/alice; touch pwned #, to which the link",
+            "Root makes the folders of the portal's logs and sockets in /srv/portal, and its owner alice can change it",
+            asgi_service_log_dir="/srv/portal/logs",
+        )
+        bed.seen.clear()
+        # The commands are what a person pastes, and they fix it.
+        for command in dict.fromkeys(re.findall("`(.*?)`", text)):
+            host.check_output(f"cd /tmp && {command}")
+        assert not host.file("/tmp/pwned").exists
+        run = bed.playbook("site", "--check")
+        assert run.returncode == 0, run.stdout
+        assert "Trust: only root can change the" in bed.words(run)
 
 
 def test_packages_that_are_not_the_layers_would_move(host: Any) -> None:
