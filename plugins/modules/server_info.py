@@ -275,6 +275,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.services import (
     asgi_number,
     is_asgi_group,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.text import each_text
 
 # How an engine that does not answer shows it.
 NO_ANSWER = (OSError, http.client.HTTPException, ValueError)
@@ -642,7 +643,8 @@ def main() -> None:
         "socket_folder_problem": folder_problem(str(Path(REDIS_SOCKET).parent)),
     }
     portal = portal_state.look(**params["portal"]) if params["portal"] else None
-    module.exit_json(changed=False, server=server, portal=portal)
+    # Programs, containers and command lines are named by others, and Ansible prints all of it with -v.
+    module.exit_json(changed=False, server=each_text(server), portal=portal)
 
 
 if __name__ == "__main__":

@@ -170,6 +170,9 @@ docker:
     credentials_of:
       description: The folder of the project whose credentials O(credentials_dir) holds, or null where nobody noted it.
       type: str
+    trust:
+      description: Who besides root can change what root executes or obeys, as M(tethys.channels.server_info) has it.
+      type: dict
     wait_problem:
       description: Why the portal did not become ready in time, or null.
       type: str
@@ -187,6 +190,7 @@ from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils.server import root_files
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 
 MARK = "# Managed by tethys.channels"
@@ -621,6 +625,7 @@ def main() -> None:
             f" (`{shell_words('docker', 'logs', name)}` tells why): correct that, or set tethys_docker_timeout to more"
             " seconds."
         )
+    found["trust"] = root_files.survey_project(params["project_dir"], found["files"], params["credentials_dir"])
     module.exit_json(changed=False, docker=found)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import without_secrets
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide import trust
 from ansible_collections.tethys.channels.plugins.plugin_utils.docker_env import docker_env
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import SYSTEM_FOLDERS, misspelt, wrong_role_values
@@ -557,6 +558,9 @@ def docker_plan(asked: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str,
         plan.bokeh()
     plan.inside()
     look = plan.look
+    trusted = trust.verdict(look.get("trust"))
+    plan.reasons += trusted.refusals
+    plan.warnings += trusted.warnings
     container, inside = look["container"] or {}, look["inside"] or {}
     env = container.get("env") or {}
     prefix = f"{env.get('CONDA_HOME', '/opt/conda')}/envs/{env.get('CONDA_ENV_NAME', 'tethys')}"

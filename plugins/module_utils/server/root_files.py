@@ -13,7 +13,7 @@ import shutil
 import site
 import sys
 from pathlib import Path
-from typing import Sequence, TypedDict
+from typing import Iterable, Mapping, Sequence, TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils import nginx_config, nginx_upstream
 from ansible_collections.tethys.channels.plugins.module_utils.engines import UNIT_PATH
@@ -28,7 +28,8 @@ class OpenFile(TypedDict):
     """A file or folder that root executes or obeys, and others can change."""
 
     path: str
-    # What root does with it: python, supervisor, program, nginx, site, state, folder, unit, engine or socket.
+    # What root does with it: python, supervisor, program, nginx, site, state, folder, unit, compose, engine or
+    # socket.
     use: str
     # What it leads to, where it is a link; else empty.
     target: str
@@ -122,9 +123,25 @@ def survey(
         "state": [state_dir, posixpath.dirname(REDIS_SOCKET)],
         "folder": [posixpath.dirname(folder.rstrip("/")) for folder in folders],
         "unit": [UNIT_PATH, TMPFILES],
-        "engine": [*_program("docker"), *_program("podman")],
-        "socket": [DOCKER_SOCKET] if Path(DOCKER_SOCKET).exists() else [],
+        **_of_engines(),
     }
+    return _trust(uses)
+
+
+def survey_project(folder: str, files: Iterable[str], state_dir: str | None) -> Trust:
+    """Return the same for a project of Compose, whose files an engine obeys as root."""
+    compose = [posixpath.join(folder, file) for file in files]
+    state = [state_dir] if state_dir else []
+    return _trust({"python": of_python(), "compose": [folder, *compose], "state": state, **_of_engines()})
+
+
+def _of_engines() -> dict[str, list[str]]:
+    socket = [DOCKER_SOCKET] if Path(DOCKER_SOCKET).exists() else []
+    return {"engine": [*_program("docker"), *_program("podman")], "socket": socket}
+
+
+def _trust(uses: Mapping[str, Iterable[str]]) -> Trust:
+    """Those of these files, by their use, that somebody besides root can change."""
     found: dict[str, OpenFile] = {}
     files = {path for paths in uses.values() for path in paths}
     for use, paths in uses.items():

@@ -24,6 +24,7 @@ USES = {
     "state": "The collection keeps its state in {path}",
     "folder": "Root makes the folders of the portal's logs and sockets in {path}",
     "unit": "systemd runs as root and reads {path}",
+    "compose": "Docker Compose runs as root and reads {path}",
     "engine": "Root executes {path}",
     "socket": "{path} gives the rights of root",
 }
@@ -88,7 +89,8 @@ def _is_manuals(files: Iterable[OpenFile], writer: Writer, starts_nginx: bool) -
         return False
     for file in files:
         manuals_program = file["use"] == "program" and PurePosixPath(file["target"]).name in MANUALS
-        if not manuals_program and (file["use"] != "site" or starts_nginx):
+        # A clone of Tethys Docker is its user's.
+        if not manuals_program and file["use"] != "compose" and (file["use"] != "site" or starts_nginx):
             return False
     return True
 

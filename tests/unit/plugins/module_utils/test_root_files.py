@@ -134,3 +134,14 @@ def test_roots_own_python_is_judged() -> None:
     found = root_files.of_python()
     assert os.path.realpath(found[0]) == os.path.realpath("/proc/self/exe")
     assert all(Path(each).exists() for each in found)
+
+
+def test_a_project_of_compose(top: Path) -> None:
+    project = top / "project"
+    project.mkdir()
+    for name in ("compose.yml", "more.yml"):
+        (project / name).touch()
+    os.chown(project / "more.yml", NOBODY, 0)
+    trust = root_files.survey_project(str(project), ["compose.yml", "more.yml"], str(top / "state"))
+    assert [(row["use"], row["path"]) for row in trust["open"]] == [("compose", f"{project}/more.yml")]
+    assert root_files.survey_project(str(project), [], None)["open"] == []

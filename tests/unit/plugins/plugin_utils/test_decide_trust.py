@@ -59,7 +59,7 @@ def test_a_server_of_roots_alone_is_one_line() -> None:
     assert line.endswith(f"; of others, and used with their rights: {HOME}/portal_config.yml (www-data)")
 
 
-@pytest.mark.parametrize("use", sorted(set(USES) - {"site"}))
+@pytest.mark.parametrize("use", sorted(set(USES) - {"site", "compose"}))
 def test_each_kind_is_refused(use: str) -> None:
     how = "everybody" if use == "socket" else "owner"
     found = verdict(trust(opened("/x/y", use, writer("/x/y", how))))
@@ -107,6 +107,13 @@ def test_a_site_of_nginx_is_refused_only_where_the_run_starts_nginx() -> None:
     site = opened("/etc/nginx/sites-enabled/tethys", "site", writer(HOME, link="/etc/nginx/sites-enabled/tethys"))
     assert len(verdict(trust(site)).warnings) == 1
     assert len(verdict(trust(site), starts_nginx=True).refusals) == 1
+
+
+def test_the_owner_of_a_project_of_compose_is_a_warning() -> None:
+    owned = opened("/home/alice/tethys", "compose")
+    assert len(verdict(trust(owned)).warnings) == 1
+    assert verdict(trust(owned)).refusals == []
+    assert len(verdict(trust(opened("/srv/tethys", "compose", writer("/srv/tethys", "everybody")))).refusals) == 1
 
 
 def test_the_group_of_docker_is_told_and_not_refused() -> None:

@@ -1198,3 +1198,49 @@ def test_a_serial_that_the_play_did_not_see(serial: Any, at_once: int, refused: 
     found = refusals(options={"hosts_at_once": at_once}, values={"tethys_serial": serial})
     assert [f"-e tethys_serial={serial}" in reason for reason in found] == ([True] if refused else [])
     assert refusals(options={"hosts_at_once": at_once, "goal": "check"}, values={"tethys_serial": serial}) == []
+
+
+# --- who besides root can change what root obeys ----------------------------------------------------------------------
+
+
+def of_alice(path: str, use: str = "program", target: str = "") -> dict[str, Any]:
+    """A file that alice owns."""
+    writer = {"path": path, "how": "owner", "name": "alice", "who": ["alice"], "link": "", "fix": f"chown root {path}"}
+    return {"path": path, "use": use, "target": target, "writers": [writer]}
+
+
+def with_open(*files: dict[str, Any], goal: str = "site", **asked: Any) -> dict[str, Any]:
+    """The plan for a server with these files."""
+    server = {**SERVER, "trust": {"files": 9, "open": list(files)}, "programs": [OURS]}
+    found = {"portal": PORTAL, "server": server, "packages": {"moves": []}}
+    return plan({**ASKED, **asked}, {**OPTIONS, "goal": goal}, found)
+
+
+@pytest.mark.parametrize("goal", ["site", "restart", "remove"])
+def test_a_file_of_somebody_else_that_root_obeys(goal: str) -> None:
+    result = with_open(of_alice("/etc/supervisor/conf.d/x.conf"), goal=goal)
+    [reason] = [reason for reason in result["refusals"] if "alice" in reason]
+    assert "`chown root /etc/supervisor/conf.d/x.conf`" in reason
+    assert result["trust"]["problems"] == [reason]
+
+
+def test_a_check_reports_it_on_its_page() -> None:
+    result = with_open(of_alice("/etc/supervisor/conf.d/x.conf"), goal="check")
+    assert not [reason for reason in result["refusals"] + result["warnings"] if "alice" in reason]
+    assert len(result["trust"]["problems"]) == 1
+    assert result["trust"]["lines"] == [
+        "Trust: /etc/supervisor/conf.d/x.conf: its owner alice can change /etc/supervisor/conf.d/x.conf"
+    ]
+
+
+def test_a_site_of_nginx_matters_where_the_run_starts_nginx() -> None:
+    site = of_alice("/etc/nginx/conf.d/x.conf", "site")
+    result = with_open(site)
+    assert not [reason for reason in result["refusals"] if "alice" in reason]
+    assert [warning for warning in result["warnings"] if "alice" in warning]
+    result = with_open(site, tethys_asgi_layout="socket_per_process")
+    assert [reason for reason in result["refusals"] if "alice" in reason]
+
+
+def test_nothing_to_report_is_one_line() -> None:
+    assert with_open()["trust"] == {"lines": ["Trust: only root can change the 9 files and folders"], "problems": []}
