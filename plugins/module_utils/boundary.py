@@ -15,12 +15,15 @@ meaning.
 from __future__ import annotations
 
 import contextlib
+import io
+import itertools
 import json
 import math
 import os
 import re
 import select
 import signal
+import socket
 import stat
 import time
 import unicodedata
@@ -39,6 +42,8 @@ MOST_PATH = 4096
 # A number of more digits is no time, size or count; to read one of a million takes seconds.
 MOST_DIGITS = 25
 READ_SECONDS = 10.0
+# An environment's site-packages holds some thousand.
+MOST_NAMES = 50_000
 # How long a child may take to disappear.
 END_SECONDS = 2.0
 # Controls, formats (which change the direction of what follows, or cannot be seen), halves of a pair, line separators.
@@ -63,6 +68,12 @@ class Name(NamedTuple):
     """A text that names something, such as a path or an address: one with a control character is rejected."""
 
     most: int = MOST_PATH
+
+
+class Match(NamedTuple):
+    """A text that a regular expression matches whole."""
+
+    pattern: str
 
 
 class OneOf(NamedTuple):
@@ -109,9 +120,10 @@ class Listing(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A mapping of names that are not known before to values of one kind."""
+    """A mapping of keys of one kind to values of another."""
 
     kind: Any
+    key: Any = Name(200)
     most: int = 10_000
 
 
@@ -128,7 +140,7 @@ class Plain(NamedTuple):
     depth: int = MOST_DEPTH
 
 
-Kind = Union[Text, Name, OneOf, Whole, Number, Flag, Maybe, Either, Listing, Table, Record, Plain]
+Kind = Union[Text, Name, Match, OneOf, Whole, Number, Flag, Maybe, Either, Listing, Table, Record, Plain]
 Schema = Record
 
 
@@ -241,6 +253,12 @@ def _name(value: Any, kind: Name, where: str) -> str:
     return value
 
 
+def _match(value: Any, kind: Match, where: str) -> str:
+    if not isinstance(value, str) or not re.fullmatch(kind.pattern, value):
+        raise _wrong(where, f"a text that matches {kind.pattern}")
+    return value
+
+
 def _one_of(value: Any, kind: OneOf, where: str) -> str:
     if not isinstance(value, str) or value not in kind.choices:
         raise _wrong(where, f"one of {', '.join(kind.choices)}")
@@ -286,7 +304,10 @@ def _table(value: Any, kind: Table, where: str) -> dict[str, Any]:
     if not isinstance(value, dict) or len(value) > kind.most:
         raise _wrong(where, f"a mapping of at most {kind.most}")
     key_of = f"a key of {where or 'the answer'}"
-    return {_name(key, Name(200), key_of): _accepted(item, kind.kind, f"{where}.*") for key, item in value.items()}
+    found = {_accepted(key, kind.key, key_of): _accepted(item, kind.kind, f"{where}.*") for key, item in value.items()}
+    if len(found) != len(value):
+        raise Rejected(f"{where or 'the answer'} has a key twice")
+    return found
 
 
 def _record(value: Any, kind: Record, where: str) -> dict[str, Any]:
@@ -321,6 +342,7 @@ def _plain(value: Any, kind: Plain, where: str) -> Any:
 _CHECKS: dict[type, Callable[[Any, Any, str], Any]] = {
     Text: _text,
     Name: _name,
+    Match: _match,
     OneOf: _one_of,
     Whole: _whole_number,
     Number: _finite,
@@ -332,6 +354,64 @@ _CHECKS: dict[type, Callable[[Any, Any, str], Any]] = {
     Record: _record,
     Plain: _plain,
 }
+
+
+# --- sockets ----------------------------------------------------------------------------------------------------------
+
+
+class BoundedSocket:
+    """A connected socket, or TLS on one, with one deadline for everything and a limit of what is read from it.
+
+    It has what ``http.client`` and ``xmlrpc.client`` use of a socket. ``TimeoutError`` or another OSError ends them.
+    """
+
+    def __init__(self, plain: socket.socket, seconds: float, most_bytes: int) -> None:
+        self.plain = plain
+        self.deadline = time.monotonic() + seconds
+        self.left = most_bytes
+
+    def limit(self) -> None:
+        """Let the next operation take what is left of the time."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise socket.timeout("timed out")
+        self.plain.settimeout(left)
+
+    def sendall(self, data: bytes) -> None:
+        """Send all of it."""
+        self.limit()
+        self.plain.sendall(data)
+
+    def makefile(self, _mode: str = "rb") -> io.BufferedReader:
+        """Return a file to read from."""
+        return io.BufferedReader(_BoundedRaw(self))
+
+    def close(self) -> None:
+        """Close it; a file that reads from it goes on until it is closed too."""
+        self.plain.close()
+
+
+class _BoundedRaw(io.RawIOBase):
+    """The bytes of a BoundedSocket."""
+
+    def __init__(self, owner: BoundedSocket) -> None:
+        self._owner = owner
+        self._raw = owner.plain.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._owner.limit()
+        size = self._raw.readinto(buffer)
+        self._owner.left -= size or 0
+        if self._owner.left < 0:
+            raise OSError("the answer is too large")
+        return size
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
 
 
 # --- files and questions as another user ------------------------------------------------------------------------------
@@ -389,6 +469,15 @@ def read_file(path: str, who: Account | None, most_bytes: int, seconds: float = 
             f"{clean(path)} is " + (f"larger than {most_bytes} bytes" if kind == b"L" else "no regular file")
         )
     return rest
+
+
+def names_in(folder: str, most: int = MOST_NAMES) -> list[str]:
+    """Return the sorted names in a folder; OSError where it cannot be read, Rejected where there are more."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in itertools.islice(entries, most + 1)]
+    if len(names) > most:
+        raise Rejected(f"{clean(folder)} holds more than {most} names")
+    return sorted(names)
 
 
 def _content(path: str, most_bytes: int) -> bytes:

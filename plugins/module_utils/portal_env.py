@@ -6,17 +6,22 @@
 The program that runs in the portal's Python is a module of this collection (``portal_look``, ``portal_wire``). Its
 source is handed over in an open file without a name, since the portal's user cannot read Ansible's temporary files, and
 its answers come back as lines of JSON on a pipe of their own, which nothing that Tethys and the apps print can disturb.
+An app can write to that pipe too, so each line passes the boundary.
+
+It never runs as root, and it runs without ``-I``, since the portal's processes run without it: an app that is found in
+PYTHONPATH or in the user's site would be hidden.
 """
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib.util
 import json
 import os
 import re
 import select
-import signal
+import stat
 import subprocess
 import tempfile
 import time
@@ -24,6 +29,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Iterable, NamedTuple
 
+from ansible_collections.tethys.channels.plugins.module_utils import boundary
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, Schema, accept
+from ansible_collections.tethys.channels.plugins.module_utils.run_command import NotStarted, Running
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import (
     Account,
     account,
@@ -32,9 +40,17 @@ from ansible_collections.tethys.channels.plugins.module_utils.server.accounts im
 )
 
 _HERE = __name__.rpartition(".")[0]
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_COLOR = re.compile(rb"\x1b\[[0-9;]*m")
+_VERSIONED = re.compile(r"python3\.[0-9]+t?")
 NGINX_CONF = "/etc/nginx/nginx.conf"
 WEB_SERVER_USERS = ("www-data", "nginx", "apache", "www")
+ROOT = 0
+# What one start may write to the pipe, and how much of what it prints is kept for a message.
+MOST_BYTES = 8 * boundary.MOST_BYTES
+MOST_SAID = 4000
+MOST_WARNINGS = 20
+# A program reads its commands at once, or has ended, or hangs.
+SEND_SECONDS = 10.0
 
 # Standard input belongs to the program alone: an app that asks a question at import time gets an end of file instead of
 # somebody else's lines.
@@ -55,6 +71,8 @@ def _say(message):
 sys.argv[:] = ["tethys.channels"]
 for _name, _source in _job["modules"]:
     _module = sys.modules[_name] = type(sys)(_name)
+    _package, _dot, _last = _name.rpartition(".")
+    setattr(sys.modules.setdefault(_package, type(sys)(_package)), _last, _module)
     exec(compile(_source, _name, "exec"), _module.__dict__)
 sys.modules[_job["program"]].main(_job["params"], _say, _in)
 _say({"done": True})
@@ -111,30 +129,28 @@ def nginx_user(conf: str = NGINX_CONF) -> str | None:
 
 
 def resolve_user(user: str | None = None, conf: str = NGINX_CONF) -> str | None:
-    """The portal's user: the one given, else the web server's, else None."""
+    """Return the portal's user: the one given, else the web server's that is not root, else None."""
     if user:
         return user
     for name in (nginx_user(conf), *WEB_SERVER_USERS):
-        if name and account(name):
+        found = account(name)
+        if name and found and found.uid != ROOT:
             return name
     return None
 
 
-def runner_for(user: str | None, home: str) -> Account:
-    """Who runs the portal's Python.
+def runner_for(user: str | None, home: str) -> Account | None:
+    """Return who runs the portal's Python, which is never root; None if nobody can.
 
-    Without a web server's user it is whoever owns TETHYS_HOME, and not root just because Ansible is. A module that does
-    not run as root can only be itself.
+    Without a web server's user it is the owner of TETHYS_HOME. A module that does not run as root can only be itself.
     """
     if os.geteuid() != 0:
         return account_of(os.geteuid())
     known = account(user)
-    if known:
-        return known
-    try:
-        return account_of(Path(home).stat().st_uid)
-    except OSError:
-        return account_of(0)
+    if known is None and user is None:
+        with contextlib.suppress(OSError):
+            known = account_of(Path(home).stat().st_uid)
+    return known if known and known.uid != ROOT else None
 
 
 def environment(prefix: str, home: str, who: Account) -> dict[str, str]:
@@ -163,6 +179,52 @@ def python_of(prefix: str) -> str:
     return str(Path(prefix, "bin", "python"))
 
 
+def site_packages_of(prefix: str) -> str | None:
+    """Return the environment's site-packages, as its file names show it; None if they do not.
+
+    The environment's Python would know, but what it answers is an app's to choose.
+    """
+    lib = Path(prefix, "lib")
+    try:
+        names = sorted(
+            filter(_VERSIONED.fullmatch, boundary.names_in(str(lib))),
+            key=lambda name: int(name.partition(".")[2].rstrip("t")),
+        )
+    except (OSError, Rejected):
+        return None
+    # A conda environment may keep the folder of a Python that it had before.
+    linked = _linked_version(prefix)
+    current = [name for name in names if name == linked] or [n for n in names if Path(prefix, "bin", n).is_symlink()]
+    for name in reversed(current or names):
+        folder = lib / name / "site-packages"
+        if _is_folder_of(prefix, folder.parent) and _is_folder_of(prefix, folder):
+            return str(folder)
+    return None
+
+
+def _is_folder_of(prefix: str, path: Path) -> bool:
+    """Return whether a path is a folder, or a link to one that is root's or the environment's owner's."""
+    try:
+        found = path.lstat()
+        owners = {0, Path(prefix).lstat().st_uid, Path(prefix).stat().st_uid}
+        return path.is_dir() and (not stat.S_ISLNK(found.st_mode) or found.st_uid in owners)
+    except OSError:
+        return False
+
+
+def _linked_version(prefix: str) -> str | None:
+    """Return the name with a version that ``bin/python`` is a link to, such as python3.12."""
+    path = python_of(prefix)
+    for _again in range(10):
+        try:
+            path = os.path.normpath(Path(path).parent / os.readlink(path))
+        except OSError:
+            break
+        if _VERSIONED.fullmatch(Path(path).name):
+            return Path(path).name
+    return None
+
+
 def source_of(module: str) -> str | None:
     """The source of a module of this collection, from a file or from the zip that Ansible runs modules from."""
     try:
@@ -174,10 +236,15 @@ def source_of(module: str) -> str | None:
 
 
 def with_helpers(module: str) -> list[str]:
-    """A module of this collection after those of the collection that it imports."""
+    """Return a module of this collection after those of the collection that it imports."""
     names: list[str] = []
-    for name in re.findall(rf"^from ({re.escape(_HERE)}\.\w+) import", source_of(module) or "", re.MULTILINE):
-        names += with_helpers(name)
+    for node in ast.parse(source_of(module) or "").body:
+        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{_HERE}."):
+            # Either a name from a module, or a module from a package.
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            for name in [node.module or "", *inside]:
+                if source_of(name):
+                    names += with_helpers(name)
     return [*names, module]
 
 
@@ -205,16 +272,19 @@ class PortalProcess:
         self,
         prefix: str,
         home: str,
-        who: Account,
+        who: Account | None,
         program: ModuleType,
         params: dict[str, Any],
         extras: Iterable[str] = (),
     ) -> None:
+        if who is None or who.uid == ROOT:
+            raise PortalEnded(f"{python_of(prefix)} is not started as root, since the portal's apps would run as root.")
         self.warnings: list[str] = []
         self._buffer = b""
+        self._left = MOST_BYTES
         self._prefix = prefix
         self._who = who
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process does
+        self._said = b""
         read_end, write_end = os.pipe()
         self._answers = read_end
         names = [*with_helpers(program.__name__), *(name for extra in extras for name in with_helpers(extra))]
@@ -229,30 +299,28 @@ class PortalProcess:
         if _has_activation_scripts(prefix):
             command = ["bash", "--noprofile", "--norc", "-c", _ACTIVATE, "activate", str(write_end), *command]
         try:
-            self._process = subprocess.Popen(
+            self._running = Running(
                 command,
-                stdin=subprocess.PIPE,
-                stdout=self._output,
-                stderr=self._output,
                 env=environment(prefix, home, who),
-                cwd="/",
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 pass_fds=(write_end, job_file),
-                start_new_session=True,
-                preexec_fn=become(who),
+                become=become(who),
             )
-        except OSError as error:
+        except NotStarted as error:
             os.close(read_end)
-            self._output.close()
             raise PortalEnded(
-                f"{python_of(prefix)} cannot be started as the user {who.name}: {error.strerror}."
+                f"{python_of(prefix)} cannot be started as the user {who.name}: {error.reason}."
             ) from error
-        except subprocess.SubprocessError as error:
-            os.close(read_end)
-            self._output.close()
-            raise PortalEnded(f"Nothing can be started as the user {who.name}: {error}.") from error
         finally:
             os.close(write_end)
             os.close(job_file)
+        self._process = self._running.process
+        streams = [stream.fileno() for stream in (self._process.stdin, self._process.stdout) if stream]
+        for fd in streams:
+            os.set_blocking(fd, False)
+        self._printed: int | None = streams[-1]
 
     def __enter__(self) -> PortalProcess:
         return self
@@ -263,33 +331,77 @@ class PortalProcess:
     def send(self, message: dict[str, Any]) -> None:
         """Hand the program one line; a program that has ended is noticed by the next ``receive``."""
         stdin = self._process.stdin
-        if stdin is not None:
-            with contextlib.suppress(OSError):
-                stdin.write((json.dumps(message) + "\n").encode("utf-8"))
-                stdin.flush()
+        left = memoryview((json.dumps(message) + "\n").encode("utf-8"))
+        deadline = time.monotonic() + SEND_SECONDS
+        with contextlib.suppress(BrokenPipeError):
+            while stdin is not None and left:
+                if not select.select([], [stdin], [], max(0.0, deadline - time.monotonic()))[1]:
+                    raise PortalTimeout(f"{python_of(self._prefix)} did not read what it was sent.")
+                with contextlib.suppress(BlockingIOError):
+                    left = left[os.write(stdin.fileno(), left) :]
 
-    def receive(self, deadline: float) -> dict[str, Any]:
-        """The program's next line; ``deadline`` is a moment of ``time.monotonic()``."""
+    def receive(self, deadline: float, schema: Schema) -> dict[str, Any]:
+        """Return the program's next line as that schema lists it; ``deadline`` is a moment of ``time.monotonic()``."""
         while True:
             line, newline, rest = self._buffer.partition(b"\n")
             if newline:
                 self._buffer = rest
                 if line.startswith(b"{"):
-                    return dict(json.loads(line.decode("utf-8")))
+                    return self._accepted(line, schema)
                 self._note(line.decode("utf-8", "replace"))
                 continue
-            if not select.select([self._answers], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise PortalTimeout(f"{python_of(self._prefix)} gave no answer in time.")
-            chunk = os.read(self._answers, 65536)
+            if len(line) > boundary.MOST_BYTES:
+                return self._accepted(line, schema)
+            self._read(deadline)
+
+    def _accepted(self, line: bytes, schema: Schema) -> dict[str, Any]:
+        try:
+            return accept(line, schema)
+        except Rejected as error:
+            raise PortalEnded(
+                f"{python_of(self._prefix)}, started as the user {self._who.name}, gave an answer that is not accepted:"
+                f" {error}."
+            ) from None
+
+    def _read(self, deadline: float) -> None:
+        """Read what there is of answers and of what is printed, or wait for either."""
+        wanted = [self._answers, *([] if self._printed is None else [self._printed])]
+        ready = select.select(wanted, [], [], max(0.0, deadline - time.monotonic()))[0]
+        if not ready or time.monotonic() > deadline:
+            raise PortalTimeout(f"{python_of(self._prefix)} gave no answer in time.")
+        if self._printed in ready:
+            self._keep_printed()
+        if self._answers in ready:
+            chunk = os.read(self._answers, min(65536, self._left + 1))
             if not chunk:
                 raise PortalEnded(self._how_it_ended())
+            self._left -= len(chunk)
+            if self._left < 0:
+                raise PortalEnded(f"{python_of(self._prefix)} answered more than {MOST_BYTES} bytes.")
             self._buffer += chunk
+
+    def _keep_printed(self) -> bool:
+        """Keep the end of what is printed; return whether there was any."""
+        chunk = b""
+        if self._printed is not None:
+            try:
+                chunk = os.read(self._printed, 65536)
+            except BlockingIOError:
+                return False
+            if not chunk:
+                self._printed = None
+        self._said = (self._said + chunk)[-MOST_SAID:]
+        return bool(chunk)
 
     def _note(self, line: str) -> None:
         what, colon, script = line.partition(": ")
-        if colon and what == "activation failed":
+        if not (colon and script.startswith(f"{self._prefix}/etc/conda/activate.d/") and boundary.is_clean(script)):
+            return
+        if len(self.warnings) >= MOST_WARNINGS or len(script) > boundary.MOST_PATH:
+            return
+        if what == "activation failed":
             self.warnings.append(f"The activation script {script} failed.")
-        elif colon and what == "activation left the shell":
+        elif what == "activation left the shell":
             self.warnings.append(f"The activation script {script} left the shell; the scripts after it did not run.")
 
     def _how_it_ended(self) -> str:
@@ -297,41 +409,40 @@ class PortalProcess:
             status: int | None = self._process.wait(2)
         except subprocess.TimeoutExpired:
             status = None
-        self._output.seek(max(0, self._output.seek(0, os.SEEK_END) - 4000))
-        said = _COLOUR.sub("", self._output.read().decode("utf-8", "replace")).strip().splitlines()
+        # Only what is there: a process that it left behind may hold the pipe open, and go on printing.
+        for _again in range(MOST_BYTES // 65536):
+            if not self._keep_printed():
+                break
+        said = _COLOR.sub(b"", self._said).decode("utf-8", "replace").strip().splitlines()
         if status is None:
             how = "ended early"
         elif status < 0:
             how = f"was ended by signal {-status}"
         else:
             how = f"ended with status {status}"
-        last = f"; the last it said is: {said[-1].strip()}" if said else "."
+        last = f"; the last it said is: {boundary.clean(said[-1].strip(), 1000)}" if said else "."
         return f"{python_of(self._prefix)}, started as the user {self._who.name}, {how}{last}"
 
     def close(self) -> None:
-        """End the whole process group: whatever an app has started goes with it."""
-        with contextlib.suppress(OSError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        if self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
+        """End the program and all that it has started."""
+        self._running.end()
         os.close(self._answers)
-        self._output.close()
 
 
 def run_in_portal(
     prefix: str,
     home: str,
-    who: Account,
+    who: Account | None,
     program: ModuleType,
     params: dict[str, Any],
     timeout: float,
+    schema: Schema,
     extras: Iterable[str] = (),
 ) -> PortalRun:
     """Run a program to its end and merge the answers it gave on the way; ``extras`` are modules sent along with it.
 
-    An answer that came before a failure or the timeout is kept: half a look is worth more than none.
+    An answer that came before a failure or the timeout is kept: half a look is worth more than none. With the first
+    one that is not accepted, the program is ended.
     """
     answer: dict[str, Any] = {}
     deadline = time.monotonic() + timeout
@@ -343,8 +454,8 @@ def run_in_portal(
         problem = None
         try:
             while True:
-                message = process.receive(deadline)
-                if message.get("done"):
+                message = process.receive(deadline, schema)
+                if message.pop("done", False):
                     break
                 answer.update(message)
         except PortalEnded as error:

@@ -71,7 +71,7 @@ def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], _command
     def tell(message: dict[str, Any]) -> None:
         say(hide.everywhere(message))
 
-    tell({"python": sys.executable, "site_packages": _site_packages(), "versions": versions(PACKAGES)})
+    tell({"versions": versions(PACKAGES)})
     if params.get("yaml_check"):
         tell({"config_problem": _check_yaml(params["yaml_check"], params["config_file"])})
     if params.get("requirements"):
@@ -110,13 +110,6 @@ def _tethys_portal() -> Path | None:
     spec = importlib.util.find_spec("tethys_portal")
     places = list(spec.submodule_search_locations or []) if spec else []
     return Path(places[0]) if places else None
-
-
-def _site_packages() -> str | None:
-    package = _tethys_portal()
-    if package:
-        return str(package.parent)
-    return next((place for place in sys.path if Path(place).name == "site-packages"), None)
 
 
 def _check_yaml(checker: str, config_file: str) -> str | None:

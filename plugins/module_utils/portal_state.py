@@ -13,7 +13,7 @@ import re
 import stat
 import time
 from pathlib import Path
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 from ansible_collections.tethys.channels.plugins.module_utils import (
     layer_packages,
@@ -21,11 +21,20 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     portal_look,
     portal_yaml,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
+    MOST_BYTES,
+    Kind,
+    Rejected,
+    accept_value,
+    ask_as,
+    load,
+    read_file,
+)
+from ansible_collections.tethys.channels.plugins.module_utils.facts import BLOCKED, LEFTOVERS, LOOK_ANSWER, Leftover
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import (
     Account,
     account,
     account_of,
-    become,
 )
 
 # What a module that looks at a portal is told.
@@ -39,17 +48,14 @@ OPTIONS: dict[str, Any] = {
 FIRST_GOOD_BOKEH_DJANGO = (0, 2, 1)
 # A portal with more files than this in its workspaces is looked at in part: the look must not take minutes.
 MOST_ENTRIES = 100_000
+MOST_OWNERS = 500
+WALK_SECONDS = 10.0
+# How long the kernel may take to answer for all paths; one may be on a file system that hangs.
+ACCESS_SECONDS = 20.0
+# A portal_config.yml holds some KiB.
+MOST_CONFIG = 512 * 1024
 # Answered by the portal's Python; null until it has answered.
-ASKED = (
-    "python",
-    "site_packages",
-    "lacking",
-    "settings",
-    "settings_problem",
-    "start_problem",
-    "database_problem",
-    "lifecycle_consumer",
-)
+ASKED = ("lacking", "settings", "settings_problem", "start_problem", "database_problem", "lifecycle_consumer")
 
 
 def look(prefix: str, home: str, user: str | None, timeout: float, requirements: Sequence[str] = ()) -> dict[str, Any]:
@@ -60,13 +66,15 @@ def look(prefix: str, home: str, user: str | None, timeout: float, requirements:
     portal: dict[str, Any] = dict.fromkeys(ASKED)
     portal.update(
         user=name,
-        group=group_of(who) if name else None,
-        user_problem=user_problem(name, who),
+        group=group_of(who) if name and who else None,
+        user_problem=user_problem(name, who, home),
         prefix_problem=prefix_problem(prefix),
         home_problem=home_problem(home),
         prefix_owner=owner_of(prefix),
+        python=None,
+        site_packages=portal_env.site_packages_of(prefix),
         versions=dict.fromkeys(portal_look.PACKAGES),
-        config=config_facts(str(Path(home, "portal_config.yml"))),
+        config=config_facts(str(Path(home, "portal_config.yml")), who),
         apps=[],
         app_problems=[],
         bokeh="unknown",
@@ -74,14 +82,14 @@ def look(prefix: str, home: str, user: str | None, timeout: float, requirements:
         warnings=[],
     )
     why_not = portal["prefix_problem"] or portal["home_problem"] or portal["user_problem"]
-    if not why_not:
+    if who and not why_not:
         why_not = ask(portal, prefix, home, who, timeout, requirements)
     if portal["bokeh"] == "unknown" and not portal["bokeh_problem"]:
         portal["bokeh_problem"] = f"Whether an app has a Bokeh handler is not known: {why_not}"
     # Without that user there is nobody to ask for.
-    known = not portal["user_problem"]
-    portal["access"] = access(wanted(prefix, home, portal["settings"]), who) if known else []
-    portal["leftovers"] = leftovers(data_folders(home, portal["settings"]), who) if known else []
+    known = who if not portal["user_problem"] else None
+    portal["access"] = access(wanted(prefix, home, portal["settings"]), known) if known else []
+    portal["leftovers"] = leftovers(data_folders(home, portal["settings"]), known) if known else []
     portal["warnings"] += bokeh_warnings(portal)
     portal["seconds"] = round(time.monotonic() - started, 2)
     return portal
@@ -106,8 +114,11 @@ def ask(
     if requirements:
         params.update(packages_look=layer_packages.__name__, requirements=requirements)
         extras.append(layer_packages.__name__)
-    run = portal_env.run_in_portal(prefix, home, who, portal_look, params, timeout, extras)
+    run = portal_env.run_in_portal(prefix, home, who, portal_look, params, timeout, LOOK_ANSWER, extras)
     answer = dict(run.answer)
+    if answer.get("versions"):
+        portal["python"] = portal_env.python_of(prefix)
+        portal["versions"].update(answer.pop("versions"))
     config["problem"] = config["problem"] or answer.pop("config_problem", None)
     portal.update(answer)
     portal["warnings"] += run.warnings
@@ -119,6 +130,8 @@ def ask(
         portal["start_problem"] = portal["start_problem"] or run.problem
     if portal["python"] and not portal["versions"]["tethys_platform"]:
         portal["prefix_problem"] = f"tethys-platform is not installed in {prefix}."
+    elif portal["python"] and not portal["site_packages"]:
+        portal["prefix_problem"] = f"There is no {prefix}/lib/python3.<version>/site-packages."
     return run.problem
 
 
@@ -130,14 +143,19 @@ def group_of(who: Account) -> str:
         return str(who.gid)
 
 
-def user_problem(name: str | None, who: Account) -> str | None:
-    """Why the portal cannot run as that user."""
+def user_problem(name: str | None, who: Account | None, home: str) -> str | None:
+    """Return why the portal's Python cannot run, as that user or at all."""
     if name is None:
-        return None
-    if account(name) is None:
+        whose = f"and {home} is root's" if yes(Path(home).exists) else f"and there is no {home}"
+        return None if who else f"No web server's user is found on this server, {whose}: nothing is started as root."
+    found = account(name)
+    if found is None:
         return f"There is no user {name} on this server."
-    if who.name != name:
-        return f"Only root can start the portal's Python as {name}, and this runs as {who.name} (become)."
+    if found.uid == portal_env.ROOT:
+        return "The portal's apps would run as root."
+    if who is None or who.name != name:
+        me = account_of(os.geteuid()).name
+        return f"Only root can start the portal's Python as {name}, and this runs as {me} (become)."
     return None
 
 
@@ -177,8 +195,8 @@ def owner_of(path: str) -> dict[str, Any] | None:
     return {"user": account_of(uid).name, "uid": uid}
 
 
-def config_facts(path: str) -> dict[str, Any]:
-    """Facts of portal_config.yml that need no Tethys."""
+def config_facts(path: str, who: Account | None = None) -> dict[str, Any]:
+    """Return facts of portal_config.yml that need no Tethys; ``who`` is the portal's user."""
     file, real = Path(path), os.path.realpath(path)
     facts: dict[str, Any] = dict.fromkeys(("owner", "group", "mode", "others_can_read", "sha256", "problem"))
     facts.update(path=path, realpath=real, exists=yes(file.exists))
@@ -202,9 +220,12 @@ def config_facts(path: str) -> dict[str, Any]:
         and all(folder.stat().st_mode & stat.S_IXOTH for folder in Path(real).parents),
     )
     try:
-        raw = file.read_bytes()
+        raw = read_config(path, who)
     except OSError as error:
         facts["problem"] = f"{path} cannot be read: {error.strerror}."
+        return facts
+    except Rejected as error:
+        facts["problem"] = f"{error}."
         return facts
     facts["sha256"] = hashlib.sha256(raw).hexdigest()
     if portal_yaml.HAS_YAML:
@@ -213,6 +234,16 @@ def config_facts(path: str) -> dict[str, Any]:
         except portal_yaml.PortalYamlError as error:
             facts["problem"] = str(error)
     return facts
+
+
+def read_config(path: str, who: Account | None) -> bytes:
+    """Return the file as the owner of its folder reads it, or else the portal's user, who has to be able to."""
+    try:
+        return read_file(path, None, MOST_CONFIG)
+    except PermissionError:
+        if who is None:
+            raise
+        return read_file(path, who, MOST_CONFIG)
 
 
 def wanted(prefix: str, home: str, settings: dict[str, Any] | None) -> list[tuple[str, str]]:
@@ -243,7 +274,7 @@ def access(needs: list[tuple[str, str]], who: Account) -> list[dict[str, Any]]:
     """Ask the kernel, as that user, for everything the user needs."""
     # A link's target has folders of its own in the way; only root can follow every link, so this is done beforehand.
     asked = [(path, os.path.realpath(path), need) for path, need in needs]
-    found = as_user(who, lambda: [blocked(path, real, need) for path, real, need in asked])
+    found = as_user(who, lambda: [blocked(path, real, need) for path, real, need in asked], BLOCKED, ACCESS_SECONDS)
     found = [path for path, _need in needs] if found is None else found
     rows = []
     for (path, need), by in zip(needs, found):
@@ -264,54 +295,53 @@ def access(needs: list[tuple[str, str]], who: Account) -> list[dict[str, Any]]:
 
 def leftovers(folders: list[str], who: Account) -> list[dict[str, Any]]:
     """What in the data folders that user cannot write, by its owner."""
-    found = as_user(who, lambda: unwritable(folders)) or []
+    found = as_user(who, lambda: unwritable(folders, WALK_SECONDS), LEFTOVERS, WALK_SECONDS + ACCESS_SECONDS) or []
     return [{**row, "owner": account_of(row["uid"]).name, "real": os.path.realpath(row["folder"])} for row in found]
 
 
-def unwritable(folders: list[str]) -> list[dict[str, Any]]:
-    """The files and folders in these that this process cannot write, by their owner's number."""
-    found: dict[tuple[str, int], dict[str, Any]] = {}
+def unwritable(folders: list[str], seconds: float) -> list[Leftover]:
+    """Return what in these folders this process cannot write, by its owner, as far as it is found in that time."""
+    found: dict[tuple[str, int], Leftover] = {}
+    until = time.monotonic() + seconds
     seen = 0
     for top in folders:
-        for folder, names, files in os.walk(top):
-            for name in names + files:
-                seen += 1
-                if seen > MOST_ENTRIES:
-                    return list(found.values())
-                path = Path(folder, name)
-                need = os.W_OK | os.X_OK if name in names else os.W_OK
-                try:
-                    status = path.lstat()
-                except OSError:
-                    continue  # it went away
-                if stat.S_ISLNK(status.st_mode) or os.access(path, need):
-                    continue
-                fresh = {"folder": top, "uid": status.st_uid, "count": 0, "example": str(path)}
-                found.setdefault((top, status.st_uid), fresh)["count"] += 1
+        for entry in entries_below(top):
+            seen += 1
+            if seen > MOST_ENTRIES or time.monotonic() > until or len(found) >= MOST_OWNERS:
+                return list(found.values())
+            try:
+                status = entry.stat(follow_symlinks=False)
+                need = os.W_OK | os.X_OK if entry.is_dir(follow_symlinks=False) else os.W_OK
+            except OSError:
+                continue  # it went away
+            if stat.S_ISLNK(status.st_mode) or os.access(entry.path, need):
+                continue
+            fresh = Leftover(folder=top, uid=status.st_uid, count=0, example=entry.path)
+            found.setdefault((top, status.st_uid), fresh)["count"] += 1
     return list(found.values())
 
 
-def as_user(who: Account, question: Callable[[], Any]) -> Any:
-    """The answer to a question that a child process asks as that user; None where it came to nothing."""
-    read_end, write_end = os.pipe()
-    child = os.fork()
-    if child == 0:
-        status = 1
+def entries_below(top: str) -> Iterator[os.DirEntry[str]]:
+    """Yield what lies below a folder, one folder after the other, and keep no list of what a folder holds."""
+    folders = [top]
+    while folders:
         try:
-            os.close(read_end)
-            switch = become(who)
-            if switch:
-                switch()
-            with os.fdopen(write_end, "w") as out:
-                json.dump(question(), out)
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(write_end)
-    with os.fdopen(read_end) as answers:
-        text = answers.read()
-    os.waitpid(child, 0)
-    return json.loads(text) if text else None
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    yield entry
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+        except OSError:
+            continue  # it cannot be read, or went away
+
+
+def as_user(who: Account, question: Callable[[], Any], kind: Kind, seconds: float) -> Any:
+    """Return the answer to a question that a child process asks as that user; None if there is none."""
+    try:
+        raw = ask_as(who, lambda: json.dumps(question()).encode("utf-8"), MOST_BYTES, seconds)
+        return accept_value(load(raw), kind)
+    except Rejected:
+        return None
 
 
 def blocked(path: str, real: str, need: str) -> str | None:

@@ -38,7 +38,11 @@ class CommandFailed(Exception):
 
 
 class NotStarted(CommandFailed):
-    """The program cannot be started."""
+    """The program cannot be started; ``reason`` is the system's."""
+
+    def __init__(self, program: str, reason: str) -> None:
+        self.reason = reason.rstrip(".")
+        super().__init__(f"{program} cannot be started: {self.reason}")
 
 
 class TimedOut(CommandFailed):
@@ -121,7 +125,7 @@ class Running:
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             self._end_orphans()
             why = error.strerror if isinstance(error, OSError) else str(error)
-            raise NotStarted(f"{command[0]} cannot be started: {str(why).rstrip('.')}") from error
+            raise NotStarted(command[0], str(why)) from error
         except BaseException:
             # A handler of a signal may raise anything.
             self._end_orphans()

@@ -184,10 +184,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils import (
+    facts,
     portal_env,
     portal_wire,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils.portal_state import user_problem
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import secrets_in
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 
@@ -241,6 +243,9 @@ class Probe:
         given = self.given
         name = portal_env.resolve_user(given["user"])
         who = portal_env.runner_for(name, given["home"])
+        if who is None:
+            self.problems.append(f"The proof could not be carried out: {user_problem(name, who, given['home'])}")
+            return self.report()
         params = {"address": self.address}
         params.update({name: given[name] for name in ("expected_layers", "settings_file", "word")})
         try:
@@ -258,7 +263,7 @@ class Probe:
 
     def with_portal(self, portal: portal_env.PortalProcess) -> None:
         """Everything that needs the portal's Python."""
-        about = portal.receive(self.deadline)
+        about = portal.receive(self.deadline, facts.WIRE_ABOUT)
         self.result.update({key: about[key] for key in ("backend", "settings_match", "versions")})
         if about["settings_match"] is False:
             self.problems.append(
@@ -341,7 +346,7 @@ class Probe:
     def open_batch(self, portal: portal_env.PortalProcess, counts: dict[str, int]) -> set[int]:
         """Open so many on each port; the ports on which any could be opened."""
         portal.send({"do": "open", "ports": counts, "seconds": HANDSHAKE_SECONDS})
-        answer = portal.receive(min(self.deadline, time.monotonic() + 3 * HANDSHAKE_SECONDS))
+        answer = portal.receive(min(self.deadline, time.monotonic() + 3 * HANDSHAKE_SECONDS), facts.WIRE_OPENED)
         ends = {(one["port"], one["local_port"]): one["id"] for one in answer["opened"]}
         holders = proc.who_holds(ends, [process.pid for process in self.processes])
         self.holder.update({ends[end]: pid for end, pid in holders.items()})
@@ -417,7 +422,7 @@ class Probe:
         # Those that heard nothing in the first place have had their sentence.
         living = [number for number in self.got_first if str(number) not in first["closed"]]
         portal.send({"do": "rest", "seconds": silence})
-        closed = portal.receive(time.monotonic() + silence + HANDSHAKE_SECONDS)["closed"]
+        closed = portal.receive(time.monotonic() + silence + HANDSHAKE_SECONDS, facts.WIRE_RESTED)["closed"]
         self.deadline += silence
         codes = Counter(str(code) for number, code in closed.items() if int(number) in living)
         second = self.send(portal)
@@ -443,8 +448,8 @@ class Probe:
         mine = self.given["name"]
         left = self.deadline - time.monotonic()
         portal.send({"do": "greet", "name": mine, "names": names, "seconds": left})
-        answer = portal.receive(self.deadline + 3 * HANDSHAKE_SECONDS)
-        heard = {name: len(answer["heard"][name]) for name in names}
+        answer = portal.receive(self.deadline + 3 * HANDSHAKE_SECONDS, facts.WIRE_GREETED)
+        heard = {name: len(answer["heard"].get(name, [])) for name in names}
         sockets = len(answer["of"])
         self.result["among"] = {"sockets": sockets, "heard": heard}
         if answer["problem"]:
@@ -470,11 +475,11 @@ class Probe:
         sent = 0
         while sent < messages:
             portal.send({"do": "send", "seconds": ARRIVAL_SECONDS if messages > 1 else 1})
-            answer = portal.receive(max(self.deadline, time.monotonic()) + 2 * ARRIVAL_SECONDS)
+            answer = portal.receive(max(self.deadline, time.monotonic()) + 2 * ARRIVAL_SECONDS, facts.WIRE_SENT)
             asked = asked or answer["of"]
             heard = {**answer["received"], **heard}
             sent += 1
-            if answer["problem"] or all(str(n) in {**heard, **answer["closed"]} for n in asked):
+            if answer["problem"] or {str(n) for n in asked} <= heard.keys() | answer["closed"].keys():
                 break
         self.result["messages"] += sent
         if sent > 1 and not answer["problem"] and all(str(n) in heard for n in asked):

@@ -10,16 +10,21 @@ import os
 import pwd
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 from types import ModuleType
 from typing import Callable
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import portal_env
+from ansible_collections.tethys.channels.plugins.module_utils import boundary, portal_env
 from ansible_collections.tethys.channels.plugins.module_utils.server import accounts
 
 ME = accounts.account_of(os.geteuid())
 Program = Callable[[str], ModuleType]
+# What the programs of these tests say.
+SAID = boundary.Record(
+    dict.fromkeys((*"ab", "end", "env", "cwd", "pid", "two", "ids", "groups", "home", "done"), boundary.Plain())
+)
 
 
 @pytest.fixture
@@ -48,7 +53,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
 
 
 def run(prefix: Path, program: ModuleType, timeout: float = 20, **params: object) -> portal_env.PortalRun:
-    return portal_env.run_in_portal(str(prefix), "/srv/portal", ME, program, params, timeout)
+    return portal_env.run_in_portal(str(prefix), "/srv/portal", ME, program, params, timeout, SAID)
 
 
 @pytest.mark.parametrize(
@@ -162,6 +167,57 @@ def test_python_that_cannot_be_started(tmp_path: Path, program: Program) -> None
     assert problem.startswith(f"{tmp_path}/bin/python cannot be started as the user {ME.name}")
 
 
+SECONDS = 2
+# What an app can write to the pipe of the answers, which it finds among its open files, and the sentence that follows.
+BAD_ANSWERS = {
+    "facts of root's": ("say({'user': 'root'})", "has the key user, which is not expected"),
+    "a path of root's": (r"say({'site_packages': '/\ncommand=x'})", "has the key site_packages, which is not expected"),
+    "not JSON": ("raw(b'{no json}')", "is not JSON"),
+    "no mapping": ("raw(b'[]'); raw(b'{')", "is not JSON"),
+    "two at once": ("raw(b'{} {}')", "is not JSON"),
+    "depth": ("raw(b'{\"a\":' + b'[' * 10_000 + b']' * 10_000 + b'}')", "is nested more than 20 deep"),
+    "keys": ("say({str(n): n for n in range(100_000)})", "bytes"),
+    "values": ("say({'a': [0] * 100_000})", "holds more than 50000 values"),
+    "a key twice": ('raw(b\'{"a": 1, "a": 2}\')', "has a key twice"),
+    "NaN": ("say({'a': float('nan')})", "holds NaN or Infinity"),
+    "a wrong type": ("say({'done': 'yes'})", "done is not true or false"),
+    "half a pair": (r"say({'n': '\ud800'})", "n is not a text of at most 4096 printable characters"),
+    "controls": (r"say({'n': '\x1b]0;\x07'})", "n is not a text of at most 4096 printable characters"),
+    "2 GiB": ("while True: raw(b'{' + b'x' * 65536, b'')", "is larger than 1048576 bytes"),
+    "2 GiB of small ones": (
+        "while True: raw(b'{\"a\": 1' + b' ' * 65536 + b'}')",
+        "answered more than 8388608 bytes",
+    ),
+    "2 GiB of nothing": ("while True: raw(b'x' * 65536)", "answered more than 8388608 bytes"),
+    "2 GiB printed": ("while True: print('x' * 65536)", "did not finish within 2 seconds"),
+    "one byte a second": ("while True: raw(b'{', b''); time.sleep(0.2)", "did not finish within 2 seconds"),
+    "one line a second": ("while True: raw(b'{}'); time.sleep(0.2)", "did not finish within 2 seconds"),
+    "silence": ("say.__globals__['_out'].close(); time.sleep(60)", "ended early"),
+}
+
+
+@pytest.mark.parametrize(("body", "said"), BAD_ANSWERS.values(), ids=BAD_ANSWERS.keys())
+def test_a_bad_answer_is_one_sentence_in_time_and_changes_nothing(
+    prefix: Path, program: Program, body: str, said: str
+) -> None:
+    # An app finds the pipe too.
+    raw = "out = say.__globals__['_out'].buffer\nraw = lambda data, end=b'\\n': (out.write(data + end), out.flush())\n"
+    schema = boundary.Record({"a": boundary.Plain(), "n": boundary.Name(), "done": boundary.Flag()})
+    bad = program(f"say({{'a': 1}})\n{raw}{body}\nsay({{'a': 2}})")
+    started = time.monotonic()
+    tracemalloc.start()
+    found = portal_env.run_in_portal(str(prefix), "/srv/portal", ME, bad, {}, SECONDS, schema)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert time.monotonic() - started < SECONDS + 2
+    assert peak < 64 * 1024 * 1024
+    assert found.problem is not None
+    assert said in found.problem
+    assert found.problem.endswith(".")
+    assert boundary.is_clean(found.problem)
+    assert found.answer == {"a": 1}
+
+
 def activate(prefix: Path, **scripts: str) -> None:
     folder = prefix / "etc" / "conda" / "activate.d"
     folder.mkdir(parents=True)
@@ -197,7 +253,9 @@ def test_an_activation_script_gets_none_of_the_commands(prefix: Path, program: P
     talking = program("say({'line': commands.readline(), 'first': os.environ['FIRST']})")
     with portal_env.PortalProcess(str(prefix), "/srv/portal", ME, talking, {}) as process:
         process.send({"do": "it"})
-        assert process.receive(time.monotonic() + 20) == {"line": '{"do": "it"}\n', "first": ""}
+        schema = boundary.Record({"line": boundary.Plain(), "first": boundary.Text()})
+        # A text is one line.
+        assert process.receive(time.monotonic() + 20, schema) == {"line": '{"do": "it"} ', "first": ""}
 
 
 def test_a_hanging_activation_script_does_not_hold_a_big_job_up(prefix: Path, program: Program) -> None:
@@ -230,7 +288,7 @@ def test_root_becomes_the_portals_user(tmp_path: Path, program: Program) -> None
         "say({'ids': [os.getuid(), os.geteuid(), os.getgid()]})\n"
         "say({'groups': os.getgroups(), 'home': os.environ['HOME']})"
     )
-    answer, problem, _warnings = portal_env.run_in_portal(str(tmp_path), "/srv/portal", nobody, me, {}, 20)
+    answer, problem, _warnings = portal_env.run_in_portal(str(tmp_path), "/srv/portal", nobody, me, {}, 20, SAID)
     assert problem is None
     assert answer["ids"] == [nobody.uid, nobody.uid, nobody.gid]
     assert 0 not in answer["groups"]

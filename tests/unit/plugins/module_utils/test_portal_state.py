@@ -6,17 +6,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
+import socket
 import sys
 import textwrap
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Callable, Dict
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import (
+    boundary,
+    facts,
     portal_env,
     portal_look,
     portal_source,
@@ -193,6 +198,164 @@ def test_others_can_read_only_where_every_folder_lets_them(tmp_path: Path) -> No
     assert portal_state.config_facts(str(path))["others_can_read"] is False
 
 
+@pytest.mark.parametrize("kind", ["fifo", "device", "sparse", "kmsg", "socket"])
+def test_a_config_that_is_no_ordinary_file_is_a_problem_at_once(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "portal_config.yml"
+    started = time.monotonic()
+    with socket.socket(socket.AF_UNIX) as listening:
+        if kind == "fifo":
+            os.mkfifo(path)
+        elif kind == "sparse":
+            with path.open("wb") as file:
+                file.truncate(200 * 1024**3)
+        elif kind == "socket":
+            listening.bind(str(path))
+        else:
+            path.symlink_to({"device": "/dev/zero", "kmsg": "/proc/kmsg"}[kind])
+        facts = portal_state.config_facts(str(path))
+    assert time.monotonic() - started < 2
+    assert facts["problem"].startswith(str(path))
+    assert facts["sha256"] is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root could read what its owner may not")
+def test_a_config_that_links_to_a_file_of_roots_is_not_read(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("settings: {}\n", encoding="utf-8")
+    secret.chmod(0o600)
+    tmp_path.chmod(0o755)
+    home = tmp_path / "home"
+    home.mkdir()
+    nobody = accounts.account("nobody")
+    assert nobody is not None
+    os.chown(home, nobody.uid, nobody.gid)
+    (home / "portal_config.yml").symlink_to(secret)
+    facts = portal_state.config_facts(str(home / "portal_config.yml"), nobody)
+    assert facts["problem"] == f"{home}/portal_config.yml cannot be read: Permission denied."
+    assert facts["sha256"] is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_config_that_its_folders_owner_may_not_read_is_read_as_the_portals_user(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    nobody, home = accounts.account("nobody"), tmp_path / "home"
+    assert nobody is not None
+    home.mkdir()
+    os.chown(home, 4711, 4711)
+    path = home / "portal_config.yml"
+    path.write_text("settings: {}\n", encoding="utf-8")
+    os.chown(path, nobody.uid, nobody.gid)
+    path.chmod(0o600)
+    assert portal_state.config_facts(str(path), nobody)["problem"] is None
+    assert portal_state.config_facts(str(path))["problem"] == f"{path} cannot be read: Permission denied."
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="nobody else could start anything as root")
+@pytest.mark.parametrize(
+    ("user", "web", "problem"),
+    [
+        (None, None, "No web server's user is found on this server, and {} is root's: nothing is started as root."),
+        ("root", None, "The portal's apps would run as root."),
+        ("toor", None, "The portal's apps would run as root."),
+        (None, "root", "No web server's user is found on this server, and {} is root's: nothing is started as root."),
+    ],
+)
+def test_nothing_is_started_as_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: str | None, web: str | None, problem: str
+) -> None:
+    started = tmp_path / "started"
+    prefix, home = tmp_path / "env", tmp_path / "home"
+    for folder in (prefix / "bin", prefix / "lib" / "python3.12" / "site-packages", home):
+        folder.mkdir(parents=True)
+    (prefix / "bin" / "python").write_text(f"#!/bin/sh\ntouch {started}\n", encoding="utf-8")
+    (prefix / "bin" / "python").chmod(0o755)
+    root = accounts.account_of(0)
+    for module in (portal_env, portal_state):
+        monkeypatch.setattr(module, "account", lambda name: root if name in ("root", "toor") else None)
+    monkeypatch.setattr(portal_env, "nginx_user", lambda conf: web)
+    monkeypatch.setattr(portal_env, "ROOT", 0)
+    found = portal_state.look(str(prefix), str(home), user, 5)
+    assert found["user_problem"] == problem.format(home)
+    assert found["bokeh"] == "unknown"
+    assert not started.exists()
+    assert portal_env.runner_for(user, str(home)) is None
+    with pytest.raises(portal_env.PortalEnded, match="not started as root"):
+        portal_env.PortalProcess(str(prefix), str(home), root, portal_look, {})
+    assert not started.exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "python", "found"),
+    [
+        (["python3.12"], "python3.12", "python3.12"),
+        (["python3.9", "python3.12"], "python3.9", "python3.9"),
+        (["python3.9", "python3.12"], None, "python3.12"),
+        (["python3.13t"], "python3.13t", "python3.13t"),
+        (["python3.12\ncommand=x", "python3.11"], None, "python3.11"),
+        (["python3.12\ncommand=x"], None, None),
+        (["python3", "perl5"], None, None),
+        ([], None, None),
+    ],
+)
+def test_site_packages_are_found_by_file_names(
+    tmp_path: Path, names: list[str], python: str | None, found: str | None
+) -> None:
+    (tmp_path / "bin").mkdir()
+    for name in names:
+        (tmp_path / "lib" / name / "site-packages").mkdir(parents=True)
+    if python:
+        (tmp_path / "bin" / "python").symlink_to("python3")
+        (tmp_path / "bin" / "python3").symlink_to(python)
+    place = portal_env.site_packages_of(str(tmp_path))
+    assert place == (str(tmp_path / "lib" / found / "site-packages") if found else None)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's link")
+def test_a_link_of_somebody_elses_is_no_site_packages(tmp_path: Path) -> None:
+    (tmp_path / "lib" / "python3.12").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "lib" / "python3.12" / "site-packages"
+    link.symlink_to(tmp_path / "elsewhere")
+    assert portal_env.site_packages_of(str(tmp_path)) == str(link)
+    os.lchown(link, 4711, 4711)
+    assert portal_env.site_packages_of(str(tmp_path)) is None
+    os.chown(tmp_path, 4711, 4711)
+    assert portal_env.site_packages_of(str(tmp_path)) == str(link)
+
+
+def test_what_root_determines_is_never_taken_from_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = {"user": "root", "group": "root", "site_packages": "/\ncommand=x", "python": "/x", "prefix_owner": None}
+    for key, value in {**root, "access": [], "config": {}, "warnings": [], "seconds": 1}.items():
+        with pytest.raises(boundary.Rejected, match=f"the key {key}, which"):
+            boundary.accept(json.dumps({key: value}), facts.LOOK_ANSWER)
+
+
+def test_leftovers_take_their_time_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda *_args: False)
+    assert portal_state.unwritable([str(tmp_path)], -1) == []
+    assert [row["count"] for row in portal_state.unwritable([str(tmp_path)], 10)] == [2]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (["/x\ny"], facts.BLOCKED),
+        ([1], facts.BLOCKED),
+        ([{"folder": "/a", "uid": -1, "count": 1, "example": "x"}], facts.LEFTOVERS),
+        ([{"folder": "/a", "uid": 1, "count": 1, "example": "x", "owner": "root"}], facts.LEFTOVERS),
+    ],
+)
+def test_an_answer_of_a_child_that_is_not_listed_is_none(answer: Any, kind: Any) -> None:
+    assert portal_state.as_user(ME, lambda: answer, kind, 10) is None
+
+
+def test_a_child_that_hangs_is_no_answer() -> None:
+    started = time.monotonic()
+    assert portal_state.as_user(ME, lambda: time.sleep(60), facts.BLOCKED, 0.2) is None
+    assert time.monotonic() - started < 2.2
+
+
 @pytest.mark.parametrize(
     ("prefix", "home", "words"),
     [("none", "home", "There is no folder"), ("empty", "home", "is no Python environment")],
@@ -215,12 +378,13 @@ def test_look_reports_an_unknown_user(tmp_path: Path) -> None:
 
 
 def test_answers_before_a_timeout_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = {"python": "/env/bin/python", "versions": {"tethys_platform": "4.6.1", "bokeh_django": None}}
+    answer = {"versions": {"tethys_platform": "4.6.1", "bokeh_django": None}}
     run = portal_env.PortalRun({**answer, "settings": {"database": None}}, "It did not finish.", ["odd script"])
     monkeypatch.setattr(portal_env, "run_in_portal", lambda *_args: run)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").write_text("", encoding="utf-8")
     (tmp_path / "bin" / "python").chmod(0o755)
+    (tmp_path / "lib" / "python3.12" / "site-packages").mkdir(parents=True)
     portal = portal_state.look(str(tmp_path), str(tmp_path), ME.name, 5)
     assert portal["start_problem"] == "It did not finish."
     assert portal["prefix_problem"] is None
@@ -287,7 +451,7 @@ def test_so_many_files_are_looked_at_and_no_more(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(os, "access", lambda *_args: False)
     for number in range(9):
         (tmp_path / str(number)).touch()
-    assert [row["count"] for row in portal_state.unwritable([str(tmp_path)])] == [3]
+    assert [row["count"] for row in portal_state.unwritable([str(tmp_path)], 10)] == [3]
 
 
 def test_a_folder_that_cannot_be_entered_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,7 +512,7 @@ def environment(folder: Path) -> tuple[Path, Path]:
     """An environment that starts the real portal's Python and finds our app, and an empty TETHYS_HOME."""
     prefix, home = folder / "env", folder / "home"
     scripts = prefix / "etc" / "conda" / "activate.d"
-    for each in (prefix / "bin", scripts, home):
+    for each in (prefix / "bin", prefix / "lib" / "python3.12" / "site-packages", scripts, home):
         each.mkdir(parents=True)
     (prefix / "bin" / "python").write_text(f'#!/bin/sh\nexec {REAL} "$@"\n', encoding="utf-8")
     (prefix / "bin" / "python").chmod(0o755)
@@ -369,7 +533,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     migration = ModuleType("migration")
     sys.path.insert(0, str(folder))
     try:
-        problem = portal_env.run_in_portal(str(prefix), str(home), ME, migration, {}, 120).problem
+        problem = portal_env.run_in_portal(str(prefix), str(home), ME, migration, {}, 120, facts.LOOK_ANSWER).problem
     finally:
         sys.path.remove(str(folder))
     assert problem is None

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any, Iterator
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import (
+    boundary,
     portal_env,
     portal_wire,
 )
@@ -237,8 +239,8 @@ class Portal:
     def __exit__(self, *_ignored: object) -> None:
         pass
 
-    def receive(self, _deadline: float) -> dict[str, Any]:
-        return self._said.pop(0)
+    def receive(self, _deadline: float, schema: boundary.Schema) -> dict[str, Any]:
+        return boundary.accept(json.dumps(self._said.pop(0)), schema)
 
     def send(self, command: dict[str, Any]) -> None:
         answer = getattr(self, command.pop("do"))(**command)
