@@ -182,7 +182,7 @@ def test_a_healthy_server(host: Any) -> None:
     )
     assert re.match(r"Delivery: A message reached (\d+) of \1 WebSockets over 3 ", rest[N + 1])
     trust, last = rest[N + 2 :]
-    assert re.match(r"Trust: only root can change the \d\d files and folders; .*portal_config\.yml \(www-data\)", trust)
+    assert re.match(r"Trust: only root can change the \d\d files and folders .*portal_config\.yml \(www-data\)", trust)
     assert last == "A run of tethys.channels.site would change nothing"
 
 

@@ -65,7 +65,8 @@ def verdict(
             continue
         report.append(f"{_names(files)}: {who_can(writer)} can change {writer['path']}")
         (warnings if _is_manuals(files, writer, starts_nginx) else refusals).append(text)
-    return Verdict(refusals, warnings, report or [f"only root can change the {trust['files']} files and folders"])
+    clean = f"only root can change the {trust['files']} files and folders that root executes or obeys"
+    return Verdict(refusals, warnings, report or [clean])
 
 
 def _by_writer(files: Iterable[OpenFile]) -> list[tuple[list[OpenFile], Writer]]:
@@ -124,7 +125,7 @@ def lines(found: Verdict, portal: Mapping[str, Any]) -> list[str]:
     config, prefix = portal.get("config") or {}, portal.get("prefix_owner") or {}
     rows = ((config.get("path"), config.get("owner")), ("the environment", prefix.get("user")))
     owned = [f"{what} ({owner})" for what, owner in rows if what and owner and owner != "root"]
-    ends = f"; of others, and used with their rights: {', '.join(owned)}" if owned else ""
+    ends = f"; used with the owner's rights: {', '.join(owned)}" if owned else ""
     return (
         [*(f"Trust: {line}" for line in found.report[:-1]), f"Trust: {found.report[-1]}{ends}"] if found.report else []
     )

@@ -1243,4 +1243,5 @@ def test_a_site_of_nginx_matters_where_the_run_starts_nginx() -> None:
 
 
 def test_nothing_to_report_is_one_line() -> None:
-    assert with_open()["trust"] == {"lines": ["Trust: only root can change the 9 files and folders"], "problems": []}
+    line = "Trust: only root can change the 9 files and folders that root executes or obeys"
+    assert with_open()["trust"] == {"lines": [line], "problems": []}
