@@ -120,8 +120,9 @@ def survey(
         "program": supervisor.program_files(),
         "nginx": [*_program("nginx"), *mains],
         "site": included,
-        "state": [state_dir, posixpath.dirname(REDIS_SOCKET)],
-        "folder": [posixpath.dirname(folder.rstrip("/")) for folder in folders],
+        "state": [state_dir],
+        # The folder of the socket is the container's user's.
+        "folder": [posixpath.dirname(folder.rstrip("/")) for folder in (*folders, posixpath.dirname(REDIS_SOCKET))],
         "unit": [UNIT_PATH, TMPFILES],
         **_of_engines(),
     }

@@ -123,6 +123,16 @@ def test_the_folders_above_those_that_root_makes(top: Path) -> None:
     assert opened(top, folders=folders) == [("folder", "theirs")]
 
 
+def test_the_folder_of_the_socket_of_redis_is_the_containers(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = top / "lib" / "socket"
+    folder.mkdir(parents=True)
+    os.chown(folder, 16379, 33)
+    monkeypatch.setattr(root_files, "REDIS_SOCKET", str(folder / "redis.sock"))
+    assert opened(top) == []
+    os.chown(folder.parent, NOBODY, 0)
+    assert opened(top) == [("folder", "lib")]
+
+
 def test_the_socket_of_docker(top: Path) -> None:
     (top / "docker.sock").touch()
     assert opened(top) == []
