@@ -28,6 +28,12 @@ from typing import Any, Collection, Iterator, NamedTuple, Sequence
 from ansible_collections.tethys.channels.plugins.module_utils import nginx_config
 from ansible_collections.tethys.channels.plugins.module_utils.bounded_run import run_bounded
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
+from ansible_collections.tethys.channels.plugins.module_utils.files.owned_file import (
+    Content,
+    OwnedFile,
+    Refused,
+    owned_file,
+)
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 
 # Where nginx is found when it does not run: Debian's, and what its own and OpenResty's sources install.
@@ -536,31 +542,38 @@ class Nginx:
         change = Change(text != site.text or pending, site.path, shown(site.text), shown(text))
         if dry or not change.changed:
             return change
-        atomic_file.remove_leftovers(site.path)
         atomic_file.remove_leftovers(site.tree.main)
-        if text == site.text:
-            if site.master:
-                self._reload(site.master, site)
-            self._done()
-            return change
-        self._validate(site, text)
-        if keep:
-            self._keep(site)
-        self._state_file(self._pending, {"path": site.path})
-        if read(site.path) != site.raw or os.path.realpath(site.block.file) != site.path:
-            raise NginxError(f"{site.path} was changed by somebody else just now, so it was left alone: run again.")
-        atomic_file.replace(site.path, encode(text), like=site.path)
-        if site.master:
-            try:
-                self._reload(site.master, site)
-            except NginxError:
-                atomic_file.replace(site.path, site.raw, like=site.path)
-                with contextlib.suppress(OSError):
-                    os.kill(site.master.pid, signal.SIGHUP)
+        with owned_file(site.block.file, MAX_BYTES) as file:
+            file.clear()
+            if text == site.text:
+                if site.master:
+                    self._reload(site.master, site)
                 self._done()
-                raise
+                return change
+            before = file.read()
+            if before.raw != site.raw or file.path != site.path:
+                raise _changed_meanwhile(site)
+            self._validate(site, text)
+            if keep:
+                self._keep(site)
+            self._state_file(self._pending, {"path": site.path})
+            if not file.rewrite(encode(text), before):
+                raise _changed_meanwhile(site)
+            if site.master:
+                self._reload_or_undo(site.master, site, file, before._replace(raw=encode(text)))
         self._done()
         return change
+
+    def _reload_or_undo(self, master: Master, site: Site, file: OwnedFile, written: Content) -> None:
+        """Have nginx read what was written; if it does not, put back what was there, unless somebody changed it."""
+        try:
+            self._reload(master, site)
+        except NginxError:
+            file.rewrite(site.raw, written)
+            with contextlib.suppress(OSError):
+                os.kill(master.pid, signal.SIGHUP)
+            self._done()
+            raise
 
     def _validate(self, site: Site, text: str) -> None:
         """Have nginx read the whole configuration as it would be, from copies of the files that lead to the change.
@@ -680,6 +693,10 @@ class Nginx:
         atomic_file.unlink(self._pending)
 
 
+def _changed_meanwhile(site: Site) -> NginxError:
+    return NginxError(f"{site.path} was changed by somebody else just now, so it was left alone: run again.")
+
+
 def _place(node: nginx_config.Node, tree: nginx_config.Tree) -> str:
     return f"{shown(node.file)}, line {nginx_config.line_of(tree.texts[node.file], node.directive.start)}"
 
@@ -695,6 +712,8 @@ def _explained(found: dict[str, Any] | None = None) -> Iterator[None]:
     try:
         try:
             yield
+        except Refused as error:
+            raise NginxError(f"nginx's configuration was left as it was: {error}.") from error
         except OSError as error:
             name = shown(str(error.filename or "a file of nginx"))
             reasons = {

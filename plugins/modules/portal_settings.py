@@ -4,9 +4,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The portal_settings module; how the text is edited is in module_utils/portal_yaml.py."""
 
-# Much here goes by descriptor, which pathlib has no word for.
-# ruff: noqa: PTH103, PTH105, PTH108, PTH118, PTH120
-
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -20,7 +17,10 @@ description:
     the named settings stays as it is, and the file's other secrets never leave the server.
   - It does what the P(tethys.channels.merge_settings#filter) filter does, with the same code.
   - The file is replaced in one step, and only if it is still the file that was read. Its owner, group, mode, access
-    control lists and security context are kept. Where O(path) is a symbolic link, the file it points to is written.
+    control list and user attributes are kept. Set-id bits and security attributes are not copied.
+  - Where the file's folder belongs to another user, root reads as that user; and writes as that user, where the file
+    belongs to the same. A symbolic link at O(path) is followed if it is root's, or if the link, the file and its folder
+    belong to one user.
 requirements:
   - PyYAML, for any Python on the server. Tethys brings it into its own environment, see O(prefix).
 seealso:
@@ -143,19 +143,20 @@ import errno
 import hashlib
 import json
 import os
-import stat
 import time
+from pathlib import Path
 from typing import Any, Iterator
 
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 from ansible_collections.tethys.channels.plugins.module_utils import portal_yaml
-from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
+from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file, owned_file
+from ansible_collections.tethys.channels.plugins.module_utils.files.owned_file import Content, OwnedFile
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml import PortalYamlError, Touched
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import secrets_in
 
 # A portal_config.yml has some kilobytes; a file beyond this is something else.
-MAX_BYTES = 32 * 1024 * 1024
+MAX_BYTES = 2 * 1024 * 1024
 SYSTEM_PYTHONS = ["/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3"]
 
 
@@ -167,23 +168,18 @@ def sha256(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-def read_file(path: str) -> tuple[bytes, os.stat_result]:
-    """Content and status of a regular file."""
-    # without O_NONBLOCK a named pipe would wait for a writer
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+@contextlib.contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Turn what is no file of settings into a sentence."""
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise Refused(f"{path} is not a regular file; correct tethys_home")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            raw = file.read(MAX_BYTES + 1)
-    finally:
-        os.close(descriptor)
-    if len(raw) > MAX_BYTES:
-        raise Refused(
-            f"{path} is larger than {MAX_BYTES // 1024 // 1024} MiB, which no portal_config.yml is; correct tethys_home"
-        )
-    return raw, status
+        yield
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise Refused(f"{path} is not a regular file; correct tethys_home") from None
+        if error.errno == errno.EFBIG:
+            size = f"{MAX_BYTES // 1024 // 1024} MiB"
+            raise Refused(f"{path} is larger than {size}, which no portal_config.yml is; correct tethys_home") from None
+        raise
 
 
 class Record:
@@ -200,8 +196,9 @@ class Record:
         self.notes: dict[str, Any] = {}
         self.original = b""
         try:
-            self.original = read_file(path)[0]
-            self.notes = json.loads(read_file(self.notes_path)[0].decode())
+            with reading(path):
+                self.original = atomic_file.read(path, MAX_BYTES)
+                self.notes = json.loads(atomic_file.read(self.notes_path, MAX_BYTES).decode())
         except FileNotFoundError:
             return  # never changed, or killed before the notes were there, and so before the first change
         except ValueError:
@@ -220,25 +217,25 @@ class Record:
         """Whether a file with this sum has been changed by nobody but us."""
         return digest in self.notes["written"] and not self.notes["shared"]
 
-    def remember(self, raw: bytes, status: os.stat_result, new: bytes, entries: Touched, backup: str) -> None:
+    def remember(self, before: Content, new: bytes, entries: Touched, backup: str) -> None:
         """Note a change that is about to happen."""
-        digest = sha256(raw)
+        digest = sha256(before.raw)
         if not self.notes or digest == self.notes["original"]:
             earlier = self.notes.get("backups", [])
             self.notes = {
                 "realpath": self.realpath,
                 "original": digest,
-                "uid": status.st_uid,
-                "gid": status.st_gid,
-                "mode": f"{stat.S_IMODE(status.st_mode):04o}",
+                "uid": before.uid,
+                "gid": before.gid,
+                "mode": f"{before.mode:04o}",
                 "shared": False,
                 "written": [],
                 "entries": {},
                 "backups": earlier,
             }
-            os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+            Path(self.path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             atomic_file.remove_leftovers(self.path)
-            atomic_file.replace(self.path, raw)
+            atomic_file.replace(self.path, before.raw)
         elif digest not in self.notes["written"]:
             self.notes["shared"] = True  # from now on the file holds somebody else's changes too
         self.notes["written"] = [*(d for d in self.notes["written"] if d == digest), sha256(new)]
@@ -251,11 +248,12 @@ class Record:
             self.notes["backups"].append(backup)
         atomic_file.replace(self.notes_path, json.dumps(self.notes, indent=1).encode())
 
-    def forget(self) -> None:
-        """Delete all of it, the notes first: without them the rest means nothing."""
-        for path in [*self.notes.get("backups", []), self.notes_path, self.path]:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+    def forget(self, file: OwnedFile) -> None:
+        """Delete all of it and the backups beside the file, the notes before the copy, which means nothing alone."""
+        for backup in self.notes.get("backups", []):
+            file.delete(Path(backup).name)
+        atomic_file.unlink(self.notes_path)
+        atomic_file.unlink(self.path)
 
 
 class PortalSettings:
@@ -281,23 +279,31 @@ class PortalSettings:
         if self.state == "restored" and not self.params["original"]:
             raise Refused("state=restored needs `original`, where earlier runs kept the file; name it")
         record = Record(self.params["original"], self.realpath) if self.params["original"] else None
-        if not self.module.check_mode:
-            atomic_file.remove_leftovers(self.realpath)
         try:
-            raw, status = read_file(self.realpath)
-        except FileNotFoundError:
+            with owned_file.owned_file(self.path, MAX_BYTES) as file:
+                if not self.module.check_mode:
+                    file.clear()
+                with reading(self.realpath):
+                    before = file.read()
+                self.with_file(file, record, before)
+        except FileNotFoundError as error:
+            # Of the file or its folder; nothing that is written later ends so.
+            if self.result["sha256"]:
+                raise Refused(f"{error.filename} is gone since the run began; run again") from None
             return self.without_file(record)
-        digest = sha256(raw)
+        return self.result
+
+    def with_file(self, file: OwnedFile, record: Record | None, before: Content) -> None:
+        digest = sha256(before.raw)
         self.result["sha256"] = digest
-        self.result["others_can_read"] = bool(status.st_mode & stat.S_IROTH)
+        self.result["others_can_read"] = bool(before.mode & 0o004)
         expected = self.params["expected_sha256"]
         if expected and expected.lower() != digest:
             raise Refused(f"{self.path} has been changed since it was read at the start; run again")
         if self.state != "restored":
-            self.edit(record, raw, status)
+            self.edit(file, record, before)
         elif record is not None:  # asked for above
-            self.restore(record, raw, status)
-        return self.result
+            self.restore(file, record, before)
 
     def without_file(self, record: Record | None) -> dict[str, Any]:
         if self.state == "present" and self.module.check_mode and (self.settings or self.params["remove"]):
@@ -315,91 +321,96 @@ class PortalSettings:
 
     # -- edits -----------------------------------------------------------------------------------------------------
 
-    def edit(self, record: Record | None, raw: bytes, status: os.stat_result) -> None:
+    def edit(self, file: OwnedFile, record: Record | None, before: Content) -> None:
         settings, remove = self.settings, list(self.params["remove"])
         if self.state == "absent":
             settings, remove = {}, list(dict.fromkeys([*remove, *settings]))
-        text = self.decoded(raw)
+        text = self.decoded(before.raw)
         with self.named():
             new = portal_yaml.merge_settings(text, settings, remove).encode()
         entries = portal_yaml.touched(settings, remove)
-        if new != raw:
-            self.change(record, raw, status, new, entries)
+        if new != before.raw:
+            self.change(file, record, before, new, entries)
         if self.result["others_can_read"] and secrets_in(portal_yaml.plain(settings)):
-            mode = stat.S_IMODE(status.st_mode)
             self.module.warn(
-                f"{self.path} can be read by every user of this server (mode {mode:04o}) and now holds a password; "
-                "take that right away with `chmod o= …` unless the portal needs it."
+                f"{self.path} can be read by every user of this server (mode {before.mode:04o}) and now holds a "
+                "password; take that right away with `chmod o= …` unless the portal needs it."
             )
 
-    def restore(self, record: Record, raw: bytes, status: os.stat_result) -> None:
+    def restore(self, file: OwnedFile, record: Record, before: Content) -> None:
         self.result["restored"] = "nothing"
         if not record:
             return
         self.result["changed"] = True  # the record goes, whatever becomes of the file
-        digest = sha256(raw)
-        new = raw
+        digest = sha256(before.raw)
+        new = before.raw
         if digest != record.notes["original"]:
             if record.ours(digest):
                 self.result["restored"] = "file"
                 new = record.original
             else:
                 self.result["restored"] = "setting"
-                text, original = self.decoded(raw), self.decoded(record.original)
+                text, original = self.decoded(before.raw), self.decoded(record.original)
                 with self.named():
                     new = portal_yaml.restore_settings(text, original, record.notes["entries"]).encode()
-        if new != raw:
+        if new != before.raw:
             # Ours to undo: a backup would keep the password. Others' work in the file is another matter.
             keep = self.result["restored"] == "setting"
-            self.change(None, raw, status, new, record.notes["entries"], backup=keep)
+            self.change(file, None, before, new, record.notes["entries"], backup=keep)
         if not self.module.check_mode:
-            record.forget()
+            record.forget(file)
 
     def change(
         self,
+        file: OwnedFile,
         record: Record | None,
-        raw: bytes,
-        status: os.stat_result,
+        before: Content,
         new: bytes,
         entries: Touched,
         backup: bool = True,
     ) -> None:
         self.result.update(changed=True, sha256=sha256(new))
         if self.module._diff:
-            before, after = portal_yaml.masked_blocks(self.decoded(raw), self.decoded(new), entries)
+            texts = portal_yaml.masked_blocks(self.decoded(before.raw), self.decoded(new), entries)
             header = f"{self.path} (secrets masked)"
-            self.result["diff"] = {"before": before, "after": after, "before_header": header, "after_header": header}
+            self.result["diff"] = {
+                "before": texts[0],
+                "after": texts[1],
+                "before_header": header,
+                "after_header": header,
+            }
         if self.module.check_mode:
             return
         fresh = record is not None and not record
         # The new file first: where the disk is full nothing else has happened yet.
-        new_path = atomic_file.temporary(self.realpath)
-        atomic_file.write_new(new_path, new, like=self.realpath)
-        made: list[str] = []
+        made = [file.temporary]
+        file.create(made[0], new, before)
         try:
-            backup_path = self.backup_name() if backup and self.params["backup"] else ""
-            if backup_path:
-                atomic_file.write_new(backup_path, raw, like=self.realpath)
-                made.append(backup_path)
+            backup_path = ""
+            if backup and self.params["backup"]:
+                made.append(self.make_backup(file, before))
+                backup_path = str(Path(self.realpath).with_name(made[1]))
             if record is not None:
-                record.remember(raw, status, new, entries, backup_path)
-            if read_file(self.realpath)[0] != raw or os.path.realpath(self.path) != self.realpath:
+                record.remember(before, new, entries, backup_path)
+            if not file.replace(made[0], before):
                 raise Refused(f"{self.path} was changed by somebody else just now, so it was left alone; run again")
-            os.replace(new_path, self.realpath)
         except BaseException:
-            for path in [new_path, *made]:
-                with contextlib.suppress(OSError):
-                    os.unlink(path)
+            for name in made:
+                file.delete(name)
             if fresh and record is not None:
-                record.forget()
+                with contextlib.suppress(OSError):
+                    record.forget(file)
             raise
-        atomic_file.sync_folder(self.realpath)
         self.result["backup_file"] = backup_path
 
-    def backup_name(self) -> str:
-        """As Ansible names its own backups."""
-        name = f"{self.realpath}.{os.getpid()}.{time.strftime('%Y-%m-%d@%H:%M:%S')}"
-        return next(path for path in (f"{name}{more}~" for more in ("", *range(2, 99))) if not os.path.lexists(path))
+    def make_backup(self, file: OwnedFile, before: Content) -> str:
+        """Write the file as it was beside it, and return the name, as Ansible names its own backups."""
+        name = f"{Path(self.realpath).name}.{os.getpid()}.{time.strftime('%Y-%m-%d@%H:%M:%S')}"
+        for more in ("", *range(2, 99)):
+            with contextlib.suppress(FileExistsError):
+                file.create(f"{name}{more}~", before.raw, before)
+                return f"{name}{more}~"
+        raise Refused(f"{self.realpath} has too many backups of this second; run again")
 
     def decoded(self, raw: bytes) -> str:
         with self.named():
@@ -421,7 +432,7 @@ def explain(path: str, error: OSError) -> str:
         errno.EDQUOT: "the quota is used up; free some space",
         errno.EROFS: "the file system is read-only; mount it writable",
         errno.EBUSY: "it is a mount point of its own, which cannot be replaced in one step; mount its folder instead",
-        errno.EACCES: "permission denied; run with become",
+        errno.EACCES: "permission denied to the owner of its folder; run with become, or correct its owner and mode",
         errno.EPERM: "its owner and mode could not be kept, or it is protected; run with become, and look at `lsattr`",
         errno.ELOOP: "its symbolic links lead in a circle; correct them",
     }
@@ -430,18 +441,17 @@ def explain(path: str, error: OSError) -> str:
 
 
 def find_yaml(module: AnsibleModule) -> None:
-    """Go on with an interpreter that has PyYAML."""
+    """Go on with an interpreter of the system's that has PyYAML. That of an environment is its owner's, not root's."""
     if portal_yaml.HAS_YAML:
         return
-    prefix: str | None = module.params["prefix"]
-    own = [os.path.join(prefix, "bin", "python")] if prefix else []
     if not has_respawned():
-        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # the environment is not ours to leave files in
-        interpreter = probe_interpreters_for_module([*SYSTEM_PYTHONS, *own], "yaml")
+        interpreter = probe_interpreters_for_module(SYSTEM_PYTHONS, "yaml")
         if interpreter:
             respawn_module(interpreter)
-    where = f"{own[0]} or the system's Python" if own else "the system's Python (or the one in tethys_conda_prefix)"
-    module.fail_json(msg=f"PyYAML is needed to edit portal_config.yml, and {where} has none; install PyYAML there.")
+    module.fail_json(
+        msg="PyYAML is needed to edit portal_config.yml, and the system's Python has none: install the package"
+        " python3-yaml (python3-pyyaml on Red Hat and its kin)."
+    )
 
 
 def as_redis_takes_them(value: Any) -> Any:
@@ -479,7 +489,7 @@ def main() -> None:
     try:
         module.no_log_values = {text for text in secrets_in(portal_yaml.plain(settings)) if len(text) > 3}
         result = PortalSettings(module, settings).run()
-    except (Refused, PortalYamlError) as error:
+    except (Refused, owned_file.Refused, PortalYamlError) as error:
         module.fail_json(msg=f"{error}.")
     except OSError as error:
         module.fail_json(msg=explain(module.params["path"], error))

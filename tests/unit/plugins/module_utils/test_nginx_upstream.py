@@ -625,7 +625,7 @@ def test_a_run_that_is_killed_is_finished_by_the_next(running: Bed, step: int, a
         return run
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nginx_upstream.Path, "replace", counted("replace", Path.replace))
+        patch.setattr(os, "rename", counted("rename", os.rename))
         patch.setattr(nginx_upstream.os, "kill", counted("kill", running.kill))
         patch.setattr(atomic_file, "unlink", counted("unlink", atomic_file.unlink))
         try:

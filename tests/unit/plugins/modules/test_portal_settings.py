@@ -18,7 +18,7 @@ import pytest
 import yaml
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
+from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file, owned_file
 from ansible_collections.tethys.channels.plugins.modules import portal_settings
 from hypothesis import given
 from hypothesis import strategies as st
@@ -309,13 +309,13 @@ def test_another_file_than_expected(home: Path) -> None:
 def test_a_file_changed_meanwhile(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody saves the file between our reading and our writing."""
     path = home / "portal_config.yml"
-    write_new = atomic_file.write_new
+    create = atomic_file.create
 
-    def slow(new: str, *arguments: Any, **named: Any) -> None:
-        write_new(new, *arguments, **named)
+    def slow(*arguments: Any, **named: Any) -> None:
+        create(*arguments, **named)
         path.write_text(TEXT + "  THEIRS: 1\n")
 
-    monkeypatch.setattr(atomic_file, "write_new", slow)
+    monkeypatch.setattr(atomic_file, "create", slow)
     result = run(home, settings=LAYERS, original=str(tmp_path / "kept" / "original"))
     assert "was changed by somebody else just now, so it was left alone; run again." in result["msg"]
     assert [file.name for file in home.iterdir()] == ["portal_config.yml"]
@@ -328,10 +328,10 @@ def test_a_file_changed_meanwhile(home: Path, tmp_path: Path, monkeypatch: pytes
 def test_a_failed_write_leaves_the_old_file(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: int
 ) -> None:
-    def fail(*_arguments: Any) -> None:
+    def fail(*_arguments: Any, **_named: Any) -> None:
         raise OSError(error, os.strerror(error))
 
-    monkeypatch.setattr(os, "fsync" if step == "write" else "replace", fail)
+    monkeypatch.setattr(os, "fsync" if step == "write" else "rename", fail)
     before = snapshot(home)
     result = run(home, settings=LAYERS, original=str(tmp_path / "kept" / "original"))
     assert result["failed"]
@@ -346,7 +346,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
     """A file system of 64 kB with room for the file, but not for another."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k,mode=755", "none", str(disk)]
     mounted = subprocess.run(mount, capture_output=True, check=False)
     if mounted.returncode:
         pytest.skip("this user cannot mount a small file system: " + mounted.stderr.decode().strip())
@@ -377,7 +377,7 @@ def test_what_a_killed_run_left_is_cleared_away(home: Path) -> None:
 
 def test_a_link_in_the_way_is_not_followed(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The folder may belong to another user, who must not have root write elsewhere."""
-    monkeypatch.setattr(atomic_file, "remove_leftovers", lambda path: None)  # put there right after that
+    monkeypatch.setattr(owned_file.OwnedFile, "clear", lambda _self: None)  # put there right after that
     victim = tmp_path / "victim"
     victim.write_text("untouched")
     Path(atomic_file.temporary(str(home / "portal_config.yml"))).symlink_to(victim)
@@ -392,6 +392,34 @@ def test_a_link_in_the_way_is_not_followed(home: Path, tmp_path: Path, monkeypat
 @pytest.fixture
 def original(tmp_path: Path) -> str:
     return str(tmp_path / "kept" / "portal_config.original")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes files of several users")
+def test_a_link_of_the_portals_user_to_a_file_of_roots_is_not_followed(home: Path, tmp_path: Path) -> None:
+    """The password would be in another file then, which the user chose."""
+    victim = tmp_path / "other.yml"
+    victim.write_text(TEXT)
+    (home / "portal_config.yml").unlink()
+    (home / "portal_config.yml").symlink_to(victim)
+    for path in (home, home / "portal_config.yml"):
+        os.chown(path, 65534, 65534, follow_symlinks=False)
+    result = run(home, settings=LAYERS)
+    assert "portal_config.yml is a symbolic link of user nobody, and leads to a file of user root" in result["msg"]
+    assert victim.read_text() == TEXT
+    assert [path.name for path in home.iterdir()] == ["portal_config.yml"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes files of several users")
+def test_the_owner_writes_and_no_set_user_id_bit_is_copied(home: Path, original: str) -> None:
+    for path in (home, home / "portal_config.yml"):
+        os.chown(path, 65534, 65534)
+    (home / "portal_config.yml").chmod(0o4750)
+    result = run(home, settings=LAYERS, original=original)
+    for path in (home / "portal_config.yml", Path(result["backup_file"])):
+        assert (path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) == (65534, 0o750)
+    restore(home, original)
+    assert config(home) == TEXT
+    assert [path.name for path in home.iterdir()] == ["portal_config.yml"]
 
 
 def test_absent(home: Path) -> None:
@@ -494,8 +522,8 @@ def test_killed_anywhere(home: Path, original: str, monkeypatch: pytest.MonkeyPa
         return step
 
     with monkeypatch.context() as patch:
-        patch.setattr(atomic_file, "write_new", dying(atomic_file.write_new))
-        patch.setattr(os, "replace", dying(os.replace))
+        patch.setattr(atomic_file, "create", dying(atomic_file.create))
+        patch.setattr(os, "rename", dying(os.rename))
         patch.setattr(os, "unlink", dying(os.unlink))
         arguments = {"path": str(home / "portal_config.yml"), "settings": LAYERS, "original": original}
         with patch_module_args(arguments), pytest.raises((Killed, Ended)):
@@ -549,18 +577,22 @@ def no_yaml(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     return iter([asked])
 
 
-def test_goes_on_with_the_portals_python(
+def test_goes_on_with_another_python_of_the_systems(
     home: Path, no_yaml: Iterator[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def respawn(interpreter: str) -> None:
         raise Ended({"respawned": interpreter})
 
     monkeypatch.setattr(portal_settings, "respawn_module", respawn)
-    assert run(home, settings=LAYERS, prefix="/opt/conda/envs/tethys") == {
-        "respawned": "/opt/conda/envs/tethys/bin/python"
-    }
-    # a system's Python that has PyYAML comes first: root need not run what the portal's user may change
-    assert next(no_yaml)[0] == "/usr/bin/python3"
+    monkeypatch.setattr(portal_settings, "probe_interpreters_for_module", lambda found, _module: found[-1])
+    assert run(home, settings=LAYERS) == {"respawned": "/usr/local/bin/python3"}
+
+
+def test_root_never_runs_the_python_of_the_environment(home: Path, no_yaml: Iterator[list[str]]) -> None:
+    """The portal's user can replace it."""
+    result = run(home, settings=LAYERS, prefix="/opt/conda/envs/tethys")
+    assert "install the package python3-yaml" in result["msg"]
+    assert next(no_yaml) == portal_settings.SYSTEM_PYTHONS
 
 
 def test_says_so_where_nothing_has_pyyaml(home: Path, no_yaml: Iterator[list[str]]) -> None:

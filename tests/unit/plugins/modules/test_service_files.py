@@ -133,7 +133,7 @@ def test_a_full_disk(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def full(*_arguments: Any, **_named: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(atomic_file, "write_new", full)
+    monkeypatch.setattr(atomic_file, "create", full)
     found = run(file(tmp_path / "new"))
     assert found["failed"]
     assert found["msg"] == f"{tmp_path / 'new'} cannot be written: No space left on device. Mend that and run again."
