@@ -9,12 +9,10 @@ was asked for. Where a later run finds both the same, the roles would find nothi
 
 from __future__ import annotations
 
-import grp
 import hashlib
 import http.client
 import json
 import os
-import pwd
 import stat
 import xmlrpc.client
 from pathlib import Path
@@ -23,11 +21,11 @@ from typing import Any
 from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources, process_key
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
-from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import name_of
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import RedisError
 from ansible_collections.tethys.channels.plugins.module_utils.redis.peer import Container, login
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import ADMIN_USER, sha256
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
+from ansible_collections.tethys.channels.plugins.module_utils.server.trust import group_name, user_name
 from ansible_collections.tethys.channels.plugins.module_utils.services import Supervisor, is_asgi_group
 
 NAME = "proof.json"
@@ -37,7 +35,7 @@ NO_ANSWER = (OSError, http.client.HTTPException, xmlrpc.client.Error, RedisError
 
 def _attributes(found: os.stat_result) -> list[Any]:
     # What has a number now may be another user or group one day.
-    user, group = name_of(pwd.getpwuid, found.st_uid), name_of(grp.getgrgid, found.st_gid)
+    user, group = user_name(found.st_uid), group_name(found.st_gid)
     return [oct(found.st_mode), found.st_uid, user, found.st_gid, group]
 
 

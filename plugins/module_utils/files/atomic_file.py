@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Iterator, Mapping
 
 from ansible_collections.tethys.channels.plugins.module_utils.files.folder import Place, opened
+from ansible_collections.tethys.channels.plugins.module_utils.server.trust import user_name
 
 # Root's own notes; the largest is the copy of nginx's site.
 MOST_BYTES = 32 * 1024 * 1024
@@ -50,10 +51,15 @@ def replace(path: str, raw: bytes, mode: int | None = None, uid: int | None = No
 def _own(path: str) -> Iterator[Place]:
     """Open the folder of a file of root's, which no link of somebody else leads to."""
     with opened(path) as place:
-        foreign = place.foreign_link()
-        if foreign and os.geteuid() == 0:
-            raise OSError(errno.ELOOP, f"a symbolic link of user {foreign.uid} is in the way", foreign.path)
+        refuse_foreign_link(place)
         yield place
+
+
+def refuse_foreign_link(place: Place) -> None:
+    """Raise OSError if a link of somebody else leads root to a place."""
+    foreign = place.foreign_link()
+    if foreign and os.geteuid() == 0:
+        raise OSError(errno.ELOOP, f"{foreign.path} is a symbolic link of user {user_name(foreign.uid)}", foreign.path)
 
 
 def create(

@@ -5,15 +5,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import grp
 import os
 import pwd
 import re
 import stat
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Iterator
 
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
+from ansible_collections.tethys.channels.plugins.module_utils.files.folder import opened
+from ansible_collections.tethys.channels.plugins.module_utils.files.owned_file import Refused, owned_file
+from ansible_collections.tethys.channels.plugins.module_utils.server.trust import group_name, user_name
 
 OPTIONS: dict[str, Any] = {
     "path": {"type": "path", "required": True},
@@ -21,59 +26,123 @@ OPTIONS: dict[str, Any] = {
     "owner": {"type": "str", "default": "root"},
     "group": {"type": "str"},
     "mode": {"type": "str", "required": True},
+    "logs": {"type": "bool", "default": False},
 }
+
+
+MOST_SHOWN = 1024 * 1024
 
 
 class NotPut(Exception):
     """Why a file or folder cannot be put right, in one sentence for the administrator."""
 
 
-def name_of(lookup: Callable[[int], Any], number: int) -> str:
-    """The user or group that has a number, or the number where none has it."""
-    try:
-        return str(lookup(number)[0])
-    except KeyError:
-        return str(number)
-
-
 def why_differs(expected: dict[str, Any]) -> str | None:
-    """Why a file, or a folder where no content is expected, is not as expected; or None."""
-    path, content = Path(expected["path"]), expected["content"]
-    if content is not None and path.is_symlink():
-        return "is a link"
+    """Return why a file, or a folder where no content is expected, is not as expected; or None."""
+    content = expected["content"]
     try:
-        found = path.stat()
-        if not (stat.S_ISDIR if content is None else stat.S_ISREG)(found.st_mode):
-            return "is no folder" if content is None else "is no file"
-        if content is not None and path.read_bytes() != content.encode():
-            return "has another text"
+        if content is not None:
+            with opened(expected["path"]) as place:
+                if stat.S_ISLNK(os.stat(place.name, dir_fd=place.folder, follow_symlinks=False).st_mode):
+                    return "is a link"
+                descriptor, raw = atomic_file.read_regular(place, max(len(content.encode()), 65536))
+                with _closing(descriptor):
+                    return "has another text" if raw != content.encode() else _attributes_differ(expected, descriptor)
+        with _folder(expected["path"]) as descriptor:
+            planted = _planted(descriptor) if expected.get("logs") else []
+            return f"holds {planted[0]}, which is no log" if planted else _attributes_differ(expected, descriptor)
     except FileNotFoundError:
         return "is not there"
     except OSError as error:
-        return f"cannot be read ({error.strerror})"
-    user, group = name_of(pwd.getpwuid, found.st_uid), name_of(grp.getgrgid, found.st_gid)
+        known = {errno.EINVAL: "is no file", errno.EFBIG: "has another text"}
+        if content is None:
+            known = {errno.ENOTDIR: "is no folder"}
+        return known.get(error.errno or 0, f"cannot be read ({error.strerror})")
+
+
+def _attributes_differ(expected: dict[str, Any], descriptor: int) -> str | None:
+    found = os.fstat(descriptor)
+    user, group = user_name(found.st_uid), group_name(found.st_gid)
     if expected["owner"] not in (user, str(found.st_uid)) or expected["group"] not in (None, group, str(found.st_gid)):
         return f"belongs to {user}:{group}"
     mode = stat.S_IMODE(found.st_mode)
     return None if mode == int(expected["mode"], 8) else f"has the mode {mode:04o}"
 
 
+@contextlib.contextmanager
+def _closing(descriptor: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _folder(path: str) -> Iterator[int]:
+    """Open a folder. A link to it is followed if it is root's."""
+    with opened(path, follow=True) as place:
+        atomic_file.refuse_foreign_link(place)
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            descriptor = os.open(place.name, flags, dir_fd=place.folder)
+        except OSError as error:
+            raise place.named(error) from None
+        with _closing(descriptor):
+            yield descriptor
+
+
+def _planted(folder: int) -> list[str]:
+    """Return what somebody else put into a folder of logs, through which root would write elsewhere, or wait."""
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            status = entry.stat(follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):
+                continue
+            # A second name of a file may be one of root's: the owner says nothing about who made it.
+            if status.st_nlink > 1 or (status.st_uid != 0 and not stat.S_ISREG(status.st_mode)):
+                found.append(entry.name)
+    return sorted(found)
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder, and those on the way that do not exist."""
+    try:
+        with opened(str(path), follow=True) as place, contextlib.suppress(FileExistsError):
+            atomic_file.refuse_foreign_link(place)
+            os.mkdir(place.name, 0o755, dir_fd=place.folder)
+    except FileNotFoundError:
+        _make_folder(path.parent)
+        _make_folder(path)
+
+
 def put_right(expected: dict[str, Any]) -> None:
     """Make it so. A link in a file's place is replaced, and what it leads to stays as it is.
 
-    KeyError where the owner or group is not known; OSError.
+    Raises:
+        KeyError: the owner or group is not known.
+        OSError: it cannot be made, or a link that is not root's leads there.
     """
     path, content, mode = expected["path"], expected["content"], int(expected["mode"], 8)
     owner, group = expected["owner"], expected["group"]
     uid = int(owner) if owner.isdigit() else pwd.getpwnam(owner).pw_uid
     gid = -1 if group is None else int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
-    if content is None:
-        Path(path).mkdir(parents=True, exist_ok=True)
-        os.chown(path, uid, gid)
-        Path(path).chmod(mode)
+    if content is not None:
+        atomic_file.remove_leftovers(path)
+        atomic_file.replace(path, content.encode(), mode=mode, uid=uid, gid=gid)
         return
-    atomic_file.remove_leftovers(path)
-    atomic_file.replace(path, content.encode(), mode=mode, uid=uid, gid=gid)
+    # The folders on the way are for everybody, also where this process's new files are for nobody else.
+    mask = os.umask(0o022)
+    try:
+        _make_folder(Path(path))
+    finally:
+        os.umask(mask)
+    with _folder(path) as descriptor:
+        os.fchown(descriptor, uid, gid)
+        os.fchmod(descriptor, mode)
+        # After that, nobody else can add to it.
+        for name in _planted(descriptor) if expected.get("logs") else []:
+            os.unlink(name, dir_fd=descriptor)
 
 
 def difference(expected: dict[str, Any], why: str) -> dict[str, str]:
@@ -82,8 +151,10 @@ def difference(expected: dict[str, Any], why: str) -> dict[str, str]:
     if content is None or why.startswith(("belongs", "has the mode")):
         return {"prepared": f"{path} {why}\n"}
     try:
-        before = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        # What a link leads to, too: the manual's leads to a file of the portal's user.
+        with owned_file(str(path), MOST_SHOWN) as file:
+            before = file.read().raw.decode("utf-8", "replace")
+    except (OSError, Refused):
         before = ""
     return {"before": before, "after": content, "before_header": str(path), "after_header": str(path)}
 

@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
-from ansible_collections.tethys.channels.plugins.module_utils.server.trust import MOST_LINKS, parts_of
+from ansible_collections.tethys.channels.plugins.module_utils.server.trust import MOST_LINKS
 
 _ENTRY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = _ENTRY | os.O_DIRECTORY
@@ -67,7 +67,7 @@ class _Walk:
         self.here = Path("/")
         self.links: list[Link] = []
         # Not normalized: a ".." behind a symbolic link leads from where the link leads.
-        self.pending = parts_of(str(Path.cwd() / path))
+        self.pending = _parts(str(Path.cwd() / path))
         self.held = os.open("/", _FOLDER)
 
     def name(self, follow: bool) -> str:
@@ -119,4 +119,9 @@ class _Walk:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), self.path)
         if target.startswith("/"):
             self._enter(os.open("/", _FOLDER), Path("/"))
-        self.pending += parts_of(target)
+        self.pending += _parts(target)
+
+
+def _parts(path: str) -> list[str]:
+    """Return the parts of a path, the first at the end."""
+    return [part for part in path.split("/") if part not in ("", ".")][::-1]

@@ -14,6 +14,7 @@ import contextlib
 import errno
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Callable, Iterator, NamedTuple
 
@@ -21,7 +22,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.boundary import as
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.folder import Place, opened
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import Account, account_of
-from ansible_collections.tethys.channels.plugins.module_utils.server.trust import user_name, writers
+from ansible_collections.tethys.channels.plugins.module_utils.server.trust import group_name, members_of, user_name
 
 SECONDS = 20.0
 # Neither set-id bits nor the sticky bit are for a file of settings.
@@ -58,10 +59,11 @@ class OwnedFile:
         self._owner: Account | None = account_of(folder.st_uid) if root and folder.st_uid else None
         self._by_root = root
         if root and not folder.st_uid:
-            who = next(writers(f"/proc/self/fd/{place.folder}", folder, {0}), None)
+            who = _writer_of(place.folder)
             if who:
-                parent = Path(place.path).parent
-                raise Refused(f"{parent} belongs to root, and {who} can write to it: take that right away")
+                raise Refused(
+                    f"{Path(place.path).parent} belongs to root, and {who} can write to it: take that right away"
+                )
 
     def read(self) -> Content:
         """Return the file as it is now.
@@ -194,6 +196,21 @@ def owned_file(path: str, most_bytes: int) -> Iterator[OwnedFile]:
     """
     with opened(path, follow=True) as place:
         yield OwnedFile(place, path, most_bytes)
+
+
+def _writer_of(folder: int) -> str | None:
+    """Return who besides root can write to a folder of root's."""
+    found = os.fstat(folder)
+    if found.st_mode & stat.S_IWOTH:
+        return "every user"
+    if not found.st_mode & stat.S_IWGRP:
+        return None
+    with contextlib.suppress(OSError, AttributeError):
+        # A descriptor that is a place only has no attributes, but its name below /proc has. The group's bits are the
+        # mask of a list.
+        if _ACL in os.listxattr(f"/proc/self/fd/{folder}"):
+            return "whom its access control list names"
+    return f"group {group_name(found.st_gid)}" if members_of(found.st_gid) else None
 
 
 def _attributes(descriptor: int) -> dict[str, str]:

@@ -209,3 +209,54 @@ def test_any_text_is_as_expected_once_it_is_written(tmp_path: Path, content: str
     put_right(expected)
     assert why_differs(expected) is None
     assert why_differs({**expected, "content": content + "x"}) == "has another text"
+
+
+# --- what somebody else has put there --------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes files of several users")
+def test_what_is_planted_in_a_folder_of_logs_is_taken_away(tmp_path: Path) -> None:
+    """Supervisor writes there as root: a link would lead it into any file, and a FIFO would stop it."""
+    tmp_path.chmod(0o755)
+    secret, logs = tmp_path / "secret", tmp_path / "logs"
+    secret.write_text("root's")
+    logs.mkdir()
+    (logs / "tethys_asgi0.log").symlink_to(secret)
+    os.mkfifo(logs / "tethys_asgi1.log")
+    (logs / "tethys_asgi2.log").hardlink_to(secret)
+    (logs / "tethys.log").touch()
+    for name in ("tethys.log", "tethys_asgi0.log", "tethys_asgi1.log"):
+        os.chown(logs / name, 65534, 65534, follow_symlinks=False)
+    (logs / "current").symlink_to("tethys.log")
+    (logs / "older").mkdir()
+    expected = wanted(logs, None, mode="0750", owner="root", logs=True)
+    os.chown(logs, 65534, 65534)
+    put_right(expected)
+    assert sorted(path.name for path in logs.iterdir()) == ["current", "older", "tethys.log"]
+    assert why_differs(expected) is None
+    (logs / "tethys_asgi2.log").hardlink_to(secret)
+    assert why_differs(expected) == "holds tethys_asgi2.log, which is no log"
+    assert secret.read_text() == "root's"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes files of several users")
+@pytest.mark.parametrize("content", ["text\n", None])
+def test_a_link_of_somebody_else_on_the_way_is_not_followed(tmp_path: Path, content: str | None) -> None:
+    real, way = tmp_path / "real", tmp_path / "way"
+    (real / "folder").mkdir(parents=True, mode=0o700)
+    way.symlink_to(real)
+    os.chown(way, 65534, 65534, follow_symlinks=False)
+    for name in ("folder", "new/below"):
+        with pytest.raises(OSError, match="is a symbolic link of user nobody"):
+            put_right(wanted(way / name if content is None else way / "file", content, mode="0755"))
+    assert [path.name for path in real.iterdir()] == ["folder"]
+    assert mode(real / "folder") == 0o700
+
+
+def test_a_folder_on_the_way_is_for_everybody(tmp_path: Path) -> None:
+    mask = os.umask(0o077)
+    try:
+        put_right(wanted(tmp_path / "way" / "folder", None, mode="0750"))
+    finally:
+        os.umask(mask)
+    assert (mode(tmp_path / "way"), mode(tmp_path / "way" / "folder")) == (0o755, 0o750)
