@@ -158,7 +158,7 @@ EXAMPLES = r"""
   tethys.channels.asgi_roll:
     processes: 3
     run_dir: /run/tethys
-    log_dir: /var/log/tethys
+    log_dir: /var/log/tethys_channels
     reads: [/var/lib/tethys/portal_config.yml]
     site_packages: /opt/conda/envs/tethys/lib/python3.12/site-packages
 """

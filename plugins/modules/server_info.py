@@ -498,6 +498,8 @@ def programs(supervisor: Supervisor) -> list[dict[str, Any]]:
                     "layout": "socket_per_process" if apart else "shared_socket",
                     "numprocs": str(len(ours)) if apart else parser.get(section, "numprocs", fallback="1"),
                     "socket": parser.get(section, "socket", fallback=""),
+                    "logs": str(Path(parser.get(section, "stdout_logfile", fallback="/")).parent),
+                    "unbuffered": "PYTHONUNBUFFERED=" in parser.get(section, "environment", fallback=""),
                     "managed": OUR_HEADER in text,
                     "sha256": hashlib.sha256(raw).hexdigest(),
                 }

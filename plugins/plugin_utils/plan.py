@@ -1002,6 +1002,8 @@ class Look:
         if not there or not processes or adopted:
             return
         before = programs[0]["layout"] if programs else self.asked["tethys_asgi_layout"]
+        if programs:
+            self._program_changes(programs[0])
         if before != self.asked["tethys_asgi_layout"]:
             gap = "WebSockets are closed" if self.gapless else "requests of the seconds until they answer fail"
             self.announce.append(
@@ -1028,6 +1030,22 @@ class Look:
             self.announce.append(
                 "The one process has to restart for the new layer: requests of the seconds until it answers again fail."
             )
+
+    def _program_changes(self, program: Mapping[str, Any]) -> None:
+        """Show what changes in our own program: another folder of logs, or what an earlier version did not write."""
+        logs, new_logs = program.get("logs"), self.options.get("asgi_service_log_dir")
+        changes = []
+        if logs and new_logs and logs != new_logs:
+            changes.append(f"logs go to {new_logs} (asgi_service_log_dir), and those in {logs} stay there")
+        if program.get("unbuffered") is False:
+            changes.append("requests are logged at once")
+        if changes:
+            how = (
+                "The processes restart one at a time"
+                if self.apart
+                else ("Supervisor stops and starts the processes together, once, and requests of those seconds fail")
+            )
+            self.announce.append(f"{program['path']} changes: {'; '.join(changes)}. {how}.")
 
     @staticmethod
     def _port_of(program: Mapping[str, Any]) -> int | None:

@@ -15,7 +15,7 @@ THEIRS = f"{bed.HOME}/asgi_supervisord.conf"
 SHARED = {"tethys_asgi_layout": "shared_socket", "tethys_bokeh": "not_in_use", "tethys_bokeh_policy": "single"}
 # What of the server a change of the layout touches.
 TRACES = f"""
-ls -A1 /run/tethys /etc/supervisor/conf.d /etc/nginx /etc/nginx/* /etc/tethys_channels /var/log/tethys
+ls -A1 /run/tethys /etc/supervisor/conf.d /etc/nginx /etc/nginx/* /etc/tethys_channels /var/log/tethys_channels
 ss -Hltn | awk '{{print $4}}' | sort
 supervisorctl status | awk '{{print $1, $2}}'
 cat {apart.SITE}

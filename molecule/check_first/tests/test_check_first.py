@@ -19,7 +19,7 @@ TOLD = [
     "+channels-redis==",
     "CHANNEL_LAYERS:",
     "numprocs=2",
-    "/var/log/tethys",
+    "/var/log/tethys_channels",
     "/run/tethys",
     "maxmemory 192mb",
     "Would prove delivery through 2 process(es)",

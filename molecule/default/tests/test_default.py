@@ -149,13 +149,13 @@ def test_the_container_has_its_limits(host: Any) -> None:
 
 def test_files_and_folders_have_their_owners(host: Any) -> None:
     assert (host.file("/run/tethys").user, host.file("/run/tethys").mode) == ("www-data", 0o755)
-    logs = host.file("/var/log/tethys")
+    logs = host.file("/var/log/tethys_channels")
     # Supervisor opens the logs as root, so the portal's user must not be able to put a link there.
     assert (logs.user, logs.group, logs.mode) == ("root", "www-data", 0o750)
     assert host.file("/etc/tethys_channels").mode == 0o700
     assert host.file("/etc/tethys_channels/credentials.json").mode == 0o600
     assert host.run("su -s /bin/sh www-data -c 'ls /etc/tethys_channels'").rc != 0
-    names = {name.rpartition("/")[2] for name in host.check_output("ls -1 /var/log/tethys/*.log").split()}
+    names = {name.rpartition("/")[2] for name in host.check_output("ls -1 /var/log/tethys_channels/*.log").split()}
     assert names == {f"tethys_asgi{number}.log" for number in range(N)}
 
 
@@ -198,7 +198,7 @@ def test_a_run_with_nothing_to_change_goes_from_the_look_to_the_proof(host: Any)
 @pytest.mark.parametrize(
     ("change", "look", "wanted"),
     [
-        ("chmod 755 /var/log/tethys", "stat -c %a /var/log/tethys", "750"),
+        ("chmod 755 /var/log/tethys_channels", "stat -c %a /var/log/tethys_channels", "750"),
         (
             "docker update --memory 300m --memory-swap 300m tethys-channels-redis",
             "docker inspect -f '{{.HostConfig.Memory}}' tethys-channels-redis",

@@ -152,7 +152,7 @@ def test_no_space_for_the_setting(host: Any) -> None:
 def test_no_space_in_the_log_folder(host: Any) -> None:
     """The processes serve on; what they would log is lost."""
     host.check_output("supervisorctl stop tethys_asgi0 tethys_asgi1")
-    with full(host, "/var/log/tethys"):
+    with full(host, "/var/log/tethys_channels"):
         host.check_output("supervisorctl start tethys_asgi0 tethys_asgi1")
         recovered(host, "No space for logs")
         assert bed.playbook("restart").returncode == 0

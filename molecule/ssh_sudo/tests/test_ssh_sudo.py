@@ -150,7 +150,7 @@ def test_nothing_in_the_home_became_anybody_elses(host: Any, first: str) -> None
 
 
 def test_the_owner_may_read_the_logs_and_write_the_run_folder(host: Any, first: str) -> None:
-    logs = host.file("/var/log/tethys")
+    logs = host.file("/var/log/tethys_channels")
     assert (logs.user, logs.group, logs.mode) == ("root", USER, 0o750)
     assert host.file("/run/tethys").user == USER
 

@@ -78,6 +78,27 @@ def test_the_earlier_state_delivers(host: Any, provisioned: dict[str, Any]) -> N
     assert (found["delivered"], len(found["pids"])) == (found["clients"], N)
 
 
+def test_the_new_program_is_announced_and_starts_once(host: Any, provisioned: dict[str, Any]) -> None:
+    """Its logs are in a folder of root's now. Nothing else changes, and what was logged before stays where it is."""
+    before = host.check_output("ls /var/log/tethys; stat -c '%U %a' /var/log/tethys")
+    foreseen = bed.playbook("site", "--check", "--diff", **AS_IT_WAS)
+    assert foreseen.returncode == 0, foreseen.stdout
+    assert running(host) == provisioned
+    run = bed.playbook("site", **AS_IT_WAS)
+    assert run.returncode == 0, run.stdout
+    assert delivered(run), run.stdout
+    for each in (foreseen, run):
+        said = bed.words(each)
+        assert "logs go to /var/log/tethys_channels (asgi_service_log_dir), and those in /var/log/tethys stay" in said
+        assert "is reached by" not in said
+    now = running(host)
+    assert not set(now["processes"]) & set(provisioned["processes"])
+    unchanged = ("container", "started", "supervisor", "nginx")
+    assert {name: now[name] for name in unchanged} == {name: provisioned[name] for name in unchanged}
+    assert host.check_output("ls /var/log/tethys; stat -c '%U %a' /var/log/tethys") == before
+    provisioned.update(now)
+
+
 def test_a_dry_run_foresees_no_change(host: Any, provisioned: dict[str, Any]) -> None:
     run = bed.playbook("site", "--check", "--diff", **AS_IT_WAS)
     assert run.returncode == 0, run.stdout

@@ -352,6 +352,8 @@ def test_the_manuals_program(supervisor: Start, tmp_path: Path) -> None:
             "layout": "shared_socket",
             "numprocs": "2",
             "socket": "tcp://127.0.0.1:8000",
+            "logs": "/",
+            "unbuffered": False,
             "managed": False,
             "sha256": hashlib.sha256(MANUAL.encode()).hexdigest(),
         }
@@ -370,6 +372,12 @@ def test_a_link_into_the_home(supervisor: Start, tmp_path: Path) -> None:
 def test_the_collections_own_program(supervisor: Start) -> None:
     (found,) = server_info.programs(supervisor(asgi=OURS))
     assert (found["managed"], found["user"], found["numprocs"]) == (True, "www-data", "1")
+
+
+def test_where_a_program_logs(supervisor: Start) -> None:
+    more = 'stdout_logfile=/var/log/tethys/%(program_name)s.log\nenvironment=A="b",PYTHONUNBUFFERED="1"\n'
+    (found,) = server_info.programs(supervisor(asgi=OURS + more))
+    assert (found["logs"], found["unbuffered"]) == ("/var/log/tethys", True)
 
 
 def test_a_program_for_each_process(supervisor: Start) -> None:

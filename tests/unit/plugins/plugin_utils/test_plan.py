@@ -735,6 +735,35 @@ def test_what_will_be_felt_is_said(asked: dict[str, Any], before: str, words: li
         assert word in said[0]
 
 
+@pytest.mark.parametrize(
+    ("asked", "program", "words"),
+    [
+        ({}, {"logs": "/var/log/tethys_channels", "unbuffered": True}, []),
+        (
+            {},
+            {"logs": "/var/log/tethys", "unbuffered": False},
+            [
+                "/etc/supervisor/conf.d/asgi.conf changes: logs go to /var/log/tethys_channels (asgi_service_log_dir),"
+                " and those in /var/log/tethys stay there; requests are logged at once. Supervisor stops and starts the"
+                " processes together, once, and requests of those seconds fail."
+            ],
+        ),
+        (
+            APART,
+            {"logs": "/var/log/tethys_channels", "unbuffered": False, "layout": "socket_per_process"},
+            [
+                "/etc/supervisor/conf.d/asgi.conf changes: requests are logged at once. The processes restart one at a"
+                " time."
+            ],
+        ),
+    ],
+)
+def test_a_program_that_changes_is_announced(asked: dict[str, Any], program: dict[str, Any], words: list[str]) -> None:
+    server = {"nginx": NGINX, "programs": [{**OURS, **program}], "processes": PROCESSES}
+    options = {"asgi_service_log_dir": "/var/log/tethys_channels"}
+    assert judge({"tethys_asgi_processes": 3, **asked}, options=options, server=server)["announce"] == words
+
+
 def test_the_manuals_program_is_taken_over_without_a_gap() -> None:
     server = {"nginx": NGINX, "programs": [MANUAL], "processes": PROCESSES}
     assert "nginx goes over to the new ones" in judge(APART, server=server)["announce"][0]
