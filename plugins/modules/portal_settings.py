@@ -241,8 +241,8 @@ class Record:
         self.notes["written"] = [*(d for d in self.notes["written"] if d == digest), sha256(new)]
         known = self.notes["entries"]
         for name, keys in entries.items():
-            before = known.get(name, [])
-            both = None if keys is None or before is None else before + [key for key in keys if key not in before]
+            held = known.get(name, [])
+            both = None if keys is None or held is None else held + [key for key in keys if key not in held]
             known[name] = both
         if backup:
             self.notes["backups"].append(backup)

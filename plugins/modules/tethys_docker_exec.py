@@ -105,10 +105,16 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     secrets,
     services,
     tethys_docker_ship,
+    text,
 )
-from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file, expected_files
+from ansible_collections.tethys.channels.plugins.module_utils.files import (
+    atomic_file,
+    expected_files,
+    folder,
+    owned_file,
+)
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils.server import accounts, lock, proc
+from ansible_collections.tethys.channels.plugins.module_utils.server import accounts, lock, proc, trust
 
 # All that a module sent to a container may import.
 SHIPPED = (
@@ -119,9 +125,11 @@ SHIPPED = (
     engines,
     facts,
     expected_files,
+    folder,
     layer_packages,
     nginx_config,
     nginx_upstream,
+    owned_file,
     lock,
     portal_common,
     portal_env,
@@ -136,6 +144,8 @@ SHIPPED = (
     run_command,
     secrets,
     services,
+    text,
+    trust,
     atomic_file,
 )
 
@@ -175,8 +185,8 @@ def main() -> None:
     except tethys_docker_ship.ShipError as error:
         module.fail_json(msg=f"In container {params['container']}, {error}")
     module.no_log_values |= set(answer.hidden)
-    for text in answer.warnings:
-        module.warn(text)
+    for warning in answer.warnings:
+        module.warn(warning)
     if answer.result.get("failed"):
         module.fail_json(**answer.result)
     module.exit_json(**answer.result)
