@@ -107,6 +107,7 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     tethys_docker_ship,
     text,
 )
+from ansible_collections.tethys.channels.plugins.module_utils import module as own_module
 from ansible_collections.tethys.channels.plugins.module_utils.files import (
     atomic_file,
     expected_files,
@@ -129,6 +130,7 @@ SHIPPED = (
     layer_packages,
     nginx_config,
     nginx_upstream,
+    own_module,
     owned_file,
     lock,
     portal_common,

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import grp
 import json
 import os
 import shutil
@@ -106,7 +105,7 @@ class Server:
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     found = Server(tmp_path)
     monkeypatch.setitem(proof_record.ENGINES, "docker", lambda: found)  # type: ignore[arg-type]
-    monkeypatch.setattr(grp, "getgrgid", lambda _number: [found.names[-1]])
+    monkeypatch.setattr(proof_record, "group_name", lambda _number: found.names[-1])
     monkeypatch.setattr(proof_record, "Supervisor", lambda: found)
 
     @contextmanager
