@@ -27,6 +27,22 @@ def convert(value: Any, kind: str) -> Any:
     return _CONVERSIONS.get(kind, lambda same: same)(value)
 
 
+def by_line(diff: dict[str, Any]) -> dict[str, Any]:
+    """A difference with its texts as lists of lines: whoever reads it takes no line breaks."""
+    return {key: str(held).splitlines() if key in ("before", "after") else held for key, held in diff.items()}
+
+
+def without(hidden: set[str], value: Any) -> Any:
+    """A value in whose texts these are blotted out, as Ansible does it."""
+    if isinstance(value, str):
+        for secret in sorted(filter(None, hidden), key=len, reverse=True):
+            value = value.replace(secret, "********")
+        return value
+    if isinstance(value, dict):
+        return {key: without(hidden, held) for key, held in value.items()}
+    return [without(hidden, held) for held in value] if isinstance(value, (list, tuple)) else value
+
+
 class AnsibleModule:
     """One run of a module."""
 
@@ -52,9 +68,12 @@ class AnsibleModule:
 
     def exit_json(self, **result: Any) -> NoReturn:
         """Answer, and end."""
+        if "diff" in result:
+            diff = result["diff"]
+            result["diff"] = [by_line(each) for each in diff] if isinstance(diff, list) else by_line(diff)
+        answer = without(self.no_log_values, {"result": result, "warnings": self._warnings})
         with os.fdopen(JOB["answers"], "w", encoding="utf-8") as out:
-            hidden = sorted(self.no_log_values)
-            json.dump({"result": result, "warnings": self._warnings, "hidden": hidden}, out, default=str)
+            json.dump(answer, out, default=str)
         raise SystemExit(0)
 
     def fail_json(self, msg: str, **result: Any) -> NoReturn:

@@ -10,11 +10,26 @@ way, so no process list and no log of Docker's shows them.
 from __future__ import annotations
 
 import json
-import subprocess
+import os
 from types import ModuleType
 from typing import Any, Iterable, NamedTuple
 
 from ansible_collections.tethys.channels.plugins.module_utils import portal_env, tethys_docker_inside
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
+    Flag,
+    Listing,
+    Plain,
+    Record,
+    Rejected,
+    Table,
+    Text,
+    accept_value,
+    clean,
+    load,
+    needs_all,
+)
+from ansible_collections.tethys.channels.plugins.module_utils.run_command import CommandFailed, TimedOut, run_command
+from ansible_collections.tethys.channels.plugins.module_utils.tethys_docker_answers import failed
 
 _ROOT = "ansible.module_utils"
 # The answer goes where standard output was; what the module and the portal print goes to standard error.
@@ -35,7 +50,6 @@ class _Shipped(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     def get_source(self, name):
         return _sources.get(name, "")
 sys.meta_path.insert(0, _Shipped())
-sys.path[:] = [path for path in sys.path if path]
 from ansible.module_utils import basic
 basic.JOB.update(_job["job"], answers=_answers)
 sys.argv[:] = [_job["name"]]
@@ -43,16 +57,19 @@ exec(compile(_job["program"], _job["name"], "exec"), {"__name__": "__main__", "_
 """
 
 
+_ENVELOPE = needs_all(result=Table(Plain(), most=50), warnings=Listing(Text(), 100))
+_MOST_SAID = 500
+
+
 class ShipError(Exception):
     """The module could not be run in the container; the sentence says why."""
 
 
 class Answer(NamedTuple):
-    """What the module answered."""
+    """What the module answered, as far as its schema lists it."""
 
     result: dict[str, Any]
     warnings: list[str]
-    hidden: list[str]
 
 
 def sources(modules: Iterable[ModuleType]) -> dict[str, str]:
@@ -65,24 +82,63 @@ def sources(modules: Iterable[ModuleType]) -> dict[str, str]:
 def command(docker: str, container: str, user: str, python: str) -> list[str]:
     """The command line; nothing secret is on it."""
     as_user = ["--user", user] if user else []
-    return [docker, "exec", "-i", "-e", "PYTHONDONTWRITEBYTECODE=1", *as_user, container, python, "-c", _BOOTSTRAP]
+    # -I: nothing of the container's users takes part. For the portal's Python, the module starts another one.
+    start = [python, "-I", "-B", "-c", _BOOTSTRAP]
+    return [docker, "exec", "-i", "-e", "PYTHONDONTWRITEBYTECODE=1", *as_user, container, *start]
 
 
 def ship(
-    line: list[str], name: str, program: str, texts: dict[str, str], job: dict[str, Any], timeout: float
+    line: list[str],
+    name: str,
+    program: str,
+    texts: dict[str, str],
+    job: dict[str, Any],
+    timeout: float,
+    schema: Record,
 ) -> Answer:
-    """Run the program and read its answer."""
+    """Run the program in the container and return its answer.
+
+    Args:
+        line: from `command`.
+        name: the module's, for messages.
+        program: the module's text.
+        texts: from `sources`.
+        job: `arguments`, `check_mode` and `diff`.
+        timeout: seconds for all of it.
+        schema: what the module may return.
+
+    Raises:
+        ShipError: there is no answer in time, or it is not one of this module.
+    """
     given = json.dumps({"name": name, "program": program, "sources": texts, "job": job})
     try:
-        done = subprocess.run(line, input=given, capture_output=True, text=True, timeout=timeout, check=False)
-    except subprocess.TimeoutExpired:
+        done = run_command(line, seconds=timeout, env=os.environ, stdin=given)
+    except TimedOut:
         raise ShipError(f"{name} did not finish within {timeout:g} seconds.") from None
-    except OSError as error:
-        raise ShipError(f"{line[0]} cannot be started: {error.strerror}.") from None
+    except CommandFailed as error:
+        raise ShipError(f"{name} gave no answer: {error}.") from None
+    if not done.out.strip():
+        said = done.err.strip().splitlines()
+        last = f" The last it said is: {clean(said[-1], _MOST_SAID)}" if said else ""
+        raise ShipError(f"{name} ended with status {done.code} and without an answer.{last}")
     try:
-        answer = json.loads(done.stdout)
-        return Answer(answer["result"], answer["warnings"], answer["hidden"])
-    except (ValueError, KeyError):
-        said = done.stderr.strip().splitlines()
-        last = f" The last it said is: {said[-1].strip()}" if said else ""
-        raise ShipError(f"{name} ended with status {done.returncode} and without an answer.{last}") from None
+        return _accepted(load(done.out), schema)
+    except Rejected as error:
+        raise ShipError(f"the answer of {name} was not accepted: {error}.") from None
+
+
+def _accepted(answer: Any, schema: Record) -> Answer:
+    envelope = accept_value(answer, _ENVELOPE)
+    # Nothing of it passes but by the schema.
+    result = answer["result"]
+    is_failed = "failed" in result and accept_value(result["failed"], Flag())
+    result = accept_value(result, failed(schema) if is_failed else schema)
+    if "diff" in result:
+        diff = result["diff"]
+        result["diff"] = [_joined(each) for each in diff] if isinstance(diff, list) else _joined(diff)
+    return Answer(result, envelope["warnings"])
+
+
+def _joined(diff: dict[str, Any]) -> dict[str, Any]:
+    """Put a difference together that came line by line."""
+    return {key: "".join(f"{row}\n" for row in held) if isinstance(held, list) else held for key, held in diff.items()}

@@ -15,7 +15,8 @@ author:
 description:
   - Starts the portal's own Python in a running container by C(docker exec), and runs a module of this collection there
     as if the container were a server. Neither Ansible nor a file of this collection has to be in the image.
-  - Returns what that module returns, with the same answer to check mode and diff, and hides the same values.
+  - Returns what that module returns, with the same answer to check mode and diff, and hides the same values. Whatever
+    else the container answers is refused, such as C(ansible_facts).
 seealso:
   - module: tethys.channels.tethys_docker_info
 attributes:
@@ -43,8 +44,9 @@ options:
     type: path
     required: true
   module:
-    description: The module's name, for messages.
+    description: The module's name. Only what this module is known to return is accepted from the container.
     type: str
+    choices: [asgi_roll, layer_probe, portal_info, portal_settings, tethys_docker_program]
     required: true
   source:
     description: The module's text.
@@ -116,6 +118,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.files import (
 )
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.server import accounts, lock, proc, trust
+from ansible_collections.tethys.channels.plugins.module_utils.tethys_docker_answers import ANSWERS
 
 # All that a module sent to a container may import.
 SHIPPED = (
@@ -159,7 +162,7 @@ def main() -> None:
             "container": {"type": "str", "required": True},
             "user": {"type": "str", "default": "www"},
             "python": {"type": "path", "required": True},
-            "module": {"type": "str", "required": True},
+            "module": {"type": "str", "choices": sorted(ANSWERS), "required": True},
             "source": {"type": "str", "required": True},
             "arguments": {"type": "dict", "default": {}, "no_log": True},
             "timeout": {"type": "int", "default": 300},
@@ -183,10 +186,11 @@ def main() -> None:
     }
     texts = tethys_docker_ship.sources(SHIPPED)
     try:
-        answer = tethys_docker_ship.ship(line, params["module"], params["source"], texts, job, params["timeout"])
+        answer = tethys_docker_ship.ship(
+            line, params["module"], params["source"], texts, job, params["timeout"], ANSWERS[params["module"]]
+        )
     except tethys_docker_ship.ShipError as error:
         module.fail_json(msg=f"In container {params['container']}, {error}")
-    module.no_log_values |= set(answer.hidden)
     for warning in answer.warnings:
         module.warn(warning)
     if answer.result.get("failed"):

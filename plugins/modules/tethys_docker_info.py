@@ -183,16 +183,25 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, accept, clean, load, read_file
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils.run_command import CommandFailed, run_command
 from ansible_collections.tethys.channels.plugins.module_utils.server import root_files
+from ansible_collections.tethys.channels.plugins.module_utils.tethys_docker_answers import INSIDE as INSIDE_ANSWER
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 
+# A compose file, a Dockerfile or `.env`; and what Compose makes of all of them.
+MOST_TEXT = 256 * 1024
+MOST_CONFIG = 4 * 1024 * 1024
+MOST_SAID = 500
+# Files of the folder that are looked at.
+MOST_ENTRIES = 2000
 MARK = "# Managed by tethys.channels"
 # By these labels a container or a network is known as this collection's, and as this folder's.
 CONFIG_LABEL = "tethys.channels.config"
@@ -266,19 +275,24 @@ print(json.dumps({
 """
 
 
-def call(*words: str, given: str | None = None, timeout: float = 60) -> tuple[int, str, str]:
+def call(*words: str, given: str = "", timeout: float = 60) -> tuple[int, str, str]:
     """The exit code and the output of one command."""
     try:
-        done = subprocess.run(words, input=given, capture_output=True, text=True, timeout=timeout, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
+        done = run_command(words, seconds=timeout, env=os.environ, stdin=given)
+    except CommandFailed as error:
         return 127, "", str(error)
-    return done.returncode, done.stdout, done.stderr
+    return done.code, done.out, done.err
+
+
+def read(path: Path) -> str:
+    """A text of the project's folder, read as whoever can change it; OSError or Rejected where it cannot be."""
+    return read_file(str(path), None, MOST_TEXT).decode("utf-8", "replace")
 
 
 def last_line(text: str) -> str:
     """What a command said last, as part of a sentence."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1].rstrip(".") if lines else "no reason was given"
+    return clean(lines[-1].rstrip("."), MOST_SAID) if lines else "no reason was given"
 
 
 def chosen(pairs: Any) -> dict[str, str]:
@@ -302,9 +316,8 @@ def moment(text: str) -> float:
 def head(path: Path) -> str:
     """What a file begins with."""
     try:
-        with path.open(encoding="utf-8", errors="replace") as stream:
-            return stream.read(len(MARK))
-    except OSError:
+        return read(path)[: len(MARK)]
+    except (OSError, Rejected):
         return ""
 
 
@@ -316,8 +329,8 @@ def first(folder: Path, names: tuple[str, ...]) -> str | None:
 def named_in_dotenv(folder: Path) -> list[str]:
     """The files that COMPOSE_FILE in `.env` names."""
     try:
-        text = (folder / ".env").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        text = read(folder / ".env")
+    except (OSError, Rejected):
         return []
     found = re.findall(r"^\s*(?:export\s+)?COMPOSE_FILE\s*=\s*(.*?)\s*$", text, re.MULTILINE)
     return [name for name in found[-1].strip("'\"").split(":") if name] if found else []
@@ -389,14 +402,17 @@ class Look:
         ours = params["override_file"]
         path = self.folder / ours
         if path.exists():
-            text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+            try:
+                text = read(path)
+            except (OSError, Rejected):
+                text = ""
             mine = text.startswith(MARK)
             found["override"] = {"exists": True, "ours": mine, "text": text if mine else ""}
         self.choose(ours)
         found["earlier"] = [name for name in found["files"] if head(self.folder / name).startswith(MARK)]
         found["elsewhere"] = sorted(
             path.name
-            for path in self.folder.iterdir()
+            for path in islice(self.folder.iterdir(), MOST_ENTRIES)
             if path.suffix in (".yml", ".yaml") and path.name != ours and path.is_file() and head(path).startswith(MARK)
         )
 
@@ -421,10 +437,13 @@ class Look:
     def docker_file(self) -> None:
         """Whether the Dockerfile is there and can take a block at its end."""
         path = self.folder / self.params["dockerfile"]
-        if not path.is_file():
+        try:
+            text, problem = read(path), None
+        except OSError:
             return
-        text = path.read_text(encoding="utf-8", errors="replace")
-        problem = None
+        except Rejected as error:
+            self.found["dockerfile"] = {"exists": True, "ours": False, "problem": str(error)}
+            return
         # Directives stand above everything else.
         head = re.match(r"(?:[ \t]*#[^\n]*\n)*", text)
         escape = re.search(r"^\s*#\s*escape\s*=\s*(\S)", head.group(0) if head else "", re.IGNORECASE | re.MULTILINE)
@@ -444,7 +463,11 @@ class Look:
         if code:
             self.found["problem"] = last_line(err)
             return
-        config = json.loads(out)
+        try:
+            config = load(out, MOST_CONFIG)
+        except Rejected as error:
+            self.found["problem"] = str(error)
+            return
         services = config.get("services") or {}
         redis = self.params["redis_service"]
         self.mounts = (services.get(self.params["portal_service"]) or {}).get("volumes") or []
@@ -583,10 +606,13 @@ class Look:
         python = f"{env.get('CONDA_HOME', '/opt/conda')}/envs/{env.get('CONDA_ENV_NAME', 'tethys')}/bin/python"
         as_user = ["--user", self.params["user"]]
         code, out, err = call(self.docker, "exec", *as_user, container["id"], python, "-I", "-B", "-c", INSIDE)
-        try:
-            self.found["inside"] = json.loads(out)
-        except ValueError:
+        if code or not out.strip():
             self.found["inside"] = {"problem": last_line(err) if code else "no answer came"}
+            return
+        try:
+            self.found["inside"] = accept(out, INSIDE_ANSWER)
+        except Rejected as error:
+            self.found["inside"] = {"problem": str(error)}
 
 
 def main() -> None:

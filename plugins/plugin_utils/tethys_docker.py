@@ -150,7 +150,9 @@ class _Plan:
         """The service under which an earlier run had Compose run Redis."""
         try:
             services = (yaml.load(self.look["override"]["text"], _Loader) or {})["services"]  # noqa: S506 - a SafeLoader
-            return next((name for name, held in services.items() if CONFIG_LABEL in (held.get("labels") or {})), None)
+            names = (str(name) for name, held in services.items() if CONFIG_LABEL in (held.get("labels") or {}))
+            # It becomes a word of a command.
+            return next((name for name in names if _NAME.fullmatch(name)), None)
         except (yaml.YAMLError, AttributeError, KeyError, TypeError):
             return None
 

@@ -7,25 +7,36 @@ from __future__ import annotations
 
 import re
 import sys
+import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.tethys.channels.plugins.module_utils import tethys_docker_inside, tethys_docker_ship
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import Flag, Plain, Record
+from ansible_collections.tethys.channels.plugins.module_utils.tethys_docker_answers import ANSWERS, INSIDE
 from ansible_collections.tethys.channels.plugins.modules import tethys_docker_exec
 
 MODULES = Path(str(tethys_docker_exec.__file__)).parent
 SENT = ("asgi_roll", "layer_probe", "portal_info", "portal_settings", "tethys_docker_program")
 
 
-def ship(program: str, arguments: dict[str, Any] | None = None, **job: Any) -> tethys_docker_ship.Answer:
+# What the made-up modules return.
+ANY = Record({"changed": Flag(), "params": Plain(), "check": Flag(), "diff": Plain(), "main": Flag()})
+
+
+def ship(
+    program: str, arguments: dict[str, Any] | None = None, schema: Record = ANY, **job: Any
+) -> tethys_docker_ship.Answer:
     """Run a program as in a container: another process, without this one's packages."""
     line = tethys_docker_ship.command("docker", "c", "www", sys.executable)
     # From the interpreter on, what `docker exec` would start; -S hides the packages of this environment.
     line = [sys.executable, "-S", *line[line.index(sys.executable) + 1 :]]
     texts = tethys_docker_ship.sources(tethys_docker_exec.SHIPPED)
     full = {"arguments": arguments or {}, "check_mode": False, "diff": False, **job}
-    return tethys_docker_ship.ship(line, "a_module", program, texts, full, 30)
+    return tethys_docker_ship.ship(line, "a_module", program, texts, full, 30, schema)
 
 
 PROGRAM = """
@@ -43,19 +54,17 @@ def main():
     print("noise on standard output")
     module.no_log_values = {module.params["secret"]}
     module.warn("mind")
-    module.exit_json(changed=False, params=module.params, check=module.check_mode, diff=module._diff)
+    module.exit_json(changed=False, params=module.params, check=module.check_mode)
 if __name__ == "__main__":
     main()
 """
 
 
 def test_a_module_gets_its_parameters_and_answers() -> None:
-    answer = ship(PROGRAM, {"name": "é", "count": "5", "flag": "yes", "secret": "s"}, check_mode=True)
-    assert answer.result["params"] == {"count": 5, "flag": True, "name": "é", "secret": "s"}
+    answer = ship(PROGRAM, {"name": "é", "count": "5", "flag": "yes", "secret": "geheim"}, check_mode=True)
+    assert answer.result["params"] == {"count": 5, "flag": True, "name": "é", "secret": "********"}
     assert answer.result["check"] is True
-    assert answer.result["diff"] is False
     assert answer.warnings == ["mind"]
-    assert answer.hidden == ["s"]
 
 
 @pytest.mark.parametrize(("given", "words"), [({}, "name is missing"), ({"name": "x", "nmae": 1}, "no parameter nmae")])
@@ -73,7 +82,7 @@ def test_a_module_that_breaks_is_told_with_its_last_words() -> None:
 def test_a_module_that_does_not_end() -> None:
     line = [sys.executable, "-c", "import time; time.sleep(60)"]
     with pytest.raises(tethys_docker_ship.ShipError, match="did not finish within"):
-        tethys_docker_ship.ship(line, "m", "", {}, {}, 0.3)
+        tethys_docker_ship.ship(line, "m", "", {}, {}, 0.3, ANY)
 
 
 def test_nothing_secret_is_on_the_command_line(tmp_path: Path) -> None:
@@ -84,12 +93,12 @@ def test_nothing_secret_is_on_the_command_line(tmp_path: Path) -> None:
         f"#!{sys.executable}\nimport os, sys\n"
         f"open({str(seen)!r}, 'w').write(repr(sys.argv) + repr(dict(os.environ)))\n"
         f"open({str(read)!r}, 'w').write(sys.stdin.read())\n"
-        'print(\'{"result": {}, "warnings": [], "hidden": []}\')\n'
+        'print(\'{"result": {}, "warnings": []}\')\n'
     )
     docker.chmod(0o755)
     job = {"arguments": {"password": "geheim"}, "check_mode": False, "diff": False}
     line = tethys_docker_ship.command(str(docker), "c0ffee", "www", "/opt/python")
-    tethys_docker_ship.ship(line, "m", "the program", {}, job, 30)
+    tethys_docker_ship.ship(line, "m", "the program", {}, job, 30, ANY)
     assert "geheim" in read.read_text()
     assert "c0ffee" in seen.read_text()
     assert "geheim" not in seen.read_text()
@@ -124,5 +133,158 @@ def test_a_real_module_runs(tmp_path: Path) -> None:
     (tmp_path / "asgi.conf").write_text("numprocs=1\n")
     text = (MODULES / "tethys_docker_program.py").read_text(encoding="utf-8")
     given = {"path": str(tmp_path / "asgi.conf"), "notes": str(tmp_path / "before.json"), "processes": 4}
-    assert ship(text, given).result["changed"] is True
+    answer = ship(text, given, ANSWERS["tethys_docker_program"], diff=True)
+    header = str(tmp_path / "asgi.conf")
+    assert answer.result == {
+        "changed": True,
+        "before": 1,
+        "processes": 4,
+        "fresh": False,
+        "diff": {
+            "before": "numprocs=1\n",
+            "after": "numprocs=4\n",
+            "before_header": header,
+            "after_header": header,
+        },
+    }
     assert (tmp_path / "asgi.conf").read_text() == "numprocs=4\n"
+
+
+# --- a container that answers what it likes ---------------------------------------------------------------------------
+
+HONEST = {"changed": True, "before": 1, "processes": 3, "fresh": False}
+
+
+def says(text: str, seconds: float = 30) -> tethys_docker_ship.Answer:
+    """The answer of a container in which a program writes what it likes; the text is Python that writes it."""
+    line = [sys.executable, "-c", f"import json, os, sys, time\nsys.stdin.read()\n{text}"]
+    return tethys_docker_ship.ship(line, "m", "", {}, {}, seconds, ANSWERS["tethys_docker_program"])
+
+
+def told(**result: Any) -> str:
+    return f"print(json.dumps({ {'result': {**HONEST, **result}, 'warnings': []}!r}))"
+
+
+def test_an_honest_container() -> None:
+    assert says(told()).result == HONEST
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"ansible_facts": {"ansible_remote_tmp": "/evil"}},
+        {"ansible_facts": {}},
+        {"invocation": {}},
+        {"warnings": ["w"]},
+        {"deprecations": [{"msg": "m"}]},
+        {"exception": "trace"},
+        {"skipped": True},
+        {"results": []},
+        {"ansible_async_watchdog": 1},
+        {"_ansible_no_log": False},
+        {"rc": 1},
+        {"add_host": {}},
+        {"unreachable": True},
+        {"failed": True, "msg": "m", "ansible_facts": {}},
+        {"failed": "yes"},
+        {"failed": True},
+        {"changed": 1},
+        {"changed": None},
+        {"before": True},
+        {"processes": 10**9},
+        {"processes": "3"},
+        {"processes": {"__ansible_unsafe": "x"}},
+        {"fresh": None},
+        {"diff": {"before": "no list"}},
+        {"diff": [[]]},
+    ],
+    ids=str,
+)
+def test_what_is_not_listed_does_not_pass(keys: dict[str, Any]) -> None:
+    with pytest.raises(tethys_docker_ship.ShipError, match=r"^the answer of m was not accepted: [^\n]+\.$"):
+        says(told(**keys))
+
+
+@pytest.mark.parametrize("lacking", sorted(HONEST))
+def test_what_a_module_always_returns_is_there(lacking: str) -> None:
+    result = {key: value for key, value in HONEST.items() if key != lacking}
+    with pytest.raises(tethys_docker_ship.ShipError, match=f"lacks the key {lacking}"):
+        says(f"print(json.dumps({ {'result': result, 'warnings': []}!r}))")
+
+
+def test_a_failure_says_why() -> None:
+    answer = says(told(failed=True, msg="no \x1b[2J\nroom\u202e"))
+    assert answer.result["msg"] == "no [2J room"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "print('no JSON')",
+        "print('[]')",
+        "print('{}')",
+        'print(\'{"result": 1, "warnings": []}\')',
+        'print(\'{"result": {}, "warnings": [], "hidden": ["1"]}\')',
+        "print('[' * 10000)",
+        "print('{\"result\":' * 10000)",
+        "print(json.dumps({'result': {'before': float('nan')}, 'warnings': []}))",
+        'print(\'{"result": {"fresh": true, "fresh": false}, "warnings": []}\')',
+        "print(json.dumps({'result': {str(number): 1 for number in range(100000)}, 'warnings': []}))",
+        "print('{\"result\": {\"before\": ' + '9' * 5000 + '}, \"warnings\": []}')",
+        'sys.stdout.buffer.write(b\'{"result": {"\\xff": 1}, "warnings": []}\')',
+        "while True: sys.stdout.write('a' * 65536)",
+        "while True: sys.stderr.write('a' * 65536)",
+    ],
+)
+def test_an_answer_that_is_none(text: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(tethys_docker_ship.ShipError) as error:
+            says(text)
+        assert tracemalloc.get_traced_memory()[1] < 64 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+    assert "\n" not in str(error.value)
+
+
+def test_one_byte_after_the_other() -> None:
+    started = time.monotonic()
+    with pytest.raises(tethys_docker_ship.ShipError, match="did not finish within 1 seconds"):
+        says("while True: print(' ', end='', flush=True); time.sleep(0.1)", 1)
+    assert time.monotonic() - started < 3
+
+
+def test_the_last_words_of_a_container() -> None:
+    with pytest.raises(tethys_docker_ship.ShipError) as error:
+        says("sys.stderr.write('\\x1b]0;owned\\x07' + 'a' * 5000); sys.exit(3)")
+    assert str(error.value).startswith("m ended with status 3 and without an answer. The last it said is: ]0;owneda")
+    assert len(str(error.value)) < 600
+
+
+def test_nothing_of_the_user_takes_part(tmp_path: Path) -> None:
+    """What Python imports by itself when it starts, from the user's site and the working folder."""
+    (tmp_path / "usercustomize.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n", encoding="utf-8")
+    line = tethys_docker_ship.command("docker", "c", "www", sys.executable)
+    inside = line[line.index(sys.executable) :]
+    job = {"arguments": {"name": "x"}, "check_mode": False, "diff": False}
+    texts = tethys_docker_ship.sources(tethys_docker_exec.SHIPPED)
+    begin = ["env", f"PYTHONPATH={tmp_path}"]
+    answer = tethys_docker_ship.ship([*begin, *inside], "m", PROGRAM, texts, job, 30, ANY)
+    assert answer.result["changed"] is False
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", SENT)
+def test_what_a_module_documents_is_what_passes(name: str) -> None:
+    text = (MODULES / f"{name}.py").read_text(encoding="utf-8")
+    documented = yaml.safe_load(text.partition('RETURN = r"""')[2].partition('"""')[0])
+    assert set(ANSWERS[name].fields) - {"changed", "diff"} == set(documented)
+    for key, held in documented.items():
+        if "contains" in held:
+            assert set(ANSWERS[name].fields[key].fields) == set(held["contains"]), key
+
+
+def test_what_is_inside() -> None:
+    text = (MODULES / "tethys_docker_info.py").read_text(encoding="utf-8")
+    printed = text.partition("print(json.dumps({")[2].partition("}))")[0]
+    assert re.findall(r'^    "(\w+)":', printed, re.MULTILINE) == list(INSIDE.fields)

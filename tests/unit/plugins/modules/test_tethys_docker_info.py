@@ -6,12 +6,23 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.tethys.channels.plugins.modules import tethys_docker_info
 
+INSIDE = {
+    "set_up": True,
+    "set_up_at": 1795347000.5,
+    "ready": True,
+    "processes": 3,
+    "others_can_read": False,
+    "kept": {"fresh": True, "processes": 1},
+    "oldest": 1795347001.0,
+}
 OURS = tethys_docker_info.MARK + ": x\n"
 
 
@@ -200,7 +211,7 @@ def test_what_compose_and_the_engine_say(tmp_path: Path, monkeypatch: pytest.Mon
             },
             "image inspect core:1": {"out": "sha256:2\n"},
             "container inspect c0ffee": {"out": [container]},
-            "exec --user www c0ffee": {"out": {"ready": True}},
+            "exec --user www c0ffee": {"out": INSIDE},
         },
     )
     about = one.run()
@@ -212,7 +223,7 @@ def test_what_compose_and_the_engine_say(tmp_path: Path, monkeypatch: pytest.Mon
     assert about["project"]["redis_users"] == ["celery", "worker"]
     assert about["container"]["persisted"] is True
     assert about["image_id"] == "sha256:2" != about["container"]["image_id"]
-    assert about["inside"] == {"ready": True}
+    assert about["inside"] == INSIDE
     assert about["groups_lost_at"] == 1795347062
     assert about["container"]["created"] == 1795347000
     assert about["volume"] is True
@@ -277,3 +288,59 @@ def test_a_server_without_docker(tmp_path: Path) -> None:
     one.docker = str(tmp_path / "none")
     about = one.run()
     assert about["engine"] is about["compose"] is about["folder"] is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {**INSIDE, "ansible_facts": {}},
+        {**INSIDE, "processes": 10**9},
+        {**INSIDE, "processes": "3; reboot"},
+        {**INSIDE, "kept": {"fresh": True, "processes": "{{ 1 }}"}},
+        {**INSIDE, "kept": []},
+        {**INSIDE, "oldest": "now"},
+        {"ready": True},
+        [],
+        "no JSON",
+    ],
+    ids=range(9),
+)
+def test_what_a_container_may_not_say_of_itself(tmp_path: Path, answer: Any) -> None:
+    one = look(tmp_path)
+    one.docker = fake_docker(tmp_path, {"exec --user www c0ffee": {"out": answer}})
+    one.found["container"] = {"id": "c0ffee", "running": True, "env": {}}
+    one.inside()
+    assert list(one.found["inside"]) == ["problem"]
+    assert "\n" not in one.found["inside"]["problem"]
+
+
+def test_a_container_whose_last_words_move_the_cursor(tmp_path: Path) -> None:
+    one = look(tmp_path)
+    one.docker = fake_docker(tmp_path, {"exec --user www c0ffee": {"out": "", "err": "no \x1b[2Jway\u202e", "code": 1}})
+    one.found["container"] = {"id": "c0ffee", "running": True, "env": {}}
+    one.inside()
+    assert one.found["inside"] == {"problem": "no [2Jway"}
+
+
+@pytest.mark.parametrize("kind", ["fifo", "sparse", "folder", "loop"])
+def test_what_is_no_text_in_the_project(tmp_path: Path, kind: str) -> None:
+    names = ("Dockerfile", ".env", "docker-compose.override.yml", "docker-compose.yml", "other.yml")
+    for name in names:
+        path = tmp_path / name
+        if kind == "fifo":
+            os.mkfifo(path)
+        elif kind == "sparse":
+            with path.open("wb") as file:
+                file.truncate(200 * 1024**3)
+        elif kind == "folder":
+            path.mkdir()
+        else:
+            path.symlink_to(path)
+    one = look(tmp_path)
+    started = time.monotonic()
+    one.files()
+    one.docker_file()
+    assert time.monotonic() - started < 10
+    about = one.found
+    assert (about["earlier"], about["elsewhere"], about["override"]["ours"]) == ([], [], False)
+    assert about["dockerfile"]["ours"] is False
