@@ -6,17 +6,21 @@
 from __future__ import annotations
 
 import calendar
+import contextlib
 import hashlib
 import http.client
 import os
+import stat
 import time
 from pathlib import Path
 
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, names_in, read_file
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
 
 # The kernel tells a start, and how long it runs, in hundredths of a second. A process reads its files much later than
 # this after its start, so one that started so shortly before a change has the change.
 SLACK_SECONDS = 0.05
+MOST_FILE = 8 * 1024 * 1024
 
 
 def process_key(pid: int) -> str | None:
@@ -65,21 +69,41 @@ def precedes(key: str, lost: float) -> bool:
 
 
 class Sources:
-    """What a process reads at its start: a sum over it, and when it last changed."""
+    """What a process reads at its start: a sum over it, and when it last changed.
+
+    The portal's user or the environment's owner can change all of it, so it is read within bounds and as its owner.
+    """
 
     def __init__(self, files: list[str], site_packages: str) -> None:
-        digest = hashlib.sha256()
-        newest = 0.0
+        self._digest = hashlib.sha256()
+        self.newest = 0.0
         for name in files:
-            path = Path(name)
-            if path.is_file():
-                digest.update(name.encode() + b"\0" + path.read_bytes())
-                newest = max(newest, path.stat().st_mtime)
-        for entry in sorted(Path(site_packages).glob("*.dist-info")):
-            digest.update(entry.name.encode() + b"\0")
-            newest = max(newest, entry.stat().st_mtime)
-        self.sum = digest.hexdigest()
-        self.newest = newest
+            self._add_file(name)
+        try:
+            names = names_in(site_packages)
+        except (OSError, Rejected):
+            names = []
+        for name in names:
+            if name.endswith(".dist-info"):
+                self._digest.update(os.fsencode(name) + b"\0")
+                with contextlib.suppress(OSError):
+                    self.newest = max(self.newest, Path(site_packages, name).stat().st_mtime)
+        self.sum = self._digest.hexdigest()
+
+    def _add_file(self, name: str) -> None:
+        try:
+            found = Path(name).stat()
+            if not stat.S_ISREG(found.st_mode):
+                return
+            try:
+                content = read_file(name, None, MOST_FILE)
+            except (OSError, Rejected):
+                # It changed when this does.
+                content = f"{found.st_size} {found.st_mtime_ns}".encode()
+        except OSError:
+            return
+        self._digest.update(os.fsencode(name) + b"\0" + content)
+        self.newest = max(self.newest, found.st_mtime)
 
 
 def is_outdated(key: str, sources: Sources, record: dict[str, str]) -> bool:

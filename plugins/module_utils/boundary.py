@@ -15,6 +15,7 @@ meaning.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import io
 import itertools
 import json
@@ -41,6 +42,7 @@ MOST_TEXT = 20_000
 MOST_PATH = 4096
 # A number of more digits is no time, size or count; to read one of a million takes seconds.
 MOST_DIGITS = 25
+MOST_HEADERS = 64 * 1024
 READ_SECONDS = 10.0
 # An environment's site-packages holds some thousand.
 MOST_NAMES = 50_000
@@ -412,6 +414,26 @@ class _BoundedRaw(io.RawIOBase):
     def close(self) -> None:
         self._raw.close()
         super().close()
+
+
+def ask_within(
+    connection: http.client.HTTPConnection,
+    seconds: float,
+    method: str,
+    url: str,
+    headers: Mapping[str, str] | None = None,
+) -> int:
+    """Return the status of an HTTP answer, of which the body is not read, from whoever is at the other end.
+
+    Raises:
+        OSError, http.client.HTTPException: there is no complete status and headers in time, or they are too large.
+    """
+    if connection.sock is None:
+        connection.timeout = seconds
+        connection.connect()
+    connection.sock = BoundedSocket(connection.sock, seconds, MOST_HEADERS)
+    connection.request(method, url, headers=dict(headers or {}))
+    return connection.getresponse().status
 
 
 # --- files and questions as another user ------------------------------------------------------------------------------

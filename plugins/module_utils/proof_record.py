@@ -18,7 +18,8 @@ import xmlrpc.client
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources, process_key
+from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import MOST_FILE, Sources, process_key
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, names_in, read_file
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import RedisError
@@ -30,7 +31,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.services import Su
 
 NAME = "proof.json"
 # What cannot be asked cannot be said to be as it was.
-NO_ANSWER = (OSError, http.client.HTTPException, xmlrpc.client.Error, RedisError, ValueError)
+NO_ANSWER = (OSError, Rejected, http.client.HTTPException, xmlrpc.client.Error, RedisError, ValueError)
 
 
 def _attributes(found: os.stat_result) -> list[Any]:
@@ -48,9 +49,9 @@ def _entry(path: Path) -> list[Any]:
     link = os.readlink(path) if stat.S_ISLNK(itself.st_mode) else None
     content: Any = None
     if path.is_file():
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        content = hashlib.sha256(read_file(str(path), None, MOST_FILE)).hexdigest()
     elif path.is_dir():
-        content = sorted(each.name for each in path.iterdir() if each.is_socket())
+        content = [name for name in names_in(str(path)) if (path / name).is_socket()]
     return [str(path), *_attributes(itself), link, *_attributes(found), content]
 
 

@@ -199,6 +199,7 @@ from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
 from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources, process_key
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import ask_within
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import OPTIONS, NotPut, put_all_right
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
@@ -223,8 +224,7 @@ class RollError(Exception):
 def heard(connection: http.client.HTTPConnection) -> bool:
     """Whether an HTTP server answers there, with whatever status."""
     try:
-        connection.request("HEAD", "/")
-        connection.getresponse()
+        ask_within(connection, ANSWER_SECONDS, "HEAD", "/")
     except (OSError, http.client.HTTPException):
         return False
     finally:

@@ -188,6 +188,7 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     portal_env,
     portal_wire,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import ask_within
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.portal_state import user_problem
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import secrets_in
@@ -532,8 +533,7 @@ class Probe:
         try:
             connection.connect()
             end = (port, connection.sock.getsockname()[1])
-            connection.request("GET", path, headers={"Host": name})
-            status = connection.getresponse().status
+            status = ask_within(connection, HANDSHAKE_SECONDS, "GET", path, {"Host": name})
         except (OSError, http.client.HTTPException) as error:
             self.failed[port, str(error) or type(error).__name__] += 1
             return False

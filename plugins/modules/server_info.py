@@ -258,6 +258,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils import portal_state, proof_record
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, clean, read_file
 from ansible_collections.tethys.channels.plugins.module_utils.engines import (
     ENGINES,
     UNIT_PATH,
@@ -279,6 +280,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.text import each_t
 
 # How an engine that does not answer shows it.
 NO_ANSWER = (OSError, http.client.HTTPException, ValueError)
+MOST_PROGRAM = 1024 * 1024
 # What the program file that tethys.channels.asgi_service writes begins with.
 OUR_HEADER = "The role tethys.channels.asgi_service writes this file"
 
@@ -479,10 +481,11 @@ def programs(supervisor: Supervisor) -> list[dict[str, Any]]:
     for name in [*([supervisor.config] if supervisor.config else []), *supervisor.program_files()]:
         parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";",))
         try:
-            raw = Path(name).read_bytes()
+            # The manual makes links of these to files in TETHYS_HOME, which somebody else can change.
+            raw = read_file(name, None, MOST_PROGRAM)
             text = raw.decode("utf-8", "replace")
             parser.read_string(text)
-        except (OSError, configparser.Error):
+        except (OSError, Rejected, configparser.Error):
             continue
         sections = parser.sections()
         ours = [title for title in sections if is_asgi_group(title.partition(":")[2])]
@@ -493,12 +496,12 @@ def programs(supervisor: Supervisor) -> list[dict[str, Any]]:
                 {
                     "path": name,
                     "link": os.readlink(name) if Path(name).is_symlink() else None,
-                    "others": [title for title in sections if title not in ours],
-                    "user": parser.get(section, "user", fallback="root"),
+                    "others": [clean(title) for title in sections if title not in ours],
+                    "user": clean(parser.get(section, "user", fallback="root")),
                     "layout": "socket_per_process" if apart else "shared_socket",
-                    "numprocs": str(len(ours)) if apart else parser.get(section, "numprocs", fallback="1"),
-                    "socket": parser.get(section, "socket", fallback=""),
-                    "logs": str(Path(parser.get(section, "stdout_logfile", fallback="/")).parent),
+                    "numprocs": str(len(ours)) if apart else clean(parser.get(section, "numprocs", fallback="1")),
+                    "socket": clean(parser.get(section, "socket", fallback="")),
+                    "logs": clean(str(Path(parser.get(section, "stdout_logfile", fallback="/")).parent)),
                     "unbuffered": "PYTHONUNBUFFERED=" in parser.get(section, "environment", fallback=""),
                     "managed": OUR_HEADER in text,
                     "sha256": hashlib.sha256(raw).hexdigest(),

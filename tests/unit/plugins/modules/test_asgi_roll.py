@@ -887,3 +887,22 @@ def test_a_server_answers_with_whatever_status(serve: Any, tmp_path: Path) -> No
     silent = serve(lambda connection: None)
     assert not asgi_roll.port_answers(silent.port)
     assert not asgi_roll.answers(str(tmp_path / "none.sock"))
+
+
+def test_a_server_that_dribbles_or_floods_does_not_answer(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi_roll, "ANSWER_SECONDS", 0.5)
+
+    def dribble(connection: socket.socket) -> None:
+        for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1000:
+            connection.sendall(bytes([byte]))
+            time.sleep(0.1)
+
+    def flood(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            connection.sendall(b"".join(b"X%d: %s\r\n" % (number, b"x" * 60_000) for number in range(90)))
+
+    for talk in (dribble, flood):
+        started = time.monotonic()
+        assert not asgi_roll.port_answers(serve(talk).port)
+        assert time.monotonic() - started < 2.5

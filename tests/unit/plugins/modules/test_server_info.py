@@ -360,6 +360,28 @@ def test_the_manuals_program(supervisor: Start, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("kind", ["fifo", "zero", "sparse"])
+def test_a_program_file_that_is_no_ordinary_file_is_passed_over(supervisor: Start, tmp_path: Path, kind: str) -> None:
+    here = supervisor(good=MANUAL)
+    target = tmp_path / "home.conf"
+    if kind == "fifo":
+        os.mkfifo(target)
+    elif kind == "sparse":
+        with target.open("wb") as file:
+            file.truncate(200 * 1024**3)
+    else:
+        target = Path("/dev/zero")
+    (tmp_path / "conf.d" / "asgi.conf").symlink_to(target)
+    assert [found["path"] for found in server_info.programs(here)] == [str(tmp_path / "conf.d" / "good.conf")]
+
+
+def test_a_program_file_shows_no_control_characters(supervisor: Start) -> None:
+    text = OURS.replace("www-data", "www\x1b[31m\x9b") + "[program:x\x1b]0;y\x07]\n"
+    (found,) = server_info.programs(supervisor(asgi=text))
+    assert found["user"] == "www[31m"
+    assert found["others"] == ["program:x]0;y"]
+
+
 def test_a_link_into_the_home(supervisor: Start, tmp_path: Path) -> None:
     (tmp_path / "home.conf").write_text(MANUAL, encoding="utf-8")
     here = supervisor()
