@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Record each playbook run of a test step, and let the runs share the modules that Ansible packs.
 
-Packing a module with its module_utils takes about a quarter of a run's CPU time on the controller. Ansible keeps what
-it has packed until the run ends; here the next run of the same collection finds it.
+Packing modules with their module_utils takes a quarter of a run's CPU time on the controller. Ansible keeps what it has
+packed until the run ends; here the next run of the same collection finds it. Ansible also starts a process for each
+task and imports the collection's Python in each; here they inherit it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
+import pkgutil
 import time
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,17 @@ def share_modules(folder: Path) -> None:
     (Path(constants.DEFAULT_LOCAL_TMP) / "ansiballz_cache").symlink_to(kept)
 
 
+def import_plugins() -> None:
+    """Import what the collection's filters and actions are made of, before the first process for a task starts."""
+    for kind in ("action", "filter", "plugin_utils"):
+        try:
+            package = importlib.import_module(f"ansible_collections.tethys.channels.plugins.{kind}")
+        except ImportError:
+            continue
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(found.name)
+
+
 class CallbackModule(CallbackBase):
     """Record each playbook run."""
 
@@ -58,6 +71,8 @@ class CallbackModule(CallbackBase):
         self.playbook = Path(playbook._file_name).name
         if os.environ.get("TETHYS_TEST_MODULES"):
             share_modules(Path(os.environ["TETHYS_TEST_MODULES"]))
+        if "tethys" in str(playbook._file_name):
+            import_plugins()
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         """Write the line."""
