@@ -31,14 +31,22 @@ INSTALL_PLOT = f"{PREFIX}/bin/pip install -q --no-deps --no-index /opt/apps/*.wh
 UNINSTALL_PLOT = f"{PREFIX}/bin/pip uninstall -q -y tethysapp-bokehplot"
 
 
+# What the administrator has written into the inventory since the scenario began.
+inventory: dict[str, Any] = {}
+
+
+def command(name: str, *arguments: str, **variables: Any) -> list[str]:
+    """Return the command that runs one of the collection's playbooks against this scenario's inventory."""
+    words = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], f"tethys.channels.{name}", *arguments]
+    given = {**inventory, **variables}
+    return [*words, "-e", json.dumps(given)] if given else words
+
+
 def playbook(name: str, *arguments: str, **variables: Any) -> subprocess.CompletedProcess[str]:
     """Run one of the collection's playbooks as an administrator does, against this scenario's inventory."""
-    command = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], f"tethys.channels.{name}", *arguments]
-    if variables:
-        command += ["-e", json.dumps(variables)]
     # In one stream, as on a terminal: molecule has failures go to stderr.
     return subprocess.run(
-        command,
+        command(name, *arguments, **variables),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -52,6 +60,35 @@ def changed(run: subprocess.CompletedProcess[str]) -> int:
     """How many tasks of a run changed something, over all hosts."""
     assert "PLAY RECAP" in run.stdout, run.stdout
     return sum(int(number) for number in re.findall(r"changed=(\d+)", run.stdout))
+
+
+def names(folder: Path, **hosts: dict[str, Any]) -> tuple[str, str]:
+    """Write an inventory with more portals, and return the arguments that add it.
+
+    Several names with one `ansible_host` and different variables are judged, or provisioned, by one run.
+    """
+    path = folder / "names.json"
+    path.write_text(json.dumps({"portals": {"hosts": hosts}}), encoding="utf-8")
+    return "-i", str(path)
+
+
+def changed_on(run: subprocess.CompletedProcess[str], name: str) -> int:
+    """How many tasks of a run changed something on that host."""
+    [number] = re.findall(rf"^{re.escape(name)} .*\bchanged=(\d+)", run.stdout, re.MULTILINE)
+    return int(number)
+
+
+def said(run: subprocess.CompletedProcess[str], name: str, state: str = "ok|changed|fatal") -> str:
+    """What a run printed of that host, its line breaks and doubled quotes folded."""
+    found = re.findall(rf"^(?:{state}): \[{re.escape(name)}\].*\n(?:[ \t]+.*\n)*", run.stdout, re.MULTILINE)
+    return " ".join("".join(found).replace("''", "'").split())
+
+
+def fatal(run: subprocess.CompletedProcess[str], name: str) -> str:
+    """The message by which a run failed on that host."""
+    found = said(run, name, "fatal")
+    assert found, run.stdout
+    return found
 
 
 def words(run: subprocess.CompletedProcess[str]) -> str:

@@ -22,13 +22,10 @@ def folded(text: str) -> str:
     return " ".join(text.replace("''", "'").split())
 
 
-def refusal(run: subprocess.CompletedProcess[str]) -> list[str]:
-    """The reasons of a refused run, one a line as YAML lists them."""
-    assert run.returncode != 0, run.stdout
-    assert "Refused; nothing was changed." in run.stdout, run.stdout
-    assert "Traceback" not in run.stdout
-    listed = run.stdout[run.stdout.index("fatal:") :].partition("PLAY RECAP")[0]
-    return folded(listed).partition("Refused; nothing was changed.")[2].split(" - ")[1:]
+def reasons(run: subprocess.CompletedProcess[str], name: str) -> list[str]:
+    """The reasons for which a run was refused on that host."""
+    assert "Refused; nothing was changed." in bed.fatal(run, name), run.stdout
+    return bed.fatal(run, name).partition("Refused; nothing was changed.")[2].split(" - ")[1:]
 
 
 # The one that molecule.yml has.
@@ -65,22 +62,34 @@ def test_the_way_is_ssh_and_sudo(host: Any) -> None:
     assert host.run("su -s /bin/sh www-data -c 'ls /home/alice'").rc != 0
 
 
-def test_the_web_servers_user_cannot_enter_the_home(host: Any) -> None:
+@pytest.fixture(scope="module")
+def refused(host: Any, tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    """A run on the server under two names, each with a variable that is wrong."""
+    server = {"ansible_host": host.backend.get_hostname()}
+    given = bed.names(
+        tmp_path_factory.mktemp("names"),
+        no_user=server,
+        no_root={**server, "ansible_become": False, "tethys_user": USER},
+    )
     before = bed.snapshot(host)
-    reasons = refusal(bed.playbook("site"))
+    run = bed.playbook("site", *given, tethys_hosts="no_user:no_root")
     assert bed.snapshot(host) == before
-    [reason] = reasons
+    assert run.returncode != 0
+    assert bed.changed(run) == 0
+    assert "Traceback" not in run.stdout
+    return run
+
+
+def test_the_web_servers_user_cannot_enter_the_home(refused: subprocess.CompletedProcess[str]) -> None:
+    [reason] = reasons(refused, "no_user")
     assert "tethys_user www-data (who would run the portal) cannot enter /home/alice" in reason
     assert bed.PREFIX in reason
     assert "`setfacl -m u:www-data:x /home/alice`" in reason
     assert "or set tethys_user to alice, whose it is" in reason
 
 
-def test_without_becoming_root_there_is_one_reason(host: Any) -> None:
-    before = bed.snapshot(host)
-    reasons = refusal(bed.playbook("site", ansible_become=False, tethys_user=USER))
-    assert bed.snapshot(host) == before
-    [reason] = reasons
+def test_without_becoming_root_there_is_one_reason(refused: subprocess.CompletedProcess[str]) -> None:
+    [reason] = reasons(refused, "no_root")
     assert "The tasks do not run as root: set ansible_become to true" in reason
 
 
