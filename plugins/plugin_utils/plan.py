@@ -17,7 +17,7 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES, UNIT, UNIT_PATH, full_name
-from ansible_collections.tethys.channels.plugins.module_utils.server.trust import is_of_the_system
+from ansible_collections.tethys.channels.plugins.module_utils.server.trust import is_of_the_system, is_shared
 from ansible_collections.tethys.channels.plugins.module_utils.services import REDIS_SOCKET, is_asgi_group
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils import own_files
@@ -64,16 +64,8 @@ VARIABLES = (
 )
 # Redis 5 has no users and had its last fix in 2022; 6.0 and 7.0 have none for CVE-2025-49844 (Lua, by any user).
 END_OF_LIFE = {"5": "2022-04-27", "6.0": "2022-05", "7.0": "2024-07"}
-# Folders of the system's own, which must not be given to the portal nor taken away with it.
-SYSTEM_FOLDERS = (
-    "/var/log",
-    "/var/run",
-    "/var/lib",
-    "/var/tmp",  # noqa: S108
-    "/usr/local",
-    "/etc/supervisor",
-    "/etc/supervisord.d",
-)
+# Folders of Supervisor's that must not be given to the portal nor taken away with it, besides those that all share.
+SYSTEM_FOLDERS = ("/etc/supervisor", "/etc/supervisord.d")
 # Folders of this collection's own.
 OWN_FOLDERS = (str(PurePosixPath(REDIS_SOCKET).parent), "/etc/tethys_channels")
 # Where a portal has the certificate of the authority by which it knows the Redis that it shares with others.
@@ -245,13 +237,18 @@ def _ours_refusal(name: str, value: str) -> str | None:
     return None
 
 
+def is_system_folder(folder: PurePosixPath) -> bool:
+    """Whether a folder cannot be one of the collection's or the portal's own."""
+    return is_shared(str(folder)) or str(folder) in SYSTEM_FOLDERS
+
+
 def _system_folder(name: str, value: str) -> str | None:
     """Why a folder that the system shares cannot be the portal's own."""
     folder = PurePosixPath(value)
     ours = _ours_refusal(name, value)
     if ours:
         return ours
-    if len(folder.parts) > 2 and str(folder) not in SYSTEM_FOLDERS and ".." not in folder.parts:
+    if not is_system_folder(folder) and ".." not in folder.parts:
         return None
     own = folder / "tethys"
     return f"{name} is {show(value)}, which is not the portal's alone: set it to a folder of its own, such as {own}."

@@ -18,7 +18,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.text import shell_
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import trust
 from ansible_collections.tethys.channels.plugins.plugin_utils.docker_env import docker_env
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import SYSTEM_FOLDERS, misspelt, wrong_role_values
+from ansible_collections.tethys.channels.plugins.plugin_utils.plan import is_system_folder, misspelt, wrong_role_values
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     CORE_BACKEND,
     MAX_PROCESSES,
@@ -186,7 +186,7 @@ class _Plan:
                     " digits, and _ . - after the first."
                 )
         kept = PurePosixPath(str(asked["credentials_dir"]))
-        if not kept.is_absolute() or ".." in kept.parts or len(kept.parts) < 3 or str(kept) in SYSTEM_FOLDERS:
+        if not kept.is_absolute() or ".." in kept.parts or is_system_folder(kept):
             self.reasons.append(
                 f"tethys_docker_credentials_dir is {show(asked['credentials_dir'])}: set it to a folder of its own, as"
                 " an absolute path, such as /etc/tethys-channels-docker."
