@@ -21,6 +21,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.portal_env import 
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import Writer, writable_by_others
 from ansible_collections.tethys.channels.plugins.module_utils.services import DOCKER_SOCKET, REDIS_SOCKET, Supervisor
 
+PODMAN_SOCKET = "/run/podman/podman.sock"
 TMPFILES = "/etc/tmpfiles.d/tethys_channels.conf"
 
 
@@ -124,7 +125,7 @@ def survey(
         # The folder of the socket is the container's user's.
         "folder": [posixpath.dirname(folder.rstrip("/")) for folder in (*folders, posixpath.dirname(REDIS_SOCKET))],
         "unit": [UNIT_PATH, TMPFILES],
-        **_of_engines(),
+        **_of_engines(supervisor.socket_path),
     }
     return _trust(uses)
 
@@ -136,9 +137,9 @@ def survey_project(folder: str, files: Iterable[str], state_dir: str | None) -> 
     return _trust({"python": of_python(), "compose": [folder, *compose], "state": state, **_of_engines()})
 
 
-def _of_engines() -> dict[str, list[str]]:
-    socket = [DOCKER_SOCKET] if Path(DOCKER_SOCKET).exists() else []
-    return {"engine": [*_program("docker"), *_program("podman")], "socket": socket}
+def _of_engines(*sockets: str) -> dict[str, list[str]]:
+    there = [path for path in (DOCKER_SOCKET, PODMAN_SOCKET, *sockets) if Path(path).exists()]
+    return {"engine": [*_program("docker"), *_program("podman")], "socket": there}
 
 
 def _trust(uses: Mapping[str, Iterable[str]]) -> Trust:

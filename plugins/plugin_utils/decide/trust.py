@@ -26,7 +26,7 @@ USES = {
     "unit": "systemd runs as root and reads {path}",
     "compose": "Docker Compose runs as root and reads {path}",
     "engine": "Root executes {path}",
-    "socket": "{path} gives the rights of root",
+    "socket": "{path} takes commands that root's programs obey",
 }
 # What matters on a server of the Redis that portals share.
 OF_REDIS = ("python", "state", "unit", "engine", "socket")
@@ -61,7 +61,7 @@ def verdict(
     for files, writer in _by_writer(file for file in trust["open"] if file["use"] in kinds and file["path"] != adopted):
         text = sentence(files, writer)
         if files[0]["use"] == "socket" and writer["how"] != "everybody":
-            report.append(f"{files[0]['path']}: {who_can(writer)}, who by the engine's design can become root")
+            report.append(f"{files[0]['path']}: {who_can(writer)} can send commands that root's programs obey")
             continue
         report.append(f"{_names(files)}: {who_can(writer)} can change {writer['path']}")
         (warnings if _is_manuals(files, writer, starts_nginx) else refusals).append(text)

@@ -45,6 +45,7 @@ def survey(top: Path, *masters: Master, folders: tuple[str, ...] = ()) -> root_f
     """What is found on that server."""
     supervisor = Mock(
         config=str(top / "supervisor/supervisord.conf"),
+        socket_path=str(top / "supervisor.sock"),
         include_globs=[str(top / "supervisor/conf.d/*.conf")],
         program_files=lambda: [str(path) for path in sorted((top / "supervisor/conf.d").iterdir())],
     )
@@ -133,11 +134,12 @@ def test_the_folder_of_the_socket_of_redis_is_the_containers(top: Path, monkeypa
     assert opened(top) == [("folder", "lib")]
 
 
-def test_the_socket_of_docker(top: Path) -> None:
-    (top / "docker.sock").touch()
+@pytest.mark.parametrize("name", ["docker.sock", "supervisor.sock"])
+def test_a_socket_that_takes_commands(top: Path, name: str) -> None:
+    (top / name).touch()
     assert opened(top) == []
-    (top / "docker.sock").chmod(0o666)
-    assert opened(top) == [("socket", "docker.sock")]
+    (top / name).chmod(0o666)
+    assert opened(top) == [("socket", name)]
 
 
 def test_roots_own_python_is_judged() -> None:

@@ -10,11 +10,14 @@ import re
 import shlex
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import yaml
 from ansible_collections.tethys.channels.plugins.module_utils.engines import DockerEngine
+from ansible_collections.tethys.channels.plugins.modules import layer_packages
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import Look
+from ansible_collections.tethys.channels.plugins.plugin_utils.sentinel import quorum_reasons
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,6 +108,27 @@ def test_the_name_of_a_container(name: str) -> None:
     }
     found._leave_own()
     assert commands(found.announce) == [["docker", "rm", "-f", name]]
+
+
+@given(NAMES)
+def test_the_environment_of_pip(name: str) -> None:
+    environment = Mock(prefix=f"/srv/{name}", python=f"/srv/{name}/bin/python")
+    for version, words in ((None, ["-m", "ensurepip"]), ("21", ["-m", "pip", "install", "--upgrade", "pip>=22.2"])):
+        with pytest.raises(layer_packages.Failed) as failed:
+            layer_packages.plan(environment, {}, {"pip": version})
+        assert commands([str(failed.value).replace(environment.prefix + " ", "")]) == [[environment.python, *words]]
+
+
+@given(NAMES)
+def test_the_name_of_a_sentinel(name: str) -> None:
+    server = {"sentinel_container": {"name": name}}
+    look = {
+        "__preflight_redis_look": {"server": server},
+        "__preflight_sentinel": {"sentinel": {"problem": "is silent"}},
+    }
+    servers = [{"name": each} for each in "abc"]
+    reasons = quorum_reasons(servers, dict.fromkeys("abc", look), name)
+    assert commands(reasons) == [["docker", "start", name]]
 
 
 # --- no other place ---------------------------------------------------------------------------------------------------

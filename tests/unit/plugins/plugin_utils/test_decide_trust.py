@@ -121,7 +121,7 @@ def test_the_group_of_docker_is_told_and_not_refused() -> None:
     found = verdict(trust(opened("/var/run/docker.sock", "socket", writer("/run/docker.sock", "group", "docker"))))
     assert found[:2] == ([], [])
     assert found.report == [
-        "/var/run/docker.sock: its group docker (alice), who by the engine's design can become root"
+        "/var/run/docker.sock: its group docker (alice) can send commands that root's programs obey"
     ]
 
 
