@@ -70,7 +70,7 @@ def _collects_orphans(wanted: bool | None = None) -> bool:
         before = ctypes.c_int(0)
         prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(before), 0, 0, 0)
         if wanted is not None:
-            prctl(_PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0)
+            prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(wanted), 0, 0, 0)
     except (ImportError, OSError, AttributeError):
         return False
     return bool(before.value)

@@ -9,6 +9,8 @@ import os
 import pwd
 from typing import Callable, NamedTuple
 
+_PR_SET_NO_NEW_PRIVS = 38
+
 
 class Account(NamedTuple):
     """A user of this server."""
@@ -42,10 +44,12 @@ def account_of(uid: int) -> Account:
 def become(who: Account) -> Callable[[], None] | None:
     """Return a function for a child of root that makes it that user for good, or None if nothing needs to change.
 
-    It sets the user, the group and all supplementary groups; with them the kernel takes away every capability.
+    It sets the user, the group and all supplementary groups; with them the kernel takes away every capability. No
+    set-user-ID program that it starts gives more (PR_SET_NO_NEW_PRIVS).
     """
     if os.geteuid() != 0 or who.uid == 0:
         return None
+    gain_nothing = _no_new_privileges()
 
     def switch() -> None:
         try:
@@ -54,5 +58,18 @@ def become(who: Account) -> Callable[[], None] | None:
             os.setgroups([who.gid])
         os.setresgid(who.gid, who.gid, who.gid)
         os.setresuid(who.uid, who.uid, who.uid)
+        gain_nothing()
 
     return switch
+
+
+def _no_new_privileges() -> Callable[[], object]:
+    """Return a function for a child that keeps it from gaining privileges, if ctypes is there."""
+    try:
+        import ctypes
+
+        prctl = ctypes.CDLL(None).prctl
+        prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
+    except (ImportError, OSError, AttributeError):
+        return lambda: None
+    return lambda: prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
