@@ -16,27 +16,12 @@ from pathlib import Path
 
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, names_in, read_file
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
+from ansible_collections.tethys.channels.plugins.module_utils.server.proc import process_key, started_at
 
 # The kernel tells a start, and how long it runs, in hundredths of a second. A process reads its files much later than
 # this after its start, so one that started so shortly before a change has the change.
 SLACK_SECONDS = 0.05
 MOST_FILE = 8 * 1024 * 1024
-
-
-def process_key(pid: int) -> str | None:
-    """The process id with its start time in clock ticks since boot: unlike a date, no change of the clock moves it."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return f"{pid}:{fields[19]}"
-
-
-def started_at(key: str) -> float:
-    """The wall-clock time at which a process started, as well as the clock can tell."""
-    uptime = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
-    ticks = int(key.partition(":")[2])
-    return time.time() - uptime + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def groups_lost_at(name: str, engine: str = "docker", here: bool = True) -> float:

@@ -73,7 +73,7 @@ class Master(NamedTuple):
     """A running master process; `started` tells it from a later one with its pid."""
 
     pid: int
-    started: str
+    started: int
     options: list[str]
     cwd: str
     by: str
@@ -139,103 +139,54 @@ def title_options(title: str) -> list[str]:
 
 
 class Processes:
-    """nginx's processes, read from /proc."""
+    """nginx's processes."""
 
-    def __init__(self, proc: str = "/proc") -> None:
-        self.proc = proc
-
-    def _text(self, pid: int | str, name: str) -> str:
-        try:
-            return Path(self.proc, str(pid), name).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return ""
-
-    def title(self, pid: int) -> str:
-        return self._text(pid, "cmdline").replace("\0", " ").strip()
-
-    def _status(self, pid: int) -> list[str]:
-        """The fields of its `stat` from the state on."""
-        return self._text(pid, "stat").rpartition(")")[2].split()
-
-    def started(self, pid: int) -> str:
-        fields = self._status(pid)
-        return fields[19] if len(fields) > 19 else ""
-
-    def parent(self, pid: int) -> int:
-        fields = self._status(pid)
-        return int(fields[1]) if len(fields) > 1 else 0
-
-    def pids(self) -> list[int]:
-        return sorted(int(entry.name) for entry in Path(self.proc).iterdir() if entry.name.isdigit())
+    def __init__(self, root: str = proc.ROOT) -> None:
+        self.root = root
 
     def masters(self) -> list[Master]:
-        """The master processes of this server's own nginx: root's, and none of a container."""
+        """Return the master processes of this server's own nginx: root's, and none of a container."""
         found = []
-        for pid in self.pids():
-            title = self.title(pid)
-            match = re.match(r"nginx: master process (\S+)", title)
-            if not match or not self._is_ours(pid):
+        for pid in proc.pids(self.root):
+            # Root starts a master's program, so it must not be another user's.
+            if proc.user_id(pid, self.root) not in (0, os.geteuid()):
                 continue
-            try:
-                cwd = os.readlink(str(Path(self.proc, str(pid), "cwd")))
-            except OSError:
-                cwd = "/"
-            options = title_options(title[match.end() :])
-            found.append(Master(pid, self.started(pid), options, cwd if Path(cwd).is_dir() else "/", self._by(pid)))
+            title = proc.title(pid, self.root)
+            match = re.match(r"nginx: master process (\S+)", title)
+            started = proc.started(pid, self.root) if match else None
+            if match and started is not None and proc.is_of_this_server(pid, self.root):
+                options, cwd = title_options(title[match.end() :]), proc.working_folder(pid, self.root)
+                found.append(Master(pid, started, options, cwd, self._by(pid)))
         return found
 
-    def _is_ours(self, pid: int) -> bool:
-        """Whether a process is of this server, and of a user whose programs root may start.
-
-        The pid namespace, and what is its root folder. The mount namespace tells nothing: systemd gives a service that
-        has a private /tmp one of its own.
-        """
-        own, other = Path(self.proc, "self"), Path(self.proc, str(pid))
-        try:
-            return (
-                os.readlink(str(own / "ns" / "pid")) == os.readlink(str(other / "ns" / "pid"))
-                and (own / "root").samefile(other / "root")
-                and other.stat().st_uid in (0, os.geteuid())
-            )
-        except OSError:
-            return False
-
     def _by(self, pid: int) -> str:
-        """Who starts it again. nginx writes its title over its environment, so its ancestors are asked."""
-        ancestor = self.parent(pid)
+        """Return who starts it again. nginx writes its title over its environment, so its ancestors tell."""
+        ancestor = proc.parent(pid, self.root)
         while ancestor > 1:
-            if re.search(r"(^|[/ ])supervisord( |$)", self.title(ancestor)):
+            if re.search(r"(^|[/ ])supervisord( |$)", proc.title(ancestor, self.root)):
                 return "supervisor"
-            ancestor = self.parent(ancestor)
-        unit = re.search(r"/([^/\n]+)\.service(?:/|$)", self._text(pid, "cgroup"), re.MULTILINE)
+            ancestor = proc.parent(ancestor, self.root)
+        unit = re.search(r"/([^/\n]+)\.service(?:/|$)", proc.text(pid, "cgroup", self.root), re.MULTILINE)
         if unit and re.match(r"supervisor", unit.group(1)):
             return "supervisor"
         return "systemd" if unit else "other"
 
-    def workers(self, master: int) -> set[tuple[int, str]]:
-        """The workers that take new connections."""
+    def workers(self, master: int) -> set[tuple[int, int]]:
+        """Return the workers that take new connections, each with its start."""
         found = set()
-        for pid in self.pids():
-            fields = self._status(pid)
-            if len(fields) > 19 and fields[1] == str(master):
-                title = self.title(pid)
-                if title.startswith("nginx: worker process") and "shutting down" not in title:
-                    found.add((pid, fields[19]))
+        for pid in proc.pids(self.root):
+            started = proc.started(pid, self.root) if proc.parent(pid, self.root) == master else None
+            title = proc.title(pid, self.root) if started is not None else ""
+            if started is not None and title.startswith("nginx: worker process") and "shutting down" not in title:
+                found.add((pid, started))
         return found
 
     def other_web_server(self) -> str | None:
-        """The program that listens on port 80 or 443, where that is not this server's nginx."""
+        """Return the program that listens on port 80 or 443, where that is not this server's nginx."""
         own = {master.pid for master in self.masters()}
-        sockets = {
-            each.inode: each.port
-            for each in proc.connections(self.proc)
-            if each.state == proc.LISTEN and each.port in (80, 443)
-        }
-        if not sockets:
-            return None
-        for pid in self.pids():
-            if proc.sockets_of(pid, self.proc) & set(sockets) and not {pid, self.parent(pid)} & own:
-                name = self._text(pid, "comm").strip()
+        for row in sorted(proc.listeners((80, 443), self.root), key=lambda row: row.pid):
+            if not {row.pid, proc.parent(row.pid, self.root)} & own:
+                name = proc.name_of(row.pid, self.root)
                 return {"nginx": "an nginx in a container", "docker-proxy": "a container"}.get(name, name) or None
         return None
 
@@ -263,11 +214,11 @@ class Nginx:
     """The upstream of one name on this server."""
 
     def __init__(
-        self, upstream: str = "channels-backend", state_dir: str = "/etc/tethys_channels", proc: str = "/proc"
+        self, upstream: str = "channels-backend", state_dir: str = "/etc/tethys_channels", root: str = proc.ROOT
     ) -> None:
         self.upstream = upstream
         self.state_dir = state_dir
-        self.processes = Processes(proc)
+        self.processes = Processes(root)
         self._kept = str(Path(state_dir, "nginx_upstream.original"))
         self._pending = str(Path(state_dir, "nginx_upstream.pending"))
 
@@ -351,7 +302,7 @@ class Nginx:
         if len(masters) > 1:
             # While nginx's binary is being exchanged there are two, the newer one a child of the older.
             pids = {master.pid for master in masters}
-            masters = [master for master in masters if self.processes.parent(master.pid) in pids] or masters
+            masters = [master for master in masters if proc.parent(master.pid, self.processes.root) in pids] or masters
         if len(masters) > 1:
             raise NginxError(
                 f"{len(masters)} nginx master processes run on this server (pids"
@@ -360,7 +311,7 @@ class Nginx:
             )
         master = masters[0] if masters else None
         # The very program that runs, even where a newer package lies in its place.
-        binary = str(Path(self.processes.proc, str(master.pid), "exe")) if master else str(installed)
+        binary = str(Path(self.processes.root, str(master.pid), "exe")) if master else str(installed)
         found.update(running=bool(master), pid=master.pid if master else None, by=master.by if master else None)
         found["version"] = self._version(binary)
         if not master and strict:
@@ -632,7 +583,7 @@ class Nginx:
 
     def _reload(self, master: Master, site: Site) -> None:
         """Have the master process read its configuration, and see that it did."""
-        if self.processes.started(master.pid) != master.started:
+        if proc.started(master.pid, self.processes.root) != master.started:
             raise NginxError("nginx was ended or started anew just now, so nothing was changed: run again.")
         former = self.processes.workers(master.pid)
         limit = max(RELOAD_SECONDS, 5 * site.seconds)

@@ -18,7 +18,7 @@ import xmlrpc.client
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import MOST_FILE, Sources, process_key
+from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import MOST_FILE, Sources
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, names_in, read_file
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
@@ -61,7 +61,7 @@ def _processes() -> dict[str, Any]:
     Supervisor's word for its state changes by itself when it has run for a while.
     """
     rows = [row for row in Supervisor().rpc().getAllProcessInfo() if is_asgi_group(row["group"])]
-    return {row["name"]: [process_key(row["pid"]), proc.is_stopped(row["pid"])] for row in rows}
+    return {row["name"]: [proc.process_key(row["pid"]), proc.is_stopped(row["pid"])] for row in rows}
 
 
 def _sum(state: Any) -> str:

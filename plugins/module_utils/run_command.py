@@ -19,8 +19,9 @@ import selectors
 import signal
 import subprocess
 import time
-from pathlib import Path
 from typing import IO, Callable, Mapping, NamedTuple, Sequence
+
+from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 
 # Both outputs together. The text of the largest honest answer, of a container engine, is below 1 MiB.
 MOST_BYTES = 8 * 1024 * 1024
@@ -76,15 +77,6 @@ def _collects_orphans(wanted: bool | None = None) -> bool:
     return bool(before.value)
 
 
-def _children() -> set[int]:
-    """Return the process ids of this process's children."""
-    found: set[int] = set()
-    with contextlib.suppress(OSError):
-        for children in Path("/proc/self/task").glob("*/children"):
-            found.update(map(int, children.read_text(encoding="ascii").split()))
-    return found
-
-
 class Running:
     """A program that runs until ``end``. Use it as a context manager, and one at a time in a process."""
 
@@ -108,7 +100,7 @@ class Running:
         Raises:
             NotStarted: it cannot be started.
         """
-        self._others = _children()
+        self._others = set(proc.children("self"))
         self._collected = _collects_orphans(True)
         try:
             self.process = subprocess.Popen(
@@ -156,7 +148,7 @@ class Running:
         until = time.monotonic() + END_SECONDS
         while time.monotonic() < until:
             # A child keeps its number until it is waited for, so no signal can reach another process.
-            orphans = _children() - self._others
+            orphans = set(proc.children("self")) - self._others
             if not orphans:
                 break
             for pid in orphans:

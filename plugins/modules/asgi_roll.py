@@ -198,7 +198,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
-from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources, process_key
+from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import ask_within
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import OPTIONS, NotPut, put_all_right
@@ -464,7 +464,7 @@ class Roll:
         started = self.params["redis_started_at"]
         redis = asgi_record.groups_lost_at(name, self.params["redis_engine"]) if name else started
         for row in self.rows():
-            key = process_key(row["pid"]) if row["statename"] == "RUNNING" else None
+            key = proc.process_key(row["pid"]) if row["statename"] == "RUNNING" else None
             # One that hangs, or was stopped by a signal, still runs for Supervisor.
             if (
                 key is None
@@ -480,7 +480,7 @@ class Roll:
         done = {*self.restarted, *self.started}
         kept = {}
         for row in self.rows():
-            key = process_key(row["pid"])
+            key = proc.process_key(row["pid"])
             if key:
                 kept[key] = sources.sum if row["name"] in done or key not in record else record[key]
         path = Path(self.params["record"])

@@ -389,7 +389,7 @@ def read_processes(
     for row in rows:
         running = row["statename"] == "RUNNING"
         process = proc.describe(row["pid"], 0) if row["pid"] else None
-        key = asgi_record.process_key(row["pid"]) if process else None
+        key = proc.process_key(row["pid"]) if process else None
         told = row.get("spawnerr") or ("" if running else row.get("description")) or ""
         found.append(
             {

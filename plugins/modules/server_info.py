@@ -247,7 +247,6 @@ import hashlib
 import http.client
 import importlib.util
 import os
-import pwd
 import socket
 import stat
 import sys
@@ -324,21 +323,11 @@ def selinux(folder: str = "/sys/fs/selinux") -> dict[str, Any]:
     return {"mode": mode, "web_connects": None if connects is None else connects == "1"}
 
 
-def _in_table(address: str) -> tuple[str, ...]:
-    """How /proc/net/tcp and tcp6 have an IP address: words of four bytes, each from its end."""
-    if ":" not in address:
-        word = socket.inet_aton(address)[::-1].hex().upper()
-        return word, "0000000000000000FFFF0000" + word
-    # The tables do not tell the device of a link's own address.
-    packed = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
-    return ("".join(packed[start : start + 4][::-1].hex().upper() for start in range(0, 16, 4)),)
-
-
 def _address(text: str, redis: tuple[str, ...] = ()) -> str:
-    """The address in a row of /proc/net/tcp, as far as it matters: Redis's, loopback, everything, or something else."""
+    """Classify the address of a row of net/tcp: Redis's, loopback, everything, or something else."""
     if text in redis:
         return "redis"
-    if text in ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"):
+    if text in (*proc.in_table("127.0.0.1"), *proc.in_table("::1")):
         return "loopback"
     if not text.strip("0"):
         return "everything"
@@ -346,48 +335,9 @@ def _address(text: str, redis: tuple[str, ...] = ()) -> str:
 
 
 def listeners(ports: set[int], redis_address: str | None = None) -> list[dict[str, Any]]:
-    """Who listens on these TCP ports."""
-    redis = _in_table(redis_address) if redis_address else ()
-    inodes = {
-        row.inode: {"port": row.port, "address": _address(row.address, redis)}
-        for row in proc.connections()
-        if row.state == proc.LISTEN and row.port in ports
-    }
-    found: list[dict[str, Any]] = []
-    for entry in Path("/proc").iterdir():
-        if not inodes or not entry.name.isdigit():
-            continue
-        held = proc.sockets_of(int(entry.name)) & set(inodes)
-        if not held:
-            continue
-        try:
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-            uid = entry.stat().st_uid
-        except OSError:
-            continue  # it ended while we looked
-        try:
-            user = pwd.getpwuid(uid).pw_name
-        except KeyError:
-            user = str(uid)
-        about = {
-            "pid": int(entry.name),
-            "user": user,
-            "command": command[:200],
-            "program": program_of(entry),
-        }
-        found.extend({**inodes[inode], **about} for inode in sorted(held))
-    return sorted(found, key=lambda row: (row["port"], row["pid"]))
-
-
-def program_of(process: Path) -> str | None:
-    """The Supervisor group that started a process, or one of its ancestors."""
-    # Supervisor tells each program its names, and programs hand their environment on.
-    try:
-        pairs = (process / "environ").read_bytes().split(b"\0")
-    except OSError:
-        return None
-    name = next((pair for pair in pairs if pair.startswith(b"SUPERVISOR_GROUP_NAME=")), b"")
-    return name.partition(b"=")[2].decode(errors="replace") or None
+    """Return who listens on these TCP ports."""
+    redis = proc.in_table(redis_address) if redis_address else ()
+    return [row._replace(address=_address(row.address, redis))._asdict() for row in proc.listeners(ports)]
 
 
 def engine_state(engine: Engine) -> dict[str, Any]:
@@ -399,17 +349,6 @@ def engine_state(engine: Engine) -> dict[str, Any]:
     except NO_ANSWER as error:
         state["problem"] = str(error)
     return state
-
-
-def runs(name: str) -> bool:
-    """Whether a process of that name runs, as the kernel has its name."""
-    for entry in Path("/proc").glob("[0-9]*/comm"):
-        try:
-            if entry.read_text(encoding="utf-8").strip() == name:
-                return True
-        except OSError:
-            continue  # it ended while we looked
-    return False
 
 
 def _container(found: dict[str, Any]) -> dict[str, Any]:
@@ -630,7 +569,7 @@ def main() -> None:
         "supervisor": {
             "installed": supervisor.installed,
             "running": answer is not None,
-            "silent": answer is None and runs("supervisord"),
+            "silent": answer is None and proc.runs("supervisord"),
             "pid": answer["pid"] if answer else None,
             "version": answer["version"] if answer else None,
             "config": supervisor.config,

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Iterator, Mapping
 
 from ansible_collections.tethys.channels.plugins.module_utils.files.folder import Place, opened
+from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import user_name
 
 # Root's own notes; the largest is the copy of nginx's site.
@@ -144,7 +145,7 @@ def leftovers(names: list[str], name: str) -> list[str]:
     for each in names:
         match = ours.fullmatch(each)
         # Of a run with our own number, too: this one has not written anything yet.
-        if match and (match.group(1) == str(os.getpid()) or not Path("/proc", match.group(1)).exists()):
+        if match and (match.group(1) == str(os.getpid()) or proc.user_id(int(match.group(1))) is None):
             found.append(each)
     return found
 

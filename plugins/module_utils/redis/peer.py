@@ -11,15 +11,12 @@ tells who answers.
 
 from __future__ import annotations
 
-import contextlib
 import http.client
-import os
 import socket
 import struct
 import time
 from functools import partial
-from pathlib import Path
-from typing import Any, Iterator, NamedTuple
+from typing import Any, NamedTuple
 
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import clean
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES, Place
@@ -107,27 +104,13 @@ def _place(container: Container) -> Place:
 
 def _is_roots(pid: int | None) -> bool:
     """Return whether a process is root's, and not that of a container."""
-    if pid is None or proc.user_id(pid) != 0:
-        return False
-    try:
-        return len({os.readlink(f"/proc/{one}/ns/pid") for one in ("self", pid)}) == 1
-    except OSError:
-        return False
-
-
-def _tree(pid: int) -> Iterator[int]:
-    """Yield the container's first process and all that descend from it."""
-    yield pid
-    with contextlib.suppress(OSError):
-        for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            for child in children.read_text(encoding="ascii").split():
-                yield from _tree(int(child))
+    return pid is not None and proc.user_id(pid) == 0 and proc.is_of_this_server(pid)
 
 
 def _verify_unix(connected: socket.socket, container: Container, pid: int) -> None:
     """Raise Stranger unless a process of the container listens at the other end of a unix socket."""
     other, _uid, _gid = _PEER.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-    if other not in _tree(pid):
+    if other not in proc.descendants(pid):
         raise Stranger(_answers_instead(other, container))
 
 
@@ -138,7 +121,7 @@ def _verify_tcp(connected: socket.socket, container: Container, pid: int) -> Non
     if inode is None:
         host, port = connected.getpeername()
         raise Stranger(f"what answers at {host}:{port} is not container {container.name}")
-    if not any(inode in proc.sockets_of(one) for one in _tree(pid)):
+    if not any(inode in proc.sockets_of(one) for one in proc.descendants(pid)):
         raise Stranger(_answers_instead(proc.holder(inode), container))
 
 
@@ -164,8 +147,6 @@ def _answers_instead(pid: int | None, container: Container) -> str:
     """Return the sentence about a process that answers in the container's place."""
     about = "another process"
     uid = proc.user_id(pid) if pid else None
-    if uid is not None:
-        with contextlib.suppress(OSError):
-            name = clean(Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip())
-            about = f'process {pid} ("{name}", user {proc.user_name(uid)})'
+    if pid and uid is not None:
+        about = f'process {pid} ("{clean(proc.name_of(pid))}", user {proc.user_name(uid)})'
     return f"{about} answers in place of container {container.name}"

@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which processes serve a TCP port, and which of them holds which connection; read from /proc, as root."""
+"""Read /proc: processes, the TCP sockets of this server, and which process holds which socket. As root.
+
+Other users decide how much there is to read, so every read is bounded. A process that has ended has no data.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,10 @@ from typing import Iterable, Iterator, NamedTuple
 
 LISTEN = "0A"
 ESTABLISHED = "01"
+ROOT = "/proc"
+# Bytes. An environment is at most a fourth of the stack (8 MiB by default); a row of net/tcp has 150.
+MOST = {"environ": 2 << 20, "children": 1 << 20, "fdinfo": 1 << 20, "net/tcp": 64 << 20, "net/tcp6": 64 << 20}
+MOST_ELSEWHERE = 64 << 10
 
 
 class Process(NamedTuple):
@@ -43,50 +50,106 @@ class Connection(NamedTuple):
     inode: int
 
 
-def connections(proc: str = "/proc") -> Iterator[Connection]:
-    """The TCP sockets of this network namespace."""
-    for table in ("tcp", "tcp6"):
-        try:
-            lines = Path(proc, "net", table).read_text(encoding="ascii").splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            words = line.split()
-            (address, port), (remote, remote_port) = words[1].split(":"), words[2].split(":")
-            yield Connection(address, int(port, 16), remote, int(remote_port, 16), words[3], int(words[9]))
+class Listener(NamedTuple):
+    """A process that holds a listening TCP socket; the address is the kernel's table's."""
+
+    port: int
+    address: str
+    pid: int
+    user: str
+    command: str
+    program: str | None
 
 
-def answers_on(address: str, host: str) -> bool:
-    """Whether a socket that listens on an address of the kernel's table is reached by connecting to that IPv4 host."""
-    if set(address) == {"0"}:
-        return True
-    return address.endswith(socket.inet_aton(host)[::-1].hex().upper())
+# -- one process ---------------------------------------------------------------------------------------------------
 
 
-def other_end(server: tuple[str, int], client: tuple[str, int], proc: str = "/proc") -> int | None:
-    """Return the inode of the server's end of a TCP connection over IPv4, given as (address, port) of each end.
+def _read(name: str, proc: str, kind: str = "") -> str:
+    """Return the text of a file below /proc; OSError where it is gone or not ours to read."""
+    with Path(proc, name).open("rb") as file:
+        return file.read(MOST.get(kind or name, MOST_ELSEWHERE)).decode("utf-8", "replace")
 
-    Returns:
-        0 for one that the server has not accepted yet; None if this network namespace has no such end.
+
+def text(pid: int, name: str, proc: str = ROOT) -> str:
+    """Return the text of one of a process's files, or an empty text."""
+    try:
+        return _read(f"{pid}/{name}", proc, name)
+    except OSError:
+        return ""
+
+
+def pids(proc: str = ROOT) -> list[int]:
+    """Return the process ids, sorted."""
+    return sorted(int(entry.name) for entry in Path(proc).iterdir() if entry.name.isdigit())
+
+
+def _stat(pid: int, proc: str) -> list[str]:
+    """Return the fields of a process's stat from the state on.
+
+    The name before them may hold anything, also parentheses. OSError where the process is gone.
     """
-    here, there = (socket.inet_aton(address)[::-1].hex().upper() for address, _port in (server, client))
-    for c in connections(proc):
-        if (c.state, c.port, c.remote_port) == (ESTABLISHED, server[1], client[1]) and (
-            # An IPv6 socket has the address with zeros and FFFF before it.
-            c.address.endswith(here) and c.remote_address.endswith(there)
-        ):
-            return c.inode
-    return None
+    fields = _read(f"{pid}/stat", proc).rpartition(")")[2].split()
+    if len(fields) < 20:
+        raise ProcessLookupError(pid)
+    return fields
 
 
-def holder(inode: int, proc: str = "/proc") -> int | None:
-    """Return a process that holds a socket, or None if none is seen."""
-    pids = (int(entry.name) for entry in Path(proc).iterdir() if entry.name.isdigit())
-    return next((pid for pid in pids if inode in sockets_of(pid, proc)), None)
+def parent(pid: int, proc: str = ROOT) -> int:
+    """Return the parent's process id, or 0."""
+    try:
+        return int(_stat(pid, proc)[1])
+    except OSError:
+        return 0
 
 
-def user_id(pid: int, proc: str = "/proc") -> int | None:
-    """Return the effective user of a process, or None if it has gone."""
+def started(pid: int, proc: str = ROOT) -> int | None:
+    """Return when a process started, in clock ticks since boot. It tells the process from a later one with its pid."""
+    try:
+        return int(_stat(pid, proc)[19])
+    except OSError:
+        return None
+
+
+def process_key(pid: int) -> str | None:
+    """Return the process id and its start in clock ticks: unlike a date, no change of the clock moves it."""
+    ticks = started(pid)
+    return None if ticks is None else f"{pid}:{ticks}"
+
+
+def _uptime(proc: str) -> float:
+    return float(_read("uptime", proc).split()[0])
+
+
+def started_at(key: str) -> float:
+    """Return the wall-clock time at which the process of that key started, as well as the clock allows."""
+    return time.time() - _uptime(ROOT) + int(key.partition(":")[2]) / os.sysconf("SC_CLK_TCK")
+
+
+def is_stopped(pid: int, proc: str = ROOT) -> bool:
+    """Return whether a process was stopped by a signal, or is traced, and so does not respond."""
+    try:
+        return _stat(pid, proc)[0] in "Tt"
+    except OSError:
+        return False
+
+
+def title(pid: int, proc: str = ROOT) -> str:
+    """Return a process's command line, its words joined by spaces."""
+    return text(pid, "cmdline", proc).replace("\0", " ").strip()
+
+
+def name_of(pid: int, proc: str = ROOT) -> str:
+    """Return the kernel's name of a process."""
+    return text(pid, "comm", proc).strip()
+
+
+def runs(name: str, proc: str = ROOT) -> bool:
+    """Return whether a process of that name (the kernel's) runs."""
+    return any(name_of(pid, proc) == name for pid in pids(proc))
+
+
+def user_id(pid: int, proc: str = ROOT) -> int | None:
+    """Return the effective user of a process, or None where it is gone."""
     try:
         # Of the folder, not of what is in it: that is root's where a process may not be traced.
         return Path(proc, str(pid)).stat().st_uid
@@ -102,8 +165,106 @@ def user_name(uid: int) -> str:
         return str(uid)
 
 
-def listening(host: str, ports: Iterable[int], proc: str = "/proc") -> dict[int, int]:
-    """The listening sockets behind these ports: inode to port."""
+def working_folder(pid: int, proc: str = ROOT) -> str:
+    """Return the folder that a process runs in, or / where there is none."""
+    try:
+        folder = os.readlink(str(Path(proc, str(pid), "cwd")))
+    except OSError:
+        return "/"
+    return folder if Path(folder).is_dir() else "/"
+
+
+def is_of_this_server(pid: int, proc: str = ROOT) -> bool:
+    """Return whether a process belongs to this server and not to a container.
+
+    By its pid namespace and its root folder. The mount namespace does not help: systemd gives a service with a private
+    /tmp one of its own.
+    """
+    own, other = Path(proc, "self"), Path(proc, str(pid))
+    try:
+        same = os.readlink(str(own / "ns" / "pid")) == os.readlink(str(other / "ns" / "pid"))
+        return same and (own / "root").samefile(other / "root")
+    except OSError:
+        return False
+
+
+def children(pid: int | str, proc: str = ROOT) -> list[int]:
+    """Return the child processes of a process (``self`` is this one)."""
+    found: list[int] = []
+    for task in Path(proc, str(pid), "task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += map(int, _read(str(task.relative_to(proc)), proc, "children").split())
+    return found
+
+
+def descendants(pid: int, proc: str = ROOT) -> Iterator[int]:
+    """Yield a process and all that descend from it."""
+    yield pid
+    for child in children(pid, proc):
+        yield from descendants(child, proc)
+
+
+def environment(pid: int, proc: str = ROOT) -> dict[str, str]:
+    """Return the environment that a process was started with."""
+    pairs = (entry.partition("=") for entry in text(pid, "environ", proc).split("\0"))
+    return {key: value for key, _equals, value in pairs}
+
+
+# -- sockets -------------------------------------------------------------------------------------------------------
+
+
+def connections(proc: str = ROOT) -> Iterator[Connection]:
+    """Yield the TCP sockets of this network namespace."""
+    for table in ("net/tcp", "net/tcp6"):
+        try:
+            lines = _read(table, proc).splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            words = line.split()
+            if len(words) > 9:
+                (address, port), (remote, remote_port) = words[1].split(":"), words[2].split(":")
+                yield Connection(address, int(port, 16), remote, int(remote_port, 16), words[3], int(words[9]))
+
+
+def in_table(address: str) -> tuple[str, ...]:
+    """Return an IP address as net/tcp and net/tcp6 write it: words of four bytes, each reversed."""
+    if ":" not in address:
+        word = socket.inet_aton(address)[::-1].hex().upper()
+        return word, "0000000000000000FFFF0000" + word
+    # The tables do not have the device of a link-local address.
+    packed = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
+    return ("".join(packed[start : start + 4][::-1].hex().upper() for start in range(0, 16, 4)),)
+
+
+def answers_on(address: str, host: str) -> bool:
+    """Return whether connecting to that IPv4 host reaches a socket that listens on this address of the table."""
+    return set(address) == {"0"} or address in in_table(host)
+
+
+def other_end(server: tuple[str, int], client: tuple[str, int], proc: str = ROOT) -> int | None:
+    """Return the inode of the server's end of a TCP connection over IPv4, given as (address, port) of each end.
+
+    Returns:
+        0 for one that the server has not accepted yet; None if this network namespace has no such end.
+    """
+    here, there = (socket.inet_aton(address)[::-1].hex().upper() for address, _port in (server, client))
+    for c in connections(proc):
+        if (c.state, c.port, c.remote_port) == (ESTABLISHED, server[1], client[1]) and (
+            # An IPv6 socket has the address with zeros and FFFF before it.
+            c.address.endswith(here) and c.remote_address.endswith(there)
+        ):
+            return c.inode
+    return None
+
+
+def holder(inode: int, proc: str = ROOT) -> int | None:
+    """Return a process that holds a socket, or None if none is seen."""
+    return next((pid for pid in pids(proc) if inode in sockets_of(pid, proc)), None)
+
+
+def listening(host: str, ports: Iterable[int], proc: str = ROOT) -> dict[int, int]:
+    """Return the listening sockets of these ports: inode to port."""
     wanted = set(ports)
     return {
         c.inode: c.port
@@ -113,7 +274,7 @@ def listening(host: str, ports: Iterable[int], proc: str = "/proc") -> dict[int,
 
 
 def _fds(pid: int, proc: str) -> Iterator[tuple[str, str]]:
-    """A process's file descriptors and what they are; none where it has gone or is not ours to see."""
+    """Yield a process's file descriptors and what they are; none where it is gone or not ours to read."""
     try:
         entries = list(Path(proc, str(pid), "fd").iterdir())
     except OSError:
@@ -124,44 +285,31 @@ def _fds(pid: int, proc: str) -> Iterator[tuple[str, str]]:
             yield entry.name, os.readlink(str(entry))
 
 
-def sockets_of(pid: int, proc: str = "/proc") -> set[int]:
-    """The inodes of the sockets that a process holds."""
+def sockets_of(pid: int, proc: str = ROOT) -> set[int]:
+    """Return the inodes of the sockets that a process holds."""
     found = (re.match(r"socket:\[(\d+)\]$", target) for _fd, target in _fds(pid, proc))
     return {int(match.group(1)) for match in found if match}
 
 
-def standard_input(pid: int, proc: str = "/proc") -> int | None:
-    """The inode of the socket that a process has as its standard input, or None."""
+def standard_input(pid: int, proc: str = ROOT) -> int | None:
+    """Return the inode of the socket that is a process's standard input, or None."""
     found = re.match(r"socket:\[(\d+)\]$", dict(_fds(pid, proc)).get("0", ""))
     return int(found.group(1)) if found else None
 
 
 def _watched(pid: int, proc: str) -> set[int]:
-    """The inodes of the sockets that a process waits on with epoll."""
+    """Return the inodes of the sockets that a process waits on with epoll."""
     inodes: set[int] = set()
     for fd, target in _fds(pid, proc):
         if target == "anon_inode:[eventpoll]":
             with contextlib.suppress(OSError):
-                text = Path(proc, str(pid), "fdinfo", fd).read_text(encoding="ascii")
-                inodes |= {int(word, 16) for word in re.findall(r"\bino:([0-9a-f]+)", text)}
+                info = _read(f"{pid}/fdinfo/{fd}", proc, "fdinfo")
+                inodes |= {int(word, 16) for word in re.findall(r"\bino:([0-9a-f]+)", info)}
     return inodes
 
 
-def _status(pid: int, proc: str) -> list[str]:
-    """The fields of /proc/<pid>/stat from the state on; the name before them may hold anything, parentheses too."""
-    return Path(proc, str(pid), "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-
-
-def is_stopped(pid: int, proc: str = "/proc") -> bool:
-    """Whether a process was stopped by a signal, or is traced, and so answers nothing."""
-    try:
-        return _status(pid, proc)[0] in "Tt"
-    except (OSError, IndexError):
-        return False
-
-
-def accepting(host: str, ports: Iterable[int], proc: str = "/proc") -> list[Process]:
-    """The processes that accept connections on these ports.
+def accepting(host: str, ports: Iterable[int], proc: str = ROOT) -> list[Process]:
+    """Return the processes that accept connections on these ports.
 
     Holding the listening socket is not enough: Supervisor holds the sockets of its fcgi-programs, and a shell around
     the ASGI server, or a program that an app has started, inherits one as its standard input. The one that accepts
@@ -170,63 +318,45 @@ def accepting(host: str, ports: Iterable[int], proc: str = "/proc") -> list[Proc
     sockets = listening(host, ports, proc)
     if not sockets:
         return []
-    pids = (int(entry.name) for entry in Path(proc).iterdir() if entry.name.isdigit())
-    holders = {pid: held for pid in pids for held in [sockets_of(pid, proc) & set(sockets)] if held}
+    holders = {pid: held for pid in pids(proc) for held in [sockets_of(pid, proc) & set(sockets)] if held}
     waiting = {pid: held for pid in holders for held in [holders[pid] & _watched(pid, proc)] if held}
     if not waiting:
-        parents = set()
-        for pid in holders:
-            with contextlib.suppress(OSError, IndexError):
-                parents.add(int(_status(pid, proc)[1]))
+        parents = {parent(pid, proc) for pid in holders}
         waiting = {pid: held for pid, held in holders.items() if pid not in parents}
     found = (describe(pid, sockets[min(held)], proc) for pid, held in waiting.items())
     return sorted((process for process in found if process), key=lambda process: (process.port, process.pid))
 
 
-def describe(pid: int, port: int, proc: str = "/proc") -> Process | None:
-    """What there is to say about a process; None when it has gone."""
+def describe(pid: int, port: int, proc: str = ROOT) -> Process | None:
+    """Describe a process; None where it is gone."""
     try:
-        status = _status(pid, proc)
-        uid = user_id(pid, proc)
-        up = float(Path(proc, "uptime").read_text(encoding="ascii").split()[0])
-        started = int(status[19])
-    except (OSError, IndexError):
+        status = _stat(pid, proc)
+        user = user_name(Path(proc, str(pid)).stat().st_uid)
+        up = _uptime(proc)
+    except OSError:
         return None
-    if uid is None:
-        return None
-    user = user_name(uid)
-    age = max(0.0, up - started / os.sysconf("SC_CLK_TCK"))
-    environ = _environ(pid, proc)
+    ticks = int(status[19])
+    age = max(0.0, up - ticks / os.sysconf("SC_CLK_TCK"))
+    environ = environment(pid, proc)
     name, group = environ.get("SUPERVISOR_PROCESS_NAME"), environ.get("SUPERVISOR_GROUP_NAME")
     if name and group and name != group:
         name = f"{group}:{name}"
     log = dict(_fds(pid, proc)).get("2", "")
     is_file = log.startswith("/") and not log.startswith("/dev/")
-    return Process(
-        pid, port, user, started, time.time() - age, status[0], round(age, 1), name, log if is_file else None
-    )
+    return Process(pid, port, user, ticks, time.time() - age, status[0], round(age, 1), name, log if is_file else None)
 
 
-def _environ(pid: int, proc: str) -> dict[str, str]:
+def still_there(process: Process, proc: str = ROOT) -> bool:
+    """Return whether that very process still runs."""
     try:
-        text = Path(proc, str(pid), "environ").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return {}
-    pairs = (entry.partition("=") for entry in text.split("\0"))
-    return {key: value for key, _equals, value in pairs}
-
-
-def still_there(process: Process, proc: str = "/proc") -> bool:
-    """Whether that very process still runs."""
-    try:
-        status = _status(process.pid, proc)
+        status = _stat(process.pid, proc)
         return int(status[19]) == process.started and status[0] not in "ZX"
-    except (OSError, IndexError):
+    except OSError:
         return False
 
 
-def who_holds(ends: Iterable[tuple[int, int]], pids: Iterable[int], proc: str = "/proc") -> dict[tuple[int, int], int]:
-    """The process at the other end of each connection, given as (server's port, client's port)."""
+def who_holds(ends: Iterable[tuple[int, int]], pids: Iterable[int], proc: str = ROOT) -> dict[tuple[int, int], int]:
+    """Return the process at the other end of each connection, given as (server's port, client's port)."""
     wanted = set(ends)
     inodes = {
         c.inode: (c.port, c.remote_port)
@@ -234,3 +364,20 @@ def who_holds(ends: Iterable[tuple[int, int]], pids: Iterable[int], proc: str = 
         if c.state == ESTABLISHED and (c.port, c.remote_port) in wanted
     }
     return {inodes[inode]: pid for pid in pids for inode in sockets_of(pid, proc) if inode in inodes}
+
+
+def listeners(ports: Iterable[int], proc: str = ROOT) -> list[Listener]:
+    """Return who listens on these TCP ports, one row for each process and socket."""
+    wanted = set(ports)
+    rows = {row.inode: row for row in connections(proc) if row.state == LISTEN and row.port in wanted}
+    found: list[Listener] = []
+    for pid in pids(proc) if rows else []:
+        held = sockets_of(pid, proc) & set(rows)
+        uid = user_id(pid, proc) if held else None
+        if uid is None:
+            continue
+        # Supervisor gives each program its names, and programs pass their environment on.
+        program = environment(pid, proc).get("SUPERVISOR_GROUP_NAME") or None
+        about = (pid, user_name(uid), title(pid, proc)[:200], program)
+        found.extend(Listener(rows[inode].port, rows[inode].address, *about) for inode in sorted(held))
+    return sorted(found, key=lambda row: (row.port, row.pid))

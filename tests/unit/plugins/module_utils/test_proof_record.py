@@ -70,7 +70,7 @@ class Server:
 
     def started(self) -> None:
         """All processes read what is there now."""
-        keys = [proof_record.process_key(row["pid"]) for row in self.rows if row["group"] == "asgi"]
+        keys = [proof_record.proc.process_key(row["pid"]) for row in self.rows if row["group"] == "asgi"]
         now = proof_record.Sources(self.of["reads"], self.of["site_packages"]).sum
         (self.state_dir / "processes.json").write_text(json.dumps(dict.fromkeys(keys, now)))
 
@@ -190,7 +190,7 @@ def test_a_change_is_noticed(server: Server, what: str) -> None:
 
 
 def test_a_process_that_started_anew_under_the_same_number(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proof_record, "process_key", lambda pid: f"{pid}:{time.time()}")
+    monkeypatch.setattr(proof_record.proc, "process_key", lambda pid: f"{pid}:{time.time()}")
     assert server.proved() is None
 
 

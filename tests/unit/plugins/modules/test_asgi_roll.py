@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, engines, nginx_upstream
-from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources, process_key
+from ansible_collections.tethys.channels.plugins.module_utils import engines, nginx_upstream
+from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.server.lock import alone
@@ -221,12 +221,12 @@ def test_the_rows_are_the_groups_own_in_order(roll: Roll) -> None:
 
 def test_a_process_is_told_by_its_start(roll: Roll, fake: FakeSupervisor) -> None:
     pid = fake.processes["asgi:tethys_asgi0"].pid
-    key = process_key(pid)
+    key = proc.process_key(pid)
     assert key is not None
     assert key.partition(":")[0] == str(pid)
-    assert abs(asgi_record.started_at(key) - time.time()) < 30
+    assert abs(proc.started_at(key) - time.time()) < 30
     fake.end("asgi:tethys_asgi0")
-    assert process_key(pid) is None
+    assert proc.process_key(pid) is None
 
 
 def test_the_sum_is_over_everything_that_is_read(ground: Ground) -> None:
@@ -262,7 +262,7 @@ def test_what_hangs_is_outdated(roll: Roll, ground: Ground, fake: FakeSupervisor
 
 def test_the_record_tells_more_than_the_time(roll: Roll, ground: Ground, fake: FakeSupervisor) -> None:
     sources = ground.sources()
-    keys = {name: str(process_key(fake.processes[f"asgi:{name}"].pid)) for name in NAMES}
+    keys = {name: str(proc.process_key(fake.processes[f"asgi:{name}"].pid)) for name in NAMES}
     record = {keys[NAMES[0]]: sources.sum, keys[NAMES[1]]: "another sum", keys[NAMES[2]]: sources.sum}
     assert outdated(roll, sources, record) == [NAMES[1]]
     # A file that was only touched, or that came back as it was, is no reason to restart.
@@ -337,7 +337,7 @@ def test_a_start_of_redis_that_cannot_be_told(
 
 
 def test_keep(roll: Roll, ground: Ground, fake: FakeSupervisor) -> None:
-    keys = {name: str(process_key(fake.processes[f"asgi:{name}"].pid)) for name in NAMES}
+    keys = {name: str(proc.process_key(fake.processes[f"asgi:{name}"].pid)) for name in NAMES}
     sources = ground.sources()
     roll.restarted.append(NAMES[1])
     roll.keep(sources, {keys[NAMES[0]]: "older", keys[NAMES[1]]: "older", "1:1": "gone"})

@@ -355,7 +355,7 @@ def supervisor_row(pid: int, state: str = "RUNNING", name: str = "tethys_asgi0",
 
 def test_a_process_that_runs(child: int, tmp_path: Path) -> None:
     sources = asgi_record.Sources([], str(tmp_path))
-    key = str(asgi_record.process_key(child))
+    key = str(layer_health.proc.process_key(child))
     (found,) = layer_health.read_processes([supervisor_row(child)], sources, {key: sources.sum}, lambda k, age: None)
     assert 0 <= found.pop("age_seconds") < 30
     assert found.pop("user")
@@ -372,7 +372,7 @@ def test_a_process_that_runs_with_something_older(child: int, tmp_path: Path, re
     later = time.time() + 100
     os.utime(file, (later, later))
     sources = asgi_record.Sources([str(file)], str(tmp_path))
-    record = {str(asgi_record.process_key(child)): "other"} if recorded else {}
+    record = {str(layer_health.proc.process_key(child)): "other"} if recorded else {}
     (found,) = layer_health.read_processes([supervisor_row(child)], sources, record, lambda k, age: None)
     assert found["outdated"] is True
 

@@ -9,7 +9,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, Iterator
@@ -25,116 +24,6 @@ from ansible_collections.tethys.channels.plugins.modules import layer_probe
 
 ME = accounts.account_of(os.geteuid())
 REDIS = "channels_redis.core.RedisChannelLayer"
-
-# --- who serves a port ----------------------------------------------------------------------------------------------
-
-# Waits for connections with epoll, as an ASGI server does, and keeps them.
-SERVER = """
-import select, socket, sys
-listener = socket.socket(fileno=int(sys.argv[1]))
-listener.setblocking(False)
-poll = select.epoll()
-poll.register(listener.fileno(), select.EPOLLIN)
-kept = []
-print("ready", flush=True)
-while True:
-    poll.poll()
-    try:
-        kept.append(listener.accept()[0])
-    except BlockingIOError:
-        pass
-"""
-
-
-@pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(16)
-        yield listening
-
-
-@pytest.fixture
-def servers(listener: socket.socket) -> Iterator[list[int]]:
-    """Two processes that share the listening socket, which this one holds too, as Supervisor does."""
-    fd = listener.fileno()
-    started = [
-        subprocess.Popen([sys.executable, "-c", SERVER, str(fd)], pass_fds=(fd,), stdout=subprocess.PIPE)
-        for _each in range(2)
-    ]
-    for process in started:
-        assert process.stdout is not None
-        process.stdout.readline()
-    yield sorted(process.pid for process in started)
-    for process in started:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
-
-
-def port_of(listener: socket.socket) -> int:
-    return int(listener.getsockname()[1])
-
-
-def test_only_processes_that_wait_for_connections_count(listener: socket.socket, servers: list[int]) -> None:
-    # A program that inherited the socket and never looks at it, such as one started by an app.
-    with subprocess.Popen(["sleep", "30"], stdin=listener.fileno()) as bystander:
-        found = proc.accepting("127.0.0.1", [port_of(listener)])
-        bystander.kill()
-    assert [process.pid for process in found] == servers
-    assert {process.port for process in found} == {port_of(listener)}
-    assert {process.user for process in found} == {ME.name}
-    assert all(proc.still_there(process) for process in found)
-    assert all(process.age_seconds < 60 and abs(process.started_at - time.time()) < 60 for process in found)
-
-
-def test_each_connection_is_found_in_the_process_that_holds_it(listener: socket.socket, servers: list[int]) -> None:
-    port = port_of(listener)
-    clients = [socket.create_connection(("127.0.0.1", port)) for _each in range(12)]
-    ends = [(port, client.getsockname()[1]) for client in clients]
-    for _again in range(50):
-        held = proc.who_holds(ends, servers)
-        if len(held) == len(ends):
-            break
-        time.sleep(0.1)
-    for client in clients:
-        client.close()
-    assert set(held) == set(ends)
-    assert set(held.values()) <= set(servers)
-
-
-def test_nobody_serves_a_port_that_is_only_held(listener: socket.socket) -> None:
-    assert proc.listening("127.0.0.1", [port_of(listener)])
-    assert not proc.listening("127.0.0.2", [port_of(listener)])
-    # This process is the only holder: without a waiting one, the holders are taken.
-    assert [p.pid for p in proc.accepting("127.0.0.1", [port_of(listener)])] == [os.getpid()]
-
-
-def test_a_process_that_has_gone_is_noticed(listener: socket.socket, servers: list[int]) -> None:
-    found = proc.accepting("127.0.0.1", [port_of(listener)])
-    os.kill(servers[0], 9)
-    for _again in range(50):
-        if not all(proc.still_there(process) for process in found):
-            break
-        time.sleep(0.1)
-    assert [proc.still_there(process) for process in found] == [False, True]
-
-
-@pytest.mark.parametrize(
-    ("address", "host", "yes"),
-    [
-        ("0100007F", "127.0.0.1", True),
-        ("00000000", "127.0.0.1", True),
-        ("00000000000000000000000000000000", "127.0.0.1", True),
-        ("0000000000000000FFFF00000100007F", "127.0.0.1", True),
-        ("0200007F", "127.0.0.1", False),
-        ("0A00000A", "10.0.0.10", True),
-    ],
-)
-def test_answers_on(address: str, host: str, yes: bool) -> None:
-    assert proc.answers_on(address, host) is yes
-
 
 # --- what the portal's side says ------------------------------------------------------------------------------------
 

@@ -133,12 +133,6 @@ def test_a_listener_on_the_address_of_redis(family: socket.AddressFamily, bound:
         assert row["address"] == kind
 
 
-def test_an_address_of_ipv6_as_the_kernel_writes_it() -> None:
-    # As /proc/net/tcp6 has it on a machine with this address.
-    assert server_info._in_table("2001:db8::1") == ("B80D0120000000000000000001000000",)
-    assert server_info._in_table("fe80::1%eth0") == ("000080FE000000000000000001000000",)
-
-
 def test_everybody_who_holds_a_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -466,12 +460,6 @@ def test_the_groups_processes() -> None:
 @pytest.mark.parametrize("error", [OSError("gone"), xmlrpc.client.Fault(1, "SHUTDOWN_STATE")])
 def test_a_supervisor_that_ends_meanwhile(error: Exception) -> None:
     assert server_info.processes(Rpc(error)) == []
-
-
-def test_a_process_by_its_name() -> None:
-    name = Path("/proc/self/comm").read_text(encoding="utf-8").strip()
-    assert server_info.runs(name)
-    assert not server_info.runs("no such name")
 
 
 # --- the module -----------------------------------------------------------------------------------------------------
