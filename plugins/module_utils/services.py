@@ -9,11 +9,9 @@ client libraries, and a look must not install one.
 
 from __future__ import annotations
 
-import configparser
-import contextlib
-import glob
 import http.client
 import json
+import posixpath
 import re
 import shutil
 import socket
@@ -21,7 +19,9 @@ import time
 import urllib.parse
 import xmlrpc.client
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
+
+from ansible_collections.tethys.channels.plugins.module_utils.server.supervisor_files import File, SupervisorFiles
 
 DOCKER_SOCKET = "/var/run/docker.sock"
 # One answer of the engine: a list of a thousand containers has some MiB.
@@ -133,33 +133,27 @@ class Supervisor:
         self._timeout = timeout
         self.installed = shutil.which("supervisord") is not None
         self.config = next((name for name in SUPERVISOR_CONFIGS if Path(name).is_file()), None)
-        self._parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";",))
-        if self.config:
-            # One that Supervisor could not start with tells nothing; that nobody answers will be seen.
-            with contextlib.suppress(configparser.Error, UnicodeDecodeError):
-                self._parser.read(self.config, encoding="utf-8")
-
-    def _option(self, section: str, option: str, default: str) -> str:
-        return self._parser.get(section, option, fallback=default).strip()
+        self._files = SupervisorFiles(self.config)
 
     @property
     def socket_path(self) -> str:
-        return self._option("unix_http_server", "file", "/var/run/supervisor.sock")
+        return posixpath.expanduser(self._option("unix_http_server", "file", "/var/run/supervisor.sock"))
+
+    def _option(self, section: str, option: str, default: str) -> str:
+        return self._files.get(section, option, default)
 
     @property
     def include_globs(self) -> list[str]:
-        """The patterns of the [include] section, absolute, in the order in which Supervisor reads them."""
-        base = Path(self.config).parent if self.config else Path("/")
-        patterns = self._option("include", "files", "").replace("%(here)s", str(base)).split()
-        return [str(base / pattern) for pattern in patterns]
+        """Return the patterns of the [include] section, absolute, in the order in which Supervisor reads them."""
+        return self._files.include_globs
 
     def program_files(self) -> list[str]:
-        """The files that Supervisor reads besides its own, sorted as it sorts them."""
-        found: list[str] = []
-        for pattern in self.include_globs:
-            # Supervisor's own way to read a pattern; Path.glob takes no absolute one.
-            found.extend(name for name in sorted(glob.glob(pattern)) if name not in found)  # noqa: PTH207
-        return found
+        """Return the files that Supervisor reads besides its own, sorted as it sorts them."""
+        return self._files.program_files()
+
+    def files(self) -> Iterator[File]:
+        """Yield the files of the configuration, Supervisor's own first, with their values expanded."""
+        return self._files.files()
 
     def rpc(self) -> Any:
         """The `supervisor` namespace of the XML-RPC interface."""

@@ -257,7 +257,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils import portal_state, proof_record
-from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, clean, read_file
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import clean
 from ansible_collections.tethys.channels.plugins.module_utils.engines import (
     ENGINES,
     UNIT_PATH,
@@ -417,33 +417,24 @@ def programs(supervisor: Supervisor) -> list[dict[str, Any]]:
     """The program files that define the portal's processes, and what else they define."""
     found = []
     # Supervisor's own file too: it may hold programs besides what the distribution has in it.
-    for name in [*([supervisor.config] if supervisor.config else []), *supervisor.program_files()]:
-        parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";",))
-        try:
-            # The manual makes links of these to files in TETHYS_HOME, which somebody else can change.
-            raw = read_file(name, None, MOST_PROGRAM)
-            text = raw.decode("utf-8", "replace")
-            parser.read_string(text)
-        except (OSError, Rejected, configparser.Error):
-            continue
-        sections = parser.sections()
-        ours = [title for title in sections if is_asgi_group(title.partition(":")[2])]
+    for file in supervisor.files():
+        ours = [title for title in file.sections if is_asgi_group(title.partition(":")[2])]
         if ours:
-            section = ours[0]
-            apart = asgi_number(section.partition(":")[2]) is not None
+            section = {option: clean(value) for option, value in file.sections[ours[0]].items()}
+            apart = asgi_number(ours[0].partition(":")[2]) is not None
             found.append(
                 {
-                    "path": name,
-                    "link": os.readlink(name) if Path(name).is_symlink() else None,
-                    "others": [clean(title) for title in sections if title not in ours],
-                    "user": clean(parser.get(section, "user", fallback="root")),
+                    "path": file.path,
+                    "link": os.readlink(file.path) if Path(file.path).is_symlink() else None,
+                    "others": [clean(title) for title in file.sections if title not in ours],
+                    "user": section.get("user", "root"),
                     "layout": "socket_per_process" if apart else "shared_socket",
-                    "numprocs": str(len(ours)) if apart else clean(parser.get(section, "numprocs", fallback="1")),
-                    "socket": clean(parser.get(section, "socket", fallback="")),
-                    "logs": clean(str(Path(parser.get(section, "stdout_logfile", fallback="/")).parent)),
-                    "unbuffered": "PYTHONUNBUFFERED=" in parser.get(section, "environment", fallback=""),
-                    "managed": OUR_HEADER in text,
-                    "sha256": hashlib.sha256(raw).hexdigest(),
+                    "numprocs": str(len(ours)) if apart else section.get("numprocs", "1"),
+                    "socket": section.get("socket", ""),
+                    "logs": str(Path(section.get("stdout_logfile", "/")).parent),
+                    "unbuffered": "PYTHONUNBUFFERED=" in section.get("environment", ""),
+                    "managed": OUR_HEADER.encode() in file.raw,
+                    "sha256": hashlib.sha256(file.raw).hexdigest(),
                 }
             )
     return found
@@ -569,7 +560,7 @@ def main() -> None:
         "supervisor": {
             "installed": supervisor.installed,
             "running": answer is not None,
-            "silent": answer is None and proc.runs("supervisord"),
+            "silent": answer is None and bool(proc.named("supervisord")),
             "pid": answer["pid"] if answer else None,
             "version": answer["version"] if answer else None,
             "config": supervisor.config,

@@ -117,7 +117,13 @@ from ansible_collections.tethys.channels.plugins.module_utils.files import (
     owned_file,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils.server import accounts, lock, proc, trust
+from ansible_collections.tethys.channels.plugins.module_utils.server import (
+    accounts,
+    lock,
+    proc,
+    supervisor_files,
+    trust,
+)
 from ansible_collections.tethys.channels.plugins.module_utils.tethys_docker_answers import ANSWERS
 
 # All that a module sent to a container may import.
@@ -149,6 +155,7 @@ SHIPPED = (
     run_command,
     secrets,
     services,
+    supervisor_files,
     text,
     trust,
     atomic_file,

@@ -143,11 +143,6 @@ def name_of(pid: int, proc: str = ROOT) -> str:
     return text(pid, "comm", proc).strip()
 
 
-def runs(name: str, proc: str = ROOT) -> bool:
-    """Return whether a process of that name (the kernel's) runs."""
-    return any(name_of(pid, proc) == name for pid in pids(proc))
-
-
 def user_id(pid: int, proc: str = ROOT) -> int | None:
     """Return the effective user of a process, or None where it is gone."""
     try:
@@ -186,6 +181,11 @@ def is_of_this_server(pid: int, proc: str = ROOT) -> bool:
         return same and (own / "root").samefile(other / "root")
     except OSError:
         return False
+
+
+def named(name: str, proc: str = ROOT) -> list[int]:
+    """Return the processes of that name (the kernel's) that are of this server and not of a container."""
+    return [pid for pid in pids(proc) if name_of(pid, proc) == name and is_of_this_server(pid, proc)]
 
 
 def children(pid: int | str, proc: str = ROOT) -> list[int]:

@@ -97,6 +97,11 @@ def test_supervisor_configuration(supervisor: Start, tmp_path: Path) -> None:
     assert found.include_globs == [str(tmp_path / "conf.d/*.conf"), str(tmp_path / "more/*.ini")]
 
 
+@pytest.mark.parametrize("line", ["file=FOLDER/s.sock # the socket", "file=%(here)s/s.sock", "file=FOLDER/s.sock"])
+def test_the_socket_as_supervisor_reads_it(supervisor: Start, tmp_path: Path, line: str) -> None:
+    assert supervisor(f"[unix_http_server]\n{line}\n").socket_path == str(tmp_path / "s.sock")
+
+
 def test_supervisor_reads_its_programs_sorted_and_once(supervisor: Start, tmp_path: Path) -> None:
     for name in ("conf.d/b.conf", "conf.d/a.conf", "conf.d/c.txt", "more/x.ini"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

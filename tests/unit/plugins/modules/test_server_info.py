@@ -18,6 +18,7 @@ from unittest.mock import Mock
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import engines, services
+from ansible_collections.tethys.channels.plugins.module_utils.server import supervisor_files
 from ansible_collections.tethys.channels.plugins.modules import server_info
 
 Start = Callable[..., Any]
@@ -394,6 +395,15 @@ def test_where_a_program_logs(supervisor: Start) -> None:
     more = 'stdout_logfile=/var/log/tethys/%(program_name)s.log\nenvironment=A="b",PYTHONUNBUFFERED="1"\n'
     (found,) = server_info.programs(supervisor(asgi=OURS + more))
     assert (found["logs"], found["unbuffered"]) == ("/var/log/tethys", True)
+
+
+@pytest.mark.parametrize("line", ["user=root   # for now", "user=root ; for now", "user = %(ENV_PORTAL_USER)s # it"])
+def test_the_programs_user_as_supervisor_reads_it(
+    supervisor: Start, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    monkeypatch.setattr(supervisor_files, "environment_of_supervisord", lambda: {"PORTAL_USER": "root"})
+    (found,) = server_info.programs(supervisor(asgi=f"[fcgi-program:asgi]\n{line}\n"))
+    assert found["user"] == "root"
 
 
 def test_a_program_for_each_process(supervisor: Start) -> None:

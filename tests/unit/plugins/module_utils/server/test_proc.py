@@ -137,8 +137,17 @@ def test_an_address_of_ipv6_as_the_kernel_writes_it() -> None:
 
 def test_a_process_by_its_name() -> None:
     name = Path("/proc/self/comm").read_text(encoding="utf-8").strip()
-    assert proc.runs(name)
-    assert not proc.runs("no such name")
+    assert os.getpid() in proc.named(name)
+    assert proc.named("no such name") == []
+
+
+def test_a_process_of_a_container_is_not_of_this_server(tmp_path: Path) -> None:
+    for pid, namespace in (("self", "pid:[1]"), ("7", "pid:[1]"), ("8", "pid:[2]")):
+        (tmp_path / pid / "ns").mkdir(parents=True)
+        (tmp_path / pid / "ns" / "pid").symlink_to(namespace)
+        (tmp_path / pid / "root").symlink_to("/")
+        (tmp_path / pid / "comm").write_text("supervisord\n")
+    assert proc.named("supervisord", str(tmp_path)) == [7]
 
 
 def test_a_process_that_has_gone_has_no_data(tmp_path: Path) -> None:
