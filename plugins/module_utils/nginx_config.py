@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from typing import Callable, Iterator, NamedTuple, Sequence
 
+from ansible_collections.tethys.channels.plugins.module_utils.server.addresses import reaches_this_server
+
 # Every comment of ours begins like this; by it a later run knows what it may take away.
 MARK = "# tethys.channels.nginx_upstream"
 BLOCK_COMMENT = MARK + " writes the lines from here to the last server."
@@ -328,15 +330,15 @@ def missing_for_websockets(proxy_pass: Node, http_1_1_by_default: bool = False) 
     return missing
 
 
-def is_loopback(address: str) -> bool:
-    """Whether a `server` of an upstream is on this machine."""
-    host = re.sub(r":\d+$", "", address).lower()
-    return host.startswith("unix:") or host in ("localhost", "[::1]") or bool(re.match(r"127\.\d+\.\d+\.\d+$", host))
+def is_this_server(address: str) -> bool:
+    """Return whether a `server` of an upstream is on this machine: a socket, or one of the machine's addresses."""
+    host = re.sub(r":\d+$", "", address)
+    return host.lower().startswith("unix:") or reaches_this_server(re.sub(r"^\[(.*)\]$", r"\1", host))
 
 
 def port_of(address: str) -> int | None:
     """The port of a `server` of an upstream; None for a unix socket."""
-    if address.startswith("unix:"):
+    if address.lower().startswith("unix:"):
         return None
     match = re.search(r":(\d+)$", address)
     return int(match.group(1)) if match else 80

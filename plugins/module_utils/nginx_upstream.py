@@ -367,7 +367,7 @@ class Nginx:
         others = [
             node.args[0]
             for node in upstreams
-            if any(nginx_config.is_loopback(server.args[0]) for server in node.named("server") if server.args)
+            if any(nginx_config.is_this_server(server.args[0]) for server in node.named("server") if server.args)
         ]
         names = " or ".join(others)
         candidates = f" (or, if the portal is behind {names}, set nginx_upstream_name to that)" if others else ""
@@ -388,7 +388,7 @@ class Nginx:
             )
         servers = [server for server in block.named("server") if server.args]
         for server in servers:
-            if not nginx_config.is_loopback(server.args[0]):
+            if not nginx_config.is_this_server(server.args[0]):
                 raise NginxError(
                     f"`upstream {self.upstream}` ({place}) also sends requests to {server.args[0]}, which is not this"
                     f" server: take that line out or name another upstream in nginx_upstream_name, or {WAY_OUT}."

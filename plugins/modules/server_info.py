@@ -252,7 +252,6 @@ import stat
 import sys
 import time
 import xmlrpc.client
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -268,7 +267,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.engines import (
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
-from ansible_collections.tethys.channels.plugins.module_utils.server import proc, root_files
+from ansible_collections.tethys.channels.plugins.module_utils.server import addresses, proc, root_files
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     REDIS_SOCKET,
     Supervisor,
@@ -464,26 +463,6 @@ def folder_problem(path: str) -> str | None:
     return None if stat.S_ISDIR(mode) else "is no folder"
 
 
-def is_address(text: str | None) -> bool:
-    """Whether it is an IP address, as the tables of this server have them."""
-    try:
-        ip_address(text or "")
-    except ValueError:
-        return False
-    return True
-
-
-def has_address(address: str) -> bool:
-    """Whether an IP address is one of this server's."""
-    kind = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        with socket.socket(kind, socket.SOCK_STREAM) as plain:
-            plain.bind((address, 0))
-    except OSError:
-        return False
-    return True
-
-
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
@@ -507,7 +486,7 @@ def main() -> None:
     )
     params = module.params
     # What is no address is refused with what else speaks against the run.
-    address = params["redis_address"] if is_address(params["redis_address"]) else None
+    address = params["redis_address"] if addresses.is_address(params["redis_address"]) else None
     now = time.time()
     asked = params["engine"]
     unit = Path(UNIT_PATH).exists()
@@ -570,7 +549,7 @@ def main() -> None:
         "processes": processes(supervisor) if answer else [],
         "nginx": nginx.look() if look_at_nginx else None,
         "listeners": listeners({*params["ports"], params["redis_port"]}, address),
-        "redis_address_here": has_address(params["redis_address"]) if params["redis_address"] else None,
+        "redis_address_here": addresses.is_own(params["redis_address"]) if params["redis_address"] else None,
         "clock_ahead": now - params["controller_time"] if params["controller_time"] else None,
         "state": state,
         "proved_plan": proof_record.proved_plan(state_dir, params["proof_inputs"]) if params["proof_inputs"] else None,

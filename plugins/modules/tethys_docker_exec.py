@@ -119,6 +119,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.files import (
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.server import (
     accounts,
+    addresses,
     lock,
     proc,
     supervisor_files,
@@ -129,6 +130,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.tethys_docker_answ
 # All that a module sent to a container may import.
 SHIPPED = (
     accounts,
+    addresses,
     asgi_record,
     boundary,
     bounded_run,

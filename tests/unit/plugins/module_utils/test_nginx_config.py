@@ -373,13 +373,18 @@ def test_where_a_proxy_pass_leads(url: str, leads: bool) -> None:
         ("localhost:81", True, 81),
         ("[::1]:8000", True, 8000),
         ("unix:/run/portal.sock", True, None),
-        ("10.0.0.1:8000", False, 8000),
+        ("0.0.0.0:8001", True, 8001),
+        ("[::]:8001", True, 8001),
+        ("0.0.0.0", True, 80),  # noqa: S104 - compared
+        ("UNIX:/run/portal.sock", True, None),
+        ("192.0.2.77:8000", False, 8000),
+        ("[2001:db8::77]:8000", False, 8000),
         ("127.0.0.1.example.org:8000", False, 8000),
         ("backend", False, 80),
     ],
 )
 def test_addresses(address: str, local: bool, port: int | None) -> None:
-    assert (nginx_config.is_loopback(address), nginx_config.port_of(address)) == (local, port)
+    assert (nginx_config.is_this_server(address), nginx_config.port_of(address)) == (local, port)
 
 
 @pytest.mark.parametrize(

@@ -324,6 +324,13 @@ def test_nginx_itself_is_no_other_web_server(running: Bed) -> None:
     assert running.nginx().look()["other_web_server"] is None
 
 
+@pytest.mark.parametrize("address", ["0.0.0.0:8001", "[::]:8001", "[::1]:8001"])
+def test_the_any_address_is_this_server(running: Bed, address: str) -> None:
+    running.site.write_text(SITE.replace("server 127.0.0.1:8000;", f"server {address};"))
+    assert address in running.site.read_text()
+    assert running.nginx().look()["problem"] is None
+
+
 def test_an_nginx_of_a_container_or_of_another_user_is_not_asked(bed: Bed) -> None:
     title = "nginx: master process nginx -g daemon off;"
     bed.process(60, title, 1, namespace="pid:[2]")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import run_command as tested
 from ansible_collections.tethys.channels.plugins.module_utils.run_command import run_command
+from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import account, become
 
 PATH = {"PATH": "/usr/bin:/bin"}
@@ -106,12 +107,12 @@ def test_output_of_exactly_the_limit_is_returned() -> None:
 @pytest.mark.parametrize("script", DESCENDANTS.values(), ids=DESCENDANTS.keys())
 def test_everything_that_descends_from_it_is_ended(tmp_path: Path, script: str) -> None:
     note = tmp_path / "pid"
-    others = tested._children()
+    others = set(proc.children("self"))
     started = time.monotonic()
     sh(script, str(note))
     assert time.monotonic() - started < 5
     assert not lives(int(note.read_text()))
-    assert tested._children() == others
+    assert set(proc.children("self")) == others
     assert not tested._collects_orphans()
 
 

@@ -262,13 +262,6 @@ def test_a_container_that_publishes_elsewhere(
     assert bool(server_info.containers(docker({LIST: rows}), "ours", 6379, address)[1]) is in_the_way
 
 
-@pytest.mark.parametrize(
-    ("text", "known"), [("192.0.2.2", True), ("::1", True), ("host", False), ("", False), (None, False)]
-)
-def test_what_is_no_address_is_not_compared(text: str | None, known: bool) -> None:
-    assert server_info.is_address(text) is known
-
-
 OURS = {"name": "ours", "labels": {"tethys.channels.config": "sum"}, "running": True}
 
 
@@ -473,13 +466,6 @@ def test_a_supervisor_that_ends_meanwhile(error: Exception) -> None:
 
 
 # --- the module -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("address", "here"), [("127.0.0.1", True), ("192.0.2.1", False), ("2001:db8::1", False), ("no address", False)]
-)
-def test_whether_an_address_is_here(address: str, here: bool) -> None:
-    assert server_info.has_address(address) is here
 
 
 @pytest.mark.parametrize("check", [False, True])
