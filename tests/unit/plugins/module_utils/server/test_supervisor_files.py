@@ -149,9 +149,7 @@ def test_a_file_of_another_user_does_not_say_where_supervisord_is(tmp_path: Path
     )
     assert SupervisorFiles(str(config)).get("unix_http_server", "file", "none") == "/tmp/trap"
     os.chown(tmp_path / "conf.d" / "asgi.conf", 12345, 12345)
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o055)
+    tmp_path.chmod(0o755)
     files = SupervisorFiles(str(config))
     assert files.get("unix_http_server", "file", "none") == "none"
     assert [file.sections.get("fcgi-program:asgi") for file in files.files()] == [None, {"user": "daemon"}]
