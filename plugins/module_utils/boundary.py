@@ -526,7 +526,8 @@ def _content(path: str, most_bytes: int) -> bytes:
 def ask_as(who: Account, question: Callable[[], bytes], most_bytes: int, seconds: float) -> bytes:
     """Return what a function answers in a child process that has become that user.
 
-    The child is this program's own code; the files that it meets are not. Such a user can neither signal nor read it.
+    The child runs this program's own code; the files that it meets are others'. That user can end or stop it, but not
+    read it.
 
     Raises:
         Rejected: the answer is larger, did not come in time, or the child failed.

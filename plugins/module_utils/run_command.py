@@ -4,9 +4,10 @@
 """Start programs. Nothing else in this collection does.
 
 Each program runs in a session of its own, without a terminal, with the environment it is given and no other. Every
-process that descends from it is ended with it, also one that made its own session and lost its parent: while the
-program runs, orphans below this process become this process's children (PR_SET_CHILD_SUBREAPER), so they can be found.
-Where the kernel or Python cannot do that, the process group is ended.
+process that descends from it is ended with it, also one that made its own session and lost its parent: root starts it
+in a control group of its own, which the kernel ends whole. Where none can be made (a container with a read-only
+/sys/fs/cgroup, or not as root), orphans become this process's children (PR_SET_CHILD_SUBREAPER) and are ended one by
+one; then a process that forks and exits all the time can escape. Without that too, the process group is ended.
 
 This is not for a command that leaves a service behind: that would be ended too.
 """
@@ -22,6 +23,7 @@ import time
 from typing import IO, Callable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
+from ansible_collections.tethys.channels.plugins.module_utils.server.cgroup import new_cgroup
 
 # Both outputs together. The text of the largest honest answer, of a container engine, is below 1 MiB.
 MOST_BYTES = 8 * 1024 * 1024
@@ -102,6 +104,13 @@ class Running:
         """
         self._others = set(proc.children("self"))
         self._collected = _collects_orphans(True)
+        self._cgroup = new_cgroup()
+        steps = [each for each in (self._cgroup and self._cgroup.enter, become) if each]
+
+        def prepare() -> None:
+            for step in steps:
+                step()
+
         try:
             self.process = subprocess.Popen(
                 list(command),
@@ -112,14 +121,16 @@ class Running:
                 cwd=cwd,
                 pass_fds=pass_fds,
                 start_new_session=True,
-                preexec_fn=become,
+                preexec_fn=prepare if steps else None,
             )
         except (OSError, ValueError, subprocess.SubprocessError) as error:
+            self._end_cgroup()
             self._end_orphans()
             why = error.strerror if isinstance(error, OSError) else str(error)
             raise NotStarted(command[0], str(why)) from error
         except BaseException:
             # A handler of a signal may raise anything.
+            self._end_cgroup()
             self._end_orphans()
             raise
 
@@ -131,6 +142,7 @@ class Running:
 
     def end(self) -> None:
         """End the program and everything that descends from it."""
+        self._end_cgroup()
         with contextlib.suppress(OSError):
             os.killpg(self.process.pid, signal.SIGKILL)
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
@@ -142,6 +154,10 @@ class Running:
                 with contextlib.suppress(OSError):
                     stream.close()
         self._end_orphans()
+
+    def _end_cgroup(self) -> None:
+        if self._cgroup:
+            self._cgroup.end(time.monotonic() + END_SECONDS)
 
     def _end_orphans(self) -> None:
         """End the processes that became children of this one meanwhile, and theirs, until there is none."""

@@ -120,6 +120,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.module import Ansi
 from ansible_collections.tethys.channels.plugins.module_utils.server import (
     accounts,
     addresses,
+    cgroup,
     lock,
     proc,
     supervisor_files,
@@ -134,6 +135,7 @@ SHIPPED = (
     asgi_record,
     boundary,
     bounded_run,
+    cgroup,
     engines,
     facts,
     expected_files,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import run_command as tested
 from ansible_collections.tethys.channels.plugins.module_utils.run_command import run_command
-from ansible_collections.tethys.channels.plugins.module_utils.server import proc
+from ansible_collections.tethys.channels.plugins.module_utils.server import cgroup, proc
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import account, become
 
 PATH = {"PATH": "/usr/bin:/bin"}
@@ -124,6 +124,82 @@ def test_and_at_the_deadline(tmp_path: Path, script: str) -> None:
     assert not lives(int(note.read_text()))
 
 
+# It gives up after 20 s in any case.
+HARE = """
+import ctypes, os, time
+libc = ctypes.CDLL(None)
+fork, leave = libc.fork, libc._exit
+if os.fork() == 0:
+    os.setsid()
+    end = time.monotonic() + 20
+    for each in range(3):
+        os.fork()
+    while time.monotonic() < end:
+        if fork():
+            leave(0)
+else:
+    time.sleep(0.5)
+"""
+
+
+def can_make_a_cgroup() -> bool:
+    made = cgroup.new_cgroup()
+    if made:
+        made.end(time.monotonic() + 2)
+    return made is not None
+
+
+@pytest.mark.skipif(not can_make_a_cgroup(), reason="no control group can be made here")
+@pytest.mark.parametrize("way", ["kill", "freeze", "freezer"])
+@pytest.mark.parametrize("user", [None, "nobody"])
+def test_a_process_that_forks_and_exits_all_the_time_is_ended(
+    monkeypatch: pytest.MonkeyPatch, way: str, user: str | None
+) -> None:
+    if way == "freezer":
+        monkeypatch.setattr(cgroup, "HIERARCHIES", cgroup.HIERARCHIES[-1:])
+        if not can_make_a_cgroup():
+            pytest.skip("there is no freezer of version 1")
+    if way != "kill":
+        exists = Path.exists
+        monkeypatch.setattr(Path, "exists", lambda self: self.name != "cgroup.kill" and exists(self))
+    python = next(path for path in ("/usr/bin/python3", sys.executable) if Path(path).exists())
+    who = account(user)
+    mine = f"**/tethys_channels_{os.getpid()}_*"
+    started = time.monotonic()
+    run_command([python, "-c", HARE], seconds=20, env=PATH, become=become(who) if who else None)
+    assert time.monotonic() - started < 5
+    assert not list(Path("/sys/fs/cgroup").glob(mine))
+    for _again in range(20):
+        assert not [pid for pid in Path("/proc").glob("[0-9]*") if HARE[:30].encode() in contents(pid / "cmdline")]
+
+
+@pytest.mark.skipif(not can_make_a_cgroup(), reason="no control group can be made here")
+def test_root_starts_it_in_a_control_group_of_its_own() -> None:
+    assert f"/tethys_channels_{os.getpid()}_" in sh("cat /proc/self/cgroup").out
+
+
+def test_without_a_cgroup_orphans_are_ended_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tested, "new_cgroup", lambda: None)
+    for number, script in enumerate(DESCENDANTS.values()):
+        note = tmp_path / str(number)
+        sh(script, str(note))
+        assert not lives(int(note.read_text()))
+    assert not tested._collects_orphans()
+
+
+@pytest.mark.parametrize("own", ["", "0::/../elsewhere\n6:freezer:/../x\n", "nonsense"])
+def test_a_cgroup_that_cannot_be_made_is_none(monkeypatch: pytest.MonkeyPatch, own: str) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda *_args, **_more: own)
+    assert cgroup.new_cgroup() is None
+
+
+def contents(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_everything_is_ended_that_has_become_another_user(tmp_path: Path) -> None:
     nobody = account("nobody")
@@ -154,6 +230,7 @@ def test_children_that_were_there_before_live_on() -> None:
 
 def test_without_the_kernels_help_the_process_group_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tested, "_collects_orphans", lambda wanted=None: False)
+    monkeypatch.setattr(tested, "new_cgroup", lambda: None)
     note = tmp_path / "pid"
     sh(DESCENDANTS["a child"], str(note))
     time.sleep(0.1)
