@@ -87,6 +87,9 @@ options:
       ca_data:
         description: The certificate of the authority that the server's own is checked against, in PEM form.
         type: str
+      ca_beside:
+        description: A file with certificates of CAs that the portal trusts besides those of the system.
+        type: path
       inventory_name:
         description: The inventory's name of the server, where its Redis is the collection's own.
         type: str
@@ -445,6 +448,7 @@ def main() -> None:
                     "password": {"type": "str", "no_log": True},
                     "tls": {"type": "bool", "default": False},
                     "ca_data": {"type": "str"},
+                    "ca_beside": {"type": "path"},
                     "inventory_name": {"type": "str"},
                     "db": {"type": "int", "default": 0},
                     "sentinel": {"type": "str"},

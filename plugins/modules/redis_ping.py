@@ -61,6 +61,9 @@ options:
       ca_data:
         description: The authority's certificate itself, in PEM form.
         type: str
+      ca_beside:
+        description: A file with certificates of CAs that the portal trusts besides those of the system.
+        type: path
       inventory_name:
         description: The inventory's name of the server, where its Redis is the collection's own, for the messages.
         type: str
@@ -132,6 +135,9 @@ from ansible_collections.tethys.channels.plugins.module_utils.redis.sentinels im
 
 # How a server of a Cluster answers for keys that are another's, or for keys of several servers at once.
 CLUSTER = ("MOVED", "ASK ", "CLUSTERDOWN", "CROSSSLOT")
+
+# What OpenSSL says of a certificate that has another host name, or another address.
+OTHER_HOST = (62, 64)
 
 
 def probes(backend: str, prefix: str) -> list[list[str]]:
@@ -215,8 +221,10 @@ def ask(
                 redis.command(*command)
             version = redis.version()
     except ssl.SSLCertVerificationError as error:
-        # Which certificates the portal trusts is the portal's: what can be said here is that a server answers there.
-        if not (endpoint.get("ca") or endpoint.get("ca_data")):
+        # Which certificates the portal trusts is the portal's: what can be said here is that a server answers there, or
+        # that a certificate which is trusted here is for another host.
+        known = endpoint.get("ca") or endpoint.get("ca_data") or endpoint.get("ca_beside")
+        if not known and error.verify_code not in OTHER_HOST:
             return None, None
         return untrusted(endpoint, error), None
     except RedisError as error:
@@ -248,6 +256,7 @@ def main() -> None:
                     "tls": {"type": "bool", "default": False},
                     "ca": {"type": "path"},
                     "ca_data": {"type": "str"},
+                    "ca_beside": {"type": "path"},
                     "inventory_name": {"type": "str"},
                     "db": {"type": "int", "default": 0},
                     "sentinel": {"type": "str"},

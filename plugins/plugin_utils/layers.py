@@ -51,6 +51,10 @@ _TLS = _TCP | {
 _SCHEMES: dict[str, frozenset[str]] = {"redis": _TCP, "rediss": _TLS, "unix": _ANY_SOCKET}
 _SENTINEL = _TLS | {"master_name", "sentinels", "sentinel_kwargs", "ssl", "check_connection"}
 
+# How redis-py reads "false" in a URL, and what it takes for a certificate that is verified.
+_OFF = ("", "0", "F", "FALSE", "N", "NO")
+_VERIFIED = ("required", "optional", 1, 2)
+
 _HOST_NAME = re.compile(r"[^\s/@\[\]]+")
 
 
@@ -63,6 +67,7 @@ class Endpoint(TypedDict):
     username: str | None
     password: str | None
     tls: bool
+    ca_beside: str | None
     db: int
     sentinel: str | None
 
@@ -93,6 +98,7 @@ def _endpoint(
     username: str | None = None,
     password: str | None = None,
     tls: bool = False,
+    ca_beside: Any = None,
     db: int = 0,
     sentinel: str | None = None,
 ) -> Endpoint:
@@ -103,6 +109,7 @@ def _endpoint(
         "username": username or None,
         "password": password or None,
         "tls": tls,
+        "ca_beside": str(ca_beside) if tls and ca_beside else None,
         "db": db,
         "sentinel": sentinel,
     }
@@ -185,6 +192,27 @@ def _scalar(where: str, key: str, value: Any) -> Any:
     raise Refusal(f"{where} has a {key} that is no plain value ({type(value).__name__}): write a text or a number.")
 
 
+def _verifying(where: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes redis-py verify a server's certificate and the host name in it, in addition to these options.
+
+    By itself, redis-py verifies host names from 6.0 on only. Options of a URL are texts.
+    """
+    name = options.get("ssl_check_hostname", True)
+    if not name or str(name).upper() in _OFF:
+        raise Refusal(
+            f"{where} has ssl_check_hostname switched off: a server with somebody else's certificate would be sent the"
+            " password. Remove it, and use as the host a name or an address that the certificate has."
+        )
+    required = options.get("ssl_cert_reqs", "required")
+    # None, too, stands for no verification.
+    if isinstance(required, bool) or required not in _VERIFIED:
+        raise Refusal(
+            f"{where} has ssl_cert_reqs switched off: a server with any certificate would be sent the password. Remove"
+            " it, and name the file of the server's CA with ssl_ca_certs."
+        )
+    return {} if "ssl_check_hostname" in options else {"ssl_check_hostname": True}
+
+
 def _from_url(where: str, url: str, beside: Mapping[str, Any]) -> tuple[Endpoint, bool]:
     """The endpoint of a URL, and whether the URL has a credential in it."""
     hint = "A password with special characters belongs apart from the address."
@@ -241,9 +269,17 @@ def _from_url(where: str, url: str, beside: Mapping[str, Any]) -> tuple[Endpoint
         username=username,
         password=password,
         tls=scheme == "rediss",
+        ca_beside=asked.get("ssl_ca_certs") or beside.get("ssl_ca_certs"),
         db=db,
     )
     return found, secret
+
+
+def _verifying_beside(where: str, url: str, beside: Mapping[str, Any]) -> dict[str, Any]:
+    """What has to stand beside a URL so that redis-py verifies the host name."""
+    parts = urlsplit(url)
+    asked = {key: values[0] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
+    return _verifying(where, {**beside, **asked}) if parts.scheme == "rediss" else {}
 
 
 def _from_sentinel(where: str, entry: Mapping[str, Any]) -> _Host:
@@ -266,6 +302,11 @@ def _from_sentinel(where: str, entry: Mapping[str, Any]) -> _Host:
         # Null has a Sentinel that does not answer passed by at once; anything else would have to be an object of
         # redis-py's.
         raise Refusal(f"{where} has a retry under sentinel_kwargs that is not null: write null, or leave it out.")
+    if mapping.get("ssl"):
+        mapping.update(_verifying(where, mapping))
+    if login.get("ssl"):
+        login = {**login, **_verifying(f"{where} under sentinel_kwargs", login)}
+        mapping["sentinel_kwargs"] = login
     endpoints = [
         _endpoint(
             host=host,
@@ -273,6 +314,7 @@ def _from_sentinel(where: str, entry: Mapping[str, Any]) -> _Host:
             username=_secret(where, "username", login.get("username")),
             password=_secret(where, "password", login.get("password")),
             tls=bool(login.get("ssl")),
+            ca_beside=login.get("ssl_ca_certs"),
             sentinel=str(master),
         )
         for host, port in addresses
@@ -321,13 +363,16 @@ def _from_mapping(where: str, entry: Mapping[Any, Any]) -> _Host:
         raise Refusal(f"{where} has a user name or password both in its address and beside it: keep one of them.")
     scheme = urlsplit(mapping["address"]).scheme
     _check_keys(where, list(mapping), _SCHEMES[scheme] | {"address"}, f"{scheme}:// addresses")
+    mapping.update(_verifying_beside(where, mapping["address"], mapping))
     return _Host(mapping, mapping, [endpoint], url_secret or own_secret)
 
 
 def _read_host(where: str, entry: Any) -> _Host:
     if isinstance(entry, str):
         found, secret = _from_url(where, str(entry), {})
-        return _Host(str(entry), {"address": str(entry)}, [found], secret)
+        more = _verifying_beside(where, entry, {})
+        mapping = {"address": str(entry), **more}
+        return _Host(mapping if more else str(entry), mapping, [found], secret)
     if isinstance(entry, Mapping):
         return _from_mapping(where, entry)
     if isinstance(entry, (list, tuple)):

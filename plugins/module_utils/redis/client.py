@@ -66,7 +66,8 @@ class Redis:
         """Connect and log in.
 
         Args:
-            endpoint: `host` and `port` or `path`; `tls`, `ca` (a file) and `ca_data`; `username`, `password`, `db`.
+            endpoint: `host` and `port` or `path`; `tls`, `ca` (a file), `ca_data`, and `ca_beside` (a file, trusted
+                besides this machine's); `username`, `password`, `db`.
             timeout: seconds for the connection, and for each command with its answer.
             verify: called with the connected socket before anything is sent, to raise where a stranger is at its end.
         """
@@ -80,6 +81,8 @@ class Redis:
             if endpoint.get("tls"):
                 # With a CA, it trusts that one alone; without, those of this machine. Both verify the host's name.
                 context = ssl.create_default_context(cafile=endpoint.get("ca"), cadata=endpoint.get("ca_data"))
+                if endpoint.get("ca_beside"):
+                    context.load_verify_locations(endpoint["ca_beside"])
                 self._socket.settimeout(timeout)
                 self._socket = context.wrap_socket(self._socket, server_hostname=endpoint["host"])
             if endpoint.get("password"):

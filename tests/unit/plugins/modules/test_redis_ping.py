@@ -179,6 +179,26 @@ def test_a_certificate_for_another_address(ping: Start, encrypted: Start) -> Non
     assert "did not give to 127.0.0.1 (" in problem
 
 
+@pytest.mark.parametrize("beside", [True, False], ids=["CA of the portal's", "CA of the system"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "192.0.2.7"])
+def test_a_redis_of_the_users_own_is_verified(
+    ping: Start, encrypted: Start, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, beside: bool, address: str
+) -> None:
+    fake = FakeRedis(user="tethys", password="p")
+    endpoint, authority = encrypted(address=address, fake=fake)
+    (tmp_path / "ca").write_text(authority, encoding="utf-8")
+    if not beside:
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca"))
+    given = {**endpoint, "inventory_name": None, "ca_beside": str(tmp_path / "ca") if beside else None}
+    result = ping(given)
+    if address == endpoint["host"]:
+        assert (result["problems"], result["versions"]) == ([], ["7.0.15"])
+    else:
+        [problem] = result["problems"]
+        assert problem.startswith(f"tethys_layer_hosts: the Redis at 127.0.0.1:{endpoint['port']} shows a certificate")
+        assert fake.seen == []
+
+
 def test_a_shared_redis_that_cannot_be_used(ping: Start, encrypted: Start) -> None:
     endpoint, authority = encrypted(accepted="another")
     [problem] = ping({**endpoint, "ca_data": authority})["problems"]
@@ -191,7 +211,14 @@ def test_a_shared_redis_that_cannot_be_used(ping: Start, encrypted: Start) -> No
     assert "a firewall in between is yours" in problem
 
 
-@pytest.mark.parametrize("words", [b"MOVED 866 192.0.2.9:6379", b"CLUSTERDOWN Hash slot not served"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"MOVED 866 192.0.2.9:6379",
+        b"CLUSTERDOWN Hash slot not served",
+        b"CROSSSLOT Keys in request don't hash to the same slot",
+    ],
+)
 def test_a_redis_cluster_is_refused(ping: Start, serve: Start, words: bytes) -> None:
     def talk(connection: socket.socket) -> None:
         while connection.recv(1000):

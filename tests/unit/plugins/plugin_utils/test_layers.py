@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.processes import R
 
 NOTHING = {
     **{"host": None, "port": None, "path": None, "username": None, "password": None, "sentinel": None},
-    **{"tls": False, "db": 0},
+    **{"tls": False, "ca_beside": None, "db": 0},
 }
 # Every form of a host, and where it leads.
 FORMS: list[tuple[Any, dict[str, Any]]] = [
@@ -29,6 +30,11 @@ FORMS: list[tuple[Any, dict[str, Any]]] = [
     ("unix://u:p@/r.sock", {"path": "/r.sock", "username": "u", "password": "p"}),
     ({"path": "/run/re dis.sock", "password": "p"}, {"path": "/run/re dis.sock", "password": "p"}),
     ({"host": "redis", "db": "4", "password": "p"}, {"host": "redis", "port": 6379, "db": 4, "password": "p"}),
+    (
+        {"address": "rediss://redis", "ssl_ca_certs": "/ca.crt"},
+        {"host": "redis", "port": 6379, "tls": True, "ca_beside": "/ca.crt"},
+    ),
+    ("rediss://redis?ssl_ca_certs=/ca.crt", {"host": "redis", "port": 6379, "tls": True, "ca_beside": "/ca.crt"}),
     ({"address": "rediss://redis", "db": 5}, {"host": "redis", "port": 6379, "tls": True, "db": 5}),
 ]
 
@@ -53,6 +59,66 @@ def test_sentinels_have_a_login_of_their_own() -> None:
         {**common, "host": "s1", "port": 1},
         {**common, "host": "s2", "port": 2},
     ]
+
+
+TLS_FORMS = [
+    ("rediss://h", {"address": "rediss://h", "ssl_check_hostname": True}),
+    ("rediss://h/1?ssl_ca_certs=/c", {"address": "rediss://h/1?ssl_ca_certs=/c", "ssl_check_hostname": True}),
+    ("rediss://h?ssl_check_hostname=yes", "rediss://h?ssl_check_hostname=yes"),
+    ("rediss://h?ssl_cert_reqs=required", {"address": "rediss://h?ssl_cert_reqs=required", "ssl_check_hostname": True}),
+    ({"address": "rediss://h"}, {"address": "rediss://h", "ssl_check_hostname": True}),
+    (
+        {"address": "rediss://h", "ssl_check_hostname": True, "ssl_cert_reqs": "optional"},
+        {"address": "rediss://h", "ssl_check_hostname": True, "ssl_cert_reqs": "optional"},
+    ),
+    (
+        {"address": "rediss://h?ssl_check_hostname=1", "db": 1},
+        {"address": "rediss://h?ssl_check_hostname=1", "db": 1},
+    ),
+    (
+        {"master_name": "m", "sentinels": [["s", 1]], "ssl": True, "sentinel_kwargs": {"ssl": True}},
+        {
+            "master_name": "m",
+            "sentinels": [["s", 1]],
+            "ssl": True,
+            "ssl_check_hostname": True,
+            "sentinel_kwargs": {"ssl": True, "ssl_check_hostname": True},
+        },
+    ),
+    (
+        {"master_name": "m", "sentinels": [["s", 1]], "sentinel_kwargs": {"password": "p"}},
+        {"master_name": "m", "sentinels": [["s", 1]], "sentinel_kwargs": {"password": "p"}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("host", "written"), TLS_FORMS)
+def test_host_names_are_verified(host: Any, written: Any) -> None:
+    given = copy.deepcopy(host)
+    assert channel_layers([host])["default"]["CONFIG"]["hosts"] == [written]
+    assert host == given
+    with_login = {"address": written} if isinstance(written, str) else written
+    found = channel_layers([host], {"password": "p"})["default"]["CONFIG"]["hosts"]
+    assert found == [{**with_login, "password": "p"}]
+
+
+SENTINEL_OFF = {"master_name": "m", "sentinels": [["s", 1]], "ssl": True}
+OFF = [
+    *(f"rediss://h?ssl_check_hostname={value}" for value in ("False", "no", "0", "n", "")),
+    *(f"rediss://h?ssl_cert_reqs={value}" for value in ("none", "None", "0", "")),
+    *({"address": "rediss://h", "ssl_check_hostname": value} for value in (False, 0, "false", "no", None)),
+    *({"address": "rediss://h", "ssl_cert_reqs": value} for value in ("none", None, 0, False, True)),
+    {"address": "rediss://h?ssl_check_hostname=0", "ssl_check_hostname": True},
+    {**SENTINEL_OFF, "ssl_check_hostname": False},
+    {**SENTINEL_OFF, "ssl_cert_reqs": "none"},
+    {**SENTINEL_OFF, "sentinel_kwargs": {"ssl": True, "ssl_cert_reqs": "none"}},
+]
+
+
+@pytest.mark.parametrize("host", OFF)
+def test_verification_is_not_switched_off(host: Any) -> None:
+    with pytest.raises(Refusal, match=r"entry 1.* has ssl_(check_hostname|cert_reqs) switched off: .*\. Remove "):
+        channel_layers([host])
 
 
 def test_hosts_that_cannot_be_used() -> None:
