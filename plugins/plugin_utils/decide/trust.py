@@ -113,6 +113,8 @@ def sentence(files: list[OpenFile], writer: Writer) -> str:
             f"{text}, to which the link {writer['link']} leads. Read that file, then run `{writer['fix']}`, which"
             " puts a copy of root's in place of the link."
         )
+    if writer["link"]:
+        return f"{text}, to which the link {writer['link']} leads. Replace that link with a file or folder of root's."
     if writer["fix"]:
         return f"{text}. Run `{writer['fix']}`."
     if is_shared(path):

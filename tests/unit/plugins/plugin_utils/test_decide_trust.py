@@ -128,6 +128,9 @@ def test_the_group_of_docker_is_told_and_not_refused() -> None:
 def test_without_a_command_it_says_what_to_do() -> None:
     [text] = verdict(trust(opened("/etc/x.conf", "unit", writer("/etc", "everybody", "", fix="")))).refusals
     assert text.endswith("every user can change /etc. Give /etc the owner and mode that the distribution gives it.")
+    link = writer("/home/alice", link="/etc/nginx/sites", fix="")
+    [text] = verdict(trust(opened("/etc/nginx/sites/a", "nginx", link))).refusals
+    assert text.endswith("the link /etc/nginx/sites leads. Replace that link with a file or folder of root's.")
     [text] = verdict(trust(opened("/home/alice/x", "nginx", writer("/home/alice", fix="")))).refusals
     assert text.endswith("Move /home/alice/x to a folder that only root can change.")
 
