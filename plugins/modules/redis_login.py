@@ -118,7 +118,7 @@ def main() -> None:
     started_at = asgi_record.groups_lost_at(params["container"], params["engine"], here=False)
     base = Path(params["directory"])
     try:
-        ca = (base / CA).read_text(encoding="utf-8")
+        ca = atomic_file.read(str(base / CA)).decode("utf-8")
     except OSError:
         ca = None
     kept = atomic_file.read_notes(base / "credentials.json")

@@ -176,10 +176,7 @@ class Files:
         self.credentials = server.credentials
         self.folder = server.folder
         redis = self.folder.parent / "redis"
-        certificate = "".join(
-            (redis / name).read_text(encoding="utf-8") if (redis / name).exists() else ""
-            for name in ("redis.crt", "redis.key", "ca.crt")
-        )
+        certificate = "".join(sentinels.text_of(redis / name) for name in ("redis.crt", "redis.key", "ca.crt"))
         # The portal's passwords are not in it: those a Sentinel is told.
         salt = str(self.credentials.get("admin_password"))
         self.sum = sha256(salt + "\n".join([params["image"], *self.own(), self.peer_line(), MAY_ASK]) + certificate)[
@@ -251,7 +248,7 @@ class Files:
     def remembered(self) -> list[str]:
         """What a Sentinel of this server has written down last."""
         for path in reversed(self.server.configurations()):
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = sentinels.text_of(path).splitlines()
             found = [line for line in lines if line.startswith("sentinel ") and not line.startswith(OURS)]
             if any(line.startswith("sentinel monitor ") for line in found):
                 return found
@@ -270,7 +267,7 @@ class Files:
 
     def lets_in(self) -> bool:
         """Whether the file has the portal's passwords, and no others."""
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        for line in sentinels.text_of(self.path).splitlines():
             words = line.split()
             if words[:2] == ["user", PORTAL_USER]:
                 return sorted(word[1:] for word in words if word.startswith("#")) == sorted(self.sums)

@@ -401,7 +401,7 @@ def same(path: Path, text: str, mode: int, uid: int) -> bool:
     """Whether the file is there, with this content, owner and mode."""
     try:
         found = path.stat()
-        return (found.st_mode & 0o7777, found.st_uid) == (mode, uid) and path.read_bytes() == text.encode()
+        return (found.st_mode & 0o7777, found.st_uid) == (mode, uid) and atomic_file.read(str(path)) == text.encode()
     except OSError:
         return False
 
@@ -630,7 +630,7 @@ def bring(module: AnsibleModule) -> None:
     except KeyError:
         module.fail_json(msg=f"There is no group {params['socket_group']} on this server.")
     try:
-        before = files.config_path.read_text(encoding="utf-8") if files.config_path.exists() else ""
+        before = atomic_file.read(str(files.config_path)).decode("utf-8") if files.config_path.exists() else ""
     except OSError as error:
         module.fail_json(msg=f"{files.config_path} cannot be read: {error}. Run as root (ansible_become: true).")
 

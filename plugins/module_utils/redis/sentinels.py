@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.redis.users import
 # Where Sentinel keeps what it knows, and how its configuration is called there: by a sum over what is ours in it.
 FOLDER = "sentinel"
 PATTERN = "sentinel-*.conf"
+MOST_TEXT = 512 * 1024
 ROLES = {"master": "primary", "slave": "replica"}
 
 
@@ -57,6 +59,14 @@ def healthy_copies(sentinel: Redis) -> int:
     return sum(pairs(row).get("flags") == "slave" for row in rows)
 
 
+def text_of(path: Path) -> str:
+    """The text of a file in a folder that a container can write; empty for a link, a FIFO, or one that is too large."""
+    try:
+        return atomic_file.read(str(path), MOST_TEXT).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
 class Server:
     """A server of the collection's own on which a Redis and a Sentinel run, asked from itself."""
 
@@ -89,7 +99,11 @@ class Server:
 
     def configurations(self) -> list[Path]:
         """Sentinel's configurations that are here, the one that was written to last at the end."""
-        return sorted(self.folder.glob(PATTERN), key=lambda path: path.stat().st_mtime)
+        found = []
+        for path in self.folder.glob(PATTERN):
+            with contextlib.suppress(OSError):
+                found.append((path.lstat().st_mtime, path))
+        return [path for _time, path in sorted(found)]
 
     def role(self, place: dict[str, Any] | None = None) -> dict[str, Any]:
         """What the Redis here is, or another: `role`, `of` (whose replica), `link` (whether it has its copy)."""
@@ -107,15 +121,16 @@ class Server:
     def authority(self) -> str | None:
         """The certificate of the authority by which the servers know each other."""
         path = self.folder.parent / "redis" / "ca.crt"
-        return path.read_text(encoding="utf-8") if path.exists() else None
+        return text_of(path) or None
 
     def last_primary(self) -> dict[str, Any] | None:
         """Where a Sentinel of this server had the primary when it last wrote it down."""
         for path in reversed(self.configurations()):
-            for line in path.read_text(encoding="utf-8").splitlines():
+            for line in text_of(path).splitlines():
                 words = line.split()
-                if words[:3] == ["sentinel", "monitor", PRIMARY_NAME]:
-                    return {"host": words[3], "port": int(words[4])}
+                if words[:3] == ["sentinel", "monitor", PRIMARY_NAME] and len(words) > 4:
+                    with contextlib.suppress(RedisError):
+                        return _place(words[3], words[4])
         return None
 
     def copies(self) -> int:

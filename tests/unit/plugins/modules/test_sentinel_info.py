@@ -12,7 +12,7 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils.redis import sentinels
-from ansible_collections.tethys.channels.plugins.module_utils.redis.client import RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
 from ansible_collections.tethys.channels.plugins.modules import sentinel_info
 from ansible_collections.tethys.channels.tests.unit.plugins.watched import (
     NO_MASTER,
@@ -490,3 +490,38 @@ def test_by_which_login_a_sentinel_is_asked(
     [login] = network[host, port].logins
     assert (login["username"], login["password"], login["tls"]) == (user, password, True)
     assert login["ca"].endswith("/redis/ca.crt")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "sparse", "folder", "words", "port"])
+def test_what_a_container_has_planted_beside_the_configuration(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "sentinel"
+    folder.mkdir()
+    planted = folder / "sentinel-planted.conf"
+    if kind == "fifo":
+        os.mkfifo(planted)
+    elif kind == "link":
+        target = tmp_path / "target"
+        target.write_text("sentinel monitor tethys-channels 192.0.2.66 6379 1\n", encoding="utf-8")
+        planted.symlink_to(target)
+    elif kind == "sparse":
+        with planted.open("wb") as file:
+            file.truncate(200 * 1024**3)
+    elif kind == "folder":
+        planted.mkdir()
+    else:
+        words = "192.0.2.66" if kind == "words" else "192.0.2.66 6379;reboot 1"
+        planted.write_text(f"sentinel monitor tethys-channels {words}\n", encoding="utf-8")
+    server = sentinels.Server(str(tmp_path), "192.0.2.5", 6379, 26379)
+    assert server.configurations() == [planted]
+    assert server.last_primary() is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [":1\r\n", "*1\r\n:1\r\n", "*2\r\n$1\r\nh\r\n$3\r\n99x\r\n", "*2\r\n$2\r\n\x1b[\r\n$1\r\n1\r\n", "*1\r\n*0\r\n"],
+    ids=range(5),
+)
+def test_an_address_that_is_none(serve: Callable[..., Any], says: Callable[..., Any], answer: str) -> None:
+    port = serve(says(answer.encode())).port
+    with Redis({"host": "127.0.0.1", "port": port}) as sentinel, pytest.raises(RedisError):
+        sentinels.primary_of(sentinel)

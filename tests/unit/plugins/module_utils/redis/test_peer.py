@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -190,3 +191,19 @@ def test_a_certificate_tells_who_answers(monkeypatch: pytest.MonkeyPatch) -> Non
     endpoint = {"host": "192.0.2.1", "port": 6379, "tls": True, **LOGIN}
     assert login(endpoint, OURS) == (endpoint, 5.0)
     peer.answers(endpoint, OURS)
+
+
+# Who opens a connection of their own: over TLS to servers of the collection's (sentinels), to the hosts that the
+# administrator names (layer_health, redis_ping), and without a login (server_info).
+CONNECT = {"module_utils/redis/peer.py", "module_utils/redis/sentinels.py"}
+CONNECT |= {f"modules/{name}.py" for name in ("layer_health", "redis_ping", "server_info")}
+
+
+def test_nobody_else_opens_a_connection() -> None:
+    plugins = Path(str(peer.__file__)).parents[2]
+    found = {
+        str(path.relative_to(plugins))
+        for path in plugins.rglob("*.py")
+        if re.search(r"(?<![\w.])Redis\(", path.read_text(encoding="utf-8"))
+    }
+    assert found == CONNECT
