@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import boundary, run_command
+from ansible_collections.tethys.channels.plugins.module_utils import boundary
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
     Either,
     Flag,
@@ -36,6 +36,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
     needs_all,
     read_file,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import Account, account, account_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -295,11 +296,11 @@ def test_a_file_that_cannot_be_read_in_time_is_given_up(monkeypatch: pytest.Monk
     ],
 )
 def test_a_question_without_an_answer_is_one_sentence(question: Any, said: str) -> None:
-    before = run_command._children()
+    before = set(proc.children("self"))
     with pytest.raises(Rejected) as raised:
         boundary.ask_as(ME, question, 100, 10)
     assert str(raised.value) == said
-    assert run_command._children() == before
+    assert set(proc.children("self")) == before
 
 
 def nobody() -> Account:
