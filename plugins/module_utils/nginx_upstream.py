@@ -19,14 +19,12 @@ import re
 import shutil
 import signal
 import stat
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import Any, Collection, Iterator, NamedTuple, Sequence
 
 from ansible_collections.tethys.channels.plugins.module_utils import nginx_config
-from ansible_collections.tethys.channels.plugins.module_utils.bounded_run import run_bounded
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.owned_file import (
     Content,
@@ -34,6 +32,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.files.owned_file i
     Refused,
     owned_file,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.run_command import CommandFailed, TimedOut, run_command
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 
 # Where nginx is found when it does not run: Debian's, and what its own and OpenResty's sources install.
@@ -325,16 +324,14 @@ class Nginx:
         # Its messages in English, and by bytes that come back.
         environ = {**os.environ, "LC_ALL": "C"}
         try:
-            return run_bounded([binary, *options], environ, cwd, "", TEST_SECONDS, None)
-        except subprocess.TimeoutExpired as error:
+            return run_command([binary, *options], seconds=TEST_SECONDS, env=environ, cwd=cwd)
+        except TimedOut as error:
             raise NginxError(
                 f"nginx has not read its configuration within {TEST_SECONDS:.0f} s: see what `nginx -t` waits for, such"
                 " as the name of a server that cannot be looked up."
             ) from error
-        except (OSError, subprocess.SubprocessError) as error:
-            raise NginxError(
-                f"nginx ({binary}) could not be started ({error}): see whether `nginx -t` works."
-            ) from error
+        except CommandFailed as error:
+            raise NginxError(f"nginx could not be run: {error}. See whether `nginx -t` works.") from error
 
     def _version(self, binary: str) -> str | None:
         _code, out, err = self._run(binary, ["-v"])
