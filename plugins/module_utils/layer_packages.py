@@ -95,10 +95,11 @@ def damaged(names: list[str]) -> list[str]:
     found = set()
     for folder in metadata_folders(here, names):
         dist = importlib.metadata.Distribution.at(folder)
-        files = dist.files if (folder / "METADATA").is_file() else None
+        # Whether it is there is not asked: that fails where this user cannot enter the folder.
+        files = dist.files if os.access(str(folder / "METADATA"), os.R_OK) else None
         # Of what lies outside, scripts, an administrator may remove some; and byte code is only a cache.
         mine = [file for file in files or [] if ".." not in file.parts and file.suffix != ".pyc"]
-        if not mine or not all((here / file).exists() for file in mine):
+        if not mine or not all(os.access(str(here / file), os.R_OK) for file in mine):
             found.add(canonical(folder.name.split("-")[0]))
     return sorted(found)
 
@@ -143,6 +144,18 @@ def look(job: dict[str, Any]) -> dict[str, Any]:
         "site_packages": str(here),
         "writable": os.access(str(here), os.W_OK | os.X_OK),
     }
+
+
+def unreadable(job: dict[str, Any]) -> dict[str, Any]:
+    """The distributions of these that this user cannot read whole."""
+    here, dists = site_packages(), installed()
+    found = []
+    for name in job["names"]:
+        dist = dists.get(name)
+        files = [here / file for file in (dist.files or [] if dist else []) if ".." not in file.parts]
+        if not files or not all(os.access(str(file), os.R_OK) for file in files if file.suffix != ".pyc"):
+            found.append(name)
+    return {"unreadable": found}
 
 
 def lacking(requirements: list[str]) -> list[str]:
@@ -223,7 +236,7 @@ def save(job: dict[str, Any]) -> dict[str, Any]:
         if dist is None or name in job["damaged"] or Path(str(dist.locate_file(""))) != here:
             continue  # new, or past knowing, or of another place, where it stays
         if dist.files is None:
-            return {"refused": f"{name} in {sys.prefix} does not know its files: replace it by hand with pip."}
+            return {"refused": [f"{name} in {sys.prefix} does not know its files: replace it by hand with pip."]}
         roots.update(tops(here, Path(os.path.normpath(str(dist.locate_file(file))))) for file in dist.files)
     inside = sorted(str(root) for root in roots if Path(sys.prefix) in root.parents)
     with tarfile.open(job["archive"], "w") as archive:
@@ -276,6 +289,7 @@ def tidy(job: dict[str, Any]) -> dict[str, Any]:
 JOBS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "look": look,
     "breaks": breaks,
+    "unreadable": unreadable,
     "save": save,
     "restore": restore,
     "clear": clear,

@@ -13,7 +13,8 @@ version_added: 1.0.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Installs requirements with the environment's own pip, running as the user that the environment belongs to.
+  - Installs requirements with the environment's own pip, running as the user that the environment belongs to. It runs
+    as root only where root alone can change the environment and every folder on the way to it.
   - Asks pip beforehand what it would do. Where that changes an installed package that is not one of the layer's own, or
     breaks what another package needs, the module fails and nothing has changed.
   - Everything is downloaded before anything is installed. An installation that fails or is interrupted is undone from a
@@ -74,6 +75,9 @@ options:
     description: Take everything from O(find_links) and ask no package index.
     type: bool
     default: false
+  user:
+    description: The user who has to be able to import the packages. Without it, only the environment's owner is asked.
+    type: str
   timeout:
     description: The seconds after which the installation is given up and undone.
     type: int
@@ -130,24 +134,46 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
+from ansible_collections.tethys.channels.plugins.module_utils import boundary
 from ansible_collections.tethys.channels.plugins.module_utils import layer_packages as program
-from ansible_collections.tethys.channels.plugins.module_utils.bounded_run import run_bounded
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
+    Flag,
+    Listing,
+    Maybe,
+    Name,
+    Rejected,
+    Table,
+    Text,
+)
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils.portal_env import python_of, source_of
+from ansible_collections.tethys.channels.plugins.module_utils.portal_env import python_of, site_packages_of, source_of
+from ansible_collections.tethys.channels.plugins.module_utils.run_command import (
+    CommandFailed,
+    Completed,
+    TimedOut,
+    run_command,
+)
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import logins_in, without_logins
-from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import Account, account_of, become
+from ansible_collections.tethys.channels.plugins.module_utils.server import trust
+from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import (
+    Account,
+    account,
+    account_of,
+    become,
+)
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 
 OLDEST_PIP = (22, 2)  # the first with --dry-run and --report
 LOOK_SECONDS = 120
 RESTORE_SECONDS = 300
+# pip's report has the whole description of each package.
+MOST_REPORT = 16 * 1024 * 1024
 # Not what TMPDIR says: a root's own folder for temporary files may be closed to the environment's user.
 TEMPORARY = "/tmp"  # noqa: S108 - what lies in it has a name of its own and mode 0700
 # Of the task's environment and the server's, what says where packages come from; nothing that says where they go.
@@ -159,6 +185,29 @@ HANDED_ON = (
 )
 
 
+# What the program in the environment's Python, which is its owner's, may answer.
+ANSWER = boundary.Record(
+    {
+        "problem": Text(),
+        "pip": Maybe(Text(100)),
+        "versions": Table(Text(200)),
+        "canonical": Table(Text(200)),
+        "reasons": Listing(Text(500)),
+        "damaged": Listing(Text(200)),
+        "refused": Listing(Text()),
+        "site_packages": Name(),
+        "writable": Flag(),
+        "breaks": Listing(Text(500)),
+        "unreadable": Listing(Text(200)),
+        "roots": Listing(Name()),
+        "leftovers": Listing(Name()),
+    }
+)
+
+
+NAME = Text(200)
+
+
 class Failed(Exception):
     """The module cannot do what was asked; its text is for the administrator."""
 
@@ -168,12 +217,52 @@ class Interrupted(Exception):
 
 
 def owner_of(prefix: str) -> Account:
-    """Who the environment's packages belong to."""
-    folders = sorted(Path(prefix, "lib").glob("python3*/site-packages"))
-    # A conda environment may keep the folder of a Python that it has had before.
-    current = [folder for folder in folders if Path(prefix, "bin", folder.parent.name).exists()]
-    place = (current or folders or [Path(prefix)])[-1]
-    return account_of(place.stat().st_uid)
+    """Return the user that the environment's packages belong to.
+
+    If that is root, pip and Python would run as root: Failed where somebody else can change anything of them.
+    """
+    place = site_packages_of(prefix)
+    if place is None:
+        raise Failed(f"tethys_conda_prefix is {prefix}, which has no lib/python3.*/site-packages: correct it.")
+    # Of a link itself, and not of what it leads to: its owner may have it lead into a folder of root's.
+    owner = account_of(Path(place).lstat().st_uid)
+    if owner.uid == 0:
+        refuse_for_root(prefix, place)
+    return owner
+
+
+def refuse_for_root(prefix: str, place: str) -> None:
+    """Fail where somebody besides root can change what root's pip runs or imports."""
+    fix = "give the whole environment one owner"
+    if not trust.is_of_the_system(prefix):
+        fix += f" (`{shell_words('chown', '-hR', 'root:', prefix)}`)"
+    rule = f"tethys_conda_prefix is {prefix}: its packages belong to root, and pip runs as root only where"
+    for path in (python_of(prefix), place):
+        for writer in trust.writable_by_others(path):
+            way_out = f"run `{writer['fix']}`" if writer["fix"] and not writer["link"] else fix
+            who = trust.who_can(writer)
+            raise Failed(f"{rule} nobody else can change it, and {who} can change {writer['path']}: {way_out}.")
+    for folder in (Path(prefix, "bin"), Path(place).parent):
+        foreign = first_foreign(folder)
+        if foreign:
+            raise Failed(f"{rule} nobody else can change it, and others can change {foreign}: {fix}.")
+
+
+def first_foreign(folder: Path) -> str | None:
+    """Return the first file or folder below one that somebody besides root can change."""
+    pending = [str(folder)]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
+                if entry.is_symlink():
+                    continue  # only who can change its folder can change it
+                shared = status.st_mode & 0o002 or (status.st_mode & 0o020 and trust.members_of(status.st_gid))
+                if status.st_uid != 0 or shared:
+                    return entry.path
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+    return None
 
 
 def in_one_variable(name: str, values: list[str]) -> str:
@@ -245,26 +334,30 @@ class Environment:
         self.owner = owner_of(self.prefix) if os.geteuid() == 0 else account_of(os.geteuid())
         self.timeout: int = params["timeout"]
         self._deadline = time.monotonic() + self.timeout
-        self.work = Path(tempfile.mkdtemp(prefix="tethys_channels_", dir=TEMPORARY))
-        self.touched = False
-
-    def __enter__(self) -> Environment:
         source = source_of(program.__name__)
         if source is None:
             raise Failed(f"The source of {program.__name__} cannot be read.")
-        self.program = self.work / "program.py"
-        self.program.write_text(source, encoding="utf-8")
-        for name in ("wheels", "cache", "home", "tmp"):
-            (self.work / name).mkdir()
-        if os.geteuid() == 0:
-            for path in [self.work, *self.work.iterdir()]:
-                os.chown(path, self.owner.uid, self.owner.gid)
+        self._source = source
+        self.work = Path(TEMPORARY)
+        self.touched = False
+
+    def __enter__(self) -> Environment:
+        # The owner makes it, so that root changes no owner of anything.
+        self.work = Path(self.as_owner(_make_work).decode())
         return self
 
     def __exit__(self, *ignored: object) -> None:
-        shutil.rmtree(self.work, ignore_errors=True)
+        with contextlib.suppress(Failed):
+            self.as_owner(lambda: _delete(str(self.work)), RESTORE_SECONDS)
 
-    def _run(self, arguments: list[str], extra: dict[str, str], stdin: str, limit: float) -> tuple[int, str, str]:
+    def as_owner(self, job: Callable[[], bytes], seconds: float = LOOK_SECONDS) -> bytes:
+        """Do something in a child process that has become the environment's owner."""
+        try:
+            return boundary.ask_as(self.owner, job, boundary.MOST_BYTES, seconds)
+        except Rejected as error:
+            raise Failed(f"The user {self.owner.name}, whose {self.prefix} is, has no {TEMPORARY}: {error}.") from None
+
+    def _run(self, who: Account, arguments: list[str], extra: dict[str, str], stdin: str, seconds: float) -> Completed:
         env = {
             "PATH": os.pathsep.join([str(Path(self.python).parent), "/usr/local/bin", "/usr/bin", "/bin"]),
             # Whoever the environment belongs to, nothing of their own settings and packages has a say.
@@ -276,39 +369,77 @@ class Environment:
         }
         # -B, since -I ignores the variable of that meaning: a look leaves nothing behind, not even byte code.
         command = [self.python, "-I", "-B", *arguments]
-        try:
-            return run_bounded(command, env, str(self.work), stdin, limit, become(self.owner))
-        except subprocess.TimeoutExpired:
-            raise
-        except (OSError, subprocess.SubprocessError) as error:
-            raise Failed(f"{self.python} cannot be started as the user {self.owner.name}: {error}.") from error
+        switch = become(who)
 
-    def ask(self, job: str, limit: float = LOOK_SECONDS, **params: Any) -> dict[str, Any]:
-        """Have the environment's Python do one of the program's jobs."""
+        def as_user() -> None:
+            # Whatever this process has: what is installed is for the portal's user, too.
+            os.umask(0o022)
+            if switch:
+                switch()
+
         try:
-            code, out, err = self._run([str(self.program)], {}, json.dumps({"job": job, **params}), limit)
-        except subprocess.TimeoutExpired:
+            return run_command(command, seconds=max(0.0, seconds), env=env, cwd="/", stdin=stdin, become=as_user)
+        except TimedOut:
+            raise
+        except CommandFailed as error:
+            raise Failed(f"As the user {who.name}, {error}.") from error
+
+    def ask(self, job: str, limit: float = LOOK_SECONDS, who: Account | None = None, **params: Any) -> dict[str, Any]:
+        """Have the environment's Python do one of the program's jobs, as its owner or another user."""
+        who = who or self.owner
+        try:
+            done = self._run(who, ["-c", self._source], {}, json.dumps({"job": job, **params}), limit)
+        except TimedOut:
             raise Failed(f"{self.python} did not answer within {limit:.0f} seconds.") from None
-        lines = out.strip().splitlines()
-        if code != 0 or not lines:
-            last = errors_of(err.strip().rpartition("\n")[2])
-            raise Failed(f"{self.python}, started as the user {self.owner.name}, failed: {last}")
-        answer: dict[str, Any] = json.loads(lines[-1])
+        lines = done.out.strip().splitlines()
+        if done.code != 0 or not lines:
+            last = errors_of(done.err.strip().rpartition("\n")[2])
+            raise Failed(f"{self.python}, started as the user {who.name}, failed: {last}")
+        try:
+            answer = boundary.accept(lines[-1], ANSWER)
+        except Rejected as error:
+            raise Failed(f"{self.python}, started as the user {who.name}, gave another answer: {error}.") from None
         if answer.get("problem"):
             raise Failed(answer["problem"])
         return answer
+
+    def report(self) -> dict[str, str]:
+        """Return what pip's report says that it would install: names and versions."""
+        try:
+            raw = boundary.read_file(str(self.work / "tmp" / "report.json"), self.owner, MOST_REPORT)
+            entries = boundary.load(raw, MOST_REPORT)["install"]
+            metadata = [(entry["metadata"]["name"], entry["metadata"]["version"]) for entry in entries]
+            return {
+                program.canonical(boundary.accept_value(name, NAME)): boundary.accept_value(version, NAME)
+                for name, version in metadata
+            }
+        except (OSError, Rejected, LookupError, TypeError) as error:
+            raise Failed(f"The report of pip in {self.prefix} cannot be read: {error}.") from None
 
     def pip(self, *arguments: str) -> None:
         """Run pip; its errors become the message."""
         extra = {**self.pip_env, "PIP_CACHE_DIR": str(self.work / "cache")}
         limit = self._deadline - time.monotonic()
         try:
-            code, out, err = self._run(["-m", "pip", *arguments], extra, "", limit)
-        except subprocess.TimeoutExpired:
+            done = self._run(self.owner, ["-m", "pip", *arguments], extra, "", limit)
+        except TimedOut:
             raise Failed(f"pip {arguments[0]} was not done within the {self.timeout} s that timeout allows.") from None
-        if code != 0:
-            told = errors_of(without_logins(f"{out}\n{err}", self._logins))
+        if done.code != 0:
+            told = errors_of(without_logins(f"{done.out}\n{done.err}", self._logins))
             raise Failed(f"pip {arguments[0]} failed in {self.prefix}: {told}")
+
+
+def _make_work() -> bytes:
+    os.umask(0o022)
+    work = tempfile.mkdtemp(prefix="tethys_channels_", dir=TEMPORARY)
+    for name in ("wheels", "cache", "home", "tmp"):
+        Path(work, name).mkdir()
+    return work.encode()
+
+
+def _delete(path: str) -> bytes:
+    shutil.rmtree(path, ignore_errors=True)
+    return b""
 
 
 @contextlib.contextmanager
@@ -328,12 +459,21 @@ def interruptible() -> Iterator[None]:
 
 def look(environment: Environment, params: dict[str, Any]) -> dict[str, Any]:
     """What is installed, and why it is not enough."""
-    return environment.ask(
+    found = environment.ask(
         "look",
         requirements=params["requirements"],
         allowed=params["allowed"],
         find_links=params["find_links"] or [],
     )
+    user = account(params.get("user"))
+    if user and os.geteuid() == 0 and user.uid not in (0, environment.owner.uid):
+        names = [name for name in found["canonical"].values() if name in found["versions"]]
+        for name in environment.ask("unreadable", who=user, names=names)["unreadable"]:
+            if name not in found["damaged"]:
+                # An installation with a mask like 027 left it for its owner alone.
+                found["damaged"].append(name)
+                found["reasons"].append(f"{name} cannot be read by the user {user.name}")
+    return found
 
 
 def plan(environment: Environment, params: dict[str, Any], before: dict[str, Any]) -> list[dict[str, Any]]:
@@ -350,10 +490,7 @@ def plan(environment: Environment, params: dict[str, Any], before: dict[str, Any
         )
     report = environment.work / "tmp" / "report.json"
     environment.pip("install", "--dry-run", "--report", str(report), "--", *params["requirements"])
-    planned = {
-        program.canonical(entry["metadata"]["name"]): entry["metadata"]["version"]
-        for entry in json.loads(report.read_text(encoding="utf-8"))["install"]
-    }
+    planned = environment.report()
     # pip believes metadata, and takes an incomplete distribution for a good one.
     for name in before["damaged"]:
         if name in before["versions"]:
@@ -415,12 +552,13 @@ def install(
         str(wheels),
         *(f"{move['name']}=={move['to']}" for move in moves),
     )
-    files = [str(wheel) for wheel in sorted(wheels.iterdir())]
+    files = environment.as_owner(lambda: "\n".join(boundary.names_in(str(wheels))).encode()).decode().splitlines()
+    files = [str(wheels / name) for name in files]
     saved = environment.ask(
         "save", RESTORE_SECONDS, wheels=str(wheels), archive=str(archive), damaged=before["damaged"]
     )
     if saved.get("refused"):
-        raise Failed(saved["refused"])
+        raise Failed(" ".join(saved["refused"]))
     saved["archive"] = str(archive)
     environment.touched = True
     try:
@@ -451,8 +589,8 @@ def provide(environment: Environment, params: dict[str, Any], check_mode: bool) 
     if before["reasons"]:
         if not before["writable"]:
             raise Failed(
-                f"{before['site_packages']} belongs to {owner_of(environment.prefix).name}, and the user "
-                f"{environment.owner.name} cannot write there: run the task as root (become: true)."
+                f"The user {environment.owner.name} cannot write to {before['site_packages']}: run the task as root"
+                " (become: true), and give that folder back to its owner."
             )
         moves = plan(environment, params, before)
         refuse(environment, params, moves, own)
@@ -502,6 +640,7 @@ def main() -> None:
             "cert": {"type": "path"},
             "find_links": {"type": "list", "elements": "path"},
             "no_index": {"type": "bool", "default": False},
+            "user": {"type": "str"},
             "timeout": {"type": "int", "default": 900},
         },
         supports_check_mode=True,

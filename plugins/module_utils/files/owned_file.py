@@ -18,7 +18,7 @@ import stat
 from pathlib import Path
 from typing import Callable, Iterator, NamedTuple
 
-from ansible_collections.tethys.channels.plugins.module_utils.boundary import ask_as
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, ask_as
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.folder import Place, opened
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import Account, account_of
@@ -174,9 +174,10 @@ class OwnedFile:
         """
         if who is None:
             return job()
-        answer = ask_as(who, lambda: _told(job), self._most + 65536, SECONDS)
-        if answer is None:
-            raise Refused(f"{self.path} was not read or written within {SECONDS:g} s as user {who.name}")
+        try:
+            answer = ask_as(who, lambda: _told(job), self._most + 65536, SECONDS)
+        except Rejected as error:
+            raise Refused(f"{self.path} cannot be read or written: {error}") from None
         kind, rest = answer[:1], answer[1:]
         if kind == b"+":
             return rest

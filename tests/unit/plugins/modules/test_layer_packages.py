@@ -107,7 +107,8 @@ def base() -> Iterator[Path]:
     folder.chmod(0o755)
     wheels = folder / "wheels"
     wheels.mkdir()
-    (folder / "temporary").mkdir(mode=0o755)
+    (folder / "temporary").mkdir()
+    (folder / "temporary").chmod(0o1777)
     for version, asgiref in (("4.0.0", "3.7"), ("4.3.2", "3.9")):
         wheel(wheels, "channels", version, (f"asgiref>={asgiref}",))
     for version in ("3.7.2", "3.11.0"):
@@ -440,6 +441,124 @@ def test_the_packages_belong_to_the_environments_owner(prefix: Path) -> None:
     run(prefix)
     assert {status[1] for status in files_of(prefix).values()} == {NOBODY}
     assert {path.lstat().st_uid for path in prefix.rglob("*.pyc")} == {NOBODY}
+
+
+# --- who runs pip -----------------------------------------------------------------------------------------------------
+
+
+def give(*paths: Path) -> None:
+    for path in paths:
+        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+
+
+@pytest.fixture
+def as_root(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An environment of root's, in which nothing must be started."""
+    if os.geteuid() != 0:
+        pytest.skip("makes files of several users")
+    monkeypatch.setattr(module, "run_command", lambda *_given, **_named: pytest.fail("something was started"))
+    return prefix
+
+
+@pytest.mark.parametrize(
+    "name", ["", "bin", "bin/python3", "lib", "lib/{}/site-packages", "lib/{}/site-packages/pip/__init__.py"]
+)
+def test_pip_does_not_run_as_root_where_others_can_change_it(as_root: Path, name: str) -> None:
+    place = as_root / name.format(site_packages(as_root).parent.name)
+    if place.is_symlink():
+        place.unlink()
+        shutil.copy(sys.executable, place)
+    if "site-packages" in name and place.is_dir():
+        place.chmod(0o757)
+    else:
+        give(place)
+    message = refused(as_root)
+    assert "its packages belong to root, and pip runs as root only where nobody else can change it, and" in message
+    assert str(place) in message
+
+
+def test_a_folder_on_the_way_counts(as_root: Path, base: Path) -> None:
+    give(base)
+    try:
+        assert f"its owner nobody can change {base}" in refused(as_root)
+    finally:
+        os.chown(base, 0, 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes files of several users")
+def test_who_owns_the_link_to_site_packages_runs_pip(prefix: Path) -> None:
+    """A link of the environment's owner led root into a folder of root's."""
+    here = site_packages(prefix)
+    roots = prefix.parent / "roots"
+    shutil.rmtree(roots, ignore_errors=True)
+    here.rename(roots)
+    here.symlink_to(roots)
+    give(prefix, *(path for path in prefix.rglob("*") if roots not in path.resolve().parents))
+    before = files_of(roots)
+    assert module.owner_of(str(prefix)).uid == NOBODY
+    assert "The user nobody cannot write to" in refused(prefix)
+    assert files_of(roots) == before
+    shutil.rmtree(roots)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_root_gives_no_file_away(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where names can be swapped, it would be another file of root's."""
+    put(prefix, *LAYER)
+    give(prefix, *prefix.rglob("*"))
+    for name in ("chown", "lchown", "fchown"):
+        monkeypatch.setattr(os, name, lambda *_given, **_named: pytest.fail("a file was given away"))
+    assert run(prefix, check_mode=True)["reasons"] == []
+
+
+def test_a_mask_for_oneself_alone_does_not_hold(prefix: Path) -> None:
+    mask = os.umask(0o077)
+    try:
+        run(prefix)
+    finally:
+        os.umask(mask)
+    for path in (site_packages(prefix) / "channels_redis", site_packages(prefix) / "redis" / "m1.py"):
+        assert path.stat().st_mode & 0o044 == 0o044
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_what_the_portals_user_cannot_read_is_installed_anew(prefix: Path) -> None:
+    put(prefix, *LAYER)
+    (site_packages(prefix) / "redis").chmod(0o700)
+    assert run(prefix)["changed"] is False
+    portal = portal_state.look(str(prefix), str(prefix), "nobody", 20, DEFAULTS["requirements"])
+    assert portal["lacking"] == ["redis is incomplete"]
+    answer = run(prefix, user="nobody")
+    assert answer["reasons"] == ["redis cannot be read by the user nobody"]
+    assert answer["moves"] == [{"name": "redis", "from": "7.4.0", "to": "7.4.0"}]
+    assert (site_packages(prefix) / "redis").stat().st_mode & 0o055 == 0o055
+
+
+# --- what the owner of the environment answers ------------------------------------------------------------------------
+
+
+def test_a_fifo_as_report_is_no_report(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.Environment, "pip", lambda _self, *given: os.mkfifo(given[3]))
+    assert "report.json is no regular file" in refused(prefix)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ('{"reasons": [], "ansible_facts": {"ansible_python_interpreter": "/evil"}}', "has the key ansible_facts"),
+        ('{"versions": {"redis": 7}}', "versions"),
+        ("[" * 5000, "answer"),
+        ("{", "is not JSON"),
+    ],
+)
+def test_another_answer_is_not_taken(prefix: Path, answer: str, why: str) -> None:
+    python = prefix / "bin" / "python"
+    python.unlink()
+    python.write_text(f"#!/bin/sh\ncat >/dev/null\necho '{answer}'\n")
+    python.chmod(0o755)
+    message = refused(prefix)
+    assert "gave another answer" in message
+    assert why in message
 
 
 def test_who_may_not_write_is_told_how(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
