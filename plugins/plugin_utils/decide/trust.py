@@ -115,6 +115,8 @@ def sentence(files: list[OpenFile], writer: Writer) -> str:
         )
     if writer["link"]:
         return f"{text}, to which the link {writer['link']} leads. Replace that link with a file or folder of root's."
+    if writer["fix"] and files[0]["use"] == "compose" and writer["how"] != "everybody":
+        return f"{text}, which gives root's rights away. Run `{writer['fix']}` if that is not meant."
     if writer["fix"]:
         return f"{text}. Run `{writer['fix']}`."
     if is_shared(path):
