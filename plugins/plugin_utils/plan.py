@@ -702,10 +702,11 @@ class Look:
                 layout=asked["tethys_asgi_layout"],
             )
         except Refusal as refusal:
-            reason = self.portal.get("bokeh_problem") if bokeh == "unknown" else None
-            for text in refusal.reasons:
-                why = f" (Why it is not known: {_tail(reason)})" if reason and "Bokeh" in text else ""
-                self.reasons.append(text + why)
+            reason = self.portal.get("bokeh_problem") if bokeh == "unknown" or isinstance(bokeh, list) else None
+            why = f" (Why it is not known: {_tail(reason)})" if reason else ""
+            if reason and bokeh != "unknown":
+                why = f" ({reason.rstrip('.')}.)"
+            self.reasons += [text + (why if "Bokeh" in text else "") for text in refusal.reasons]
             return None
 
     def redis_reasons(self) -> Mapping[str, Any] | None:

@@ -66,13 +66,15 @@ def test_any_pattern_gives_an_address(pattern: str) -> None:
 # --- handlers in source ---------------------------------------------------------------------------------------------
 
 
-def app_folder(tmp_path: Path, **files: str) -> Path:
+def app_folder(tmp_path: Path, **files: str | None) -> Path:
     folder = tmp_path / "tethysapp" / "my_app"
     folder.mkdir(parents=True)
     (folder / "__init__.py").write_text("", encoding="utf-8")
     for name, text in files.items():
-        file = folder / f"{name.replace('__', '/')}.py"
-        file.parent.mkdir(exist_ok=True)
+        if text is None:
+            continue
+        file = folder / f"{name.replace('__', '/').replace('INIT', '__init__')}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(textwrap.dedent(text), encoding="utf-8")
     return folder
 
@@ -108,6 +110,181 @@ def test_handlers_in_source_as_served(tmp_path: Path) -> None:
     folder = app_folder(tmp_path, handlers="@handler\ndef plot(doc): ...")
     assert portal_source.declared_handlers("my_app", folder)[0]["url"] == "/apps/my-app/plot/"
     assert portal_source.declared_handlers("my_app", folder, "p", standalone=True)[0]["url"] == "/p/plot/"
+
+
+APP = """
+    from tethys_sdk.base import TethysAppBase
+
+    class App(TethysAppBase):
+        name = "My App"
+        package = "my_app"
+        index = "home"
+        root_url = "my-app"
+"""
+CONTROLLERS = """
+    from django.http import HttpResponse
+    from tethys_sdk.routing import controller
+
+    @controller
+    def home(request):
+        return HttpResponse()
+"""
+SDK = "from tethys_sdk.routing import handler\n"
+MAPS = """
+        def register_url_maps(self):
+            from tethys_sdk.routing import url_map_maker
+            UrlMap = url_map_maker(self.root_url)
+            return [UrlMap("home", "my-app", "my_app.controllers.home"), %s]
+"""
+MAPPED = "controller='my_app.controllers.home', handler='my_app.handlers.h'"
+PACKAGE: dict[str, str | None] = {"controllers": None, "controllers__INIT": CONTROLLERS}
+# What the files of an app declare, and what Tethys then serves.
+BOKEH: dict[str, tuple[dict[str, str | None], list[tuple[str, str]]]] = {
+    "the index": (
+        {"handlers": SDK + "@handler\ndef home(doc): ...", "controllers": None},
+        [("home", "/apps/my-app/")],
+    ),
+    "the index with an address": (
+        {"handlers": SDK + "@handler(name='home', url='start')\ndef h(doc): ...", "controllers": None},
+        [("home", "/apps/my-app/")],
+    ),
+    "a submodule": (
+        {**PACKAGE, "controllers__plots": SDK + "@handler\ndef a_river(doc): ..."},
+        [("a_river", "/apps/my-app/a-river/")],
+    ),
+    "a submodule with a controller of its own": (
+        {
+            **PACKAGE,
+            "controllers__plots": SDK
+            + "def page(request, river_id): ...\n@handler(controller=page)\ndef river(doc): ...",
+        },
+        [("river", "/apps/my-app/plots/river/{river_id}/")],
+    ),
+    "a controller of another module": (
+        {"handlers": SDK + "@handler(controller='my_app.controllers.home')\ndef river(doc): ..."},
+        [("river", "/apps/my-app/river/")],
+    ),
+    "several addresses": (
+        {"handlers": SDK + "@handler(url={'one': 'a', 'two': 'b/{c}'})\ndef h(doc): ..."},
+        [("one", "/apps/my-app/a/"), ("two", "/apps/my-app/b/{c}/")],
+    ),
+    "another name": (
+        {"handlers": "from tethys_sdk.routing import handler as page\n@page\ndef h(doc): ..."},
+        [("h", "/apps/my-app/h/")],
+    ),
+    "another name given later": (
+        {"handlers": SDK + "page = handler\n@page(name='x')\ndef h(doc): ..."},
+        [("x", "/apps/my-app/h/")],
+    ),
+    "its module's name": (
+        {"handlers": "import tethys_sdk.routing as routes\n@routes.handler\ndef h(doc): ..."},
+        [("h", "/apps/my-app/h/")],
+    ),
+    "its module's whole name": (
+        {"handlers": "import tethys_sdk.routing\n@tethys_sdk.routing.handler\ndef h(doc): ..."},
+        [("h", "/apps/my-app/h/")],
+    ),
+    "everything imported": (
+        {"handlers": "from tethys_sdk.routing import *\n@handler\ndef h(doc): ..."},
+        [("h", "/apps/my-app/h/")],
+    ),
+    "a controller with a handler": (
+        {
+            "controllers": CONTROLLERS
+            + "\n    @controller(_handler='my_app.handlers.h', _handler_type='bokeh')"
+            + "\n    def a_page(request, a, b=1): ...\n",
+            "handlers": "def h(doc): ...",
+        },
+        [("a_page", "/apps/my-app/a-page/{a}/"), ("a_page_1", "/apps/my-app/a-page/{a}/{b}/")],
+    ),
+    "a package called resources": (
+        {
+            **PACKAGE,
+            "controllers__resources__INIT": "",
+            "controllers__resources__plots": SDK + "@handler\ndef h(doc): ...",
+        },
+        [("h", "/apps/my-app/h/")],
+    ),
+    "a constant": (
+        {
+            "app": APP
+            + MAPS % f"UrlMap(name='h', url=URL, {MAPPED}, handler_type=KIND)"
+            + "\n    KIND = 'bokeh'\n    URL = 'my-app/x'\n",
+            "handlers": "def h(doc): ...",
+        },
+        [("h", "/apps/my-app/x/")],
+    ),
+    "arguments by position": (
+        {
+            "app": APP
+            + MAPS % "UrlMap('h', f'{self.root_url}/y', CONTROLLER, 'http', None, 'my_app.handlers.h', 'bokeh')"
+            + "\n    CONTROLLER = 'my_app.controllers.home'\n",
+            "handlers": "def h(doc): ...",
+        },
+        [("h", "/apps/my-app/y/")],
+    ),
+    "another library's decorator": (
+        {"handlers": "class events:\n    handler = staticmethod(lambda f: f)\n@events.handler\ndef h(message): ..."},
+        [],
+    ),
+    "another library's decorator, imported": (
+        {
+            "handlers": "from logging import handlers as events\nevents.handler = lambda f: f\n"
+            "@events.handler\ndef h(message): ..."
+        },
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BOKEH)
+def test_bokeh_handlers_are_found_as_tethys_serves_them(tmp_path: Path, case: str) -> None:
+    files, expected = BOKEH[case]
+    folder = app_folder(tmp_path, **{"app": APP, "controllers": CONTROLLERS, **files})
+    found = portal_source.declared_handlers("my_app", folder)
+    assert sorted((handler["name"], handler["url"]) for handler in found) == expected
+
+
+def test_what_an_extension_makes_cannot_be_told(tmp_path: Path) -> None:
+    more = "        def register_url_maps(self):\n            return workflows.urls(self)\n"
+    folder = app_folder(tmp_path, app="    from tethysext.other.urls import workflows\n" + APP + more)
+    found = portal_source.declared_handlers("my_app", folder)
+    assert found == []
+    assert portal_look._bokeh_answer(found, ["Tethys cannot be started"])["bokeh"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("files", "url"),
+    [
+        (
+            {
+                "app": APP
+                + MAPS % f"UrlMap(name='h', url=BASE + '/x', {MAPPED}, handler_type=kinds.BOKEH)"
+                + "\n    from . import kinds\n    BASE = 'my-app'\n",
+                "kinds": "BOKEH = 'bokeh'",
+            },
+            "/apps/my-app/x/",
+        ),
+        ({"h": "from .deco import handler\n@handler(url='x')\ndef h(doc): ..."}, "/apps/my-app/x/"),
+        ({"h": "from bus import handler\n@handler(url='x')\ndef h(doc): ..."}, None),
+        ({"h": "import bus\n@bus.handler\ndef h(doc): ..."}, None),
+        ({"h": "def handler(f): ...\n@handler\ndef h(doc): ..."}, None),
+        ({"resources__h": SDK + "@handler\ndef h(doc): ..."}, None),
+        ({"resources__INIT": "", "resources__h": SDK + "@handler\ndef h(doc): ..."}, "/apps/my-app/h/"),
+        ({"h": "# handler_type\nUrlMap(name='h', url='x', controller='c', handler_type=KIND)"}, None),
+        (
+            {
+                "h": SDK + "@handler(controller='my_app.pages.river.page')\ndef h(doc): ...",
+                "pages__river": "def page(request, *, a, b=1, **c): ...",
+            },
+            "/apps/my-app/river/h/{a}/{c}/",
+        ),
+    ],
+)
+def test_handlers_in_the_files_of_an_app(tmp_path: Path, files: dict[str, str | None], url: str | None) -> None:
+    folder = app_folder(tmp_path, **{"app": APP, **files})
+    found = portal_source.declared_handlers("my_app", folder)
+    assert [handler["url"] for handler in found][:1] == ([url] if url else [])
 
 
 @given(st.binary(max_size=200))
@@ -483,23 +660,6 @@ def test_what_does_not_exist_yet_is_not_asked_for(tmp_path: Path) -> None:
 
 REAL = os.environ.get("TETHYS_TEST_PYTHON")
 real = pytest.mark.portal
-APP = """
-    from tethys_sdk.base import TethysAppBase
-
-    class App(TethysAppBase):
-        name = "My App"
-        package = "my_app"
-        index = "home"
-        root_url = "my-app"
-"""
-CONTROLLERS = """
-    from django.http import HttpResponse
-    from tethys_sdk.routing import controller
-
-    @controller
-    def home(request):
-        return HttpResponse()
-"""
 HANDLERS = """
     from tethys_sdk.routing import handler
 
@@ -545,7 +705,7 @@ def portal(tmp_path: Path, database: Path) -> Portal:
     """Looks at a real Tethys with an app of ours in it."""
     prefix, home = environment(tmp_path)
 
-    def look(settings: str = "", migrated: bool = True, **files: str) -> dict[str, Any]:
+    def look(settings: str = "", migrated: bool = True, **files: str | None) -> dict[str, Any]:
         app_folder(tmp_path, **{"app": APP, "controllers": CONTROLLERS, "handlers": HANDLERS, **files})
         common = f"SECRET_KEY: {SECRET}\nALLOWED_HOSTS: [portal.example.org]\n"
         config = "settings:\n" + textwrap.indent(common + settings, "  ")
@@ -589,6 +749,16 @@ def test_real_handlers(portal: Portal, settings: str, url: str) -> None:
     assert found["settings"]["layer_backend"] == "channels.layers.InMemoryChannelLayer"
     assert re.match(r"\d+\.\d+", found["versions"]["tethys_platform"])
     assert isinstance(found["lifecycle_consumer"], bool)
+
+
+@real
+@pytest.mark.parametrize("case", BOKEH)
+def test_bokeh_handlers_are_served_as_listed(portal: Portal, case: str) -> None:
+    files, expected = BOKEH[case]
+    found = portal(**{"handlers": "", **files})
+    assert [(handler["name"], handler["url"]) for handler in found["bokeh"]] == expected
+    assert found["app_problems"] == []
+    assert found["bokeh_problem"] is None
 
 
 @real

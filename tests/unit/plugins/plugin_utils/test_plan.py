@@ -620,6 +620,11 @@ HANDLERS = [{"app": "plot", "name": "home", "url": "/apps/plot/"}]
     [
         ({}, {"bokeh": HANDLERS}, ["plot: home at /apps/plot/", "tethys_asgi_layout to socket_per_process"]),
         ({}, {"bokeh": "unknown", "bokeh_problem": "No tables"}, ["(Why it is not known: No tables.)", "not_in_use"]),
+        (
+            {},
+            {"bokeh": HANDLERS, "bokeh_problem": "There may be more Bokeh handlers than those listed: No tables."},
+            ["plot: home at /apps/plot/", "(There may be more Bokeh handlers than those listed: No tables.)"],
+        ),
         ({"tethys_bokeh": "in_use"}, {"bokeh": []}, ["Bokeh is in use (tethys_bokeh: in_use)"]),
     ],
 )
