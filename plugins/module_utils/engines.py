@@ -159,9 +159,13 @@ class PodmanEngine:
 
     def place(self, name: str) -> Place:
         """Where a container is."""
-        if not self.process(name)[0]:
-            return Place(0, [])
-        return _place(json.loads(self._ask("container", "inspect", name)[1])[0])
+        try:
+            out = self._ask("container", "inspect", name)[1]
+        except OSError as error:
+            if "no such container" in str(error).lower():
+                return Place(0, [])
+            raise
+        return _place(json.loads(out)[0])
 
 
 Engine = Union[DockerEngine, PodmanEngine]

@@ -215,3 +215,37 @@ def test_no_container_and_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
     docker = DockerEngine()
     monkeypatch.setattr(docker.api, "get", lambda _url: None)
     assert docker.whole("redis", "redis:8.2") == [None, None]
+
+
+# --- where a container is ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("networks", "addresses"),
+    [
+        ({"IPAddress": "172.17.0.2", "Networks": {"bridge": {"IPAddress": "172.17.0.2"}}}, ["172.17.0.2"]),
+        ({"IPAddress": "", "Networks": {"own": {"IPAddress": "10.88.0.2"}, "other": None}}, ["10.88.0.2"]),
+        ({"IPAddress": "", "Networks": {"host": {"IPAddress": ""}}}, []),
+        ({"Networks": None}, []),
+        (None, []),
+    ],
+)
+def test_where_a_container_is(
+    podman: Answers, monkeypatch: pytest.MonkeyPatch, networks: Any, addresses: list[str]
+) -> None:
+    found = {"State": {"Pid": 7}, "NetworkSettings": networks}
+    assert podman([found]).place("redis") == (7, addresses)
+    docker = DockerEngine()
+    asked: list[str] = []
+    monkeypatch.setattr(docker.api, "get", lambda url: asked.append(url) or found)
+    assert docker.place("redis") == (7, addresses)
+    assert asked == ["/containers/redis/json"]
+
+
+def test_where_no_container_is(podman: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert podman(code=125, problem='Error: no such container "redis"').place("redis") == (0, [])
+    with pytest.raises(OSError, match="mounting storage"):
+        podman(code=125, problem="Error: mounting storage").place("redis")
+    docker = DockerEngine()
+    monkeypatch.setattr(docker.api, "get", lambda _url: None)
+    assert docker.place("redis") == (0, [])
