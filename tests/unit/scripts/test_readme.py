@@ -115,5 +115,5 @@ def test_every_command_that_is_told_is_there(name: str) -> None:
     assert {target for target, _scenario in told} <= targets
     for _target, scenario in told:
         assert not scenario or (ROOT / "molecule" / scenario / "molecule.yml").is_file(), scenario
-    for script in re.findall(r"(?:^|[` ])(scripts/[a-z-]+)", text, re.MULTILINE):
+    for script in re.findall(r"(?:^|[` ])(scripts/[a-z_-]+(?:\.py)?)", text, re.MULTILINE):
         assert (ROOT / script).is_file(), script
