@@ -37,7 +37,7 @@ def costs(script: ModuleType) -> ModuleType:
 
 def test_every_step_has_a_budget(script: ModuleType) -> None:
     steps = {*script.CHECKS, *(f"scenario:{name}" for name in script.scenarios())}
-    assert set(script.read_budget(ROOT / "tests" / "budget.yml")) == steps
+    assert steps <= set(script.read_budget(ROOT / "tests" / "budget.yml"))
 
 
 def test_lint_goes_first_and_then_the_longest(script: ModuleType, costs: ModuleType) -> None:
