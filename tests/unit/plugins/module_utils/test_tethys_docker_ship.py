@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import time
@@ -15,9 +16,11 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.tethys.channels.plugins.module_utils import tethys_docker_inside, tethys_docker_ship
-from ansible_collections.tethys.channels.plugins.module_utils.boundary import Flag, Plain, Record
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import Flag, Plain, Record, Rejected, load
 from ansible_collections.tethys.channels.plugins.module_utils.tethys_docker_answers import ANSWERS, INSIDE
 from ansible_collections.tethys.channels.plugins.modules import tethys_docker_exec
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 MODULES = Path(str(tethys_docker_exec.__file__)).parent
 SENT = ("asgi_roll", "layer_probe", "portal_info", "portal_settings", "tethys_docker_program")
@@ -245,6 +248,41 @@ def test_an_answer_that_is_none(text: str) -> None:
     finally:
         tracemalloc.stop()
     assert "\n" not in str(error.value)
+
+
+KEYS = [
+    "ansible_facts",
+    "changed",
+    "failed",
+    "msg",
+    "diff",
+    "before",
+    "after",
+    "processes",
+    "fresh",
+    "warnings",
+    "result",
+]
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 10**6) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS) | st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(sorted(ANSWERS)), st.dictionaries(st.sampled_from(KEYS), VALUES), st.booleans())
+def test_whatever_a_container_answers(name: str, made_up: dict[str, Any], honest: bool) -> None:
+    schema = ANSWERS[name]
+    result = {**HONEST, **made_up} if honest else made_up
+    try:
+        text = json.dumps({"result": result, "warnings": made_up.get("warnings", [])})
+        answer = tethys_docker_ship._accepted(load(text), schema)
+    except Rejected as error:
+        assert str(error).isprintable()
+        return
+    assert set(answer.result) <= {*schema.fields, "failed", "msg"}
+    assert all(isinstance(text, str) and text.isprintable() for text in answer.warnings)
 
 
 def test_one_byte_after_the_other() -> None:
