@@ -60,7 +60,7 @@ STATES = {
     "Redis and a process stopped": State(
         f"docker stop {REDIS} && supervisorctl stop asgi:tethys_asgi1",
         [
-            f"{AT_REDIS} cannot be reached ([Errno 2] No such file or directory): its container {REDIS} is stopped, and"
+            f"{AT_REDIS} cannot be reached (container {REDIS} does not run): its container {REDIS} is stopped, and"
             " tethys.channels.site starts it.",
             "asgi:tethys_asgi1 is STOPPED: run tethys.channels.restart",
         ],
