@@ -405,10 +405,7 @@ class PortalProcess:
             self.warnings.append(f"The activation script {script} left the shell; the scripts after it did not run.")
 
     def _how_it_ended(self) -> str:
-        try:
-            status: int | None = self._process.wait(2)
-        except subprocess.TimeoutExpired:
-            status = None
+        status = self._running.exit_code(time.monotonic() + 2)
         # Only what is there: a process that it left behind may hold the pipe open, and go on printing.
         for _again in range(MOST_BYTES // 65536):
             if not self._keep_printed():

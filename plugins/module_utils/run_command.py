@@ -34,6 +34,7 @@ _PR_GET_CHILD_SUBREAPER = 37
 _CHUNK = 65536
 # How often an exited program is noticed whose output somebody else still holds open.
 _POLL_SECONDS = 0.05
+_WAIT_SECONDS = 0.002
 
 
 class CommandFailed(Exception):
@@ -140,6 +141,19 @@ class Running:
     def __exit__(self, *_reason: object) -> None:
         self.end()
 
+    def exit_code(self, deadline: float) -> int | None:
+        """Return the program's exit code, negative for a signal, or None where it still runs at the deadline.
+
+        It is not waited for until ``end``: as long as it is there, no other process can get its number.
+        """
+        while True:
+            found = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is not None:
+                return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(_WAIT_SECONDS)
+
     def end(self) -> None:
         """End the program and everything that descends from it."""
         self._end_cgroup()
@@ -208,24 +222,19 @@ def run_command(
     reads = subprocess.PIPE if given else subprocess.DEVNULL
     pipe = subprocess.PIPE
     with Running(command, env=env, cwd=cwd, stdin=reads, stdout=pipe, stderr=pipe, become=become) as running:
-        try:
-            out, err = _exchange(running.process, given, deadline, most_bytes)
-            running.process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            raise TimedOut(f"{command[0]} did not end within {seconds:g} s") from None
-        except OverflowError:
-            raise TooMuchOutput(f"{command[0]} wrote more than {most_bytes} bytes") from None
-        code = running.process.returncode
+        outputs = _exchange(running, given, deadline, most_bytes)
+        if outputs and sum(map(len, outputs)) > most_bytes:
+            raise TooMuchOutput(f"{command[0]} wrote more than {most_bytes} bytes")
+        code = running.exit_code(deadline)
+        if code is None or not outputs:
+            raise TimedOut(f"{command[0]} did not end within {seconds:g} s")
+        out, err = outputs
     return Completed(code, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
 
 
-def _exchange(process: subprocess.Popen[bytes], given: bytes, deadline: float, most_bytes: int) -> list[bytes]:
-    """Write and read until the program has ended or closed its outputs; return both.
-
-    Raises:
-        subprocess.TimeoutExpired: the deadline passed.
-        OverflowError: it wrote more than that.
-    """
+def _exchange(running: Running, given: bytes, deadline: float, most_bytes: int) -> list[bytes]:
+    """Write and read until the program has ended, closed its outputs or written too much; nothing at the deadline."""
+    process = running.process
     read: dict[int, list[bytes]] = {stream.fileno(): [] for stream in (process.stdout, process.stderr) if stream}
     waiting, size = memoryview(given), 0
     with selectors.DefaultSelector() as selector:
@@ -234,12 +243,12 @@ def _exchange(process: subprocess.Popen[bytes], given: bytes, deadline: float, m
         if process.stdin:
             os.set_blocking(process.stdin.fileno(), False)
             selector.register(process.stdin.fileno(), selectors.EVENT_WRITE)
-        while read.keys() & selector.get_map().keys():
+        while size <= most_bytes and read.keys() & selector.get_map().keys():
             left = deadline - time.monotonic()
             if left <= 0:
-                raise subprocess.TimeoutExpired(process.args, 0)
+                return []
             # Asked before the outputs: what it wrote before its end is there by now.
-            ended = process.poll() is not None
+            ended = running.exit_code(0) is not None
             ready = [key.fd for key, _events in selector.select(0 if ended else min(left, _POLL_SECONDS))]
             if ended and not read.keys() & ready:
                 break
@@ -247,8 +256,6 @@ def _exchange(process: subprocess.Popen[bytes], given: bytes, deadline: float, m
                 if fd in read:
                     chunk = os.read(fd, _CHUNK)
                     size += len(chunk)
-                    if size > most_bytes:
-                        raise OverflowError
                     read[fd].append(chunk)
                     done = not chunk
                 else:

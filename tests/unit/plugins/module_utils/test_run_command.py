@@ -53,6 +53,13 @@ def test_stdin_is_what_is_given_or_empty(given: str | bytes) -> None:
     assert sh("cat", stdin=given).out == (given.decode() if isinstance(given, bytes) else given)
 
 
+def test_an_ended_program_keeps_its_number_until_the_end() -> None:
+    with tested.Running(["sh", "-c", "exit 3"], env=PATH) as running:
+        assert running.exit_code(time.monotonic() + 20) == 3
+        assert Path(f"/proc/{running.process.pid}").exists()
+    assert not Path(f"/proc/{running.process.pid}").exists()
+
+
 def test_a_program_need_not_read_its_input() -> None:
     assert sh("exec <&-; echo done", stdin="x" * 1_000_000) == (0, "done\n", "")
 
