@@ -88,7 +88,6 @@ from typing import Any
 from ansible_collections.tethys.channels.plugins.module_utils import (
     asgi_record,
     boundary,
-    bounded_run,
     engines,
     facts,
     layer_packages,
@@ -134,7 +133,6 @@ SHIPPED = (
     addresses,
     asgi_record,
     boundary,
-    bounded_run,
     cgroup,
     engines,
     facts,
