@@ -63,13 +63,34 @@ def merge_settings(
     if both:
         raise PortalYamlError(f"the setting {both[0]!r} is both to be set and to be removed; name it once")
     bom = text[:1] == "\ufeff"
-    editor = Editor(text[1:] if bom else text, loader)
-    editor.settings()
-    for name in names:
-        editor.remove(name)
-    for name, value in wanted.items():
-        editor.put(name, value)
+    try:
+        editor = Editor(text[1:] if bom else text, loader)
+        editor.settings()
+        for name in names:
+            editor.remove(name)
+        for name, value in wanted.items():
+            editor.put(name, value)
+    except PortalYamlError as error:
+        raise _template_error(text) or error from None
     return ("\ufeff" if bom else "") + editor.text
+
+
+# Jinja's and cookiecutter's signs, neither in a comment nor in quotes, where they are text.
+_TEMPLATE = re.compile(r"""^[^#'"\n]*?(\{\{|\{%|\{#)""", re.MULTILINE)
+
+
+def _template_error(text: str) -> PortalYamlError | None:
+    """Return the reason why a file that is no YAML is none, where it is a template that was not rendered."""
+    found = _TEMPLATE.search(text)
+    if not found:
+        return None
+    line, column = text.count("\n", 0, found.start(1)) + 1, found.end(1) - found.start() - 1
+    return PortalYamlError(
+        f"`{found.group(1)}` begins a placeholder of a template (Jinja, cookiecutter), which was not rendered; replace"
+        " the file by the rendered one",
+        line,
+        column,
+    )
 
 
 def decode(raw: bytes) -> str:

@@ -373,6 +373,32 @@ def test_restore_puts_a_removed_setting_back() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "sign", "line", "column"),
+    [
+        ("settings:\n  SECRET_KEY: {{ secret_key }}\n", "{{", 2, 15),
+        ("settings:\n  SECRET_KEY: {{ cookiecutter.secret }}\n", "{{", 2, 15),
+        ("settings:\n{% if debug %}\n  DEBUG: true\n{% endif %}\n", "{%", 2, 1),
+        ("{# the portal #}\nsettings:\n  A: 1\n", "{#", 1, 1),
+        ("settings:\n  A: '{{ a }}'\n  B: {{ b }}\n", "{{", 3, 6),
+        ("{{ everything }}\n", "{{", 1, 1),
+    ],
+)
+def test_a_template_is_called_one(text: str, sign: str, line: int, column: int) -> None:
+    with pytest.raises(PortalYamlError, match=r"template.*not rendered; replace the file") as caught:
+        portal_yaml.check_text(text)
+    assert f"`{sign}`" in caught.value.sentence
+    assert (caught.value.line, caught.value.column) == (line, column)
+
+
+@pytest.mark.parametrize("text", ["settings:\n  A: '{{ a }}'\n", "settings:  # {{ x }}\n  A: 1\n"])
+def test_a_placeholder_that_is_text_is_no_template(text: str) -> None:
+    portal_yaml.check_text(text)
+    with pytest.raises(PortalYamlError) as caught:
+        portal_yaml.check_text(text + "  B: [\n")
+    assert "template" not in str(caught.value)
+
+
 SECRETS = {
     "default": {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
