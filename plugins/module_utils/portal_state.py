@@ -28,9 +28,9 @@ from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
     accept_value,
     ask_as,
     load,
-    read_file,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.facts import BLOCKED, LEFTOVERS, LOOK_ANSWER, Leftover
+from ansible_collections.tethys.channels.plugins.module_utils.files.owned_file import Refused, owned_file
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import (
     Account,
     account,
@@ -220,11 +220,13 @@ def config_facts(path: str, who: Account | None = None) -> dict[str, Any]:
         and all(folder.stat().st_mode & stat.S_IXOTH for folder in Path(real).parents),
     )
     try:
-        raw = read_config(path, who)
+        # As it will be written: what is refused then is refused now.
+        with owned_file(path, MOST_CONFIG, who) as opened:
+            raw = opened.read().raw
     except OSError as error:
         facts["problem"] = f"{path} cannot be read: {error.strerror}."
         return facts
-    except Rejected as error:
+    except Refused as error:
         facts["problem"] = f"{error}."
         return facts
     facts["sha256"] = hashlib.sha256(raw).hexdigest()
@@ -234,16 +236,6 @@ def config_facts(path: str, who: Account | None = None) -> dict[str, Any]:
         except portal_yaml.PortalYamlError as error:
             facts["problem"] = str(error)
     return facts
-
-
-def read_config(path: str, who: Account | None) -> bytes:
-    """Return the file as the owner of its folder reads it, or else the portal's user, who has to be able to."""
-    try:
-        return read_file(path, None, MOST_CONFIG)
-    except PermissionError:
-        if who is None:
-            raise
-        return read_file(path, who, MOST_CONFIG)
 
 
 def wanted(prefix: str, home: str, settings: dict[str, Any] | None) -> list[tuple[str, str]]:

@@ -14,8 +14,9 @@ modules share them.
 
 from __future__ import annotations
 
+import hashlib
 import re
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence
 
 from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml_document import (
     BREAK,
@@ -182,3 +183,19 @@ def _writable(value: Any) -> Any:
     if isinstance(value, list):
         return [_writable(item) for item in value]
     return value if value is None or isinstance(value, (str, bool, int, float)) else str(value)
+
+
+# -- in another Python -------------------------------------------------------------------------------------------------
+
+
+def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], _commands: Any) -> None:
+    """Say what a file would be, for a dry run on a server whose own Python has no PyYAML."""
+    settings, remove = params["settings"], params["remove"]
+    try:
+        new = merge_settings(params["text"], settings, remove)
+        before, after = masked_blocks(params["text"], new, touched(settings, remove))
+    except PortalYamlError as error:
+        say({"problem": str(error)})
+    else:
+        digest = hashlib.sha256(new.encode()).hexdigest()
+        say({"sha256": digest, "before": before.splitlines(), "after": after.splitlines()})

@@ -22,7 +22,7 @@ description:
     belongs to the same. A symbolic link at O(path) is followed if it is root's, or if the link, the file and its folder
     belong to one user.
 requirements:
-  - PyYAML, for any Python on the server. Tethys brings it into its own environment, see O(prefix).
+  - PyYAML for the system's Python, from version 3.8 on. In check mode that of Tethys does, see O(prefix).
 seealso:
   - plugin: tethys.channels.merge_settings
     plugin_type: filter
@@ -81,9 +81,13 @@ options:
     type: str
   prefix:
     description:
-      - The conda (or other) environment of Tethys. Where Ansible's Python on the server has no PyYAML, the module goes
-        on with the system's Python if that has it, else with C(bin/python) in here.
+      - The conda (or other) environment of Tethys. Where no Python of the system has PyYAML, check mode has
+        C(bin/python) in here say what would change, as O(user). A real run never starts it.
     type: path
+  user:
+    description:
+      - The user who runs the portal. Where the owner of the file's folder cannot read the file, it is read as this one.
+    type: str
 """
 
 EXAMPLES = r"""
@@ -148,16 +152,34 @@ from pathlib import Path
 from typing import Any, Iterator
 
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
-from ansible_collections.tethys.channels.plugins.module_utils import portal_yaml
+from ansible_collections.tethys.channels.plugins.module_utils import boundary, portal_yaml
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import Flag, Listing, Match, Text
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file, owned_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.owned_file import Content, OwnedFile
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils.portal_env import run_in_portal, runner_for
 from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml import PortalYamlError, Touched
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import secrets_in
+from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import account
+from ansible_collections.tethys.channels.plugins.module_utils.server.system_python import SYSTEM_PYTHONS, WITH_YAML
 
 # A portal_config.yml has some kilobytes; a file beyond this is something else.
-MAX_BYTES = 2 * 1024 * 1024
-SYSTEM_PYTHONS = ["/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3"]
+MAX_BYTES = 512 * 1024
+NO_YAML = (
+    "PyYAML is needed to edit portal_config.yml, and the system's Python has none: install the package python3-yaml"
+    " (python3-pyyaml on Red Hat and its kin)"
+)
+PREDICT_SECONDS = 60.0
+# What the portal's Python may answer.
+PREDICTED = boundary.Record(
+    {
+        "problem": Text(),
+        "sha256": Match(r"[0-9a-f]{64}"),
+        "before": Listing(Text()),
+        "after": Listing(Text()),
+        "done": Flag(),
+    }
+)
 
 
 class Refused(Exception):
@@ -177,7 +199,7 @@ def reading(path: str) -> Iterator[None]:
         if error.errno == errno.EINVAL:
             raise Refused(f"{path} is not a regular file; correct tethys_home") from None
         if error.errno == errno.EFBIG:
-            size = f"{MAX_BYTES // 1024 // 1024} MiB"
+            size = f"{MAX_BYTES // 1024} KiB"
             raise Refused(f"{path} is larger than {size}, which no portal_config.yml is; correct tethys_home") from None
         raise
 
@@ -280,7 +302,7 @@ class PortalSettings:
             raise Refused("state=restored needs `original`, where earlier runs kept the file; name it")
         record = Record(self.params["original"], self.realpath) if self.params["original"] else None
         try:
-            with owned_file.owned_file(self.path, MAX_BYTES) as file:
+            with owned_file.owned_file(self.path, MAX_BYTES, account(self.params["user"])) as file:
                 if not self.module.check_mode:
                     file.clear()
                 with reading(self.realpath):
@@ -326,6 +348,9 @@ class PortalSettings:
         if self.state == "absent":
             settings, remove = {}, list(dict.fromkeys([*remove, *settings]))
         text = self.decoded(before.raw)
+        if not portal_yaml.HAS_YAML:
+            self.predict(text, settings, remove)
+            return
         with self.named():
             new = portal_yaml.merge_settings(text, settings, remove).encode()
         entries = portal_yaml.touched(settings, remove)
@@ -336,6 +361,24 @@ class PortalSettings:
                 f"{self.path} can be read by every user of this server (mode {before.mode:04o}) and now holds a "
                 "password; take that right away with `chmod o= …` unless the portal needs it."
             )
+
+    def predict(self, text: str, settings: dict[str, Any], remove: list[str]) -> None:
+        """In check mode, have the portal's own Python say what would change: it has PyYAML, and nothing is written."""
+        prefix, home = self.params["prefix"], str(Path(self.path).parent)
+        who = runner_for(self.params["user"], home)
+        job = {"text": text, "settings": settings, "remove": remove}
+        answer, problem, _warnings = run_in_portal(prefix, home, who, portal_yaml, job, PREDICT_SECONDS, PREDICTED)
+        if problem or not answer:
+            raise Refused(f"{NO_YAML}; and {problem or 'the portal has no answer'}".rstrip("."))
+        if "problem" in answer:
+            raise Refused(f"{self.path}: {answer['problem']}")
+        self.result.update(changed=answer["sha256"] != self.result["sha256"], sha256=answer["sha256"])
+        if self.module._diff and self.result["changed"]:
+            self.show(*("".join(f"{line}\n" for line in answer[name]) for name in ("before", "after")))
+
+    def show(self, before: str, after: str) -> None:
+        header = f"{self.path} (secrets masked)"
+        self.result["diff"] = {"before": before, "after": after, "before_header": header, "after_header": header}
 
     def restore(self, file: OwnedFile, record: Record, before: Content) -> None:
         self.result["restored"] = "nothing"
@@ -350,6 +393,8 @@ class PortalSettings:
                 new = record.original
             else:
                 self.result["restored"] = "setting"
+                if not portal_yaml.HAS_YAML:
+                    return  # in check mode
                 text, original = self.decoded(before.raw), self.decoded(record.original)
                 with self.named():
                     new = portal_yaml.restore_settings(text, original, record.notes["entries"]).encode()
@@ -370,15 +415,8 @@ class PortalSettings:
         backup: bool = True,
     ) -> None:
         self.result.update(changed=True, sha256=sha256(new))
-        if self.module._diff:
-            texts = portal_yaml.masked_blocks(self.decoded(before.raw), self.decoded(new), entries)
-            header = f"{self.path} (secrets masked)"
-            self.result["diff"] = {
-                "before": texts[0],
-                "after": texts[1],
-                "before_header": header,
-                "after_header": header,
-            }
+        if self.module._diff and portal_yaml.HAS_YAML:
+            self.show(*portal_yaml.masked_blocks(self.decoded(before.raw), self.decoded(new), entries))
         if self.module.check_mode:
             return
         fresh = record is not None and not record
@@ -445,13 +483,11 @@ def find_yaml(module: AnsibleModule) -> None:
     if portal_yaml.HAS_YAML:
         return
     if not has_respawned():
-        interpreter = probe_interpreters_for_module(SYSTEM_PYTHONS, "yaml")
+        interpreter = probe_interpreters_for_module(SYSTEM_PYTHONS, WITH_YAML)
         if interpreter:
             respawn_module(interpreter)
-    module.fail_json(
-        msg="PyYAML is needed to edit portal_config.yml, and the system's Python has none: install the package"
-        " python3-yaml (python3-pyyaml on Red Hat and its kin)."
-    )
+    if not (module.check_mode and module.params["prefix"]):
+        module.fail_json(msg=f"{NO_YAML}.")
 
 
 def as_redis_takes_them(value: Any) -> Any:
@@ -478,6 +514,7 @@ def main() -> None:
             "backup": {"type": "bool", "default": True},
             "expected_sha256": {"type": "str"},
             "prefix": {"type": "path"},
+            "user": {"type": "str"},
         },
         supports_check_mode=True,
     )

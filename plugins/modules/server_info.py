@@ -189,6 +189,9 @@ server:
     docker_library:
       description: Whether this Python has the C(requests) library that community.docker needs.
       type: bool
+    yaml_library:
+      description: Whether a Python of the system has PyYAML, with which root edits C(portal_config.yml).
+      type: bool
     supervisor:
       description: C(installed), C(running), C(pid), C(version), C(config) and C(include).
       type: dict
@@ -267,7 +270,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.engines import (
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
-from ansible_collections.tethys.channels.plugins.module_utils.server import addresses, proc, root_files
+from ansible_collections.tethys.channels.plugins.module_utils.server import addresses, proc, root_files, system_python
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     REDIS_SOCKET,
     Supervisor,
@@ -526,6 +529,7 @@ def main() -> None:
         "docker": states["docker"],
         "podman": states.get("podman"),
         "docker_library": importlib.util.find_spec("requests") is not None,
+        "yaml_library": system_python.has_yaml(),
         "image_present": image is not None,
         "image_name": image,
         "container": ours[asked],

@@ -123,6 +123,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server import (
     lock,
     proc,
     supervisor_files,
+    system_python,
     trust,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.tethys_docker_answers import ANSWERS
@@ -158,6 +159,7 @@ SHIPPED = (
     secrets,
     services,
     supervisor_files,
+    system_python,
     text,
     trust,
     atomic_file,

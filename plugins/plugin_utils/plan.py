@@ -29,6 +29,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
     platform_of,
     supervisor_refusal,
     wants_repository,
+    yaml_refusal,
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     BACKENDS,
@@ -97,7 +98,7 @@ APART = "socket_per_process"
 # once, where no sum over the server tells that it is due.
 GONE_BY = ("pins", "user", "program_path", "selinux", "platform")
 GONE_BY_OF_PORTAL = ("group", "site_packages")
-CHANGES = ("moves", "install_docker_library", "adopted_container", "adopted_program", "left_container")
+CHANGES = ("moves", "install_docker_library", "install_yaml", "adopted_container", "adopted_program", "left_container")
 
 
 @lru_cache(maxsize=1)
@@ -1189,6 +1190,8 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
     if look.goal == "site" and look.server.get("root"):
         adopted_container = look.redis_reasons()
         adopted_program = look.program_reasons()
+        if look.server.get("yaml_library") is False:
+            look.reasons.extend(filter(None, [yaml_refusal(look.server)]))
         if look.packages.get("msg"):
             look.reasons.append(_tail(str(look.packages["msg"])))
     elif look.goal == "restart" and look.server.get("root"):
@@ -1233,6 +1236,7 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         program_path=look.program_path,
         install_supervisor=not supervisor.get("installed"),
         start_supervisor=not supervisor.get("running"),
+        install_yaml=server.get("yaml_library") is False,
         adopted_program=adopted_program,
         managed=any(program["managed"] for program in server.get("programs") or []),
         portal=dict(portal),

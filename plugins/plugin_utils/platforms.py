@@ -44,6 +44,7 @@ def platform(os: Mapping[str, str], python: str = "") -> dict[str, Any] | None:
     # A library is installed for the Python that is to import it.
     own = python in ("", found.get("system_python", python))
     docker["library"] = docker["library"].format(python="3" if own else python)
+    found["yaml"] = found["yaml"].format(python="3" if own else python)
     return found
 
 
@@ -71,6 +72,15 @@ def library_refusal(server: Mapping[str, Any]) -> str | None:
     if not about:
         return f"{what} {UNKNOWN} first."
     return None if about["manager"] else f"{what} {_by_hand(about, server, about['docker']['library'])}"
+
+
+def yaml_refusal(server: Mapping[str, Any]) -> str | None:
+    """Why PyYAML, which is missing, cannot be installed on a server."""
+    about = platform_of(server)
+    what = "PyYAML for the system's Python, with which portal_config.yml is edited,"
+    if not about:
+        return f"{what} {UNKNOWN} first."
+    return None if about["manager"] else f"{what} {_by_hand(about, server, about['yaml'])}"
 
 
 def supervisor_refusal(server: Mapping[str, Any]) -> str | None:

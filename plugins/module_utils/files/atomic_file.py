@@ -185,8 +185,13 @@ def read_regular(place: Place, most_bytes: int) -> tuple[int, bytes]:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", place.path)
-        with os.fdopen(os.dup(descriptor), "rb") as file:
-            raw = file.read(most_bytes + 1) if found.st_size <= most_bytes else b""
+        raw = b""
+        while max(found.st_size, len(raw)) <= most_bytes:
+            # Not by a file object, for which there is nothing where a file would have to be waited for.
+            more = os.read(descriptor, most_bytes + 1 - len(raw))
+            if not more:
+                break
+            raw += more
         if max(found.st_size, len(raw)) > most_bytes:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), place.path)
     except BaseException:

@@ -33,6 +33,8 @@ class Place(NamedTuple):
     # Without links, as it was when the folder was opened.
     path: str
     links: tuple[Link, ...]
+    # The owner of the first folder on the way that is not root's, who decides what follows; else root.
+    uid: int
 
     def foreign_link(self) -> Link | None:
         """Return the first link on the way that is not root's."""
@@ -56,7 +58,7 @@ def opened(path: str, follow: bool = False) -> Iterator[Place]:
     walk = _Walk(path)
     try:
         name = walk.name(follow)
-        yield Place(walk.held, name, str(Path(walk.here, name)), tuple(walk.links))
+        yield Place(walk.held, name, str(Path(walk.here, name)), tuple(walk.links), walk.uid)
     finally:
         os.close(walk.held)
 
@@ -66,6 +68,7 @@ class _Walk:
         self.path = path
         self.here = Path("/")
         self.links: list[Link] = []
+        self.uid = 0
         # Not normalized: a ".." behind a symbolic link leads from where the link leads.
         self.pending = _parts(str(Path.cwd() / path))
         self.held = os.open("/", _FOLDER)
@@ -109,6 +112,7 @@ class _Walk:
     def _enter(self, folder: int, path: Path) -> None:
         os.close(self.held)
         self.held, self.here = folder, path
+        self.uid = self.uid or os.fstat(folder).st_uid
 
     def _follow(self, part: str, link: int, uid: int) -> None:
         self.links.append(Link(str(self.here / part), uid))

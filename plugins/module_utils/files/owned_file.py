@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A file that may belong to another user, who may change it and every name on the way to it at any time.
 
-In a folder of another user, root reads as that user, so the kernel decides what can be read. If the file belongs to
-the same user, that user writes too. Otherwise root writes, by the descriptor of the folder, with the owner that the
-file had when it was read.
+In a folder of another user, or below one, root reads as that user, so the kernel decides what can be read. If folder
+and file belong to the same user, that user writes too. Otherwise root writes, by the descriptor of the folder, with the
+owner that the file had when it was read.
 """
 
 from __future__ import annotations
@@ -48,15 +48,18 @@ class Content(NamedTuple):
 class OwnedFile:
     """One file, and its folder held open."""
 
-    def __init__(self, place: Place, asked: str, most_bytes: int) -> None:
+    def __init__(self, place: Place, asked: str, most_bytes: int, reader: Account | None) -> None:
         self._place = place
+        self._reader = reader
         self._asked = asked
         self._most = most_bytes
         self.path = place.path
         root = os.geteuid() == 0
         folder = os.fstat(place.folder)
         self._folder_uid = folder.st_uid
-        self._owner: Account | None = account_of(folder.st_uid) if root and folder.st_uid else None
+        self._owner: Account | None = account_of(place.uid) if root and place.uid else None
+        # Who can write to the folder.
+        self._keeper = account_of(folder.st_uid) if self._owner else None
         self._by_root = root
         if root and not folder.st_uid:
             who = _writer_of(place.folder)
@@ -73,7 +76,13 @@ class OwnedFile:
             OSError: it cannot be read; EINVAL for what is no regular file, EFBIG for one that is too large.
             Refused: it must not be touched.
         """
-        answer = self._as(self._owner, self._content)
+        try:
+            answer = self._as(self._owner, self._content)
+        except PermissionError:
+            # Whoever else has to be able to read it; that user's rights are the limit, too.
+            if self._owner is None or self._reader is None or self._reader.uid == 0:
+                raise
+            answer = self._as(self._reader, self._content)
         head, _newline, raw = answer.partition(b"\n")
         uid, gid, mode, attributes = json.loads(head)
         found = Content(raw, uid, gid, mode, {name: bytes.fromhex(value) for name, value in attributes.items()})
@@ -90,10 +99,10 @@ class OwnedFile:
         descriptor, raw = atomic_file.read_regular(self._place, self._most)
         try:
             found = os.fstat(descriptor)
-            if self._owner and found.st_uid != self._folder_uid and found.st_nlink > 1:
+            if self._owner and found.st_uid != self._owner.uid and found.st_nlink > 1:
                 raise Refused(
                     f"{self.path} belongs to {user_name(found.st_uid)}, and has another name elsewhere (a hard link) in"
-                    f" a folder of user {user_name(self._folder_uid)}"
+                    f" a folder of user {self._owner.name}"
                 )
             head = [found.st_uid, found.st_gid, found.st_mode & _MODE, _attributes(descriptor)]
         finally:
@@ -143,7 +152,7 @@ class OwnedFile:
             return b""
 
         with contextlib.suppress(OSError, Refused):
-            self._as(self._owner, job)
+            self._as(self._keeper, job)
 
     def clear(self) -> None:
         """Delete what a run left that was killed while it wrote the file; it may hold secrets."""
@@ -153,7 +162,7 @@ class OwnedFile:
             return b""
 
         with contextlib.suppress(OSError, Refused):
-            self._as(self._owner, job)
+            self._as(self._keeper, job)
 
     @property
     def temporary(self) -> str:
@@ -162,10 +171,11 @@ class OwnedFile:
 
     def _writer(self, like: Content) -> Account | None:
         """The user who can write a file of that owner and group: the folder's, or root."""
-        if self._owner is None:
-            return None
-        own = like.uid == self._owner.uid and like.gid in os.getgrouplist(self._owner.name, self._owner.gid)
-        return self._owner if own else account_of(0)
+        keeper = self._keeper
+        if keeper is None or keeper.uid == 0:
+            return keeper
+        own = like.uid == keeper.uid and like.gid in os.getgrouplist(keeper.name, keeper.gid)
+        return keeper if own else account_of(0)
 
     def _as(self, who: Account | None, job: Callable[[], bytes]) -> bytes:
         """Do something as a user, or in this process where that is None.
@@ -188,15 +198,18 @@ class OwnedFile:
 
 
 @contextlib.contextmanager
-def owned_file(path: str, most_bytes: int) -> Iterator[OwnedFile]:
+def owned_file(path: str, most_bytes: int, reader: Account | None = None) -> Iterator[OwnedFile]:
     """Open the folder of a file, which need not exist; a symbolic link to it is followed.
+
+    Args:
+        reader: who reads it where the owner of its folder cannot.
 
     Raises:
         OSError: the folder does not exist.
         Refused: it must not be touched.
     """
     with opened(path, follow=True) as place:
-        yield OwnedFile(place, path, most_bytes)
+        yield OwnedFile(place, path, most_bytes, reader)
 
 
 def _writer_of(folder: int) -> str | None:

@@ -19,6 +19,7 @@ import yaml
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file, owned_file
+from ansible_collections.tethys.channels.plugins.module_utils.server import accounts
 from ansible_collections.tethys.channels.plugins.modules import portal_settings
 from hypothesis import given
 from hypothesis import strategies as st
@@ -397,6 +398,7 @@ def original(tmp_path: Path) -> str:
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes files of several users")
 def test_a_link_of_the_portals_user_to_a_file_of_roots_is_not_followed(home: Path, tmp_path: Path) -> None:
     """The password would be in another file then, which the user chose."""
+    tmp_path.chmod(0o755)
     victim = tmp_path / "other.yml"
     victim.write_text(TEXT)
     (home / "portal_config.yml").unlink()
@@ -593,6 +595,39 @@ def test_root_never_runs_the_python_of_the_environment(home: Path, no_yaml: Iter
     result = run(home, settings=LAYERS, prefix="/opt/conda/envs/tethys")
     assert "install the package python3-yaml" in result["msg"]
     assert next(no_yaml) == portal_settings.SYSTEM_PYTHONS
+
+
+@pytest.mark.parametrize("settings", [LAYERS, {"DEBUG": False}])
+def test_a_dry_run_has_the_portals_python_compute_it(
+    home: Path, tmp_path: Path, no_yaml: Iterator[list[str]], settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the portal's user, with nothing written and no secret shown."""
+    (tmp_path / "prefix" / "bin").mkdir(parents=True)
+    python = tmp_path / "prefix" / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nid -u >{tmp_path}/prefix/who\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    me = accounts.account_of(os.geteuid())
+    monkeypatch.setattr(portal_settings, "runner_for", lambda *_asked: me)
+    before = snapshot(home)
+    result = run(home, check=True, diff=True, settings=settings, prefix=str(tmp_path / "prefix"))
+    assert (tmp_path / "prefix" / "who").read_text().strip() == str(me.uid)
+    assert snapshot(home) == before
+    with monkeypatch.context() as patch:
+        patch.setattr(portal_settings.portal_yaml, "HAS_YAML", True)
+        wanted = run(home, check=True, diff=True, settings=settings)
+    for name in ("changed", "sha256", "diff"):
+        assert result.get(name) == wanted.get(name), name
+    assert "redis-secret" not in json.dumps(result)
+    assert "PyYAML is needed" in run(home, settings=settings, prefix=str(tmp_path / "prefix"))["msg"]
+
+
+def test_an_answer_of_the_portals_python_is_not_trusted(
+    home: Path, tmp_path: Path, no_yaml: Iterator[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[Any] = [({"sha256": "a" * 64, "before": [], "after": []}, "it ended early", []), ({}, None, [])]
+    monkeypatch.setattr(portal_settings, "run_in_portal", lambda *_given: answers.pop())
+    for _each in range(2):
+        assert "PyYAML is needed" in run(home, check=True, settings=LAYERS, prefix=str(tmp_path))["msg"]
 
 
 def test_says_so_where_nothing_has_pyyaml(home: Path, no_yaml: Iterator[list[str]]) -> None:

@@ -223,6 +223,20 @@ def test_where_the_program_goes(include: list[str], path: str | None) -> None:
     )
 
 
+# --- PyYAML ---------------------------------------------------------------------------------------------------------
+
+
+def test_pyyaml_is_installed_where_it_is_missing() -> None:
+    for there in (True, False):
+        result = judge(ROCKY_9, docker=RUNS, docker_library=True, supervisor=RUNS, yaml_library=there)
+        assert (result["refusals"], result["install_yaml"]) == ([], not there)
+    assert result["platform"]["yaml"] == "python3.11-pyyaml"
+    old = judge(
+        {**ROCKY_9, "version_id": "8.10"}, docker=RUNS, docker_library=True, supervisor=RUNS, yaml_library=False
+    )
+    assert any("PyYAML for the system's Python" in reason for reason in old["refusals"])
+
+
 # --- SELinux --------------------------------------------------------------------------------------------------------
 
 
@@ -264,7 +278,7 @@ KNOWN = {
 @pytest.mark.parametrize("name", sorted(platforms.platform_files()))
 def test_a_file_says_nothing_that_nobody_reads(name: str) -> None:
     about = platforms.platform_files()[name]
-    assert set(about) <= {"ids", "manager", "manager_problem", "system_python", *KNOWN}
+    assert set(about) <= {"ids", "manager", "manager_problem", "system_python", "yaml", *KNOWN}
     for key, known in KNOWN.items():
         assert set(about.get(key, {})) <= known
 
@@ -273,6 +287,7 @@ def test_a_file_says_nothing_that_nobody_reads(name: str) -> None:
 def test_a_family_says_all_that_is_asked_of_it(name: str) -> None:
     about = platforms.platform_files()[name]
     assert {"packages", "unit", "library"} <= set(about["docker"])
+    assert about["yaml"]
     assert about["docker"]["packages"] or about["docker"]["way_out"]
     assert about["podman"]["packages"]
     assert {"packages", "unit", "program_file"} <= set(about["supervisor"])

@@ -21,6 +21,7 @@ from typing import Any, Callable, Iterator
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.owned_file import Content, Refused, owned_file
+from ansible_collections.tethys.channels.plugins.module_utils.server import accounts
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes files of several users")
 OTHER = 65534
@@ -130,6 +131,17 @@ def test_what_the_owner_of_the_folder_cannot_read_is_not_read(home: Path) -> Non
     os.chown(home / "file", 0, 0)
     with pytest.raises(PermissionError), owned_file(str(home / "file"), MOST) as file:
         file.read()
+
+
+def test_another_user_who_has_to_be_able_reads_it(home: Path, writer: Callable[[], set[int]]) -> None:
+    """As the portal's user reads a file in the folder of an administrator."""
+    give(home, OTHER)
+    os.chown(home / "file", 0, WEB)
+    with owned_file(str(home / "file"), MOST, accounts.account_of(WEB)) as file:
+        before = file.read()
+        assert file.rewrite(b"after", before)
+    assert state(home / "file") == (0, WEB, 0o640, b"after")
+    assert writer() == {0}
 
 
 @pytest.mark.parametrize(("mode", "who"), [(0o775, "group"), (0o757, "every user can write")])
