@@ -128,6 +128,11 @@ options:
         description: Its mode as octal digits.
         type: str
         required: true
+      logs:
+        description:
+          - Whether it is a folder in which root writes logs. Links and FIFOs of others and hard links are deleted there.
+        type: bool
+        default: false
   program:
     description: Which of O(files) is the program file.
     type: path

@@ -145,6 +145,10 @@ options:
         description: The permissions, in octal digits.
         type: str
         required: true
+      logs:
+        description: Whether it is a folder in which root writes logs, so that nobody else may have put a link there.
+        type: bool
+        default: false
   state_dir:
     description: The folder in which the collection keeps what it must remember on a server.
     type: path
