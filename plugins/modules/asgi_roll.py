@@ -130,7 +130,7 @@ options:
         required: true
       logs:
         description:
-          - Whether it is a folder in which root writes logs. Links and FIFOs of others and hard links are deleted there.
+          - Whether it is a folder in which root writes logs. Links and FIFOs of others and hard links are deleted.
         type: bool
         default: false
   program:
