@@ -35,6 +35,7 @@ _CHUNK = 65536
 # How often an exited program is noticed whose output somebody else still holds open.
 _POLL_SECONDS = 0.05
 _WAIT_SECONDS = 0.002
+_BY_SHELL = ("/bin/sh", "-c", 'exec "$@"', "sh")
 
 
 class CommandFailed(Exception):
@@ -101,12 +102,15 @@ class Running:
             become: called in the child before the program starts, to become another user.
 
         Raises:
-            NotStarted: it cannot be started.
+            NotStarted: it cannot be started. One that another user starts ends with code 126 or 127 instead.
         """
         self._others = set(proc.children("self"))
         self._collected = _collects_orphans(True)
         self._cgroup = new_cgroup()
         steps = [each for each in (self._cgroup and self._cgroup.enter, become) if each]
+        # A program of another user may lie, or its interpreter, on a file system that hangs. The shell, which is
+        # root's, begins at once, and what it waits for has the caller's deadline.
+        command = [*(_BY_SHELL if become else ()), *command]
 
         def prepare() -> None:
             for step in steps:

@@ -28,6 +28,7 @@ options:
       - The user that the portal's processes run as.
       - Without it the web server's user is taken, which is the one that C(/etc/nginx/nginx.conf) names, else the
         first that exists of C(www-data), C(nginx), C(apache) and C(www).
+      - Without a web server's user, the owner of O(home) is taken to look at the portal. Root is never taken.
     type: str
   requirements:
     description: What the environment has to hold, as pip takes it; looked for where it is given.
@@ -95,10 +96,10 @@ portal:
       type: dict
       sample: {"user": "root", "uid": 0}
     python:
-      description: The Python that was started.
+      description: The Python that was started, or null if it gave no answer.
       type: str
     site_packages:
-      description: The folder that Tethys is installed in.
+      description: The environment's site-packages, as its file names show it, or null.
       type: str
     versions:
       description:

@@ -85,6 +85,25 @@ def test_what_cannot_be_started_is_one_sentence(command: list[str]) -> None:
     assert not str(raised.value).endswith(".")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize(("command", "code"), [("/no/such/program", 127), ("/etc/passwd", 126), ("/root", 126)])
+def test_what_another_user_cannot_start_ends_with_a_code(command: str, code: int) -> None:
+    nobody = account("nobody")
+    assert nobody
+    done = run_command([command, "a b", "$(c)"], seconds=20, env=PATH, become=become(nobody))
+    assert (done.code, done.out) == (code, "")
+    assert command in done.err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_users_program_gets_its_words_as_they_are() -> None:
+    nobody = account("nobody")
+    assert nobody
+    words = ["a b", "$(c)", "", "-e", "'"]
+    done = run_command(["printf", "%s\\n", *words], seconds=20, env=PATH, become=become(nobody))
+    assert done.out.split("\n")[:-1] == words
+
+
 @pytest.mark.parametrize(
     "script",
     [
