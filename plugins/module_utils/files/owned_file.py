@@ -22,7 +22,13 @@ from ansible_collections.tethys.channels.plugins.module_utils.boundary import Re
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.folder import Place, opened
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import Account, account_of
-from ansible_collections.tethys.channels.plugins.module_utils.server.trust import group_name, members_of, user_name
+from ansible_collections.tethys.channels.plugins.module_utils.server.trust import (
+    group_name,
+    is_of_the_system,
+    members_of,
+    user_name,
+)
+from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 
 SECONDS = 20.0
 # Neither set-id bits nor the sticky bit are for a file of settings.
@@ -64,8 +70,11 @@ class OwnedFile:
         if root and not folder.st_uid:
             who = _writer_of(place.folder)
             if who:
+                parent = str(Path(place.path).parent)
+                command = "" if is_of_the_system(parent) else f" (`{shell_words('chmod', 'go-w', parent)}`)"
                 raise Refused(
-                    f"{Path(place.path).parent} belongs to root, and {who} can write to it: take that right away"
+                    f"{parent} belongs to root, and {who} can write to it: take that right away{command}, or give the"
+                    " folder to a user of its own"
                 )
 
     def read(self) -> Content:

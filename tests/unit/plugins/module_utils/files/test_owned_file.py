@@ -151,8 +151,10 @@ def test_a_folder_of_roots_that_others_can_write_is_refused(root: Path, mode: in
     os.chown(folder, 0, WEB)
     folder.chmod(mode)
     plant(folder / "file", uid=0)
-    with pytest.raises(Refused, match=f"open belongs to root, and {who}"), owned_file(str(folder / "file"), MOST):
+    with pytest.raises(Refused) as caught, owned_file(str(folder / "file"), MOST):
         pass
+    assert f"open belongs to root, and {who}" in str(caught.value)
+    assert f"(`chmod go-w {folder}`)" in str(caught.value)
 
 
 # --- what is copied --------------------------------------------------------------------------------------------------
