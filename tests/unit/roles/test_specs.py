@@ -16,7 +16,7 @@ ROLES = Path(__file__).parents[3] / "roles"
 NAMES = sorted(path.name for path in ROLES.iterdir() if path.is_dir())
 # A variable without a default stands in the defaults all the same, commented out.
 COMMENTED_OUT = re.compile(r"^# (\w+):", re.MULTILINE)
-# The one form in which a role reads a collection-wide variable, with or without a default.
+# The one form in which a role reads a collection-wide variable.
 READS = re.compile(r"\{\{ (?P<variable>tethys_\w+)(?: \| default\((?P<default>.*)\))? \}\}")
 
 
@@ -118,10 +118,9 @@ def test_all_roles_read_a_collection_wide_variable_with_one_default() -> None:
                 kinds = found.setdefault(match["variable"], {"preflight": set(), "others": set()})
                 kinds["preflight" if role == "preflight" else "others"].add(str(match["default"]))
     for variable, kinds in found.items():
-        # Only preflight may meet an unset one that is required: it refuses it in words of its own.
-        required = kinds["preflight"] == {"''"}
+        # Preflight refuses a required one that is unset, and reads other roles' defaults before: they need the same.
         assert kinds["preflight"], f"{variable} is read without preflight having judged it"
-        assert kinds["others"] <= ({"None"} if required else kinds["preflight"]), f"{variable}: {kinds}"
+        assert kinds["others"] <= kinds["preflight"], f"{variable}: {kinds}"
 
 
 # What only the playbooks of this collection have a use for.
