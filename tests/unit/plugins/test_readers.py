@@ -41,7 +41,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "module_utils/run_command.py": ({"os.read", "subprocess.Popen"}, "is the starter of programs"),
     "module_utils/engines.py": ({"json.loads"}, "reads what root's container engine prints, through run_command"),
     "module_utils/files/atomic_file.py": (
-        {"json.loads", "os.fdopen", "os.open"},
+        {"json.loads", "os.fdopen", "os.open", "os.read"},
         "opens by folder descriptor, without following links, regular files only, within a size; JSON is root's notes",
     ),
     "module_utils/files/expected_files.py": ({"os.open"}, "opens by folder descriptor, to set owner and mode"),
