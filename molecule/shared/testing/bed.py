@@ -42,8 +42,8 @@ def command(name: str, *arguments: str, **variables: Any) -> list[str]:
     return [*words, "-e", json.dumps(given)] if given else words
 
 
-def playbook(name: str, *arguments: str, **variables: Any) -> subprocess.CompletedProcess[str]:
-    """Run one of the collection's playbooks as an administrator does, against this scenario's inventory."""
+def playbook(name: str, *arguments: str, within: float = 600, **variables: Any) -> subprocess.CompletedProcess[str]:
+    """Run one of the collection's playbooks as an administrator does, within so many seconds, on this inventory."""
     # In one stream, as on a terminal: molecule has failures go to stderr.
     return subprocess.run(
         command(name, *arguments, **variables),
@@ -51,7 +51,7 @@ def playbook(name: str, *arguments: str, **variables: Any) -> subprocess.Complet
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=600,
+        timeout=within,
         check=False,
     )
 

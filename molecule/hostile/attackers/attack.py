@@ -1,0 +1,166 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What goes on attacking while a run works. usage: attack.py NAME"""
+
+# These race with the run: the bare system calls are the fastest.
+# ruff: noqa: PTH104, PTH108, PTH208, PTH211
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+import stat
+import sys
+import threading
+import time
+from pathlib import Path
+
+HOME = Path("/var/lib/tethys")
+CANARIES = Path("/etc/hostile")
+SEEN = Path("/opt/hostile/seen")
+OFF = Path("/opt/hostile/off")
+
+
+def resting(name: str) -> bool:
+    """Whether the test has told this attacker to wait."""
+    if not (OFF / name).exists():
+        return False
+    time.sleep(0.05)
+    return True
+
+
+def logs() -> None:
+    """As the portal's user: links and a FIFO where the logs are to be, put back whenever they are gone."""
+    folder = Path("/var/log/tethys")
+    while True:
+        if not resting("logs"):
+            with contextlib.suppress(OSError):
+                link = folder / "tethys_asgi0.log"
+                if not link.is_symlink():
+                    link.unlink(missing_ok=True)
+                    link.symlink_to(CANARIES / "log")
+            with contextlib.suppress(OSError):
+                pipe = folder / "tethys_asgi1.log"
+                if not stat.S_ISFIFO(pipe.lstat().st_mode if os.path.lexists(pipe) else 0):
+                    pipe.unlink(missing_ok=True)
+                    os.mkfifo(pipe)
+        time.sleep(0.02)
+
+
+def work() -> None:
+    """As the environment's owner: swap the names in a folder that root hands over, once, while root does it."""
+    done: set[str] = set()
+    while True:
+        if resting("work"):
+            continue
+        for entry in os.scandir("/tmp"):
+            if not entry.name.startswith("tethys_channels_") or entry.name in done:
+                continue
+            done.add(entry.name)
+            end = time.monotonic() + 2
+            while time.monotonic() < end and not os.access(entry.path, os.W_OK):
+                pass
+            with contextlib.suppress(OSError):
+                for name in os.listdir(entry.path)[::-1]:
+                    os.rename(f"{entry.path}/{name}", f"{entry.path}/_{name}")
+                    os.symlink(CANARIES / "private", f"{entry.path}/{name}")
+                    (SEEN / "work.swapped").touch()
+                # What the run needs comes back, or it would only fail.
+                for name in os.listdir(entry.path):
+                    if name.startswith("_"):
+                        os.unlink(f"{entry.path}/{name[1:]}")
+                        os.rename(f"{entry.path}/{name}", f"{entry.path}/{name[1:]}")
+        time.sleep(0.0005)
+
+
+def config() -> None:
+    """As the portal's user: while root writes portal_config.yml, put a program with root's rights in its place."""
+    real, kept = HOME / "portal_config.yml", HOME / "portal_config.kept"
+    while True:
+        if resting("config"):
+            continue
+        if any(name.endswith(".tethys_channels") for name in os.listdir(HOME)):
+            with contextlib.suppress(OSError):
+                for target in ("program", "settings.yml"):
+                    os.rename(real, kept)
+                    os.symlink(CANARIES / target, real)
+                    os.rename(kept, real)
+                (SEEN / "config.swapped").touch()
+        time.sleep(0.0002)
+
+
+def answer_redis(connection: socket.socket, record: Path) -> None:
+    """Record what a client sends; answer that all is well, then without an end."""
+    with contextlib.suppress(OSError), connection:
+        connection.settimeout(20)
+        for _number in range(200):
+            told = connection.recv(65536)
+            if not told:
+                return
+            with record.open("ab") as file:
+                file.write(told + b"\n--\n")
+            if b"INFO" in told.upper() or b"SCAN" in told.upper():
+                connection.sendall(b"$2000000000\r\nredis_version:7.0.15 \x1b[31m\x9b31m\r\n")
+                with contextlib.suppress(OSError):
+                    for _each in range(30_000):
+                        connection.sendall(b"x" * 65536)
+                return
+            connection.sendall(b"+OK\r\n" * max(1, told.count(b"*")))
+
+
+def answer_slowly() -> None:
+    """As the portal's user: answer in the place of an ASGI process, with a header that never ends."""
+    path = Path("/run/tethys/tethys_asgi0.sock")
+    held: list[socket.socket] = []
+    while True:
+        if resting("socket"):
+            continue
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as server:
+            path.unlink(missing_ok=True)
+            server.bind(str(path))
+            server.listen(16)
+            server.settimeout(1)
+            ours = path.stat().st_ino
+            while not (OFF / "socket").exists() and path.stat().st_ino == ours:
+                with contextlib.suppress(socket.timeout):
+                    connection, _address = server.accept()
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+                    held.append(connection)
+                for connection in held:
+                    with contextlib.suppress(OSError):
+                        connection.send(b"x", socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+
+
+def stranger(port: int, record: str, tls: bool = False) -> None:
+    """As nobody in particular: be the Redis that is expected there."""
+    context = None
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain("/opt/hostile/other.crt", "/opt/hostile/other.key")
+    while resting(record.partition(".")[0]):
+        pass
+    with socket.create_server(("127.0.0.1", port)) as server:
+        while True:
+            connection, _address = server.accept()
+            try:
+                if context:
+                    connection = context.wrap_socket(connection, server_side=True)
+            except OSError:
+                continue
+            threading.Thread(target=answer_redis, args=(connection, SEEN / record), daemon=True).start()
+
+
+ATTACKS = {
+    "logs": logs,
+    "work": work,
+    "config": config,
+    "socket": answer_slowly,
+    "redis": lambda: stranger(6379, "redis.told"),
+    "tls": lambda: stranger(7443, "tls.told", tls=True),
+}
+
+if __name__ == "__main__":
+    ATTACKS[sys.argv[1]]()
