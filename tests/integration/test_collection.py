@@ -12,6 +12,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tarfile
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -306,3 +307,33 @@ def test_a_filter_refuses_in_a_play_too(ansible: Any, call: str, sentence: str) 
     assert ran.returncode != 0, ran.stdout
     assert sentence in " ".join(ran.stdout.split())
     assert "Traceback" not in ran.stdout
+
+
+def test_a_container_has_no_say_in_later_tasks(ansible: Any, tmp_path: Path) -> None:
+    """What code in a container answers in a module's place: nothing that Ansible, or a terminal, acts on."""
+    there = tmp_path / "theirs"
+    result = {"portal": {}, "ansible_facts": {"ansible_remote_tmp": str(there)}}
+    told = json.dumps({"result": result, "warnings": ["\x1b[31mred\x9b0m"], "hidden": []})
+    docker = tmp_path / "docker"
+    docker.write_text(f"#!/bin/sh\ncat > {os.devnull}\nprintf %s '{told}'\n", encoding="utf-8")
+    docker.chmod(0o755)
+    called = {"container": "tethys", "python": "/usr/bin/python3", "module": "portal_info", "source": "pass"}
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "vars": {"ansible_python_interpreter": sys.executable},
+        "tasks": [
+            {"tethys.channels.tethys_docker_exec": called, "ignore_errors": True},
+            {"ansible.builtin.command": "true"},
+        ],
+    }
+    path = tmp_path / "play.yml"
+    path.write_text(json.dumps([play]), encoding="utf-8")
+    where = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    # Without pipelining, so that the second task has files to put somewhere; and they stay there.
+    files = {"ANSIBLE_PIPELINING": "0", "ANSIBLE_KEEP_REMOTE_FILES": "1", "ANSIBLE_REMOTE_TMP": str(tmp_path / "ours")}
+    ran = ansible("ansible-playbook", "-i", "localhost,", str(path), PATH=where, **files)
+    assert "ok=2" in ran.stdout, ran.stdout
+    assert not there.exists()
+    assert not re.search("[\x1b\x80-\x9f]", ran.stdout), ran.stdout
