@@ -101,6 +101,9 @@ options:
     description: The folder in which the collection keeps its state on a server.
     type: path
     default: /etc/tethys_channels
+  log_dir:
+    description: The folder in which Supervisor writes the logs as root.
+    type: path
   folders:
     description: The folders that root makes for the portal, such as that of the logs.
     type: list
@@ -484,6 +487,7 @@ def main() -> None:
             "proof_inputs": {"type": "str", "no_log": True},
             "state_dir": {"type": "path", "default": "/etc/tethys_channels"},
             "folders": {"type": "list", "elements": "path", "default": []},
+            "log_dir": {"type": "path"},
         },
         supports_check_mode=True,
     )
@@ -514,7 +518,8 @@ def main() -> None:
     state = sorted(path.name for path in state_dir.iterdir()) if os.access(state_dir, os.R_OK) else []
     root = os.geteuid() == 0
     nginx = Nginx(params["upstream"], params["state_dir"])
-    trust = root_files.survey(supervisor, nginx.processes, params["state_dir"], params["folders"]) if root else None
+    places = (params["state_dir"], params["folders"], params["log_dir"])
+    trust = root_files.survey(supervisor, nginx.processes, *places) if root else None
     # nginx obeys its configuration also where it only tests it, so it is not started with somebody else's.
     look_at_nginx = (params["upstream_wanted"] or "nginx_upstream.original" in state) and not root_files.of_others(
         trust, "nginx", "site"

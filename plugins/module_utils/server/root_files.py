@@ -104,7 +104,11 @@ def main_files(processes: nginx_upstream.Processes) -> list[str]:
 
 
 def survey(
-    supervisor: Supervisor, processes: nginx_upstream.Processes, state_dir: str, folders: Sequence[str]
+    supervisor: Supervisor,
+    processes: nginx_upstream.Processes,
+    state_dir: str,
+    folders: Sequence[str],
+    log_dir: str | None = None,
 ) -> Trust:
     """Return who besides root can change what root executes or obeys on this server.
 
@@ -113,6 +117,7 @@ def survey(
         processes: nginx's.
         state_dir: the folder of the collection's state.
         folders: those that root makes for the portal. The ones above them are judged, since they may be the portal's.
+        log_dir: the folder in which Supervisor writes as root. It is judged itself.
     """
     mains, included = of_nginx(processes)
     uses: dict[str, list[str]] = {
@@ -124,6 +129,7 @@ def survey(
         "state": [state_dir],
         # The folder of the socket is the container's user's.
         "folder": [posixpath.dirname(folder.rstrip("/")) for folder in (*folders, posixpath.dirname(REDIS_SOCKET))],
+        "logs": [log_dir] if log_dir else [],
         "unit": [UNIT_PATH, TMPFILES],
         **_of_engines(supervisor.socket_path),
     }

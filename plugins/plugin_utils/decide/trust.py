@@ -15,6 +15,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server.trust impor
 
 # What `tethys gen` writes into TETHYS_HOME, and the manual has Supervisor read through a link.
 MANUALS = ("asgi_supervisord.conf", "nginx_supervisord.conf")
+LOGS = "/var/log/tethys_channels"
 USES = {
     "python": "ansible_python_interpreter is {path}, which root executes",
     "supervisor": "Supervisor runs as root and reads {path}",
@@ -23,6 +24,7 @@ USES = {
     "site": "nginx starts as root and reads {path}",
     "state": "The collection keeps its state in {path}",
     "folder": "Root makes the folders of the portal's logs and sockets in {path}",
+    "logs": "asgi_service_log_dir is {path}, where Supervisor writes as root",
     "unit": "systemd runs as root and reads {path}",
     "compose": "Docker Compose runs as root and reads {path}",
     "engine": "Root executes {path}",
@@ -108,6 +110,8 @@ def sentence(files: list[OpenFile], writer: Writer) -> str:
     use = USES[files[0]["use"]].format(path=names)
     what = "it" if path == names else path
     text = f"{use}, and {who_can(writer)} can change {what}"
+    if files[0]["use"] == "logs":
+        return f"{text}. Set asgi_service_log_dir to a folder that only root can change, such as {LOGS}."
     if writer["link"] and writer["fix"]:
         return (
             f"{text}, to which the link {writer['link']} leads. Read that file, then run `{writer['fix']}`, which"

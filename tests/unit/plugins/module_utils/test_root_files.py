@@ -41,7 +41,7 @@ def top(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def survey(top: Path, *masters: Master, folders: tuple[str, ...] = ()) -> root_files.Trust:
+def survey(top: Path, *masters: Master, folders: tuple[str, ...] = (), log_dir: str | None = None) -> root_files.Trust:
     """What is found on that server."""
     supervisor = Mock(
         config=str(top / "supervisor/supervisord.conf"),
@@ -49,7 +49,7 @@ def survey(top: Path, *masters: Master, folders: tuple[str, ...] = ()) -> root_f
         include_globs=[str(top / "supervisor/conf.d/*.conf")],
         program_files=lambda: [str(path) for path in sorted((top / "supervisor/conf.d").iterdir())],
     )
-    return root_files.survey(supervisor, Mock(masters=lambda: list(masters)), str(top / "state"), folders)
+    return root_files.survey(supervisor, Mock(masters=lambda: list(masters)), str(top / "state"), folders, log_dir)
 
 
 def opened(top: Path, *masters: Master, folders: tuple[str, ...] = ()) -> list[tuple[str, str]]:
@@ -122,6 +122,17 @@ def test_the_folders_above_those_that_root_makes(top: Path) -> None:
     assert opened(top, folders=folders) == []
     os.chown(theirs, NOBODY, 0)
     assert opened(top, folders=folders) == [("folder", "theirs")]
+
+
+def test_the_folder_of_the_logs_counts_itself(top: Path) -> None:
+    """The manual gives it to the portal's user, and Supervisor writes there as root."""
+    logs = top / "logs"
+    assert survey(top, log_dir=str(logs))["open"] == []
+    logs.mkdir()
+    assert survey(top, log_dir=str(logs))["open"] == []
+    os.chown(logs, NOBODY, 0)
+    [row] = survey(top, log_dir=str(logs))["open"]
+    assert (row["use"], row["path"]) == ("logs", str(logs))
 
 
 def test_the_folder_of_the_socket_of_redis_is_the_containers(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ def test_a_server_of_roots_alone_is_one_line() -> None:
     assert line == f"Trust: {CLEAN}; used with the owner's rights: {HOME}/portal_config.yml (www-data)"
 
 
-@pytest.mark.parametrize("use", sorted(set(USES) - {"site", "compose"}))
+@pytest.mark.parametrize("use", sorted(set(USES) - {"site", "compose", "logs"}))
 def test_each_kind_is_refused(use: str) -> None:
     how = "everybody" if use == "socket" else "owner"
     found = verdict(trust(opened("/x/y", use, writer("/x/y", how))))
@@ -69,6 +69,17 @@ def test_each_kind_is_refused(use: str) -> None:
     assert f"{'every user' if use == 'socket' else 'its owner alice'} can change it. Run `chown -h root /x/y`." in text
     assert found.warnings == []
     assert len(found.report) == 1
+
+
+def test_another_folder_for_the_logs_is_named() -> None:
+    """The one that the manual gives to the portal's user stays that user's."""
+    found = verdict(
+        trust(opened("/var/log/tethys", "logs", writer("/var/log/tethys", fix="chown -h root /var/log/tethys")))
+    )
+    assert found.refusals == [
+        "asgi_service_log_dir is /var/log/tethys, where Supervisor writes as root, and its owner alice can change it."
+        " Set asgi_service_log_dir to a folder that only root can change, such as /var/log/tethys_channels."
+    ]
 
 
 def test_one_folder_of_many_files_is_told_once() -> None:
