@@ -129,7 +129,8 @@ def survey(
         "state": [state_dir],
         # The folder of the socket is the container's user's.
         "folder": [posixpath.dirname(folder.rstrip("/")) for folder in (*folders, posixpath.dirname(REDIS_SOCKET))],
-        "logs": [log_dir] if log_dir else [],
+        # One that does not exist yet is judged by the folder above it.
+        "logs": [log_dir] if log_dir and Path(log_dir).is_dir() else [],
         "unit": [UNIT_PATH, TMPFILES],
         **_of_engines(supervisor.socket_path),
     }
