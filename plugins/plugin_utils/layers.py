@@ -31,6 +31,8 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
 )
 
 HOSTS = "tethys_layer_hosts"
+# Bytes: the kernel's sockaddr_un has 108 with the zero at the end.
+MOST_SOCKET_PATH = 107
 DEFAULT_PORT = 6379
 SENTINEL_PORT = 26379
 
@@ -254,6 +256,11 @@ def _from_url(where: str, url: str, beside: Mapping[str, Any]) -> tuple[Endpoint
         if host or not path.startswith("/") or path == "/":
             raise Refusal(
                 f"{where} is no path of a unix socket: write unix:///run/redis/redis.sock, with three slashes."
+            )
+        if len(path.encode()) > MOST_SOCKET_PATH:
+            raise Refusal(
+                f"{where} has a path of {len(path.encode())} bytes, and the kernel takes {MOST_SOCKET_PATH} for a unix"
+                " socket: give Redis a socket in a folder with a shorter path."
             )
         db = _database(where, asked.get("db", beside.get("db")))
         return _endpoint(path=path, username=username, password=password, db=db), secret

@@ -22,7 +22,11 @@ from ansible_collections.tethys.channels.plugins.module_utils.services import RE
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils import own_files
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import trust
-from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers, redis_endpoints
+from ansible_collections.tethys.channels.plugins.plugin_utils.layers import (
+    MOST_SOCKET_PATH,
+    channel_layers,
+    redis_endpoints,
+)
 from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
     engine_refusal,
     library_refusal,
@@ -68,6 +72,8 @@ END_OF_LIFE = {"5": "2022-04-27", "6.0": "2022-05", "7.0": "2024-07"}
 # Folders of Supervisor's that must not be given to the portal nor taken away with it, besides those that all share.
 SYSTEM_FOLDERS = ("/etc/supervisor", "/etc/supervisord.d")
 # Folders of this collection's own.
+# As useradd takes it, or name@domain, as SSSD and winbind have the users of a directory.
+_USER = r"[A-Za-z_][A-Za-z0-9_.-]*\$?(@[A-Za-z0-9][A-Za-z0-9.-]*)?"
 OWN_FOLDERS = (str(PurePosixPath(REDIS_SOCKET).parent), "/etc/tethys_channels")
 # Where a portal has the certificate of the authority by which it knows the Redis that it shares with others.
 SHARED_CA_HERE = f"{PurePosixPath(REDIS_SOCKET).parent}/redis-ca.pem"
@@ -179,6 +185,18 @@ def _plain(value: Any) -> Any:
     return [_plain(held) for held in value] if isinstance(value, list) else value
 
 
+def _socket_refusal(name: str, value: Any, asked: Mapping[str, Any]) -> str | None:
+    """Return why the processes' sockets cannot be in that folder, or None."""
+    last = (whole_number(asked["tethys_asgi_processes"]) or 1) - 1
+    path = f"{value}/tethys_asgi{last}.sock"
+    if name != "asgi_service_run_dir" or len(path.encode()) <= MOST_SOCKET_PATH:
+        return None
+    return (
+        f"{name} is {show(value)}: the path of a socket in it, tethys_asgi{last}.sock, has {len(path.encode())} bytes,"
+        f" and the kernel takes {MOST_SOCKET_PATH}. Set it to a folder with a shorter path."
+    )
+
+
 def _role_value_refusal(name: str, described: Mapping[str, Any], value: Any, asked: Mapping[str, Any]) -> str | None:
     option = {key: held for key, held in described.items() if key not in ("description", "version_added", "default")}
     secret = bool(option.pop("no_log", False))
@@ -191,7 +209,11 @@ def _role_value_refusal(name: str, described: Mapping[str, Any], value: Any, ask
     if name == "portal_config_layer_options":
         return _layer_options_refusal(name, value, asked)
     if name in ("asgi_service_run_dir", "asgi_service_log_dir"):
-        return _path_refusal(name, value, "a folder on the server", unquoted=True) or _system_folder(name, value)
+        return (
+            _path_refusal(name, value, "a folder on the server", unquoted=True)
+            or _system_folder(name, value)
+            or _socket_refusal(name, value, asked)
+        )
     auto = name in ("redis_container_acl", "tethys_docker_redis_acl", "layer_check_idle_seconds")
     if auto:
         kind = option["type"] = "int" if name == "layer_check_idle_seconds" else "bool"
@@ -290,7 +312,7 @@ def check_variables(asked: Mapping[str, Any]) -> list[str]:
     if port is None or port > LARGEST_PORT:
         reasons.append(f"tethys_port is {show(asked['tethys_port'])}: set it to a port number from 1 to 65535.")
     user = asked["tethys_user"]
-    if user not in (None, "") and not (isinstance(user, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*\$?", user)):
+    if user not in (None, "") and not (isinstance(user, str) and re.fullmatch(_USER, user)):
         reasons.append(f"tethys_user is {show(user)}: set it to the name of a user on the server.")
     reasons.append(choice_refusal("tethys_bokeh", asked["tethys_bokeh"], BOKEH))
     try:

@@ -144,3 +144,14 @@ def test_channels_redis_connects_there(host: Any, credentials: Any) -> None:
         assert getattr(connection, key, None) == endpoint[key], key
     assert int(connection.db) == endpoint["db"]
     assert (type(connection).__name__ == "SSLConnection") is endpoint["tls"]
+
+
+@pytest.mark.parametrize("host", ["unix:///run/{}", {"path": "/run/{}"}, {"address": "unix:///run/{}"}])
+def test_the_path_of_a_socket_has_at_most_107_bytes(host: Any) -> None:
+    def named(length: int) -> Any:
+        name = "r" * (length - len("/run/"))
+        return host.format(name) if isinstance(host, str) else {key: text.format(name) for key, text in host.items()}
+
+    assert redis_endpoints([named(107)])
+    with pytest.raises(Refusal, match=r"has a path of 108 bytes, and the kernel takes 107 for a unix socket"):
+        redis_endpoints([named(108)])

@@ -236,6 +236,7 @@ def test_the_packages_that_would_move_are_handed_on() -> None:
         ({"tethys_port": True}, "tethys_port is True: set it to a port number from 1 to 65535."),
         ({"tethys_user": "no body"}, "tethys_user is 'no body': set it to the name of a user on the server."),
         ({"tethys_user": 33}, "tethys_user is 33: set it to the name of a user on the server."),
+        ({"tethys_user": "a@b@c"}, "tethys_user is 'a@b@c': set it to the name of a user on the server."),
         (
             {"tethys_bokeh": "in_us"},
             "tethys_bokeh is 'in_us' (did you mean 'in_use'?): set it to one of auto, in_use, not_in_use.",
@@ -281,6 +282,7 @@ def test_a_variable_is_refused(asked: dict[str, Any], sentence: str) -> None:
         {"tethys_port": "8080"},
         {"tethys_asgi_processes": "2"},
         {"tethys_user": "svc.tethys-1$"},
+        {"tethys_user": "svc-tethys@corp.example.org"},
         {"tethys_user": None},
         {"tethys_layer_hosts": None},
         {"tethys_layer_hosts": ["redis://redis:6379/1"]},
@@ -400,6 +402,12 @@ def test_known_names_that_are_no_list_of_names(known: Any) -> None:
             "/run",
             "is '/run', which is not the portal's alone: set it to a folder of its own, such as /run/tethys.",
         ),
+        (
+            "asgi_service_run_dir",
+            "/run/" + "p" * 85,
+            f"is '/run/{'p' * 51}...: the path of a socket in it, tethys_asgi2.sock, has 108 bytes,"
+            " and the kernel takes 107. Set it to a folder with a shorter path.",
+        ),
         ("portal_config_backup", "perhaps", "is 'perhaps': set it to a value of type bool."),
         ("channels_redis_requirements", {"a": 1}, "is {'a': 1}: set it to a value of type list."),
         ("preflight_goal", "destroy", "is 'destroy': set it to one of site, check, restart, remove, look."),
@@ -432,6 +440,7 @@ def test_a_secret_of_another_type_is_not_shown(monkeypatch: pytest.MonkeyPatch) 
         ("asgi_service_home", None),
         ("asgi_service_log_dir", "/srv/logs/tethys"),
         ("asgi_service_run_dir", "/run/portal"),
+        ("asgi_service_run_dir", "/run/" + "p" * 84),
         ("portal_config_layer_hosts", []),
         ("asgi_service_processes", str(ASKED["tethys_asgi_processes"])),
         ("layer_check_processes", 7),
