@@ -4,162 +4,174 @@
 """The Bokeh rule under the default policy: found in every state of the portal, and kept in either order.
 
 The tests stand in the order of the story: an untouched server that refuses, three processes without Bokeh, an app with
-Bokeh installed beside them, one process that serves it.
+Bokeh installed beside them, one process that serves it. The refusals are judged by one run, in which each state of the
+portal is a host of the inventory, with a home or an environment of its own.
 """
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Callable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import bed
 import pytest
 
 N = 3
-DATABASE = f"{bed.HOME}/tethys_platform.sqlite"
-APPS = f"{bed.PREFIX}/lib/python3*/site-packages/tethysapp"
 HANDLER = "bokehplot: wave at /apps/bokehplot/wave/"
 ONE = "set tethys_asgi_processes to 1"
 PIN = "tethys_bokeh_policy to pin together with tethys_asgi_layout to socket_per_process"
 
 
-def rule(host: Any, *words: str) -> str:
-    """See the run refused for Bokeh alone, with both ways out."""
-    text = bed.refused(host, f"tethys_asgi_processes is {N}", "tethys_bokeh_policy: single", ONE, PIN, *words)
-    assert text.count("tethys_asgi_processes is") == 1
-    return text
+class Case(NamedTuple):
+    """The variables of a run, the commands that make what it needs beside the portal, and why nothing can be known."""
+
+    variables: dict[str, Any]
+    make: str
+    why: str = ""
 
 
-def broken(host: Any, app: str, module: str) -> AbstractContextManager[None]:
-    """An app of which a module cannot be imported."""
-    file = f"{APPS}/{app}/{module}.py"
-    return bed.during(
-        host,
-        f"cp -p {file} /root/module && sed -i 's/^from __future__.*/&\\nimport a_module_that_is_not_there/' {file}"
-        f" && {bed.PREFIX}/bin/python -Bc 'import tethysapp.{app}.{module}' 2>&1 | grep -q a_module_that_is_not_there",
-        f"cp -p /root/module {file}",
+def home(name: str, change: str, why: str = "") -> Case:
+    """A portal with a home of its own."""
+    return Case({"tethys_home": f"{bed.HOME}-{name}"}, bed.home(name, change), why.format(home=f"{bed.HOME}-{name}"))
+
+
+def database(name: str, engine: str, why: str) -> Case:
+    """A portal whose database is on a server that takes the connection and says nothing, as behind a dead firewall."""
+    there = (
+        f"  DATABASES:\\n    default: {{ENGINE: django.db.backends.{engine}, NAME: tethys, USER: tethys,"
+        " PASSWORD: pg-s3cret-word, HOST: 127.0.0.1, PORT: 5433}"
     )
+    change = f"sed -i '/^    default:$/d; /sqlite/d; s/^  DATABASES:$/{there}/' portal_config.yml"
+    return home(name, f"{change} && grep -q pg-s3cret-word portal_config.yml", why)
+
+
+def broken(app: str, module: str, why: str = "") -> Case:
+    """An environment with an app of which a module cannot be imported."""
+    name = f"{app}-{module}"
+    file = f"lib/python3*/site-packages/tethysapp/{app}/{module}.py"
+    change = (
+        f"sed -i 's/^from __future__.*/&\\nimport a_module_that_is_not_there/' {file}"
+        f" && bin/python -Bc 'import tethysapp.{app}.{module}' 2>&1 | grep -q a_module_that_is_not_there"
+    )
+    return Case({"tethys_conda_prefix": f"{bed.PREFIX}-{name}"}, bed.prefix(name, change), why)
+
+
+SETTING = "sed -i 's|^settings:$|&\\n{}|' portal_config.yml"
+EMPTY = "mv tethys_platform.sqlite away && install -o www-data -g www-data -m 0644 {} tethys_platform.sqlite"
+# Portals that have no Bokeh app as far as anybody can see, or have one.
+STATES = {
+    "database gone": home(
+        "gone", "rm tethys_platform.sqlite", "The database {home}/tethys_platform.sqlite does not exist"
+    ),
+    "database unmigrated": home("unmigrated", EMPTY.format("/dev/null"), "'tethys db migrate'"),
+    "database unreadable": home(
+        "unreadable", EMPTY.format("/etc/hostname"), "The database {home}/tethys_platform.sqlite cannot be read"
+    ),
+    "database server silent": database("silent", "postgresql", "The database tethys on 127.0.0.1 cannot be read"),
+    "Tethys cannot start": database("mysql", "mysql", "Tethys cannot be started"),
+    "another app broken": broken("channelchat", "app", "a_module_that_is_not_there"),
+}
+WITH_THE_APP = {
+    **STATES,
+    "app broken": broken("bokehplot", "app"),
+    "handlers broken": broken("bokehplot", "handlers"),
+    "healthy": Case({}, "true"),
+}
+ADDRESSES = {
+    "a prefix": (home("prefix", SETTING.format("  PREFIX_URL: /hydro")), "/hydro/apps/bokehplot/wave/"),
+    "a standalone app": (
+        home("standalone", SETTING.format("  MULTIPLE_APP_MODE: false\\n  STANDALONE_APP: bokehplot")),
+        "/wave/",
+    ),
+}
+ANOTHER = home("another", SETTING.format("  MULTIPLE_APP_MODE: false\\n  STANDALONE_APP: channelchat"))
+SILENT = "import socket, time; s = socket.create_server(('127.0.0.1', 5433)); time.sleep(600)"
+Runs = dict[str, "subprocess.CompletedProcess[str]"]
+
+
+def rule(run: subprocess.CompletedProcess[str], *words: str) -> None:
+    """See the run refused for Bokeh alone, with both ways out."""
+    text = bed.refusal(run)
+    for word in (f"tethys_asgi_processes is {N}", "tethys_bokeh_policy: single", ONE, PIN, *words):
+        assert word in text, text
+    assert text.count("tethys_asgi_processes is") == 1
+    assert "pg-s3cret-word" not in text
 
 
 @contextmanager
-def database(host: Any, engine: str = "postgresql") -> Iterator[None]:
-    """A portal whose database is on a server that takes the connection and says nothing, as behind a dead firewall."""
-    listen = "import socket, time; s = socket.create_server(('127.0.0.1', 5433)); time.sleep(600)"
-    silent = bed.during(
-        host, f'systemd-run -q --unit silent /usr/bin/python3 -c "{listen}" && sleep 0.5', "systemctl stop silent"
-    )
-    elsewhere = bed.setting(
-        host,
-        f"  DATABASES:\n    default: {{ENGINE: django.db.backends.{engine}, NAME: tethys, USER: tethys,"
-        " PASSWORD: pg-s3cret-word, HOST: 127.0.0.1, PORT: 5433}",
-        drop=r"^  DATABASES:$|^    default:$|sqlite",
-    )
-    with silent, elsewhere:
+def made(host: Any, cases: Iterable[Case]) -> Iterator[None]:
+    """What the cases need, as long as the block runs; what runs in it changes nothing."""
+    host.check_output(f'systemd-run -q --unit silent /usr/bin/python3 -c "{SILENT}" && sleep 0.5')
+    for case in cases:
+        host.check_output(case.make)
+    before = bed.snapshot(host)
+    try:
         yield
-
-
-def no_database(host: Any) -> AbstractContextManager[None]:
-    """A portal whose database file is gone."""
-    return bed.during(host, f"mv {DATABASE} /root/", f"mv /root/tethys_platform.sqlite {DATABASE}")
-
-
-def unmigrated(host: Any) -> AbstractContextManager[None]:
-    """A portal whose database has no tables yet."""
-    return bed.during(
-        host,
-        f"mv {DATABASE} /root/ && install -o www-data -g www-data -m 0644 /dev/null {DATABASE}",
-        f"mv /root/tethys_platform.sqlite {DATABASE}",
-    )
-
-
-def unreadable(host: Any) -> AbstractContextManager[None]:
-    """A portal whose database file is nobody's but root's, and not even a database."""
-    return bed.during(
-        host,
-        f"mv {DATABASE} /root/ && install -o www-data -g www-data -m 0644 /etc/hostname {DATABASE}",
-        f"mv /root/tethys_platform.sqlite {DATABASE}",
-    )
-
-
-STATES: dict[str, Callable[[Any], AbstractContextManager[None]]] = {
-    "database gone": no_database,
-    "database unmigrated": unmigrated,
-    "database unreadable": unreadable,
-    "database server silent": database,
-    "Tethys cannot start": lambda host: database(host, "mysql"),
-    "app broken": lambda host: broken(host, "bokehplot", "app"),
-    "handlers broken": lambda host: broken(host, "bokehplot", "handlers"),
-    "another app broken": lambda host: broken(host, "channelchat", "app"),
-}
+        assert bed.snapshot(host) == before
+    finally:
+        host.check_output(f"systemctl stop silent; rm -rf {bed.HOME}-* {bed.PREFIX}-*")
 
 
 # --- what cannot be known, on a portal that has no Bokeh app as far as anybody can see --------------------------------
 
 
-@pytest.mark.parametrize(
-    ("state", "why"),
-    [
-        ("database gone", f"The database {DATABASE} does not exist"),
-        ("database unmigrated", "'tethys db migrate'"),
-        ("database unreadable", f"The database {DATABASE} cannot be read"),
-        ("database server silent", "The database tethys on 127.0.0.1 cannot be read"),
-        ("Tethys cannot start", "Tethys cannot be started"),
-        ("another app broken", "a_module_that_is_not_there"),
-    ],
-)
-def test_what_cannot_be_known_counts_as_in_use(host: Any, state: str, why: str) -> None:
-    with STATES[state](host):
-        text = rule(host, "it could not be found out whether an app uses Bokeh", "tethys_bokeh to not_in_use", why)
-    assert "pg-s3cret-word" not in text
-
-
-def test_the_administrator_who_knows_better_is_believed(host: Any) -> None:
-    with unmigrated(host):
-        run = bed.playbook("site", "--check", tethys_bokeh="not_in_use")
-        assert run.returncode == 0, run.stdout
-    bed.refused(host, "tethys_bokeh: in_use", ONE, PIN, tethys_bokeh="in_use")
-
-
-# --- the app with Bokeh is installed ----------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
-def installed(host: Any) -> Iterator[None]:
-    """The Bokeh app in the environment, on a server that was never provisioned."""
-    with bed.during(host, bed.INSTALL_PLOT, bed.UNINSTALL_PLOT):
-        yield
-
-
-def test_the_refusal_names_the_handler_and_both_ways_out(host: Any, installed: None) -> None:
-    assert HANDLER in rule(host)
-    # One process is no reason to refuse.
-    run = bed.playbook("site", "--check", tethys_asgi_processes=1)
-    assert run.returncode == 0, run.stdout
+def unknown(host: Any) -> Runs:
+    """A run for each state of the portal in which its apps cannot be found, all of them refused."""
+    cases = {name: case.variables for name, case in STATES.items()}
+    unmigrated = {"tethys_bokeh": "not_in_use", **STATES["database unmigrated"].variables}
+    with made(host, STATES.values()):
+        runs = bed.judge(host, {**cases, "in use": {"tethys_bokeh": "in_use"}})
+        return {**runs, **bed.judge(host, {"not in use": unmigrated}, "--check")}
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_the_handler_is_found_in_every_state_of_the_portal(host: Any, installed: None, state: str) -> None:
-    with STATES[state](host):
-        text = rule(host, HANDLER)
-    assert "pg-s3cret-word" not in text
+def test_what_cannot_be_known_counts_as_in_use(unknown: Runs, state: str) -> None:
+    words = ["it could not be found out whether an app uses Bokeh", "tethys_bokeh to not_in_use"]
+    rule(unknown[state], *words, STATES[state].why)
 
 
-def test_the_address_has_the_prefix(host: Any, installed: None) -> None:
-    with bed.setting(host, "  PREFIX_URL: /hydro"):
-        rule(host, "bokehplot: wave at /hydro/apps/bokehplot/wave/")
+def test_the_administrator_who_knows_better_is_believed(unknown: Runs) -> None:
+    assert unknown["not in use"].returncode == 0, unknown["not in use"].stdout
+    text = bed.refusal(unknown["in use"])
+    for words in ("tethys_bokeh: in_use", ONE, PIN):
+        assert words in text
 
 
-def test_a_standalone_portal_serves_the_handler_at_its_root(host: Any, installed: None) -> None:
-    with bed.setting(host, "  MULTIPLE_APP_MODE: false\n  STANDALONE_APP: bokehplot"):
-        rule(host, "bokehplot: wave at /wave/")
+# --- the app with Bokeh is installed, on a server that was never provisioned ------------------------------------------
 
 
-def test_a_standalone_portal_that_serves_another_app_is_free_to_scale(host: Any, installed: None) -> None:
-    with bed.setting(host, "  MULTIPLE_APP_MODE: false\n  STANDALONE_APP: channelchat"):
-        run = bed.playbook("site", "--check")
-        assert run.returncode == 0, run.stdout
+@pytest.fixture(scope="module")
+def installed(host: Any) -> Iterator[Runs]:
+    """A run for each state of the portal with the app, those of one address each, and two that may go on."""
+    host.check_output(bed.INSTALL_PLOT)
+    cases = {**WITH_THE_APP, **{name: case for name, (case, _address) in ADDRESSES.items()}}
+    with made(host, [*cases.values(), ANOTHER]):
+        runs = bed.judge(host, {name: case.variables for name, case in cases.items()})
+        free = {"one process": {"tethys_asgi_processes": 1}, "another app": ANOTHER.variables}
+        runs.update(bed.judge(host, free, "--check"))
+    yield runs
+    host.check_output(bed.UNINSTALL_PLOT)
+
+
+@pytest.mark.parametrize("state", WITH_THE_APP)
+def test_the_handler_is_found_in_every_state_of_the_portal(installed: Runs, state: str) -> None:
+    rule(installed[state], HANDLER)
+
+
+def test_one_process_is_no_reason_to_refuse(installed: Runs) -> None:
+    assert installed["one process"].returncode == 0, installed["one process"].stdout
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_the_address_is_the_one_at_which_the_portal_serves(installed: Runs, name: str) -> None:
+    rule(installed[name], f"bokehplot: wave at {ADDRESSES[name][1]}")
+
+
+def test_a_standalone_portal_that_serves_another_app_is_free_to_scale(installed: Runs) -> None:
+    assert installed["another app"].returncode == 0, installed["another app"].stdout
 
 
 # --- the other order: three processes first, the app later ------------------------------------------------------------
@@ -195,7 +207,7 @@ def test_check_finds_an_app_that_came_later(host: Any, later: list[int]) -> None
 
 
 def test_the_next_run_finds_it_too_and_leaves_the_processes(host: Any, later: list[int]) -> None:
-    rule(host, HANDLER)
+    bed.refused(host, f"tethys_asgi_processes is {N}", "tethys_bokeh_policy: single", ONE, PIN, HANDLER)
     assert [row["pid"] for row in bed.daphnes(host)] == later
 
 

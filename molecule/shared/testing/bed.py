@@ -12,7 +12,7 @@ import re
 import shlex
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,29 @@ def fatal(run: subprocess.CompletedProcess[str], name: str) -> str:
     """The message by which a run failed on that host."""
     found = said(run, name, "fatal")
     assert found, run.stdout
+    return found
+
+
+def judge(
+    host: Any, cases: Mapping[str, Mapping[str, Any]], *arguments: str
+) -> dict[str, subprocess.CompletedProcess[str]]:
+    """Run the playbook once on a server that has a name in the inventory for each case, with the case's variables.
+
+    Returns for each case what a run of its own would have: an exit code and an output.
+    """
+    server = host.backend.get_hostname()
+    hosts = {f"case-{n}": {"ansible_host": server, **given} for n, given in enumerate(cases.values())}
+    more = names(Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]), **hosts)
+    # On two cores more at once only make each slow.
+    run = playbook("site", *more, "--forks=3", *arguments, tethys_hosts="case-*")
+    assert "Traceback" not in run.stdout, run.stdout
+    found = {}
+    for case, name in zip(cases, hosts, strict=True):
+        [recap] = re.findall(rf"^{name} +: .*$", run.stdout, re.MULTILINE) or [run.stdout]
+        printed = re.findall(rf"^(?:ok|changed|fatal): \[{name}\].*\n(?:[ \t]+.*\n)*", run.stdout, re.MULTILINE)
+        text = "".join([*printed, "PLAY RECAP\n", recap, "\n"])
+        code = 0 if "unreachable=0" in recap and "failed=0" in recap else 2
+        found[case] = subprocess.CompletedProcess(run.args, code, text)
     return found
 
 
@@ -204,8 +227,8 @@ def decoded(text: str) -> str:
 SNAPSHOT = r"""
 find /etc @CONDA@ -xdev -not -path '*/__pycache__*' -not -path /etc/mtab -printf '%p %M %u %g %s %T@ %l\n' | sort
 # A portal that serves writes its logs and its database by itself.
-find @HOME@ /var/log /run/tethys -xdev -printf '%p %M %u %g %l\n' 2>/dev/null | sort
-find /etc @HOME@ -xdev -type f -not -name '*.sqlite*' -exec sha256sum {} + 2>/dev/null | sort -k2
+find @HOME@ @HOME@-* /var/log /run/tethys -xdev -printf '%p %M %u %g %l\n' 2>/dev/null | sort
+find /etc @HOME@ @HOME@-* -xdev -type f -not -name '*.sqlite*' -exec sha256sum {} + 2>/dev/null | sort -k2
 dpkg-query -W -f '${Package} ${Version}\n' | sort
 docker ps -a --no-trunc --format '{{.ID}} {{.Image}} {{.Names}} {{.State}}' 2>/dev/null | sort
 docker images --no-trunc -q 2>/dev/null | sort
@@ -255,6 +278,23 @@ def during(host: Any, before: str, after: str) -> Iterator[None]:
     finally:
         seen.clear()
         host.check_output(after)
+
+
+def home(name: str, change: str) -> str:
+    """The command that makes another TETHYS_HOME, a copy of the portal's in which `change` is run."""
+    there = f"{HOME}-{name}"
+    return (
+        f"install -d -o www-data -g www-data -m 0755 {there}"
+        f" && cp -pr {CONFIG} {HOME}/tethys_platform.sqlite {HOME}/workspaces {there}"
+        f" && sed -i s,{HOME}/tethys_platform,{there}/tethys_platform, {there}/portal_config.yml"
+        f" && cd {there} && {change}"
+    )
+
+
+def prefix(name: str, change: str) -> str:
+    """The command that makes another environment, a copy of the portal's in which `change` is run."""
+    # Hard links: what is changed has to be written anew, not in its place.
+    return f"cp -al {PREFIX} {PREFIX}-{name} && cd {PREFIX}-{name} && {change}"
 
 
 @contextmanager
