@@ -84,7 +84,7 @@ def module(host: Any, **arguments: Any) -> dict[str, Any]:
     """Run the module alone: it takes a tenth of a run through Ansible, which every playbook run shows to work."""
     text = shlex.quote(json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "state_dir": STATE}}))
     name = "ansible_collections.tethys.channels.plugins.modules.nginx_upstream"
-    run = host.run(f"cd / && echo {text} | PYTHONPATH={MODULES} timeout 120 python3 -m {name}")
+    run = host.run(f"cd / && printf %s {text} | PYTHONPATH={MODULES} timeout 120 python3 -m {name}")
     assert run.stdout.strip().startswith("{"), run.stdout + run.stderr
     return {**json.loads(run.stdout), "failed": run.rc != 0}
 
