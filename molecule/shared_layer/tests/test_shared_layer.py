@@ -88,6 +88,7 @@ def test_check_tells_of_both_portals() -> None:
 
 
 def test_no_secret_is_shown() -> None:
+    """In the second run, which compares everything and changes nothing."""
     run = bed.playbook("site", "-vvv", "--diff")
     assert run.returncode == 0, run.stdout
     assert bed.changed(run) == 0
@@ -142,8 +143,11 @@ def test_a_portal_that_cannot_reach_redis_is_refused() -> None:
             ],
         ),
         (
-            {"tethys_layer_hosts": [["127.0.0.1", 6379]]},
-            ["tethys_layer_hosts is given, and the inventory has hosts for a Redis that the portals share"],
+            {"tethys_layer_hosts": [["127.0.0.1", 6379]], "redis_container_topology": "cluster"},
+            [
+                "tethys_layer_hosts is given, and the inventory has hosts for a Redis that the portals share",
+                "redis_container_topology is cluster, and channels_redis cannot use a Redis Cluster",
+            ],
         ),
     ],
     ids=["redis", "portals"],
@@ -164,29 +168,28 @@ def openssl(*words: str | Path) -> str:
     return subprocess.run(["openssl", *words], capture_output=True, text=True, check=True).stdout
 
 
-def test_a_certificate_is_made_anew_before_it_ends(tmp_path: Path) -> None:
-    certificate, request, names = AUTHORITY / f"{ONE}.crt", tmp_path / "request", tmp_path / "names"
+# --- two of them ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The run that takes a second Redis, while the certificate of the first one is about to end; what it said."""
+    folder = tmp_path_factory.mktemp("certificate")
+    certificate, request, names = AUTHORITY / f"{ONE}.crt", folder / "request", folder / "names"
     # Its last 50 days: the same authority gives it so, for the same key and address.
     names.write_text(f"subjectAltName=IP:{address(ONE)}\n", encoding="utf-8")
     openssl("req", "-new", "-key", AUTHORITY / f"{ONE}.key", "-subj", "/CN=redis", "-out", request)
     authority = ("-CA", AUTHORITY / "ca.crt", "-CAkey", AUTHORITY / "ca.key", "-set_serial", "7")
     openssl("x509", "-req", "-in", request, *authority, "-days", "50", "-extfile", names, "-out", certificate)
-    run = bed.playbook("site")
-    assert run.returncode == 0, run.stdout
-    openssl("x509", "-in", certificate, "-noout", "-checkend", str(700 * 86400))
-    assert f"Redis on {ONE} gets another configuration or certificate and is replaced" in bed.words(run)
-    all_hear(A)
-
-
-# --- two of them ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def sharded() -> str:
-    """The run that takes a second Redis; what it said."""
     run = bed.playbook("site", tethys_layer_redis="two_redis")
     assert run.returncode == 0, run.stdout
     return bed.words(run)
+
+
+def test_a_certificate_is_made_anew_before_it_ends(sharded: str) -> None:
+    openssl("x509", "-in", AUTHORITY / f"{ONE}.crt", "-noout", "-checkend", str(700 * 86400))
+    assert f"Redis on {ONE} gets another configuration or certificate and is replaced" in sharded
+    all_hear(A)
 
 
 def calls(name: str) -> int:
