@@ -6,7 +6,8 @@
 Runs in a test server, with its portal's Python and settings. ``--until-all`` sends again, each second, to those groups
 where somebody has heard nothing, and opens again what was closed, until everybody has heard or ``--timeout`` is over.
 ``--stream FILE`` sends ten messages a second to one group until that file is there, opens again what is closed, and
-tells which messages somebody has not heard, and from when to when.
+reports which messages somebody has not received, and from when to when. ``FILE.whole`` holds the seconds for which
+every socket has received every message.
 """
 
 from __future__ import annotations
@@ -133,6 +134,21 @@ class Stream(Across):
         self.refused: dict[str, str] = {}
         self.opened = self.not_opened = 0
         self.over = False
+        # When the last message was sent that some socket did not receive within a second.
+        self.last_missed = 0.0
+
+    def missed(self, name: str) -> bool:
+        """Whether some socket has not received that message."""
+        return not all(name in heard for heard in self.heard.values())
+
+    def note_whole(self, number: int) -> None:
+        """Write for how long every message was received by every socket, as far as one can know by now."""
+        if number < 10:
+            return
+        name = str(number - 10)
+        if self.missed(name):
+            self.last_missed = self.sent[name]
+        Path(f"{self.args.stream}.whole").write_text(f"{self.sent[name] - self.last_missed:.1f}\n", encoding="utf-8")
 
     async def keep_open(self, place: tuple[str, int]) -> None:
         """One socket, opened again as often as it is closed, as a page does."""
@@ -174,11 +190,12 @@ class Stream(Across):
             name = str(number)
             self.sent[name] = time.monotonic() - start
             saying.append(asyncio.create_task(self.say(name)))
+            self.note_whole(number)
         await asyncio.gather(*saying)
         await asyncio.sleep(2)
         self.over = True
         await asyncio.gather(*keepers)
-        missed = [name for name in self.sent if not all(name in heard for heard in self.heard.values())]
+        missed = [name for name in self.sent if self.missed(name)]
         times = [self.sent[name] for name in missed]
         return {
             "messages": len(self.sent),
