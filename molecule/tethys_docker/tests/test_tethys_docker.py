@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import bed
+import pytest
 import yaml
 from ansible.plugins.loader import init_plugin_loader
 from bed import changed, decoded, playbook
@@ -33,14 +34,56 @@ CREDENTIALS = "/etc/tethys-channels-docker/credentials.json"
 SEED = {"hosts": [{"host": "redis", "port": 6379}]}
 # As it stands in the documentation of Tethys, in "Django Channels Layer", after ENV CHANNEL_LAYERS_CONFIG.
 MANUAL = r'''"\"{'hosts':[{'host':\ 'redis',\ 'port':\ 6379}]}\""'''
+# The files of a portal that the manual's project keeps on its volume.
+DATA = f"{PERSIST}/portal_config.yml {PERSIST}/asgi_supervisord.conf"
+# The variables of each project.
+FEWER = {"tethys_asgi_processes": 2}
+BOKEH = {
+    "tethys_asgi_processes": 3,
+    "tethys_bokeh": "auto",
+    "tethys_docker_project_dir": "/srv/bokeh",
+    "tethys_docker_credentials_dir": "/etc/tethys-channels-bokeh",
+}
+FROM_IMAGE = {
+    "tethys_docker_project_dir": "/srv/image",
+    "tethys_docker_credentials_dir": "/etc/tethys-channels-image",
+    "tethys_docker_carrier": "dockerfile",
+    "tethys_docker_redis": "container",
+    "tethys_docker_redis_service": "channels-redis",
+    "tethys_docker_network": "channels",
+    "tethys_docker_container": "river",
+    "tethys_asgi_processes": 2,
+}
+MANUALS = {
+    "tethys_docker_project_dir": "/srv/manual",
+    "tethys_docker_credentials_dir": "/etc/tethys-channels-manual",
+    "tethys_asgi_processes": 3,
+    # The portal runs, and is asked.
+    "tethys_bokeh": "auto",
+}
 LAYERS = "import json; from django.conf import settings; print(json.dumps(settings.CHANNEL_LAYERS))"
+
+
+def passed(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    """A run that has to succeed."""
+    assert done.returncode == 0, done.stdout
+    return done
 
 
 def run(name: str = "tethys_docker", *arguments: str, **variables: Any) -> subprocess.CompletedProcess[str]:
     """The playbook, which has to succeed."""
-    done = playbook(name, *arguments, **variables)
-    assert done.returncode == 0, done.stdout
-    return done
+    return passed(playbook(name, *arguments, **variables))
+
+
+def under(host: Any, folders: pytest.TempPathFactory, **names: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    """The playbook for several projects of the server, each under a name and with variables of its own."""
+    hosts = {name: {"ansible_host": host.backend.get_hostname(), **given} for name, given in names.items()}
+    return playbook("tethys_docker", *bed.names(folders.mktemp("names"), **hosts), tethys_hosts=":".join(hosts))
+
+
+def put(host: Any, path: str, text: str) -> None:
+    """A file on the server."""
+    host.check_output(f"echo {base64.b64encode(text.encode()).decode()} | base64 -d > {path}")
 
 
 def inside(host: Any, command: str, container: str = "tethys") -> str:
@@ -140,29 +183,134 @@ def test_the_users_own_variables_and_file_stay(host: Any) -> None:
     assert (override.uid, override.gid, override.mode) == (1000, 1000, 0o644)
 
 
-# --- a volume that was set up before --------------------------------------------------------------------------------
+# --- refusals -------------------------------------------------------------------------------------------------------
 
 
-def test_fewer_processes_on_the_same_volume(host: Any) -> None:
+@pytest.fixture(scope="module")
+def refused(host: Any, tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    """A run that is refused for each of the server's names, and changes nothing."""
+    put(host, "/srv/tethys/mine.yml", "services: {}\n")
+    host.check_output("cd /srv/bokeh && DOCKER_BUILDKIT=0 docker build -q -t bokeh . 2>/dev/null")
+    compose = (
+        "services: {tethys: {image: bokeh, environment: {ALLOWED_HOSTS: '\"[127.0.0.1, portal.example.org]\"'}}}\n"
+    )
+    put(host, "/srv/bokeh/docker-compose.yml", compose)
+    wrong = {
+        "tethys_asgi_processes": "many",
+        "tethys_docker_carrier": "podman",
+        "tethys_docker_override_file": "a/b",
+        "tethys_dokcer": 1,
+    }
+    elses = {"tethys_docker_override_file": "mine.yml", "tethys_docker_portal_service": "portal"}
+    no_project = {"tethys_docker_project_dir": "/srv/image"}
+    before = state(host)
+    done = under(host, tmp_path_factory, wrong=wrong, elses=elses, no_project=no_project, bokeh=BOKEH)
+    assert done.returncode != 0, done.stdout
+    assert "Traceback" not in done.stdout
+    assert changed(done) == 0
+    assert state(host) == before
+    host.check_output("rm /srv/tethys/mine.yml")
+    return done
+
+
+def refusal(done: subprocess.CompletedProcess[str], name: str) -> str:
+    """Why a run was refused under that name."""
+    found = bed.fatal(done, name)
+    assert "Refused; nothing was changed." in found, done.stdout
+    return found
+
+
+def test_everything_that_is_wrong_is_said_at_once(refused: subprocess.CompletedProcess[str]) -> None:
+    found = refusal(refused, "wrong")
+    for variable in ("tethys_asgi_processes", "tethys_docker_carrier", "tethys_docker_override_file", "tethys_dokcer"):
+        assert f"{variable} is " in found, variable
+
+
+def test_a_file_and_a_service_that_are_somebody_elses(refused: subprocess.CompletedProcess[str]) -> None:
+    found = refusal(refused, "elses")
+    assert "tethys_docker_override_file is mine.yml, and that file is there and not this collection's" in found
+    assert "tethys_docker_portal_service is portal, and the services of docker-compose.yml" in found
+
+
+def test_a_folder_that_has_no_project(refused: subprocess.CompletedProcess[str]) -> None:
+    assert "Compose finds no file" in refusal(refused, "no_project")
+
+
+def test_bokeh_in_an_image_that_does_not_run_cannot_be_known(refused: subprocess.CompletedProcess[str]) -> None:
+    found = refusal(refused, "bokeh")
+    assert "tethys_asgi_processes is 3 and it could not be found out whether an app uses Bokeh" in found
+    assert "the portal's container does not run" in found
+
+
+# --- a volume that was set up before, and other ways, four projects at a time ----------------------------------------
+
+
+@pytest.fixture(scope="module")
+def four(host: Any, refused: object, tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    """Fewer processes on the volume, and the first run for three other projects."""
     inside(host, f"echo kept > {PERSIST}/workspaces/data; touch -d '2020-01-01' {PERSIST}/setup_complete")
-    done = run(tethys_asgi_processes=2)
-    assert "ignores ASGI_PROCESSES" in done.stdout, done.stdout
+    host.check_output("cd /srv/manual && docker compose up -d --wait 2>&1")
+    host.check_output(f"docker exec manual-tethys-1 sha256sum {DATA} > /root/manual.before")
+    assert ":6379 " in host.check_output("ss -Hltn")
+    bokeh = {**BOKEH, "tethys_asgi_processes": 1}
+    return passed(under(host, tmp_path_factory, tethys=FEWER, image=FROM_IMAGE, manual=MANUALS, bokeh=bokeh))
+
+
+def test_fewer_processes_on_the_same_volume(host: Any, four: subprocess.CompletedProcess[str]) -> None:
+    assert "ignores ASGI_PROCESSES" in bed.said(four, "tethys"), four.stdout
     assert_delivers(host, 2)
     assert running(host) == ["asgi:tethys_asgi0", "asgi:tethys_asgi1"]
     assert inside(host, f"cat {PERSIST}/workspaces/data").strip() == "kept"
 
 
-def test_it_survives_new_containers_without_the_role(host: Any) -> None:
-    compose = "cd /srv/tethys && docker compose up -d --force-recreate --wait"
-    host.check_output(f"{compose} redis 2>&1")
+def test_a_project_as_the_manual_has_it_is_taken_over(host: Any, four: subprocess.CompletedProcess[str]) -> None:
+    found = bed.said(four, "manual")
+    assert "The service redis (tethys-channels-test/redis:8.0) of your compose file runs with" in found
+    assert "(2 until now, 3 from now on)" in found
+    assert_delivers(host, 3, "manual-tethys-1")
+    assert ":6379 " not in host.check_output("ss -Hltn")
+    assert "NOAUTH" in host.check_output("docker exec manual-redis-1 redis-cli ping 2>&1")
+
+
+def test_bokeh_in_the_image_runs_in_one_process(host: Any, four: subprocess.CompletedProcess[str]) -> None:
+    assert running(host, "bokeh-tethys-1") == ["asgi:tethys_asgi0"]
+
+
+def test_redis_in_a_new_container_and_a_dockerfile_beside_a_redis_started_directly(
+    host: Any, four: subprocess.CompletedProcess[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    assert "build it" in bed.said(four, "image")
+    host.check_output("cd /srv/image && DOCKER_BUILDKIT=0 docker build -q -t river . 2>/dev/null")
+    host.check_output("docker run -d --name river --network channels river")
+    host.check_output("cd /srv/tethys && docker compose up -d --force-recreate --wait redis 2>&1")
     assert_delivers(host, 2)
+    host.run("for i in $(seq 60); do docker exec river test -e /run/tethys_asgi1.sock && break; sleep 0.5; done")
+    done = passed(under(host, tmp_path_factory, tethys=FEWER, image=FROM_IMAGE))
     # The WebSockets of before are no longer in their groups: the run restarts what is older than Redis, once.
-    done = run(tethys_asgi_processes=2)
-    assert changed(done) == 1, done.stdout
-    host.check_output(f"{compose} tethys 2>&1")
+    assert bed.changed_on(done, "tethys") == 1, done.stdout
+    assert_delivers(host, 2, "river")
+
+
+def test_a_run_that_has_nothing_to_do_beside_one_that_is_refused(
+    host: Any, four: object, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Also not where the portal's container is a new one. The portal that runs names its Bokeh handlers."""
+    host.check_output("cd /srv/tethys && docker compose up -d --force-recreate --wait tethys 2>&1")
     assert_delivers(host, 2)
-    done = run(tethys_asgi_processes=2)
-    assert changed(done) == 0, done.stdout
+    before = state(host)
+    done = under(host, tmp_path_factory, tethys=FEWER, image=FROM_IMAGE, bokeh=BOKEH)
+    assert "Traceback" not in done.stdout
+    assert {name: bed.changed_on(done, name) for name in ("tethys", "image", "bokeh")} == {
+        "tethys": 0,
+        "image": 0,
+        "bokeh": 0,
+    }
+    assert "fatal: [tethys]" not in done.stdout, done.stdout
+    assert "fatal: [image]" not in done.stdout, done.stdout
+    # Apps enter the database when they are first found.
+    assert "tethys_asgi_processes is 3 and Bokeh is in use (bokehplot" in refusal(done, "bokeh")
+    assert state(host) == before
+    host.check_output("cd /srv/bokeh && docker compose down -v 2>&1 && rm -rf /srv/bokeh /etc/tethys-channels-bokeh")
 
 
 def test_a_password_of_ones_own_is_applied_and_shown_nowhere(host: Any, tmp_path: Path) -> None:
@@ -192,11 +340,6 @@ def set_up(host: Any, option: str, image: str = IMAGE) -> Any:
     )
     out = host.check_output(f"docker run --rm --network none {option} {image} sh -c {shlex.quote(script)}")
     return json.loads(out.splitlines()[-1])["default"].get("CONFIG")
-
-
-def put(host: Any, path: str, text: str) -> None:
-    """A file on the server."""
-    host.check_output(f"echo {base64.b64encode(text.encode()).decode()} | base64 -d > {path}")
 
 
 def test_the_manuals_values_arrive_by_each_carrier(host: Any) -> None:
@@ -236,92 +379,25 @@ def test_any_structure_passes_the_real_compose(host: Any, values: list[dict[str,
     assert [yaml.safe_load(word) for word in words[:-1]] == values
 
 
-# --- refusals -------------------------------------------------------------------------------------------------------
+# --- the way back ---------------------------------------------------------------------------------------------------
 
 
-def refused(host: Any, **variables: Any) -> str:
-    """The refusal of a run, which has changed nothing."""
-    before = state(host)
-    done = playbook("tethys_docker", **variables)
-    assert done.returncode != 0, done.stdout
-    assert "Refused; nothing was changed." in done.stdout, done.stdout
-    assert "Traceback" not in done.stdout
-    assert changed(done) == 0
-    assert state(host) == before
-    return re.sub(r"\s+", " ", done.stdout)
-
-
-def test_everything_that_is_wrong_is_said_at_once(host: Any) -> None:
-    said = refused(
-        host,
-        tethys_asgi_processes="many",
-        tethys_docker_carrier="podman",
-        tethys_docker_override_file="a/b",
-        tethys_dokcer=1,
+@pytest.fixture(scope="module")
+def removed(host: Any, four: object, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The way back of three projects."""
+    absent = {"tethys_docker_state": "absent"}
+    passed(
+        under(
+            host,
+            tmp_path_factory,
+            tethys={**FEWER, **absent},
+            image={**FROM_IMAGE, **absent},
+            manual={**MANUALS, **absent},
+        )
     )
-    for variable in ("tethys_asgi_processes", "tethys_docker_carrier", "tethys_docker_override_file", "tethys_dokcer"):
-        assert f"{variable} is " in said, variable
 
 
-def test_a_file_and_a_service_that_are_somebody_elses(host: Any) -> None:
-    put(host, "/srv/tethys/mine.yml", "services: {}\n")
-    said = refused(
-        host, tethys_asgi_processes=2, tethys_docker_override_file="mine.yml", tethys_docker_portal_service="portal"
-    )
-    host.check_output("rm /srv/tethys/mine.yml")
-    assert "tethys_docker_override_file is mine.yml, and that file is there and not this collection's" in said
-    assert "tethys_docker_portal_service is portal, and the services of docker-compose.yml" in said
-
-
-def test_a_folder_that_has_no_project(host: Any) -> None:
-    assert "Compose finds no file" in refused(host, tethys_asgi_processes=2, tethys_docker_project_dir="/srv/image")
-
-
-def test_bokeh_in_the_image_means_one_process(host: Any) -> None:
-    """Before anything starts nobody can be asked; in the container that runs the portal names its handlers."""
-    host.check_output("cd /srv/bokeh && DOCKER_BUILDKIT=0 docker build -q -t bokeh . 2>/dev/null")
-    compose = (
-        "services: {tethys: {image: bokeh, environment: {ALLOWED_HOSTS: '\"[127.0.0.1, portal.example.org]\"'}}}\n"
-    )
-    put(host, "/srv/bokeh/docker-compose.yml", compose)
-    of_bokeh = {
-        "tethys_docker_project_dir": "/srv/bokeh",
-        "tethys_docker_credentials_dir": "/etc/tethys-channels-bokeh",
-    }
-    said = refused(host, tethys_asgi_processes=3, tethys_bokeh="auto", **of_bokeh)
-    assert "tethys_asgi_processes is 3 and it could not be found out whether an app uses Bokeh" in said
-    assert "the portal's container does not run" in said
-    run(tethys_asgi_processes=1, tethys_bokeh="auto", **of_bokeh)
-    assert running(host, "bokeh-tethys-1") == ["asgi:tethys_asgi0"]
-    # Apps enter the database when they are first found.
-    said = refused(host, tethys_asgi_processes=3, tethys_bokeh="auto", **of_bokeh)
-    assert "tethys_asgi_processes is 3 and Bokeh is in use (bokehplot" in said
-    host.check_output("cd /srv/bokeh && docker compose down -v 2>&1 && rm -rf /srv/bokeh /etc/tethys-channels-bokeh")
-
-
-# --- other ways -----------------------------------------------------------------------------------------------------
-
-
-def test_a_dockerfile_beside_a_redis_started_directly(host: Any) -> None:
-    asked = {
-        "tethys_docker_project_dir": "/srv/image",
-        "tethys_docker_credentials_dir": "/etc/tethys-channels-image",
-        "tethys_docker_carrier": "dockerfile",
-        "tethys_docker_redis": "container",
-        "tethys_docker_redis_service": "channels-redis",
-        "tethys_docker_network": "channels",
-        "tethys_docker_container": "river",
-        "tethys_asgi_processes": 2,
-    }
-    assert "build it" in run(**asked).stdout
-    host.check_output("cd /srv/image && DOCKER_BUILDKIT=0 docker build -q -t river . 2>/dev/null")
-    host.check_output("docker run -d --name river --network channels river")
-    host.run("for i in $(seq 60); do docker exec river test -e /run/tethys_asgi1.sock && break; sleep 0.5; done")
-    run(**asked)
-    assert_delivers(host, 2, "river")
-    assert changed(run(**asked)) == 0
-    # Bokeh is known now: the container can be asked.
-    run(tethys_docker_state="absent", **asked)
+def test_a_dockerfile_is_given_back(host: Any, removed: None) -> None:
     host.check_output("cmp /srv/image/Dockerfile /root/srv.before/image/Dockerfile")
     assert layers(host, "river") == {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     assert host.run("docker inspect channels-redis").rc != 0
@@ -329,26 +405,9 @@ def test_a_dockerfile_beside_a_redis_started_directly(host: Any) -> None:
     host.check_output("docker rm -fv river && docker network rm channels")
 
 
-def test_a_project_as_the_manual_has_it_is_taken_over_and_given_back(host: Any) -> None:
-    asked = {
-        "tethys_docker_project_dir": "/srv/manual",
-        "tethys_docker_credentials_dir": "/etc/tethys-channels-manual",
-        "tethys_asgi_processes": 3,
-        # The portal runs, and is asked.
-        "tethys_bokeh": "auto",
-    }
-    portal, data = "manual-tethys-1", f"{PERSIST}/portal_config.yml {PERSIST}/asgi_supervisord.conf"
-    host.check_output("cd /srv/manual && docker compose up -d --wait 2>&1")
-    before = inside(host, f"sha256sum {data}", portal)
-    assert ":6379 " in host.check_output("ss -Hltn")
-    said = re.sub(r"\s+", " ", run(**asked).stdout)
-    assert "The service redis (tethys-channels-test/redis:8.0) of your compose file runs with" in said
-    assert "(2 until now, 3 from now on)" in said
-    assert_delivers(host, 3, portal)
-    assert ":6379 " not in host.check_output("ss -Hltn")
-    assert "NOAUTH" in host.check_output("docker exec manual-redis-1 redis-cli ping 2>&1")
-    run(**asked, tethys_docker_state="absent")
-    assert inside(host, f"sha256sum {data}", portal) == before
+def test_a_project_as_the_manual_has_it_is_given_back(host: Any, removed: None) -> None:
+    portal = "manual-tethys-1"
+    assert host.check_output(f"docker exec {portal} sha256sum {DATA}") == host.check_output("cat /root/manual.before")
     assert host.run("diff -r /srv/manual /root/srv.before/manual").rc == 0
     host.run(f"for i in $(seq 60); do docker exec {portal} test -e /run/tethys_asgi1.sock && break; sleep 0.5; done")
     assert_delivers(host, 2, portal)
@@ -356,11 +415,7 @@ def test_a_project_as_the_manual_has_it_is_taken_over_and_given_back(host: Any) 
     host.check_output("cd /srv/manual && docker compose down -v 2>&1")
 
 
-# --- the way back ---------------------------------------------------------------------------------------------------
-
-
-def test_remove_leaves_the_project_as_it_was(host: Any) -> None:
-    run(tethys_asgi_processes=2, tethys_docker_state="absent")
+def test_remove_leaves_the_project_as_it_was(host: Any, removed: None) -> None:
     assert host.run("diff -r /srv/tethys /root/srv.before/tethys").rc == 0
     host.run("for i in $(seq 60); do docker exec tethys test -e /run/tethys_asgi0.sock && break; sleep 0.5; done")
     assert running(host) == ["asgi:tethys_asgi0"]
