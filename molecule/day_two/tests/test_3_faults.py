@@ -1,11 +1,13 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The faults that servers really have: what serves on, how long until every process hears again, what heals it."""
+"""The faults that servers really have: what serves on, how long until every process receives again, what repairs it.
+
+The tests stand in their order. Faults that do not hide each other are there at once, and one run repairs them.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -52,31 +54,37 @@ def daphne_pid(host: Any, number: int) -> int:
     return int(host.check_output(f"supervisorctl pid tethys_asgi{number}"))
 
 
-def test_redis_dies(host: Any) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def portal(production: dict[str, Any]) -> None:
+    """The portal as these tests have it."""
+
+
+def test_redis_dies_and_a_process_is_stopped_dead(host: Any) -> None:
     host.check_output("kill -9 $(pidof redis-server)")
     recovered(host, "Redis killed")
     # The sockets that were open have lost their groups; a run finds the processes that hold them.
     pids = {daphne_pid(host, number) for number in (0, 1)}
+    host.check_output(f"kill -STOP {daphne_pid(host, 1)}")
     run = bed.playbook("check")
     assert run.returncode != 0, "Sockets that hear nothing any more are not well."
     assert "lost their groups" in bed.words(run), run.stdout
+    assert "tethys_asgi1 is stopped by a signal" in bed.words(run), run.stdout
+    start = time.monotonic()
     heals()
+    print(f"\nAn ASGI process stopped dead: a run of site brings it back in {time.monotonic() - start:.0f} s")
     assert not pids & {daphne_pid(host, number) for number in (0, 1)}
+    assert delivers(host)
 
 
-def test_redis_is_stopped_by_hand(host: Any) -> None:
+def test_the_engine_is_restarted_and_redis_stopped_by_hand(host: Any) -> None:
+    host.check_output("systemctl restart docker")
+    recovered(host, "Docker's engine restarted")
     host.check_output("docker stop tethys-channels-redis")
     run = bed.playbook("check")
     assert run.returncode != 0
     assert "is stopped, and tethys.channels.site starts it" in bed.words(run), run.stdout
     heals()
     assert delivers(host)
-
-
-def test_the_engine_is_restarted(host: Any) -> None:
-    host.check_output("systemctl restart docker")
-    recovered(host, "Docker's engine restarted")
-    heals()
 
 
 def test_a_process_is_killed(host: Any) -> None:
@@ -86,26 +94,12 @@ def test_a_process_is_killed(host: Any) -> None:
     print(f"meanwhile: {figures['requests']} requests, {figures['failed']} failed")
     # What it had in hand is lost; the other process serves.
     assert figures["failed"] <= 8
-    heals()
-
-
-def test_a_process_is_stopped_dead(host: Any) -> None:
-    pid = daphne_pid(host, 1)
-    host.check_output(f"kill -STOP {pid}")
-    run = bed.playbook("check")
-    assert run.returncode != 0
-    assert "tethys_asgi1 is stopped by a signal" in bed.words(run), run.stdout
-    start = time.monotonic()
-    run = bed.playbook("site")
-    assert run.returncode == 0, run.stdout
-    print(f"\nAn ASGI process stopped dead: a run of site brings it back in {time.monotonic() - start:.0f} s")
-    assert daphne_pid(host, 1) != pid
-    assert delivers(host)
 
 
 def test_the_server_is_rebooted(host: Any) -> None:
     subprocess.run(["docker", "restart", "-t", "20", host.backend.get_hostname()], check=True, capture_output=True)
     recovered(host, "The server rebooted", 120)
+    # After it, and after the killed process, a run ends well.
     heals()
 
 
@@ -133,7 +127,6 @@ def test_no_space_for_what_is_remembered(host: Any) -> None:
         assert re.search("No space left on device|disk is full", run.stdout), run.stdout
         assert host.check_output(f"sha256sum {bed.CONFIG}") == before
         assert delivers(host)
-    heals()
 
 
 def test_no_space_for_the_setting(host: Any) -> None:
@@ -146,7 +139,6 @@ def test_no_space_for_the_setting(host: Any) -> None:
         assert host.check_output(f"sha256sum {bed.CONFIG}") == before
         left = set(host.check_output(f"ls -A {bed.HOME}").split())
         assert left == {"fill", "rest", *host.check_output(f"ls -A {bed.HOME}.kept").split()}
-    heals()
 
 
 def test_no_space_in_the_log_folder(host: Any) -> None:
@@ -159,15 +151,14 @@ def test_no_space_in_the_log_folder(host: Any) -> None:
         host.check_output("supervisorctl stop tethys_asgi0 tethys_asgi1")
     host.check_output("supervisorctl start tethys_asgi0 tethys_asgi1")
     recovered(host, "Space for logs again")
+    # After each of the three full disks.
     heals()
 
 
 def start_site(**variables: Any) -> subprocess.Popen[str]:
     """A run in a group of its own, which can be killed with all that it has started here."""
-    command = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], "tethys.channels.site"]
-    command += ["-e", json.dumps(variables)]
     return subprocess.Popen(
-        command,
+        bed.command("site", **variables),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -176,23 +167,27 @@ def start_site(**variables: Any) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize(
-    ("task", "before"),
-    [
-        ("redis_container : Run the Redis container", "docker rm -f tethys-channels-redis"),
-        (
-            "channels_redis : Install the layer's packages in the portal's environment",
-            f"{bed.PREFIX}/bin/pip uninstall -q -y channels_redis redis",
-        ),
-        ("portal_config : Set CHANNEL_LAYERS", "true"),
-        ("asgi_service : Write the Supervisor program, make its folders, and bring the processes up to date", "true"),
-    ],
-)
-def test_a_run_is_killed(host: Any, task: str, before: str) -> None:
-    """Killed in each phase, with what it has just started on the server, and run again."""
+KILLED = [
+    # What it leaves is repaired by the last run only: those in between are killed before they come to it.
+    ("asgi_service : Write the Supervisor program, make its folders, and bring the processes up to date", "true"),
+    ("redis_container : Run the Redis container", "docker rm -f tethys-channels-redis"),
+    (
+        "channels_redis : Install the layer's packages in the portal's environment",
+        f"{bed.PREFIX}/bin/pip uninstall -q -y channels_redis redis",
+    ),
+    ("portal_config : Set CHANNEL_LAYERS", "true"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(KILLED)))
+def test_a_run_is_killed(host: Any, number: int) -> None:
+    """Killed in each phase, with what it has just started on the server; the next one begins where it was left."""
+    task, before = KILLED[number]
     host.check_output(before)
     config = host.check_output(f"sed /CHANNEL_LAYERS/,\\$d {bed.CONFIG}")
-    with start_site(tethys_asgi_processes=3, portal_config_layer_options={"capacity": 150}) as run:
+    # Another setting each time, so that each of them has one to write.
+    options = {"capacity": 150 + number}
+    with start_site(tethys_asgi_processes=3, portal_config_layer_options=options) as run:
         assert run.stdout
         for line in run.stdout:
             if line.startswith("TASK") and task in line:
@@ -205,6 +200,9 @@ def test_a_run_is_killed(host: Any, task: str, before: str) -> None:
             pytest.fail(f"The run has no task '{task}'.")
     assert host.check_output(f"sed /CHANNEL_LAYERS/,\\$d {bed.CONFIG}") == config
     assert host.run(f"curl -sf -o /dev/null -H 'Host: portal.example.org' http://127.0.0.1/ && {UPSTREAM}").rc == 0
+
+
+def test_a_run_ends_what_the_killed_ones_began(host: Any) -> None:
     heals()
     assert delivers(host)
 
@@ -223,8 +221,8 @@ def test_two_runs_at_once(host: Any) -> None:
 
 
 def test_nothing_is_left_to_do(host: Any) -> None:
-    """After all of that the server is as if nothing had happened."""
-    run = bed.playbook("site")
+    """After all of that the server is as if nothing had happened, also to a run that compares everything."""
+    run = bed.playbook("site", preflight_trust_proof=False)
     assert (run.returncode, bed.changed(run)) == (0, 0), run.stdout
     check = bed.playbook("check")
     assert check.returncode == 0, check.stdout
