@@ -85,7 +85,7 @@ class Servers(threading.Thread):
         command.append('--format={{.ID}} {{.Label "' + LABEL + '"}}')
         while True:
             for row in subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines():
-                container, _, scenario = row.partition(" ")
+                container, _blank, scenario = row.partition(" ")
                 used = cpu_of_container(container)
                 if used is not None:
                     self.seen[scenario][container] = used

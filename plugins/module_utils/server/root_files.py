@@ -63,34 +63,37 @@ def _program(name: str) -> list[str]:
     return [found] if found else []
 
 
+def _included(main: str) -> list[str]:
+    """Return what one of nginx's main files includes: files, and folders of which it includes any file."""
+    seen: list[str] = []
+    folders: list[str] = []
+
+    def read(file: str) -> str:
+        seen.append(file)
+        try:
+            return nginx_upstream.decode(nginx_upstream.read(file))
+        except OSError:
+            return ""
+
+    def files(pattern: str) -> list[str]:
+        if re.search(r"[*?\[]", pattern):
+            whole = posixpath.join(posixpath.dirname(main), pattern)
+            folders.append(posixpath.dirname(re.split(r"[*?\[]", whole)[0] + "x"))
+        return nginx_upstream.includes(posixpath.dirname(main), pattern)
+
+    # A file that nginx could not read either is reported as far as it can be read.
+    with contextlib.suppress(nginx_config.NginxFileError, ValueError, RecursionError):
+        nginx_config.Tree(main, read, files)
+    return [*folders, *seen[1:]]
+
+
 def of_nginx(processes: nginx_upstream.Processes) -> tuple[list[str], list[str]]:
     """Return nginx's main files, and what they include: files, and folders of which they include any file.
 
     nginx is not started: one whose configuration is somebody else's would obey it.
     """
     mains = main_files(processes)
-    included: list[str] = []
-    for main in mains:
-        seen: list[str] = []
-        folders: list[str] = []
-
-        def read(file: str, seen: list[str] = seen) -> str:
-            seen.append(file)
-            try:
-                return nginx_upstream.decode(nginx_upstream.read(file))
-            except OSError:
-                return ""
-
-        def files(pattern: str, main: str = main, folders: list[str] = folders) -> list[str]:
-            if re.search(r"[*?\[]", pattern):
-                whole = posixpath.join(posixpath.dirname(main), pattern)
-                folders.append(posixpath.dirname(re.split(r"[*?\[]", whole)[0] + "x"))
-            return nginx_upstream.includes(posixpath.dirname(main), pattern)
-
-        # One that nginx could not read either tells of the files as far as it goes.
-        with contextlib.suppress(nginx_config.NginxFileError, ValueError, RecursionError):
-            nginx_config.Tree(main, read, files)
-        included += [*folders, *seen[1:]]
+    included = [path for main in mains for path in _included(main)]
     return mains, list(dict.fromkeys(included))
 
 

@@ -216,7 +216,7 @@ def _acl(path: str) -> list[tuple[int, int, int]]:
         return []
     if len(raw) < 4 or (len(raw) - 4) % 8:
         return []
-    return [(tag, perm, number) for tag, perm, number in struct.iter_unpack("<HHI", raw[4:])]
+    return [(int(tag), int(perm), int(number)) for tag, perm, number in struct.iter_unpack("<HHI", raw[4:])]
 
 
 def user_name(uid: int) -> str:
