@@ -126,14 +126,16 @@ def test_a_setting_in_a_file_of_roots(host: Any, before: str) -> None:
 
 
 def test_no_user_of_a_web_server(host: Any, before: str) -> None:
-    """With TETHYS_HOME in root's hands, nobody is left to run the portal but root: refused before anything starts."""
+    """If TETHYS_HOME is root's, only root could run the portal; and the manual's folder of logs is not root's: refused."""
     rename = "cp -p /etc/passwd /etc/passwd.kept && sed -i 's/^www-data:/web:/' /etc/passwd && chown root: "
     host.check_output(rename + bed.HOME)
     try:
-        run = bed.playbook("site", "--check", within=200)
+        run = bed.playbook("site", "--check", within=200, asgi_service_log_dir="/var/log/tethys")
     finally:
         host.check_output(f"mv /etc/passwd.kept /etc/passwd && chown www-data: {bed.HOME}")
-    assert "tethys_user is not set" in bed.refusal(run)
+    refusal = bed.refusal(run)
+    assert "tethys_user is not set" in refusal
+    assert "asgi_service_log_dir is /var/log/tethys" in refusal
     unharmed(host, before, run.stdout)
 
 
