@@ -126,7 +126,7 @@ def test_a_setting_in_a_file_of_roots(host: Any, before: str) -> None:
 
 
 def test_no_user_of_a_web_server(host: Any, before: str) -> None:
-    """If TETHYS_HOME is root's, only root could run the portal; and the manual's folder of logs is not root's: refused."""
+    """TETHYS_HOME is root's, so only root could run the portal; the manual's folder of logs is not root's: refused."""
     rename = "cp -p /etc/passwd /etc/passwd.kept && sed -i 's/^www-data:/web:/' /etc/passwd && chown root: "
     host.check_output(rename + bed.HOME)
     try:
