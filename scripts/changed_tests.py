@@ -73,10 +73,7 @@ def seen_by(root: Path, changed: Iterable[str]) -> set[str]:
 def unit_tests(root: Path, changed: Iterable[str]) -> list[str]:
     """Return the unit tests that import a changed file, however far off, or have its name in their text."""
     changed = list(changed)
-    if any(
-        re.fullmatch(r"tests/(unit/)?(.*/)?conftest\.py|pyproject\.toml|requirements-dev\.txt", name)
-        for name in changed
-    ):
+    if any(re.fullmatch(EVERY_TEST, name) for name in changed):
         return ["tests/unit"]
     seen = seen_by(root, changed)
     words = {word for name in changed if (word := name_in_tests(name))}

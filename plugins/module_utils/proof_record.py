@@ -49,7 +49,11 @@ def _entry(path: Path) -> list[Any]:
     link = os.readlink(path) if stat.S_ISLNK(itself.st_mode) else None
     content: Any = None
     if path.is_file():
-        content = hashlib.sha256(read_file(str(path), None, MOST_FILE)).hexdigest()
+        try:
+            content = hashlib.sha256(read_file(str(path), None, MOST_FILE)).hexdigest()
+        except PermissionError:
+            # A file of root's in a folder whose owner cannot read it.
+            content = [found.st_size, found.st_mtime_ns]
     elif path.is_dir():
         content = [name for name in names_in(str(path)) if (path / name).is_socket()]
     return [str(path), *_attributes(itself), link, *_attributes(found), content]

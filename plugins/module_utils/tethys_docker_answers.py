@@ -103,9 +103,7 @@ _PROBE = needs_all(
     sent=_COUNT,
     received=_COUNT,
     delivery_seconds=Maybe(Number()),
-    idle=Maybe(
-        needs_all(seconds=Number(), of=_COUNT, alive=_COUNT, received=_COUNT, close_codes=Table(_COUNT, most=100))
-    ),
+    idle=Maybe(_IDLE),
     among=Maybe(Plain(3)),
     settings_match=Maybe(Flag()),
     backend=Maybe(Text(300)),

@@ -284,7 +284,6 @@ from ansible_collections.tethys.channels.plugins.module_utils.text import each_t
 
 # How an engine that does not answer shows it.
 NO_ANSWER = (OSError, http.client.HTTPException, ValueError)
-MOST_PROGRAM = 1024 * 1024
 # What the program file that tethys.channels.asgi_service writes begins with.
 OUR_HEADER = "The role tethys.channels.asgi_service writes this file"
 

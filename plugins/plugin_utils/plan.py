@@ -71,9 +71,9 @@ VARIABLES = (
 END_OF_LIFE = {"5": "2022-04-27", "6.0": "2022-05", "7.0": "2024-07"}
 # Folders of Supervisor's that must not be given to the portal nor taken away with it, besides those that all share.
 SYSTEM_FOLDERS = ("/etc/supervisor", "/etc/supervisord.d")
-# Folders of this collection's own.
 # As useradd takes it, or name@domain, as SSSD and winbind have the users of a directory.
 _USER = r"[A-Za-z_][A-Za-z0-9_.-]*\$?(@[A-Za-z0-9][A-Za-z0-9.-]*)?"
+# Folders of this collection's own.
 OWN_FOLDERS = (str(PurePosixPath(REDIS_SOCKET).parent), "/etc/tethys_channels")
 # Where a portal has the certificate of the authority by which it knows the Redis that it shares with others.
 SHARED_CA_HERE = f"{PurePosixPath(REDIS_SOCKET).parent}/redis-ca.pem"
@@ -1056,7 +1056,7 @@ class Look:
         """Show what changes in our own program: another folder of logs, or what an earlier version did not write."""
         logs, new_logs = program.get("logs"), self.options.get("asgi_service_log_dir")
         changes = []
-        if logs and new_logs and logs != new_logs:
+        if logs and new_logs and PurePosixPath(logs) != PurePosixPath(new_logs):
             changes.append(f"logs go to {new_logs} (asgi_service_log_dir), and those in {logs} stay there")
         if program.get("unbuffered") is False:
             changes.append("requests are logged at once")
@@ -1209,11 +1209,11 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         told = look.reasons if look.goal == "site" else look.warnings
         told.extend(clock_reasons(look.server, "this server"))
     adopted_container = adopted_program = processes = None
+    if look.goal in ("site", "remove") and look.server.get("root") and look.server.get("yaml_library") is False:
+        look.reasons.extend(filter(None, [yaml_refusal(look.server)]))
     if look.goal == "site" and look.server.get("root"):
         adopted_container = look.redis_reasons()
         adopted_program = look.program_reasons()
-        if look.server.get("yaml_library") is False:
-            look.reasons.extend(filter(None, [yaml_refusal(look.server)]))
         if look.packages.get("msg"):
             look.reasons.append(_tail(str(look.packages["msg"])))
     elif look.goal == "restart" and look.server.get("root"):

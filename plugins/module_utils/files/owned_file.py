@@ -99,7 +99,8 @@ class OwnedFile:
         if self._by_root and link and not link.uid == self._folder_uid == uid:
             raise Refused(
                 f"{link.path} is a symbolic link of user {user_name(link.uid)}, and leads to a file of user"
-                f" {user_name(uid)} in a folder of user {user_name(self._folder_uid)}: all three have to be the same"
+                f" {user_name(uid)} in a folder of user {user_name(self._folder_uid)}: all three have to be the same."
+                f" Name the folder itself ({Path(self.path).parent}) instead of the link"
             )
         return found
 

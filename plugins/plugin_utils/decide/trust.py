@@ -59,6 +59,7 @@ def verdict(
     refusals: list[str] = []
     warnings: list[str] = []
     report: list[str] = []
+    links: set[str] = set()
     kinds = tuple(uses)
     for files, writer in _by_writer(file for file in trust["open"] if file["use"] in kinds and file["path"] != adopted):
         text = sentence(files, writer)
@@ -66,24 +67,23 @@ def verdict(
             report.append(f"{files[0]['path']}: {who_can(writer)} can send commands that root's programs obey")
             continue
         report.append(f"{_names(files)}: {who_can(writer)} can change {writer['path']}")
+        # One command takes all rights behind a link away.
+        if writer["link"] and writer["link"] in links:
+            continue
+        links.add(writer["link"])
         (warnings if _is_manuals(files, writer, starts_nginx) else refusals).append(text)
     clean = f"only root can change the {trust['files']} files and folders that root executes or obeys"
     return Verdict(refusals, warnings, report or [clean])
 
 
 def _by_writer(files: Iterable[OpenFile]) -> list[tuple[list[OpenFile], Writer]]:
-    """Each right of somebody, with the files that it gives away; one folder may have many."""
+    """Return each right of somebody with the files that it gives away, a right of every user first."""
     found: dict[tuple[str, ...], tuple[list[OpenFile], Writer]] = {}
     for file in files:
-        seen: set[str] = set()
         for writer in file["writers"]:
-            # One command takes all rights behind a link away.
-            if writer["link"] and writer["link"] in seen:
-                continue
-            seen.add(writer["link"])
             key = (writer["path"], writer["how"], writer["name"], writer["link"])
             found.setdefault(key, ([], writer))[0].append(file)
-    return list(found.values())
+    return sorted(found.values(), key=lambda right: right[1]["how"] != "everybody")
 
 
 def _is_manuals(files: Iterable[OpenFile], writer: Writer, starts_nginx: bool) -> bool:

@@ -105,6 +105,17 @@ def test_one_that_everybody_can_change_is_refused() -> None:
     assert len(found.refusals) == 1
 
 
+def test_a_right_of_everybody_counts_behind_the_owner_of_a_link() -> None:
+    link = f"{CONF_D}/nginx_supervisord.conf"
+    owner, group, everybody = (writer(HOME, how, link=link) for how in ("owner", "group", "everybody"))
+    file = {**manuals("nginx_supervisord.conf"), "writers": [owner, group, everybody]}
+    found = verdict(trust(file))
+    assert len(found.refusals) == 1
+    assert "every user can change" in found.refusals[0]
+    assert found.warnings == []
+    assert len(found.report) == 3
+
+
 def test_a_link_that_is_not_the_manuals_is_refused() -> None:
     assert len(verdict(trust(manuals("job.conf"))).refusals) == 1
 
