@@ -19,7 +19,7 @@ import time
 import urllib.parse
 import xmlrpc.client
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterable, Iterator
 
 from ansible_collections.tethys.channels.plugins.module_utils.server.supervisor_files import File, SupervisorFiles
 
@@ -38,6 +38,11 @@ _ASGI_GROUP = re.compile(r"asgi|tethys_asgi(0|[1-9][0-9]*)")
 def is_asgi_group(name: str) -> bool:
     """Whether a Supervisor group is the portal's: `asgi`, or `tethys_asgi<i>` where each process has one of its own."""
     return _ASGI_GROUP.fullmatch(name) is not None
+
+
+def asgi_groups(sections: Iterable[str]) -> list[str]:
+    """The portal's groups among the names of sections such as `program:asgi`; Supervisor strips blanks, too."""
+    return [name for name in (section.partition(":")[2].strip() for section in sections) if is_asgi_group(name)]
 
 
 def asgi_number(group: str) -> int | None:
@@ -154,6 +159,10 @@ class Supervisor:
     def files(self) -> Iterator[File]:
         """Yield the files of the configuration, Supervisor's own first, with their values expanded."""
         return self._files.files()
+
+    def unread(self) -> list[str]:
+        """Return the files besides Supervisor's own that are there and could not be read."""
+        return self._files.unread()
 
     def rpc(self) -> Any:
         """The `supervisor` namespace of the XML-RPC interface."""

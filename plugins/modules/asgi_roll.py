@@ -134,7 +134,9 @@ options:
         type: bool
         default: false
   program:
-    description: Which of O(files) is the program file.
+    description:
+      - The program file. Groups that another file defines, and that somebody besides root can change, are not started.
+      - With O(processes=0) the groups that it defines are the portal's; without it, C(asgi) alone.
     type: path
   record:
     description: The file in which to keep what each process runs with.
@@ -200,7 +202,7 @@ import socket
 import time
 import xmlrpc.client
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Iterable
 
 from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
 from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources
@@ -209,11 +211,13 @@ from ansible_collections.tethys.channels.plugins.module_utils.files import atomi
 from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import OPTIONS, NotPut, put_all_right
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx, NginxError
-from ansible_collections.tethys.channels.plugins.module_utils.server import proc
+from ansible_collections.tethys.channels.plugins.module_utils.server import proc, supervisor_files
 from ansible_collections.tethys.channels.plugins.module_utils.server.lock import Busy, alone
+from ansible_collections.tethys.channels.plugins.module_utils.server.trust import writable_by_others
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     Supervisor,
     UnixConnection,
+    asgi_groups,
     asgi_number,
     is_asgi_group,
 )
@@ -265,10 +269,17 @@ def held(path: Path) -> bool:
 class Roll:
     """One run of the module."""
 
-    def __init__(self, params: dict[str, Any], rpc: Any, nginx: Nginx | None = None) -> None:
+    def __init__(
+        self,
+        params: dict[str, Any],
+        rpc: Any,
+        nginx: Nginx | None = None,
+        files: Callable[[], Iterable[supervisor_files.File]] = tuple,
+    ) -> None:
         self.params = params
         self.rpc = rpc
         self.nginx = nginx
+        self.files = files
         # The ports that each group holds, and the groups of which no process answers: nginx sends them nothing.
         self.serving: dict[str, set[int]] = {}
         self.silent: set[str] = set()
@@ -309,13 +320,35 @@ class Roll:
                 f"Supervisor cannot read its configuration ({error.faultString}):"
                 " `supervisorctl reread` shows which file."
             ) from error
-        added, changed, dropped = ({group for group in groups if is_asgi_group(group)} for groups in found)
+        added, changed, dropped = (set(groups) for groups in found)
+        expected = self.expected()
+        added, changed, dropped = added & expected, changed & expected, set(filter(is_asgi_group, dropped))
+        self.refuse_others(added | changed)
         for group in {row["group"] for row in self.rows()} - added:
             self.serving[group] = self.held_ports(group) or self.wanted_ports(group)
             if not any(self.answers(row) for row in self.rows() if row["group"] == group):
                 self.silent.add(group)
         self.regrouped = bool(added or changed or dropped)
         self.rearrange(added, changed, dropped)
+
+    def expected(self) -> set[str]:
+        """The groups that this run is to start. Supervisor starts a program without `user` as root."""
+        program = self.params.get("program")
+        if not self.params["processes"] and program:
+            file = supervisor_files.read(program)
+            return set(asgi_groups(file.sections)) if file else {"asgi"}
+        return {f"tethys_asgi{number}" for number in range(self.params["processes"])} if self.apart else {"asgi"}
+
+    def refuse_others(self, groups: set[str]) -> None:
+        """Start no group that a file besides the program file defines, too, and that others can change."""
+        program = self.params.get("program")
+        for file in self.files() if groups and program else ():
+            both = groups.intersection(asgi_groups(file.sections))
+            if both and file.path != program and writable_by_others(file.path):
+                raise RollError(
+                    f"{file.path} defines {', '.join(sorted(both))} besides {program}, and a user other than root can"
+                    " change it: read that file, delete the program from it, and run again."
+                )
 
     def rearrange(self, added: set[str], changed: set[str], dropped: set[str]) -> None:
         """Start what can be started, then make room for the rest: somebody serves as long as that is possible."""
@@ -335,6 +368,12 @@ class Roll:
                 leaving = dropped & blockers or set(dropped)
                 dropped -= leaving
                 self.drop(leaving)
+            elif not changed:
+                others = sorted(other for group in added for other in self.blocking(group))
+                raise RollError(
+                    f"Supervisor's {', '.join(others)} holds the port of {', '.join(sorted(added))} and is not the"
+                    " program file's: take it out of the file that defines it, and run again."
+                )
             else:
                 # Programs that are to swap their ports: one has to go first.
                 first = sorted(changed & blockers or changed)[0]
@@ -553,7 +592,7 @@ def main() -> None:
         )
     state_dir = str(Path(params["record"]).parent)
     nginx = Nginx(params["upstream"], state_dir) if params["upstream"] else None
-    roll = Roll(params, supervisor.rpc(), nginx)
+    roll = Roll(params, supervisor.rpc(), nginx, supervisor.files)
     settled = False
     try:
         if module.check_mode:

@@ -204,6 +204,10 @@ server:
           sections.
       type: list
       elements: dict
+    unread_programs:
+      description: The files that Supervisor reads besides its own, and that the module could not read.
+      type: list
+      elements: str
     nginx:
       description: What nginx does with O(upstream), or null where it was not looked at.
       type: dict
@@ -277,6 +281,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server import addr
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     REDIS_SOCKET,
     Supervisor,
+    asgi_groups,
     asgi_number,
     is_asgi_group,
 )
@@ -422,10 +427,10 @@ def programs(supervisor: Supervisor) -> list[dict[str, Any]]:
     found = []
     # Supervisor's own file too: it may hold programs besides what the distribution has in it.
     for file in supervisor.files():
-        ours = [title for title in file.sections if is_asgi_group(title.partition(":")[2])]
+        ours = [title for title in file.sections if asgi_groups([title])]
         if ours:
             section = {option: clean(value) for option, value in file.sections[ours[0]].items()}
-            apart = asgi_number(ours[0].partition(":")[2]) is not None
+            apart = asgi_number(asgi_groups(ours)[0]) is not None
             found.append(
                 {
                     "path": file.path,
@@ -554,6 +559,7 @@ def main() -> None:
             "include": supervisor.include_globs,
         },
         "programs": programs(supervisor),
+        "unread_programs": supervisor.unread(),
         "processes": processes(supervisor) if answer else [],
         "nginx": nginx.look() if look_at_nginx else None,
         "listeners": listeners({*params["ports"], params["redis_port"]}, address),

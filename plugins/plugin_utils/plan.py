@@ -17,7 +17,7 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES, UNIT, UNIT_PATH, full_name
-from ansible_collections.tethys.channels.plugins.module_utils.server.trust import is_of_the_system, is_shared
+from ansible_collections.tethys.channels.plugins.module_utils.server.trust import is_of_the_system, is_shared, who_can
 from ansible_collections.tethys.channels.plugins.module_utils.services import REDIS_SOCKET, is_asgi_group
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils import own_files
@@ -1114,11 +1114,38 @@ class Look:
         found = trust.verdict(
             self.server.get("trust"), starts_nginx=starts_nginx, adopted=str(adopted["path"]) if adopted else None
         )
+        self.reasons.extend(self._others_programs())
         # Checks report everything on their page and change nothing.
         if self.goal != "check":
             self.reasons.extend(found.refusals)
             self.warnings.extend(found.warnings)
         return found
+
+    def _others_programs(self) -> Iterable[str]:
+        """Refuse the portal's programs in a file that others can change: Supervisor would run them, or merge them in.
+
+        A run of `site` and of `remove` replaces the one file that there is.
+        """
+        server = self.server
+        programs = server.get("programs") or []
+        writers = {row["path"]: row["writers"][0] for row in (server.get("trust") or {}).get("open") or []}
+        ours = any(program["managed"] for program in programs) or "program.original" in (server.get("state") or [])
+        if self.goal == "check" or (self.goal == "remove" and not ours):
+            return
+        if self.goal == "restart" or (self.goal == "remove" and len(programs) > 1):
+            for path in (str(program["path"]) for program in programs if program["path"] in writers):
+                yield (
+                    f"{path} defines a program of the portal's (asgi or tethys_asgi and a number), which Supervisor"
+                    f" starts, and {who_can(writers[path])} can change it: read that file, and delete the program from"
+                    " it."
+                )
+        for path in server.get("unread_programs") or []:
+            if path in writers:
+                yield (
+                    f"{path} cannot be read, and {who_can(writers[path])} can change it, so it may define a program of"
+                    " the portal's, which Supervisor starts: it has to be a file of at most 1 MiB that its owner can"
+                    " read, or take it away."
+                )
 
     def restart_reasons(self) -> None:
         """A restart is of our own program, with as many processes as asked for."""

@@ -17,6 +17,7 @@ import platform
 import posixpath
 import re
 import shlex
+from pathlib import Path
 from typing import Callable, Iterator, Mapping, NamedTuple
 
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, read_file, reader_of
@@ -162,6 +163,10 @@ class SupervisorFiles:
             file = self._file(path)
             if file:
                 yield file._replace(sections={name: self._section(file, name) for name in file.sections})
+
+    def unread(self) -> list[str]:
+        """Return the files besides Supervisor's own that are there and could not be read."""
+        return [path for path in self.program_files() if self._file(path) is None and Path(path).exists()]
 
     def _section(self, file: File, name: str) -> dict[str, str]:
         kind, _colon, program = name.partition(":")

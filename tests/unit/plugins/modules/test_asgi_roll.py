@@ -20,7 +20,7 @@ import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import engines, nginx_upstream
 from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
-from ansible_collections.tethys.channels.plugins.module_utils.server import proc
+from ansible_collections.tethys.channels.plugins.module_utils.server import proc, supervisor_files
 from ansible_collections.tethys.channels.plugins.module_utils.server.lock import alone
 from ansible_collections.tethys.channels.plugins.modules import asgi_roll
 from ansible_collections.tethys.channels.plugins.modules.asgi_roll import Roll, RollError
@@ -195,6 +195,9 @@ def module(
 
         def rpc(self) -> Any:
             return fake
+
+        def files(self) -> Any:
+            return ()
 
     monkeypatch.setattr(asgi_roll, "Supervisor", Connected)
 
@@ -461,6 +464,60 @@ def test_the_change_of_another_program_is_left_alone(module: Module, roll: Roll,
     fake.reread = (["other"], ["nginx"], ["third"])
     assert module()["changed"] is False
     assert fake.calls == ["reloadConfig"]
+
+
+@pytest.mark.parametrize("kind", ["added", "changed"])
+def test_only_the_groups_of_the_layout_are_started(
+    module: Module, apart: Module, roll: Roll, fake: FakeSupervisor, kind: str
+) -> None:
+    """Somebody who can change a file that Supervisor reads may add a program without `user`, which runs as root."""
+
+    def found(*groups: str) -> tuple[list[str], list[str], list[str]]:
+        return (list(groups), [], []) if kind == "added" else ([], list(groups), [])
+
+    fake.reread = found("tethys_asgi7", "tethys_asgi0")
+    assert module(layout="shared_socket", upstream=None)["changed"] is False
+    assert fake.calls == ["reloadConfig"]
+    for name in own(0, 1, 2):
+        fake.start(f"{name}:{name}")
+    fake.reread = found("asgi", "tethys_asgi7")
+    assert apart()["regrouped"] is False
+    assert fake.calls == ["reloadConfig"]
+
+
+def test_a_file_of_somebody_else_starts_what_it_defines(ground: Ground, fake: FakeSupervisor, tmp_path: Path) -> None:
+    program = tmp_path / "asgi.conf"
+    program.write_text("[fcgi-program:tethys_asgi0]\n", encoding="utf-8")
+    roll = Roll({**ground.params, "processes": 0, "program": str(program)}, fake)
+    assert roll.expected() == {"tethys_asgi0"}
+    program.unlink()
+    assert roll.expected() == {"asgi"}, "One that cannot be read is the manual's."
+
+
+def test_a_group_that_others_define_besides_is_not_started(
+    ground: Ground, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = str(tmp_path / "asgi.conf")
+    other = supervisor_files.File(str(tmp_path / "nginx.conf"), b"", {"program: asgi": {"command": "/home/u/x"}})
+    ours = supervisor_files.File(program, b"", {"fcgi-program:asgi": {}})
+    roll = Roll({**ground.params, "program": program}, fake, None, lambda: [ours, other])
+    fake.reread = (["asgi"], [], [])
+    monkeypatch.setattr(asgi_roll, "writable_by_others", lambda path: [{"how": "everybody"}])
+    with pytest.raises(RollError, match=r"nginx\.conf defines asgi besides .*asgi\.conf, and a user other than root"):
+        roll.reread()
+    assert fake.calls == ["reloadConfig"]
+    monkeypatch.setattr(asgi_roll, "writable_by_others", lambda path: [])
+    roll.reread()
+    assert fake.calls[-1] == "add asgi"
+
+
+def test_a_group_that_is_left_alone_and_holds_the_port(
+    apart: Module, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Roll, "held_ports", lambda self, group: {8000})
+    fake.start("tethys_asgi7:tethys_asgi7")
+    fake.reread = (own(0), ["tethys_asgi7"], [])
+    assert apart(processes=1)["msg"].startswith("Supervisor's tethys_asgi7 holds the port of tethys_asgi0 and is not")
 
 
 def test_a_configuration_that_supervisor_cannot_read(

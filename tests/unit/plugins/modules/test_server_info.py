@@ -413,6 +413,11 @@ def test_a_program_for_each_process(supervisor: Start) -> None:
     assert found["others"] == ["program:tethys_asgi_old", "program:tethys_asgi01"]
 
 
+def test_blanks_around_a_name_hide_nothing(supervisor: Start) -> None:
+    (found,) = server_info.programs(supervisor(asgi="[program: tethys_asgi7 ]\ncommand=/home/u/x\n"))
+    assert (found["layout"], found["user"]) == ("socket_per_process", "root")
+
+
 def test_a_file_with_other_programs(supervisor: Start) -> None:
     (found,) = server_info.programs(supervisor(all=MANUAL + "[program:nginx]\n[program:celery]\n"))
     assert found["others"] == ["program:nginx", "program:celery"]

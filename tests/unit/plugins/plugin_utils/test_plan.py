@@ -1267,6 +1267,44 @@ def test_a_file_of_somebody_else_that_root_obeys(goal: str) -> None:
     assert result["trust"]["problems"] == [reason]
 
 
+NGINXS = {**MANUAL, "path": "/etc/supervisor/conf.d/nginx_supervisord.conf", "others": ["program:nginx"]}
+
+
+@pytest.mark.parametrize(
+    ("goal", "programs", "state", "refused"),
+    [
+        ("check", [OURS, NGINXS], [], False),
+        ("site", [OURS, NGINXS], [], True),
+        ("restart", [OURS, NGINXS], [], True),
+        ("remove", [OURS, NGINXS], [], True),
+        # What is left of a removal that was killed, and a portal that is not ours.
+        ("remove", [NGINXS], ["program.original"], False),
+        ("remove", [NGINXS, MANUAL], [], False),
+        ("restart", [OURS], [], False),
+    ],
+)
+def test_a_program_of_the_portals_in_a_file_of_somebody_else(
+    goal: str, programs: list[dict[str, Any]], state: list[str], refused: bool
+) -> None:
+    """The manual's link into TETHYS_HOME, into which its owner writes `[program:tethys_asgi7]`."""
+    link = of_alice(NGINXS["path"], target="/home/alice/nginx_supervisord.conf")
+    server = {**SERVER, "trust": {"files": 9, "open": [link]}, "programs": programs, "state": state}
+    found = {"portal": PORTAL, "server": server, "packages": {"moves": []}}
+    reasons = plan(ASKED, {**OPTIONS, "goal": goal}, found)["refusals"]
+    assert any(NGINXS["path"] in reason for reason in reasons) == refused
+
+
+@pytest.mark.parametrize(("goal", "refused"), [("site", True), ("restart", True), ("remove", True), ("check", False)])
+def test_a_program_file_of_somebody_else_that_cannot_be_read(goal: str, refused: bool) -> None:
+    link = of_alice(NGINXS["path"], target="/home/alice/nginx_supervisord.conf")
+    unread = {"unread_programs": [NGINXS["path"], "/etc/supervisor/conf.d/large.conf"]}
+    server = {**SERVER, "trust": {"files": 9, "open": [link]}, "programs": [OURS], **unread}
+    found = {"portal": PORTAL, "server": server, "packages": {"moves": []}}
+    reasons = plan(ASKED, {**OPTIONS, "goal": goal}, found)["refusals"]
+    told = [reason for reason in reasons if "cannot be read" in reason]
+    assert [reason.partition(" cannot")[0] for reason in told] == ([NGINXS["path"]] if refused else [])
+
+
 def test_a_check_reports_it_on_its_page() -> None:
     result = with_open(of_alice("/etc/supervisor/conf.d/x.conf"), goal="check")
     assert not [reason for reason in result["refusals"] + result["warnings"] if "alice" in reason]

@@ -197,3 +197,14 @@ def test_what_cannot_be_read_has_no_sections(tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(b"")
     os.truncate(tmp_path / "large", 200 << 30)
     assert supervisor_files.read(str(tmp_path / "large")) is None
+
+
+def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    """Its owner may take the right to read away from itself: supervisord, as root, reads the file all the same."""
+    config = tmp_path / "supervisord.conf"
+    config.write_text("[include]\nfiles = conf.d/*.conf\n", encoding="utf-8")
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / "a.conf").write_text("[program:x]\n", encoding="utf-8")
+    (tmp_path / "conf.d" / "b.conf").write_text("[program:x]\n#" + "x" * supervisor_files.MOST_BYTES, encoding="utf-8")
+    (tmp_path / "conf.d" / "c.conf").symlink_to(tmp_path / "gone")
+    assert SupervisorFiles(str(config), dict).unread() == [str(tmp_path / "conf.d" / "b.conf")]
