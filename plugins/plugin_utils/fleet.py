@@ -15,20 +15,23 @@ SITE = "tethys.channels.site"
 def place(host: Any) -> str:
     """Where one of a layer's hosts is, in whatever form it is written."""
     if isinstance(host, Mapping):
-        if host.get("sentinels"):
+        if host.get("sentinels") and isinstance(host["sentinels"], list):
             return f"{host.get('master_name')} of {', '.join(place(one) for one in host['sentinels'])}"
         return str(host.get("address") or host.get("path") or f"{host.get('host')}:{host.get('port', 6379)}")
     return ":".join(str(part) for part in host) if isinstance(host, (list, tuple)) else str(host)
 
 
 def layer_of(portal: Mapping[str, Any]) -> dict[str, Any]:
-    """What has to be the same on every portal, as its settings have it."""
+    """What has to be the same on every portal, as its settings have it. An app can set anything in place of it."""
     settings: Mapping[str, Any] = portal.get("settings") or {}
-    default = (settings.get("channel_layers") or {}).get("default") or {}
+    config = settings.get("channel_layers")
+    for name in ("default", "CONFIG"):
+        config = config.get(name) if isinstance(config, Mapping) else None
+    hosts = settings.get("layer_hosts")
     return {
         "class": str(settings.get("layer_backend") or "none"),
-        "hosts": [place(host) for host in settings.get("layer_hosts") or []],
-        "prefix": str((default.get("CONFIG") or {}).get("prefix") or "asgi"),
+        "hosts": [place(host) for host in hosts] if isinstance(hosts, list) else [],
+        "prefix": str((config.get("prefix") if isinstance(config, Mapping) else None) or "asgi"),
     }
 
 

@@ -901,8 +901,9 @@ class Look:
             return []
         here = {"127.0.0.1", "localhost", "::1", self.server.get("name")}
         ports: list[int] = []
-        # channels_redis, told no hosts, takes this one.
-        for host in settings.get("layer_hosts") or [["localhost", 6379]]:
+        # channels_redis, told no hosts, takes this one. An app can set anything in place of a list.
+        hosts = settings.get("layer_hosts") or [["localhost", 6379]]
+        for host in hosts if isinstance(hosts, list) else []:
             try:
                 found = redis_endpoints([host])
             except Refusal:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.tethys.channels.plugins.plugin_utils.fleet import page, place
+from ansible_collections.tethys.channels.plugins.plugin_utils.fleet import layer_of, page, place
 
 ONE, TWO = ({"address": f"rediss://192.0.2.{number}:6379", "password": "********"} for number in (1, 2))
 
@@ -97,3 +97,11 @@ def test_another_layer(other: Any, words: str) -> None:
 )
 def test_places(written: Any, told: str) -> None:
     assert place(written) == told
+
+
+@pytest.mark.parametrize("odd", [5, True, "x", [5], {"default": 5}, {"default": {"CONFIG": True}}, {1: 2}], ids=str)
+def test_settings_of_another_kind(odd: Any) -> None:
+    """An app can set anything."""
+    layer = layer_of({"settings": {"layer_backend": "x.Y", "layer_hosts": odd, "channel_layers": odd}})
+    assert (layer["class"], layer["prefix"]) == ("x.Y", "asgi")
+    assert place({"sentinels": odd})

@@ -92,7 +92,10 @@ def test_the_container_that_the_settings_name_is_taken_over(hosts: Any) -> None:
             {},
             "names no channel layer",
         ),
-        ({"settings": {"layer_backend": CORE_BACKEND, "layer_hosts": ["********"]}}, {}, "names no channel layer"),
+        *(
+            ({"settings": {"layer_backend": CORE_BACKEND, "layer_hosts": hosts}}, {}, "names no channel layer")
+            for hosts in (["********"], 5, True, "redis://127.0.0.1:6379", {"host": "127.0.0.1"}, [5, None, True, {}])
+        ),
         ({}, {"foreign_key": "session:1"}, "holds keys that are not a channel layer's ('session:1')"),
         ({}, {"problem": "NOAUTH"}, "cannot be asked what it holds (NOAUTH)"),
     ],
