@@ -34,6 +34,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.files.owned_file i
 )
 from ansible_collections.tethys.channels.plugins.module_utils.run_command import CommandFailed, TimedOut, run_command
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
+from ansible_collections.tethys.channels.plugins.module_utils.server.trust import who_can
 
 # Where nginx is found when it does not run: Debian's, and what its own and OpenResty's sources install.
 BINARIES = (
@@ -147,16 +148,19 @@ class Processes:
         """Return the master processes of this server's own nginx: root's, and none of a container."""
         found = []
         for pid in proc.pids(self.root):
-            # Root starts a master's program, so it must not be another user's.
-            if proc.user_id(pid, self.root) not in (0, os.geteuid()):
-                continue
             title = proc.title(pid, self.root)
             match = re.match(r"nginx: master process (\S+)", title)
-            started = proc.started(pid, self.root) if match else None
+            started = proc.started(pid, self.root) if match and self._is_ours(pid) else None
             if match and started is not None and proc.is_of_this_server(pid, self.root):
                 options, cwd = title_options(title[match.end() :]), proc.working_folder(pid, self.root)
                 found.append(Master(pid, started, options, cwd, self._by(pid)))
         return found
+
+    def _is_ours(self, pid: int) -> bool:
+        """Return whether the program of a process, with its options, may be started here: root starts root's alone."""
+        if os.geteuid() == 0:
+            return proc.is_roots(pid, self.root)
+        return proc.user_id(pid, self.root) in (0, os.geteuid())
 
     def _by(self, pid: int) -> str:
         """Return who starts it again. nginx writes its title over its environment, so its ancestors tell."""
@@ -309,6 +313,13 @@ class Nginx:
                 f" {WAY_OUT}."
             )
         master = masters[0] if masters else None
+        writers = proc.writers_of_program(master.pid, self.processes.root) if master and os.geteuid() == 0 else []
+        if master and writers:
+            raise NginxError(
+                f"the program of nginx's master process, {shown(proc.program(master.pid, self.processes.root))}, is not"
+                f" only root's: {writers[0]['path']} can be changed by {who_can(writers[0])}. Run an nginx that only"
+                f" root can change, or {WAY_OUT}."
+            )
         # The very program that runs, even where a newer package lies in its place.
         binary = str(Path(self.processes.root, str(master.pid), "exe")) if master else str(installed)
         found.update(running=bool(master), pid=master.pid if master else None, by=master.by if master else None)

@@ -80,8 +80,12 @@ def answers(endpoint: dict[str, Any], container: Container, timeout: float = 5.0
 
     def verify(connected: socket.socket) -> None:
         inode = _accepted(connected, container, "/proc/self")
-        if inode and not _is_roots(pid := proc.holder(inode)):
-            raise Stranger(_answers_instead(pid, container))
+        if inode:
+            holders = proc.holders(inode)
+            others = [pid for pid in holders if not (proc.is_roots(pid) and proc.is_of_this_server(pid))]
+            # Any of them can answer.
+            if others or not holders:
+                raise Stranger(_answers_instead(others, container))
 
     with Redis({"host": endpoint["host"], "port": endpoint["port"]}, timeout, verify) as redis:
         try:
@@ -102,16 +106,11 @@ def _place(container: Container) -> Place:
     return place
 
 
-def _is_roots(pid: int | None) -> bool:
-    """Return whether a process is root's, and not that of a container."""
-    return pid is not None and proc.user_id(pid) == 0 and proc.is_of_this_server(pid)
-
-
 def _verify_unix(connected: socket.socket, container: Container, pid: int) -> None:
     """Raise Stranger unless a process of the container listens at the other end of a unix socket."""
     other, _uid, _gid = _PEER.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
     if other not in proc.descendants(pid):
-        raise Stranger(_answers_instead(other, container))
+        raise Stranger(_answers_instead([other], container))
 
 
 def _verify_tcp(connected: socket.socket, container: Container, pid: int) -> None:
@@ -122,7 +121,7 @@ def _verify_tcp(connected: socket.socket, container: Container, pid: int) -> Non
         host, port = connected.getpeername()
         raise Stranger(f"what answers at {host}:{port} is not container {container.name}")
     if not any(inode in proc.sockets_of(one) for one in proc.descendants(pid)):
-        raise Stranger(_answers_instead(proc.holder(inode), container))
+        raise Stranger(_answers_instead(proc.holders(inode), container))
 
 
 def _accepted(connected: socket.socket, container: Container, where: str) -> int | None:
@@ -143,10 +142,11 @@ def _accepted(connected: socket.socket, container: Container, where: str) -> int
         time.sleep(PAUSE)
 
 
-def _answers_instead(pid: int | None, container: Container) -> str:
-    """Return the sentence about a process that answers in the container's place."""
+def _answers_instead(pids: list[int], container: Container) -> str:
+    """Return the sentence about the process, the first of these, that answers in the container's place."""
     about = "another process"
+    pid = pids[0] if pids else 0
     uid = proc.user_id(pid) if pid else None
-    if pid and uid is not None:
+    if uid is not None:
         about = f'process {pid} ("{clean(proc.name_of(pid))}", user {proc.user_name(uid)})'
     return f"{about} answers in place of container {container.name}"

@@ -13,9 +13,12 @@ import os
 import pwd
 import re
 import socket
+import stat
 import time
 from pathlib import Path
 from typing import Iterable, Iterator, NamedTuple
+
+from ansible_collections.tethys.channels.plugins.module_utils.server import trust
 
 LISTEN = "0A"
 ESTABLISHED = "01"
@@ -23,6 +26,8 @@ ROOT = "/proc"
 # Bytes. An environment is at most a fourth of the stack (8 MiB by default); a row of net/tcp has 150.
 MOST = {"environ": 2 << 20, "children": 1 << 20, "fdinfo": 1 << 20, "net/tcp": 64 << 20, "net/tcp6": 64 << 20}
 MOST_ELSEWHERE = 64 << 10
+# What the kernel adds to the path of a program that was deleted, such as by a package's upgrade.
+_DELETED = " (deleted)"
 
 
 class Process(NamedTuple):
@@ -183,6 +188,43 @@ def is_of_this_server(pid: int, proc: str = ROOT) -> bool:
         return False
 
 
+def program(pid: int, proc: str = ROOT) -> str:
+    """Return the path of the program that a process runs, also where the file was deleted since; empty if unknown."""
+    try:
+        path = os.readlink(str(Path(proc, str(pid), "exe")))
+    except OSError:
+        return ""
+    return path[: -len(_DELETED)] if path.endswith(_DELETED) else path
+
+
+def is_roots(pid: int, proc: str = ROOT) -> bool:
+    """Return whether root started a process. Its command line and environment are then root's.
+
+    Any user can run a set-user-ID program of root's, with whatever command line and environment. The real user alone
+    does not tell: sudo takes root's before it asks for a password.
+    """
+    before = _is_all_root(pid, proc)
+    try:
+        # Of the file that runs, not of what has its path by now.
+        mode = Path(proc, str(pid), "exe").stat().st_mode
+    except OSError:
+        return False
+    # A process may run another program, and so be another user's, from one line to the next.
+    return before and not mode & (stat.S_ISUID | stat.S_ISGID) and _is_all_root(pid, proc)
+
+
+def _is_all_root(pid: int, proc: str) -> bool:
+    """Return whether the real, the effective and the saved user of a process are root."""
+    found = re.search(r"^Uid:\s+(\d+)\s+(\d+)\s+(\d+)", text(pid, "status", proc), re.MULTILINE)
+    return found is not None and set(found.groups()) == {"0"}
+
+
+def writers_of_program(pid: int, proc: str = ROOT) -> list[trust.Writer]:
+    """Return every right of somebody besides root to change the program that a process runs."""
+    path = program(pid, proc)
+    return trust.writable_by_others(path) if path.startswith("/") else []
+
+
 def named(name: str, proc: str = ROOT) -> list[int]:
     """Return the processes of that name (the kernel's) that are of this server and not of a container."""
     return [pid for pid in pids(proc) if name_of(pid, proc) == name and is_of_this_server(pid, proc)]
@@ -258,9 +300,9 @@ def other_end(server: tuple[str, int], client: tuple[str, int], proc: str = ROOT
     return None
 
 
-def holder(inode: int, proc: str = ROOT) -> int | None:
-    """Return a process that holds a socket, or None if none is seen."""
-    return next((pid for pid in pids(proc) if inode in sockets_of(pid, proc)), None)
+def holders(inode: int, proc: str = ROOT) -> list[int]:
+    """Return the processes that hold a socket."""
+    return [pid for pid in pids(proc) if inode in sockets_of(pid, proc)]
 
 
 def listening(host: str, ports: Iterable[int], proc: str = ROOT) -> dict[int, int]:

@@ -77,8 +77,12 @@ def pairs(text: str) -> dict[str, str]:
 
 
 def environment_of_supervisord() -> dict[str, str]:
-    """Return the environment of the supervisord that runs on this server, or an empty one."""
-    return next(map(proc.environment, proc.named("supervisord")), {})
+    """Return the environment of root's supervisord that runs on this server, or an empty one.
+
+    Whoever can change its program gives it any environment.
+    """
+    pids = (pid for pid in proc.named("supervisord") if proc.is_roots(pid) and not proc.writers_of_program(pid))
+    return next(map(proc.environment, pids), {})
 
 
 class SupervisorFiles:

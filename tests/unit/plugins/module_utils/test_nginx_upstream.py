@@ -132,6 +132,7 @@ class Bed:
         (folder / "exe").symlink_to(self.program)
         (folder / "cmdline").write_text(title + "\0\0")
         (folder / "comm").write_text(comm + "\n")
+        (folder / "status").write_text("Name:\tnginx\nUid:\t0\t0\t0\t0\n")
         (folder / "cgroup").write_text(cgroup + "\n")
         (folder / "stat").write_text(f"{pid} (a b) c) S {parent} " + " ".join(["0"] * 17) + f" {pid} 0\n")
         (folder / "fd").mkdir()
@@ -337,11 +338,34 @@ def test_an_nginx_of_a_container_or_of_another_user_is_not_asked(bed: Bed) -> No
     bed.process(61, title, 1, root=str(bed.etc))
     foreign = bed.process(62, title, 1)
     if os.geteuid() == 0:
-        os.chown(foreign, 12345, 12345)
+        (foreign / "status").write_text("Name:\tnginx\nUid:\t12345\t12345\t12345\t12345\n")
     else:
         bed.monkeypatch.setattr(nginx_upstream.os, "geteuid", lambda: 12345)
     assert Processes(str(bed.proc)).masters() == []
     assert not bed.log.exists()
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="Who is not root runs no program for root.")
+
+
+@needs_root
+def test_a_set_user_id_program_is_no_master(running: Bed) -> None:
+    # Any user gives it such a command line, and its configuration.
+    other = running.process(70, "nginx: master process /usr/sbin/nginx -c /mnt", 1)
+    mount = running.folder / "mount"
+    mount.touch()
+    mount.chmod(0o4755)
+    (other / "exe").unlink()
+    (other / "exe").symlink_to(mount)
+    assert [master.pid for master in running.nginx().processes.masters()] == [56]
+
+
+@needs_root
+def test_a_program_that_others_can_change_is_not_started(running: Bed) -> None:
+    os.chown(running.program, 12345, 12345)
+    problem = running.nginx().look()["problem"]
+    assert problem.startswith(f"the program of nginx's master process, {running.program}, is not only root's")
+    assert not running.log.exists()
 
 
 def test_two_master_processes(running: Bed) -> None:

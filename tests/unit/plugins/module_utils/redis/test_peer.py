@@ -175,6 +175,21 @@ def test_who_listens_on_the_published_port(
     assert other.received() == ("b''" if user else repr(b"*1\r\n$4\r\nPING\r\n"))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="Only root can start a process of another user.")
+def test_whoever_holds_the_published_port_can_answer(
+    listener: Callable[..., Listener], in_the_container: list[Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_the_container[0] = Place(os.getpid(), ["192.0.2.1"])
+    other = listener()
+    with subprocess.Popen(["sleep", "60"], preexec_fn=lambda: os.setuid(NOBODY)) as second:
+        # As where a user's process gives its socket to one of root's.
+        monkeypatch.setattr(proc, "holders", lambda _inode: [other.process.pid, second.pid])
+        with pytest.raises(Stranger, match=rf"^process {second.pid} .* answers in place of container redis$"):
+            peer.answers(other.endpoint, OURS)
+        second.kill()
+    assert other.received() == "b''"
+
+
 def test_an_engine_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     class Engine:
         def place(self, _name: str) -> Place:

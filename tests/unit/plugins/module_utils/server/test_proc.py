@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import socket
+import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Iterator
@@ -148,6 +151,74 @@ def test_a_process_of_a_container_is_not_of_this_server(tmp_path: Path) -> None:
         (tmp_path / pid / "root").symlink_to("/")
         (tmp_path / pid / "comm").write_text("supervisord\n")
     assert proc.named("supervisord", str(tmp_path)) == [7]
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="Only root can start a process of another user.")
+NOBODY = 65534
+# Runs a program as that user.
+AS_USER = (
+    "import os, sys; os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1])); os.execv(sys.argv[2], sys.argv[2:])"
+)
+
+
+def runs(program: Path, user: int = 0) -> subprocess.Popen[bytes]:
+    """A process that runs this program by now."""
+    process = subprocess.Popen([sys.executable, "-I", "-c", AS_USER, str(user), str(program), "60"])
+    end = time.monotonic() + 10
+    while proc.program(process.pid) != str(program):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return process
+
+
+@pytest.fixture
+def sleep() -> Iterator[Path]:
+    """A copy of /bin/sleep that every user can run."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        if os.statvfs(folder).f_flag & os.ST_NOSUID:
+            pytest.skip("No set-user-ID program runs from here.")
+        yield Path(shutil.copy(os.path.realpath("/bin/sleep"), f"{Path(folder).resolve()}/sleep"))
+
+
+@needs_root
+@pytest.mark.parametrize(("mode", "user", "roots"), [(0o755, 0, True), (0o755, NOBODY, False), (0o4755, NOBODY, False)])
+@pytest.mark.parametrize("deleted", [False, True])
+def test_whether_root_started_a_process(sleep: Path, mode: int, user: int, roots: bool, deleted: bool) -> None:
+    sleep.chmod(mode)
+    with runs(sleep, user) as process:
+        if mode & stat.S_ISUID:
+            assert proc.user_id(process.pid) == 0
+        if deleted:
+            sleep.unlink()
+        assert proc.is_roots(process.pid) is roots
+        assert proc.program(process.pid) == str(sleep)
+        process.kill()
+    assert not proc.is_roots(process.pid)
+
+
+@pytest.mark.parametrize("users", ["0 0 0", "1000 0 0", "0 0 1000"])
+@pytest.mark.parametrize("mode", [0o755, 0o4755, 0o2755])
+def test_root_is_each_user_of_roots_process(tmp_path: Path, users: str, mode: int) -> None:
+    folder, program = tmp_path / "7", tmp_path / "program"
+    folder.mkdir()
+    (folder / "status").write_text(f"Name:\tx\nUid:\t{users} 0\n")
+    assert not proc.is_roots(7, str(tmp_path))
+    program.touch()
+    program.chmod(mode)
+    (folder / "exe").symlink_to(program)
+    # sudo is root to the last at its prompt, whoever started it.
+    assert proc.is_roots(7, str(tmp_path)) is (users == "0 0 0" and mode == 0o755)
+
+
+@needs_root
+def test_who_can_change_the_program_of_a_process(sleep: Path) -> None:
+    with runs(sleep) as process:
+        assert proc.writers_of_program(process.pid) == []
+        os.chown(sleep, NOBODY, NOBODY)
+        assert [writer["path"] for writer in proc.writers_of_program(process.pid)] == [str(sleep)]
+        process.kill()
+    assert proc.writers_of_program(process.pid) == []
 
 
 def test_a_process_that_has_gone_has_no_data(tmp_path: Path) -> None:

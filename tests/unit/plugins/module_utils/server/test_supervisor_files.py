@@ -126,6 +126,19 @@ def test_a_variable_that_supervisord_gives_itself(tmp_path: Path, monkeypatch: p
     assert (found["groups"]["asgi"]["user"], found["groups"]["asgi"]["numprocs"]) == (pwd.getpwnam("daemon").pw_uid, 2)
 
 
+@pytest.mark.parametrize(("roots", "writers"), [(True, []), (True, [{}]), (False, [])])
+def test_the_environment_is_that_of_roots_supervisord(
+    monkeypatch: pytest.MonkeyPatch, roots: bool, writers: list[Any]
+) -> None:
+    started = {7: roots, 8: False}
+    monkeypatch.setattr(supervisor_files.proc, "named", lambda _name: [8, 7])
+    monkeypatch.setattr(supervisor_files.proc, "is_roots", started.get)
+    monkeypatch.setattr(supervisor_files.proc, "writers_of_program", lambda _pid: writers)
+    monkeypatch.setattr(supervisor_files.proc, "environment", lambda pid: {"PID": str(pid)})
+    found = supervisor_files.environment_of_supervisord()
+    assert found == ({"PID": "7"} if roots and not writers else {})
+
+
 def test_here_is_the_folder_of_each_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = write(
         tmp_path,
