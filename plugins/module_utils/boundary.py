@@ -50,6 +50,8 @@ MOST_NAMES = 50_000
 END_SECONDS = 2.0
 # Controls, formats (which change the direction of what follows, or cannot be seen), halves of a pair, line separators.
 _HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+# `__ansible_type`, `__ansible_unsafe` and `__ansible_vault` say in a module's result which object of Ansible's it is.
+ANSIBLES = "__ansible_"
 _BLANKS = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
 
 
@@ -302,11 +304,21 @@ def _listing(value: Any, kind: Listing, where: str) -> list[Any]:
     return [_accepted(item, kind.kind, f"{where}[{number}]") for number, item in enumerate(value)]
 
 
+def _key(key: Any, where: str) -> Any:
+    """Return a key of a mapping; Rejected for one by which Ansible makes something else of the mapping."""
+    if isinstance(key, str) and key.startswith(ANSIBLES):
+        raise Rejected(f"{where or 'the answer'} has a key that begins with {ANSIBLES}")
+    return key
+
+
 def _table(value: Any, kind: Table, where: str) -> dict[str, Any]:
     if not isinstance(value, dict) or len(value) > kind.most:
         raise _wrong(where, f"a mapping of at most {kind.most}")
     key_of = f"a key of {where or 'the answer'}"
-    found = {_accepted(key, kind.key, key_of): _accepted(item, kind.kind, f"{where}.*") for key, item in value.items()}
+    found = {
+        _key(_accepted(key, kind.key, key_of), where): _accepted(item, kind.kind, f"{where}.*")
+        for key, item in value.items()
+    }
     if len(found) != len(value):
         raise Rejected(f"{where or 'the answer'} has a key twice")
     return found
@@ -334,7 +346,7 @@ def _plain(value: Any, kind: Plain, where: str) -> Any:
     if isinstance(value, list):
         return [_plain(item, below, where) for item in value]
     if isinstance(value, dict):
-        found = {clean(key, 200): _plain(item, below, where) for key, item in value.items()}
+        found = {_key(clean(key, 200), where): _plain(item, below, where) for key, item in value.items()}
         if len(found) != len(value):
             raise Rejected(f"{where or 'the answer'} has a key twice")
         return found

@@ -157,6 +157,17 @@ def test_keys_that_are_equal_once_cleaned_are_rejected() -> None:
     assert reason(r'{"plain": {"a": 1, "a\u0007": 2}}') == "plain has a key twice"
 
 
+@pytest.mark.parametrize("key", ["__ansible_type", "__ansible_unsafe", "__ansible_vault", "__ansi\u0007ble_vault"])
+@pytest.mark.parametrize("place", ["plain", "table"])
+def test_keys_that_ansible_acts_on_are_rejected(key: str, place: str) -> None:
+    hidden = place == "table" and not boundary.is_clean(key)
+    words = (
+        "has a key that begins with __ansible_" if not hidden else "is not a text of at most 200 printable characters"
+    )
+    assert reason(json.dumps({place: {key: 1}})) == f"{'a key of ' if hidden else ''}{place} {words}"
+    assert reason(json.dumps({"plain": [{"a": {key: "x"}}]})) == "plain has a key that begins with __ansible_"
+
+
 def test_a_long_text_is_cut() -> None:
     assert accept(json.dumps({"text": "x" * 100}), SCHEMA) == {"text": "x" * 17 + "..."}
 
@@ -175,6 +186,7 @@ def test_what_other_alphabets_need_is_kept() -> None:
     assert clean("Überlauf 洪水 سيل پایش\u00a0🌊") == "Überlauf 洪水 سيل پایش\u00a0🌊"
 
 
+KEYS = [*GOOD, "user", "ansible_facts", "a", "b", "__ansible_type", "__ansible_unsafe", "__ansible_\u200bvault"]
 BAD = st.recursive(
     st.none()
     | st.booleans()
@@ -182,10 +194,7 @@ BAD = st.recursive(
     | st.floats()
     | st.text(st.characters())
     | st.sampled_from([*CONTROLS, *BREAKS, "a", "b", "unknown", "root"]),
-    lambda inner: (
-        st.lists(inner, max_size=5)
-        | st.dictionaries(st.sampled_from([*GOOD, "user", "ansible_facts", "a", "b"]) | st.text(), inner, max_size=5)
-    ),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.sampled_from(KEYS) | st.text(), inner, max_size=5),
     max_leaves=20,
 )
 
@@ -196,6 +205,7 @@ def assert_bounded(value: Any) -> None:
     elif isinstance(value, dict):
         for key, item in value.items():
             assert_bounded(key)
+            assert not key.startswith("__ansible_")
             assert_bounded(item)
     elif isinstance(value, list):
         for item in value:
