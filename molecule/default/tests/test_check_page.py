@@ -50,8 +50,8 @@ STATES = {
     "a process frozen, and one stopped": State(
         f"kill -STOP {FIRST} && supervisorctl stop asgi:tethys_asgi1",
         [
-            "asgi:tethys_asgi0 is stopped by a signal, and no answer comes from it: `kill -CONT ",
             "asgi:tethys_asgi1 is STOPPED: run tethys.channels.restart, which starts it.",
+            "asgi:tethys_asgi0 is stopped by a signal, and no answer comes from it: `kill -CONT ",
         ],
         f"kill -CONT {FIRST} && supervisorctl start asgi:tethys_asgi1 && {WAIT_PROCESSES}",
     ),

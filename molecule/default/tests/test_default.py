@@ -177,21 +177,22 @@ def test_check_in_a_dry_run_changes_nothing_and_shows_nothing_to_do(host: Any) -
 
 
 def test_a_run_with_nothing_to_change_goes_from_the_look_to_the_proof(host: Any) -> None:
-    # Where it compares piece by piece, it finds nothing.
-    run = bed.playbook("site", preflight_trust_proof=False)
-    assert run.returncode == 0, run.stdout
-    assert bed.changed(run) == 0
-    assert AS_PROVED not in bed.words(run)
-    assert not [step for step in STEPS if step not in run.stdout]
-    run = bed.playbook("site")
-    assert run.returncode == 0, run.stdout
-    assert bed.changed(run) == 0
+    # The first one may be the one that finds that all is well again.
+    for run in (bed.playbook("site"), bed.playbook("site")):
+        assert run.returncode == 0, run.stdout
+        assert bed.changed(run) == 0
     assert AS_PROVED in bed.words(run)
     assert re.findall(r"TASK \[(.*)\] \**\nok:", run.stdout)[-2:] == [
         "tethys.channels.layer_check : Send a message through every process",
         "tethys.channels.layer_check : Tell what was proved",
     ]
     assert not [step for step in STEPS if step in run.stdout]
+    # Where it compares piece by piece, it finds nothing either.
+    run = bed.playbook("site", preflight_trust_proof=False)
+    assert run.returncode == 0, run.stdout
+    assert bed.changed(run) == 0
+    assert AS_PROVED not in bed.words(run)
+    assert not [step for step in STEPS if step not in run.stdout]
 
 
 @pytest.mark.parametrize(
@@ -218,6 +219,8 @@ def test_what_somebody_changed_since_the_proof_is_put_right(host: Any, change: s
 def test_where_it_does_not_deliver_everything_is_compared_in_the_same_run(host: Any) -> None:
     """The look sees nothing of it, and no role can mend it."""
     rule = "INPUT -i lo -p tcp --dport 8000 -j REJECT --reject-with tcp-reset"
+    run = bed.playbook("site")
+    assert AS_PROVED in bed.words(run), run.stdout
     host.check_output(f"iptables -I {rule}")
     try:
         run = bed.playbook("site")
