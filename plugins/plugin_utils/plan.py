@@ -650,21 +650,37 @@ class Look:
             what = {"traverse": "enter", "execute": "run", "read": "read", "write": "write to"}[need] + f" {place}"
             right = {"traverse": "x", "execute": "rx", "read": "r", "write": "rwX"}[need]
         target, ways_out = str(rows[0].get("real") or place), []
-        if self._can_be_given(target):
+        own = self._can_be_given(target)
+        if own or (right == "x" and self._is_on_the_way(target)):
             ways_out.append(f"give it access (`{shell_words('setfacl', '-m', f'u:{user}:{right}', target)}`)")
-            if need == "write" and not inside:
-                ways_out.append(f"hand that over (`{shell_words('chown', '-h', user, target)}`)")
+        elif is_of_the_system(target):
+            ways_out.append(f"have the portal use another place, since {target} is the system's own")
+        else:
+            ways_out.append(
+                f"have the portal use a place in tethys_home, or give it access to {target} yourself if that is only"
+                " the portal's"
+            )
+        if own and need == "write" and not inside:
+            ways_out.append(f"hand that over (`{shell_words('chown', '-h', user, target)}`)")
         if owner and owner not in (user, "root"):
             ways_out.append(f"set tethys_user to {owner}, whose it is")
-        if not ways_out:
-            ways_out.append(f"have the portal use another place, since {target} is the system's own")
         return f"tethys_user {user} (who would run the portal) cannot {what}: {', or '.join(ways_out)}."
 
     def _can_be_given(self, path: str) -> bool:
-        """Whether a command may give a user rights on a path, which an app can choose: not where it is the system's."""
-        own = (PurePosixPath(str(self.asked[name])) for name in ("tethys_home", "tethys_conda_prefix"))
+        """Return whether a printed command may give the portal's user rights on a path without links.
+
+        Only in TETHYS_HOME and the environment, which the inventory names: an app can choose any other.
+        """
         place = PurePosixPath(path)
-        return place.is_absolute() and (any(each in place.parents for each in own) or not is_of_the_system(path))
+        return ".." not in place.parts and any(each in (place, *place.parents) for each in self._own_folders)
+
+    def _is_on_the_way(self, path: str) -> bool:
+        """Return whether a path is a folder above TETHYS_HOME or the environment, and not the system's."""
+        return any(PurePosixPath(path) in each.parents for each in self._own_folders) and not is_of_the_system(path)
+
+    @property
+    def _own_folders(self) -> list[PurePosixPath]:
+        return [PurePosixPath(str(self.asked[name])) for name in ("tethys_home", "tethys_conda_prefix")]
 
     @property
     def could_look(self) -> bool:

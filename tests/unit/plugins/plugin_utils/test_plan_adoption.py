@@ -159,13 +159,13 @@ def test_somebody_elses_process_may_not(listeners: list[Any], words: list[str]) 
 def test_what_the_user_before_left_counts_where_the_user_changes(
     before: str, owner: str, managed: bool, reasons: int
 ) -> None:
-    row = {"folder": "/srv/workspaces", "owner": owner, "count": 3, "example": "/srv/workspaces/app"}
+    row = {"folder": "/srv/home/workspaces", "owner": owner, "count": 3, "example": "/srv/home/workspaces/app"}
     found = look({"leftovers": [row]}, {"programs": [{**PROGRAM, "user": before, "managed": managed}]})
     found.program_reasons()
     assert len(found.reasons) == reasons
     for reason in found.reasons:
-        assert "cannot write /srv/workspaces/app and 2 more in /srv/workspaces, of root" in reason
-        assert "`find /srv/workspaces -user root -exec chown -h www-data {} +`" in reason
+        assert "cannot write /srv/home/workspaces/app and 2 more in /srv/home/workspaces, of root" in reason
+        assert "`find /srv/home/workspaces -user root -exec chown -h www-data {} +`" in reason
 
 
 def row(path: str, need: str, blocked_by: str, owner: str) -> dict[str, Any]:
@@ -174,21 +174,26 @@ def row(path: str, need: str, blocked_by: str, owner: str) -> dict[str, Any]:
 
 
 def test_one_folder_in_the_way_is_one_reason() -> None:
-    places = [("/srv/env", "traverse"), ("/srv/env/bin/python", "execute"), ("/srv/home", "traverse")]
+    places = [
+        ("/home/alice/env", "traverse"),
+        ("/home/alice/env/bin/python", "execute"),
+        ("/home/alice/home", "traverse"),
+    ]
     found = look(
         {
-            "access": [row(path, need, "/srv/x", "alice") for path, need in places],
+            "access": [row(path, need, "/home/alice", "alice") for path, need in places],
             "versions": {},
-            "prefix_problem": "/srv/env/bin/python cannot be started as the user www-data: Permission denied.",
+            "prefix_problem": "/home/alice/env/bin/python cannot be started as the user www-data: Permission denied.",
             "bokeh": "unknown",
         }
     )
+    found.asked = {**found.asked, "tethys_home": "/home/alice/home", "tethys_conda_prefix": "/home/alice/env"}
     found.portal_reasons()
     assert found.processes() == 2
     assert found.reasons == [
-        "tethys_user www-data (who would run the portal) cannot enter /srv/x, and has to reach /srv/env and"
-        " /srv/env/bin/python and 1 more: give it access (`setfacl -m u:www-data:x /srv/x`), or set tethys_user to"
-        " alice, whose it is."
+        "tethys_user www-data (who would run the portal) cannot enter /home/alice, and has to reach /home/alice/env and"
+        " /home/alice/env/bin/python and 1 more: give it access (`setfacl -m u:www-data:x /home/alice`), or set"
+        " tethys_user to alice, whose it is."
     ]
 
 
@@ -198,16 +203,21 @@ def test_one_folder_in_the_way_is_one_reason() -> None:
         (
             "write",
             "root",
-            ["write to /srv/db", "setfacl -m u:www-data:rwX /srv/db", "chown -h www-data /srv/db"],
+            ["write to /srv/home/db", "setfacl -m u:www-data:rwX /srv/home/db", "chown -h www-data /srv/home/db"],
             "to root",
         ),
-        ("write", "ana", ["chown -h www-data /srv/db", "set tethys_user to ana"], "to root"),
-        ("read", "ana", ["read /srv/db", "setfacl -m u:www-data:r /srv/db", "set tethys_user to ana"], "chown"),
+        ("write", "ana", ["chown -h www-data /srv/home/db", "set tethys_user to ana"], "to root"),
+        (
+            "read",
+            "ana",
+            ["read /srv/home/db", "setfacl -m u:www-data:r /srv/home/db", "set tethys_user to ana"],
+            "chown",
+        ),
         ("read", "www-data", ["setfacl"], "set tethys_user"),
     ],
 )
 def test_each_reason_has_its_ways_out(need: str, owner: str, words: list[str], not_said: str) -> None:
-    found = look({"access": [row("/srv/db", need, "/srv/db", owner)]})
+    found = look({"access": [row("/srv/home/db", need, "/srv/home/db", owner)]})
     found.portal_reasons()
     [reason] = found.reasons
     for word in words:
