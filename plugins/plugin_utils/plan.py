@@ -1160,8 +1160,8 @@ class Look:
             if path in writers:
                 yield (
                     f"{path} cannot be read, and {who_can(writers[path])} can change it, so it may define a program of"
-                    " the portal's, which Supervisor starts: it has to be a file of at most 1 MiB that its owner can"
-                    " read, or take it away."
+                    " the portal's, which Supervisor starts: it has to be a configuration file of at most 64 KiB that"
+                    " its owner can read, or take it away."
                 )
 
     def restart_reasons(self) -> None:

@@ -21,6 +21,8 @@ from ansible_collections.tethys.channels.plugins.module_utils.portal_env import 
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import Writer, writable_by_others
 from ansible_collections.tethys.channels.plugins.module_utils.services import DOCKER_SOCKET, REDIS_SOCKET, Supervisor
 
+# Of a folder that others can change, so many files are named besides the folder itself.
+MOST_IN_FOLDER = 100
 PODMAN_SOCKET = "/run/podman/podman.sock"
 TMPFILES = "/etc/tmpfiles.d/tethys_channels.conf"
 
@@ -70,6 +72,9 @@ def _included(main: str) -> list[str]:
 
     def read(file: str) -> str:
         seen.append(file)
+        # What it includes is somebody else's choice, and it is reported itself.
+        if writable_by_others(file):
+            return ""
         try:
             return nginx_upstream.decode(nginx_upstream.read(file))
         except OSError:
@@ -78,7 +83,10 @@ def _included(main: str) -> list[str]:
     def files(pattern: str) -> list[str]:
         if re.search(r"[*?\[]", pattern):
             whole = posixpath.join(posixpath.dirname(main), pattern)
-            folders.append(posixpath.dirname(re.split(r"[*?\[]", whole)[0] + "x"))
+            folder = posixpath.dirname(re.split(r"[*?\[]", whole)[0] + "x")
+            folders.append(folder)
+            if writable_by_others(folder):
+                return nginx_upstream.includes(posixpath.dirname(main), pattern)[:MOST_IN_FOLDER]
         return nginx_upstream.includes(posixpath.dirname(main), pattern)
 
     # A file that nginx could not read either is reported as far as it can be read.

@@ -24,8 +24,14 @@ from ansible_collections.tethys.channels.plugins.module_utils.boundary import Re
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 
 MOST_BYTES = 1024 * 1024
+# Bounds of a file that somebody besides root can change: of its size, of the names of its sections, with which each
+# `%(program_name)s` is replaced, and of the blanks in a row, over which configparser takes quadratic time.
+MOST_OF_OTHERS = 64 * 1024
+MOST_NAME = 200
+_MANY_BLANKS = re.compile(r"[^\S\n]{200}")
 _HERE = "%(here)s"
-_FORMATS = re.compile(r"%%|%\([^)]*\)[-#0 +]*[0-9]*[sd]")
+# A width of more digits would take as much memory.
+_FORMATS = re.compile(r"%%|%\([^()%]{0,200}\)[-#0 +]{0,5}[0-9]{0,2}[sd]")
 _PROGRAMS = ("program", "fcgi-program", "eventlistener")
 
 
@@ -45,10 +51,16 @@ def parse(text: str) -> dict[str, dict[str, str]]:
 
 
 def read(path: str) -> File | None:
-    """Return a file of the configuration, read as its owner, or None where supervisord cannot read it either."""
+    """Return a file of the configuration, read as its owner, or None where it cannot be read or is out of bounds."""
+    reader = reader_of(path)
+    roots = reader.uid in (0, os.geteuid())
     try:
-        raw = read_file(path, None, MOST_BYTES)
-        return File(path, raw, parse(raw.decode("utf-8", "replace")))
+        raw = read_file(path, reader, MOST_BYTES if roots else MOST_OF_OTHERS)
+        text = raw.decode("utf-8", "replace")
+        if not roots and _MANY_BLANKS.search(text):
+            return None
+        sections = parse(text)
+        return File(path, raw, sections) if roots or all(len(name) <= MOST_NAME for name in sections) else None
     except (OSError, Rejected, configparser.Error):
         return None
 

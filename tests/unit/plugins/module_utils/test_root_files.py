@@ -99,12 +99,37 @@ def test_the_configuration_of_the_nginx_that_runs(top: Path) -> None:
     (other / "conf/portal.conf").write_text("http { include /dev/null; include *.more; }\n")
     (other / "conf/x.more").write_text("include fifo;\n")
     os.mkfifo(other / "conf/fifo")
-    os.chown(other, NOBODY, 0)
+    os.chown(other / "conf/fifo", NOBODY, 0)
     master = Master(1, "1", ["-p", "other", "-c", "conf/portal.conf"], str(top), "systemd")
-    assert opened(top, master) == [
-        ("nginx", "other/conf/portal.conf"), ("site", "other/conf"), ("site", "other/conf/x.more"),
-        ("site", "other/conf/fifo"),
-    ]  # fmt: skip
+    assert opened(top, master) == [("site", "other/conf/fifo")]
+    os.chown(other, NOBODY, 0)
+    assert opened(top, master) == [("nginx", "other/conf/portal.conf")]
+
+
+def test_what_a_file_of_others_includes_is_not_read(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of 30 files includes the next one twice; root would read a thousand million times."""
+    home = top / "home"
+    home.mkdir()
+    for number in range(30):
+        (home / f"{number}.conf").write_text(f"include {home}/{number + 1}.conf;\n" * 2)
+    (home / "30.conf").write_text("include /root/.ssh/*;\n")
+    (top / "nginx/conf.d/b.conf").symlink_to(home / "0.conf")
+    os.chown(home, NOBODY, NOBODY)
+    asked = []
+    read = root_files.nginx_upstream.read
+    monkeypatch.setattr(root_files.nginx_upstream, "read", lambda path: asked.append(path) or read(path))
+    assert opened(top) == [("site", "nginx/conf.d/b.conf")]
+    assert [Path(path).name for path in asked] == ["nginx.conf", "a.conf", "portal"]
+
+
+def test_a_folder_of_others_with_many_files(top: Path) -> None:
+    for number in range(300):
+        (top / f"nginx/conf.d/{number}.conf").touch()
+    assert survey(top)["files"] > 300
+    os.chown(top / "nginx/conf.d", NOBODY, 0)
+    found = opened(top)
+    assert found[0] == ("site", "nginx/conf.d")
+    assert len(found) == 1 + root_files.MOST_IN_FOLDER
 
 
 def test_a_configuration_that_nginx_could_not_read_either(top: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import time
 from pathlib import Path
 from typing import Any
 
@@ -221,3 +222,35 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     (tmp_path / "conf.d" / "b.conf").write_text("[program:x]\n#" + "x" * supervisor_files.MOST_BYTES, encoding="utf-8")
     (tmp_path / "conf.d" / "c.conf").symlink_to(tmp_path / "gone")
     assert SupervisorFiles(str(config), dict).unread() == [str(tmp_path / "conf.d" / "b.conf")]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize(
+    ("text", "is_read"),
+    [
+        ("", True),
+        ("; only a comment\n", True),
+        ("[program:x]\nenvironment=" + "A" * 5000 + "\n", True),
+        # configparser takes quadratic time for it: an hour for 1 MiB.
+        ("[program:x]\nx" + " " * 60_000 + "y\n", False),
+        ("[program:x]\n" + "#" * 70_000, False),
+        (f"[program:{'x' * 30_000}]\na={'%(program_name)s' * 2000}\n", False),
+    ],
+    ids=["empty", "comment", "long", "blanks", "large", "name"],
+)
+def test_a_file_of_another_user_is_read_within_bounds(tmp_path: Path, text: str, is_read: bool) -> None:
+    file = tmp_path / "x.conf"
+    file.write_text(text, encoding="utf-8")
+    os.chown(file, 12345, 12345)
+    tmp_path.chmod(0o755)
+    started = time.monotonic()
+    assert (supervisor_files.read(str(file)) is not None) == is_read
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("value", ["%(x)4000000000s", "%(x)-100s", "%(" * 30_000, "%(x)s" * 5 + "%(x)999999s"])
+def test_a_value_takes_no_more_memory_than_it_is_worth(value: str) -> None:
+    started = time.monotonic()
+    assert supervisor_files.expanded(value, {"x": "name"}) == value
+    assert time.monotonic() - started < 1
+    assert supervisor_files.expanded("%(x)s-%(n)02d", {"x": "name", "n": 3}) == "name-03"
