@@ -49,7 +49,7 @@ def why_differs(expected: dict[str, Any]) -> str | None:
                 with _closing(descriptor):
                     return "has another text" if raw != content.encode() else _attributes_differ(expected, descriptor)
         with _folder(expected["path"]) as descriptor:
-            planted = _planted(descriptor) if expected.get("logs") else []
+            planted = _planted(descriptor, _was_open(expected, descriptor)) if expected.get("logs") else []
             return f"holds {planted[0]}, which is no log" if planted else _attributes_differ(expected, descriptor)
     except FileNotFoundError:
         return "is not there"
@@ -91,7 +91,14 @@ def _folder(path: str) -> Iterator[int]:
             yield descriptor
 
 
-def _planted(folder: int) -> list[str]:
+def _was_open(expected: dict[str, Any], folder: int) -> bool:
+    """Return whether somebody besides its expected owner could write in a folder before it is put right."""
+    found = os.fstat(folder)
+    owners = (user_name(found.st_uid), str(found.st_uid))
+    return expected["owner"] not in owners or bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH | stat.S_ISVTX))
+
+
+def _planted(folder: int, was_open: bool) -> list[str]:
     """Return what somebody else put into a folder of logs, through which root would write elsewhere, or wait."""
     found = []
     with os.scandir(folder) as entries:
@@ -99,8 +106,9 @@ def _planted(folder: int) -> list[str]:
             status = entry.stat(follow_symlinks=False)
             if stat.S_ISDIR(status.st_mode):
                 continue
-            # A second name of a file may be one of root's: the owner says nothing about who made it.
-            if status.st_nlink > 1 or (status.st_uid != 0 and not stat.S_ISREG(status.st_mode)):
+            # The owner of a file with a second name says nothing about who made that. Where nobody else could, it is
+            # root's own, such as a backup's.
+            if (was_open and status.st_nlink > 1) or (status.st_uid != 0 and not stat.S_ISREG(status.st_mode)):
                 found.append(entry.name)
     return sorted(found)
 
@@ -138,11 +146,18 @@ def put_right(expected: dict[str, Any]) -> None:
     finally:
         os.umask(mask)
     with _folder(path) as descriptor:
-        os.fchown(descriptor, uid, gid)
+        if expected.get("logs"):
+            was_open = _was_open(expected, descriptor)
+            # The sticky bit stays if this is ended before all is removed, so that the next run removes the rest.
+            os.fchmod(descriptor, stat.S_ISVTX | stat.S_IRWXU)
+            os.fchown(descriptor, uid, gid)
+            # Once more, since the owner could change it. Nobody else can add to it after that.
+            os.fchmod(descriptor, stat.S_ISVTX | stat.S_IRWXU)
+            for name in _planted(descriptor, was_open):
+                os.unlink(name, dir_fd=descriptor)
+        else:
+            os.fchown(descriptor, uid, gid)
         os.fchmod(descriptor, mode)
-        # After that, nobody else can add to it.
-        for name in _planted(descriptor) if expected.get("logs") else []:
-            os.unlink(name, dir_fd=descriptor)
 
 
 def difference(expected: dict[str, Any], why: str) -> dict[str, str]:

@@ -234,9 +234,57 @@ def test_what_is_planted_in_a_folder_of_logs_is_taken_away(tmp_path: Path) -> No
     put_right(expected)
     assert sorted(path.name for path in logs.iterdir()) == ["current", "older", "tethys.log"]
     assert why_differs(expected) is None
-    (logs / "tethys_asgi2.log").hardlink_to(secret)
-    assert why_differs(expected) == "holds tethys_asgi2.log, which is no log"
     assert secret.read_text() == "root's"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes files of several users")
+@pytest.mark.parametrize(
+    ("owner", "before", "kept"),
+    [
+        (0, 0o750, True),
+        (0, 0o755, True),
+        (0, 0o770, False),
+        (0, 0o757, False),
+        (0, 0o1700, False),  # a run was ended before it had removed all
+        (65534, 0o750, False),
+    ],
+)
+def test_a_second_name_is_kept_where_nobody_else_could_make_it(
+    tmp_path: Path, owner: int, before: int, kept: bool
+) -> None:
+    """A backup by `cp -al /var/log` gives each log another name."""
+    logs, backup = tmp_path / "logs", tmp_path / "backup"
+    logs.mkdir()
+    (logs / "tethys_asgi0.log").write_text("a line\n")
+    backup.hardlink_to(logs / "tethys_asgi0.log")
+    os.chown(logs, owner, 0)
+    logs.chmod(before)
+    expected = wanted(logs, None, mode="0750", owner="root", logs=True)
+    why = why_differs(expected)
+    assert why == (None if before == 0o750 else "has the mode 0755") if kept else why and "which is no log" in why
+    put_right(expected)
+    assert why_differs(expected) is None
+    assert (logs / "tethys_asgi0.log").exists() is kept
+    assert backup.read_text() == "a line\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes files of several users")
+def test_a_run_that_is_ended_while_it_removes_leaves_the_rest_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret, logs = tmp_path / "secret", tmp_path / "logs"
+    secret.write_text("root's")
+    logs.mkdir()
+    (logs / "tethys_asgi0.log").hardlink_to(secret)
+    os.chown(logs, 65534, 65534)
+    expected = wanted(logs, None, mode="0755", owner="root", logs=True)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(os, "unlink", lambda *_given, **_more: (_ for _ in ()).throw(KeyboardInterrupt))
+        put_right(expected)
+    assert why_differs(expected) == "holds tethys_asgi0.log, which is no log"
+    put_right(expected)
+    assert not list(logs.iterdir())
+    assert mode(logs) == 0o755
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes files of several users")
