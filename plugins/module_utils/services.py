@@ -11,21 +11,40 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import posixpath
 import re
 import shutil
 import socket
+import struct
 import time
 import urllib.parse
 import xmlrpc.client
 from pathlib import Path
 from typing import Any, Iterable, Iterator
+from xml.parsers.expat import ExpatError
 
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
+    BoundedSocket,
+    Kind,
+    Listing,
+    Name,
+    Record,
+    Rejected,
+    Text,
+    Whole,
+    accept_value,
+    clean,
+)
+from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.server.supervisor_files import File, SupervisorFiles
 
 DOCKER_SOCKET = "/var/run/docker.sock"
 # One answer of the engine: a list of a thousand containers has some MiB.
 MOST_BYTES = 32 * 1024 * 1024
+# One answer of Supervisor: of each process it tells some KiB.
+MOST_SUPERVISOR_BYTES = 8 * 1024 * 1024
+_PEER = struct.Struct("3i")
 # The layer's Redis where it has no port, in a folder that outlives a reboot, since the container mounts it.
 REDIS_SOCKET = "/var/lib/tethys_channels/redis.sock"
 # Debian and Ubuntu first, then Rocky's EPEL package, then pip's own default.
@@ -111,7 +130,29 @@ class Docker:
         return self.get("/images/" + urllib.parse.quote(name, safe="/:@") + "/json")
 
 
+class Stranger(OSError):
+    """Another user's process listens on a socket of root's: nothing was sent to it."""
+
+
+class _SupervisorConnection(UnixConnection):
+    """A connection to root's supervisord, for one exchange, with one deadline and a limit of its answer.
+
+    Whoever can write the folder of its socket, such as /tmp, can listen there while supervisord does not run.
+    """
+
+    def connect(self) -> None:
+        super().connect()
+        pid, uid, _gid = _PEER.unpack(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        if uid not in (0, os.geteuid()):
+            self.close()
+            raise Stranger(f"process {pid} of user {proc.user_name(uid)} listens there in its place")
+        self.sock = BoundedSocket(self.sock, float(self.timeout or 0), MOST_SUPERVISOR_BYTES)
+
+
 class _SupervisorTransport(xmlrpc.client.Transport):
+    # Supervisor has no use for it, and its size is not known before it is unpacked.
+    accept_gzip_encoding = False
+
     def __init__(self, path: str, user: str, password: str, timeout: float) -> None:
         super().__init__()
         self._path = path
@@ -120,7 +161,16 @@ class _SupervisorTransport(xmlrpc.client.Transport):
         self._timeout = timeout
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        return UnixConnection(self._path, self._timeout)
+        connection = _SupervisorConnection(self._path, self._timeout)
+        self._connection = host, connection
+        return connection
+
+    def request(self, host: Any, handler: str, request_body: Any, verbose: bool = False) -> Any:
+        """Send one request, not twice as ``Transport`` does where a connection was kept too long."""
+        try:
+            return self.single_request(host, handler, request_body, verbose)
+        finally:
+            self.close()
 
     def send_headers(self, connection: http.client.HTTPConnection, headers: list[tuple[str, str]]) -> None:
         if self._user:
@@ -130,12 +180,105 @@ class _SupervisorTransport(xmlrpc.client.Transport):
             headers = [*headers, ("Authorization", "Basic " + token)]
         super().send_headers(connection, headers)
 
+    def parse_response(self, response: http.client.HTTPResponse) -> Any:
+        if response.getheader("Content-Encoding"):
+            raise xmlrpc.client.ResponseError("the answer is compressed")
+        return super().parse_response(response)
+
+
+# What is read of a process. Supervisor tells more of each.
+_ROW = Record(
+    {
+        "group": Name(),
+        "name": Name(),
+        "statename": Name(50),
+        "pid": Whole(),
+        "spawnerr": Text(1000),
+        "description": Text(1000),
+        "stdout_logfile": Name(),
+    },
+    needs=("group", "name", "statename", "pid"),
+)
+_GROUPS = Listing(Listing(Listing(Name())))
+# What xmlrpc.client raises besides errors of its own.
+_NOT_XML_RPC = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, ExpatError)
+
+
+class SupervisorRpc:
+    """Supervisor's XML-RPC interface; what is said has the types that are expected.
+
+    Each method raises OSError, http.client.HTTPException or xmlrpc.client.Error where Supervisor does not answer so.
+    """
+
+    def __init__(self, proxy: Any) -> None:
+        self._proxy = proxy
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        try:
+            return getattr(self._proxy, method)(*arguments)
+        except xmlrpc.client.Fault as fault:
+            code = fault.faultCode if isinstance(fault.faultCode, int) else 0
+            raise xmlrpc.client.Fault(code, clean(str(fault.faultString), 1000)) from fault
+        except _NOT_XML_RPC as error:
+            raise xmlrpc.client.ResponseError("the answer is not XML-RPC") from error
+
+    def _accepted(self, answer: Any, kind: Kind) -> Any:
+        try:
+            return accept_value(answer, kind)
+        except Rejected as error:
+            raise xmlrpc.client.ResponseError(str(error)) from error
+
+    def _row(self, row: Any) -> dict[str, Any]:
+        known = {key: row[key] for key in _ROW.fields if key in row} if isinstance(row, dict) else row
+        found: dict[str, Any] = self._accepted(known, _ROW)
+        # It becomes part of a path.
+        if is_asgi_group(found["group"]) and "/" in found["name"]:
+            raise xmlrpc.client.ResponseError("the name of a process has a slash")
+        return found
+
+    def getPID(self) -> int:
+        return int(self._accepted(self._call("getPID"), Whole()))
+
+    def getSupervisorVersion(self) -> str:
+        return str(self._accepted(self._call("getSupervisorVersion"), Text(50)))
+
+    def getAllProcessInfo(self) -> list[dict[str, Any]]:
+        rows = self._call("getAllProcessInfo")
+        if not isinstance(rows, list):
+            raise xmlrpc.client.ResponseError("the answer is not a list")
+        return [self._row(row) for row in rows]
+
+    def getProcessInfo(self, name: str) -> dict[str, Any]:
+        return self._row(self._call("getProcessInfo", name))
+
+    def reloadConfig(self) -> list[list[list[str]]]:
+        found: list[list[list[str]]] = self._accepted(self._call("reloadConfig"), _GROUPS)
+        if [len(each) for each in found] != [3]:
+            raise xmlrpc.client.ResponseError("the answer is not three lists of groups")
+        return found
+
+    def addProcessGroup(self, name: str) -> None:
+        self._call("addProcessGroup", name)
+
+    def removeProcessGroup(self, name: str) -> None:
+        self._call("removeProcessGroup", name)
+
+    def stopProcessGroup(self, name: str, wait: bool) -> None:
+        self._call("stopProcessGroup", name, wait)
+
+    def startProcess(self, name: str, wait: bool) -> None:
+        self._call("startProcess", name, wait)
+
+    def stopProcess(self, name: str, wait: bool) -> None:
+        self._call("stopProcess", name, wait)
+
 
 class Supervisor:
     """Supervisor's configuration file and its XML-RPC interface."""
 
     def __init__(self, timeout: float = 60.0) -> None:
         self._timeout = timeout
+        self.stranger = ""
         self.installed = shutil.which("supervisord") is not None
         self.config = next((name for name in SUPERVISOR_CONFIGS if Path(name).is_file()), None)
         self._files = SupervisorFiles(self.config)
@@ -164,7 +307,7 @@ class Supervisor:
         """Return the files besides Supervisor's own that are there and could not be read."""
         return self._files.unread()
 
-    def rpc(self) -> Any:
+    def rpc(self) -> SupervisorRpc:
         """The `supervisor` namespace of the XML-RPC interface."""
         transport = _SupervisorTransport(
             self.socket_path,
@@ -172,14 +315,17 @@ class Supervisor:
             self._option("unix_http_server", "password", ""),
             self._timeout,
         )
-        return xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=transport).supervisor
+        return SupervisorRpc(xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=transport).supervisor)
 
     def state(self) -> dict[str, Any] | None:
-        """{pid, version}, or None where no supervisord answers."""
+        """{pid, version}, or None where no supervisord answers; then `stranger` tells who listens in its place."""
         if not self.config:
             return None
         try:
             rpc = self.rpc()
             return {"pid": rpc.getPID(), "version": rpc.getSupervisorVersion()}
+        except Stranger as error:
+            self.stranger = str(error)
+            return None
         except (OSError, http.client.HTTPException, xmlrpc.client.Error):
             return None

@@ -586,9 +586,10 @@ def main() -> None:
     if supervisor.state() is None:
         if module.check_mode:
             module.exit_json(changed=True, restarted=[], regrouped=True, removed=[], written=written, diff=diff)
+        why = f" ({supervisor.stranger})" if supervisor.stranger else ""
         module.fail_json(
-            msg=f"Supervisor does not answer on {supervisor.socket_path}: start it (systemctl start supervisor) and run"
-            " again."
+            msg=f"Supervisor does not answer on {supervisor.socket_path}{why}: start it (systemctl start supervisor)"
+            " and run again."
         )
     state_dir = str(Path(params["record"]).parent)
     nginx = Nginx(params["upstream"], state_dir) if params["upstream"] else None

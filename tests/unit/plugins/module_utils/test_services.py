@@ -6,8 +6,13 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
+import os
 import socket
+import subprocess
+import sys
+import time
 import xmlrpc.client
 from pathlib import Path
 from typing import Any, Callable
@@ -134,7 +139,9 @@ def speaks_xml_rpc(answers: dict[str, Any], headers: list[str]) -> Callable[[soc
             if not size:
                 return
             _parameters, method = xmlrpc.client.loads(reader.read(size))
-            body = xmlrpc.client.dumps((answers[str(method)],), methodresponse=True).encode()
+            answer = answers[str(method)]
+            told = answer if isinstance(answer, xmlrpc.client.Fault) else (answer,)
+            body = xmlrpc.client.dumps(told, methodresponse=True).encode()
             connection.sendall(
                 b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
             )
@@ -170,3 +177,117 @@ def test_supervisor_does_not_answer(
 
 def test_supervisor_without_a_file(supervisor: Start) -> None:
     assert supervisor(None).state() is None
+
+
+# Listens as that user, and prints what the first connection sends.
+LISTENER = """
+import os, socket, sys
+listening = socket.socket(socket.AF_UNIX)
+listening.bind(sys.argv[1])
+os.setuid(int(sys.argv[2]))
+listening.listen()
+print("ready", flush=True)
+connection, _address = listening.accept()
+connection.settimeout(5)
+print(repr(connection.recv(1000)), flush=True)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="Only root can start a process of another user.")
+@pytest.mark.parametrize("user", [0, 65534])
+def test_another_user_is_not_sent_the_login(supervisor: Start, tmp_path: Path, user: int) -> None:
+    words = [sys.executable, "-I", "-c", LISTENER, str(tmp_path / "supervisor.sock"), str(user)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        found = supervisor(CONFIG)
+        assert found.state() is None
+        received = process.stdout.readline().strip()
+        process.kill()
+    stranger = f"process {process.pid} of user nobody listens there in its place"
+    assert (found.stranger, received == "b''") == ((stranger, True) if user else ("", False))
+
+
+def test_supervisors_answer_has_one_deadline(supervisor: Start, serve: Start, tmp_path: Path) -> None:
+    def drip(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        for _second in range(200):
+            connection.sendall(b" ")
+            time.sleep(0.1)
+
+    serve(drip, tmp_path / "supervisor.sock")
+    begin = time.monotonic()
+    assert supervisor(CONFIG).state() is None
+    assert time.monotonic() - begin < 15
+
+
+def says_body(body: bytes, header: bytes = b"") -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%s\r\n%s" % (len(body), header, body)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        says_body(
+            gzip.compress(xmlrpc.client.dumps((17,), methodresponse=True).encode()), b"Content-Encoding: gzip\r\n"
+        ),
+        says_body(xmlrpc.client.dumps(("x" * 100_000,), methodresponse=True).encode()),
+        says_body(b"<methodResponse>"),
+        says_body(b"<methodResponse><params><param><value><int>x</int></value></param></params></methodResponse>"),
+        says_body(b"<methodResponse><fault><value><int>1</int></value></fault></methodResponse>"),
+        says_body(b""),
+    ],
+)
+def test_what_is_not_supervisors_answer(
+    supervisor: Start, serve: Start, says: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    monkeypatch.setattr(services, "MOST_SUPERVISOR_BYTES", 50_000, raising=False)
+    serve(says(answer), tmp_path / "supervisor.sock")
+    with pytest.raises((OSError, xmlrpc.client.Error)):
+        supervisor(CONFIG).rpc().getPID()
+
+
+ROW = {"group": "asgi", "name": "tethys_asgi0", "statename": "RUNNING", "pid": 17}
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "answer"),
+    [
+        ("getPID", (), "17"),
+        ("getSupervisorVersion", (), 4),
+        ("getAllProcessInfo", (), 4),
+        ("getAllProcessInfo", (), [4]),
+        ("getAllProcessInfo", (), [{**ROW, "name": "../../docker"}]),
+        ("getAllProcessInfo", (), [{**ROW, "pid": "17"}]),
+        ("getAllProcessInfo", (), [{**ROW, "pid": -1}]),
+        ("getAllProcessInfo", (), [{"group": "asgi"}]),
+        ("getProcessInfo", ("asgi:tethys_asgi0",), [ROW]),
+        ("reloadConfig", (), [[["asgi"], []]]),
+        ("reloadConfig", (), []),
+        ("reloadConfig", (), [[[1], [], []]]),
+    ],
+)
+def test_supervisors_answers_have_their_types(
+    supervisor: Start, serve: Start, tmp_path: Path, method: str, arguments: tuple[str, ...], answer: Any
+) -> None:
+    serve(speaks_xml_rpc({f"supervisor.{method}": answer}, []), tmp_path / "supervisor.sock")
+    with pytest.raises(xmlrpc.client.ResponseError):
+        getattr(supervisor(CONFIG).rpc(), method)(*arguments)
+
+
+def test_what_supervisor_tells(supervisor: Start, serve: Start, tmp_path: Path) -> None:
+    other = {"group": "of/others", "name": "a/b", "statename": "STOPPED", "pid": 0, "description": "Not\nstarted"}
+    answers = {
+        "supervisor.getAllProcessInfo": [{**ROW, "spawnerr": "", "exitstatus": 0}, {**other, "stop": 1}],
+        "supervisor.reloadConfig": [[["asgi"], [], ["nginx"]]],
+        "supervisor.stopProcessGroup": [{"status": 80}],
+        "supervisor.addProcessGroup": xmlrpc.client.Fault(90, "ALREADY_ADDED: \u202easgi"),
+    }
+    serve(speaks_xml_rpc(answers, []), tmp_path / "supervisor.sock")
+    rpc = supervisor(CONFIG).rpc()
+    assert rpc.getAllProcessInfo() == [{**ROW, "spawnerr": ""}, {**other, "description": "Not started"}]
+    assert rpc.reloadConfig() == [[["asgi"], [], ["nginx"]]]
+    rpc.stopProcessGroup("asgi", True)
+    with pytest.raises(xmlrpc.client.Fault, match="ALREADY_ADDED: asgi"):
+        rpc.addProcessGroup("asgi")

@@ -566,6 +566,7 @@ def test_supervisor_that_does_not_run(
 ) -> None:
     class Gone:
         socket_path = "/run/supervisor.sock"
+        stranger = "process 7 of user nobody listens there in its place"
 
         def __init__(self, timeout: float) -> None:
             pass
@@ -580,7 +581,7 @@ def test_supervisor_that_does_not_run(
         assert (result["changed"], result["regrouped"]) == (True, True)
         assert len(result["written"]) == len(result["diff"]) == 2
     else:
-        assert result["msg"].startswith("Supervisor does not answer on /run/supervisor.sock: start it")
+        assert result["msg"].startswith(f"Supervisor does not answer on {Gone.socket_path} ({Gone.stranger}): start it")
 
 
 @pytest.mark.parametrize(
