@@ -71,11 +71,23 @@ class OwnedFile:
             who = _writer_of(place.folder)
             if who:
                 parent = str(Path(place.path).parent)
-                command = "" if is_of_the_system(parent) else f" (`{shell_words('chmod', 'go-w', parent)}`)"
-                raise Refused(
-                    f"{parent} belongs to root, and {who} can write to it: take that right away{command}, or give the"
-                    " folder to a user of its own"
-                )
+                raise Refused(f"{parent} belongs to root, and {who} can write to it: {self._fix(parent)}")
+
+    def _fix(self, folder: str) -> str:
+        """Return what to do about a folder of root's in which others can write, as the end of a sentence.
+
+        The portal's user may have to write there, as SQLite does beside the database, so the folder becomes that
+        user's. There is no command for a folder to which a link leads: that is not the one that was asked for.
+        """
+        if is_of_the_system(folder):
+            return "take that right away"
+        if self._place.links or self._reader is None or self._reader.uid == 0:
+            return "give that folder to the portal's user, or take that right away"
+        commands = [shell_words("chown", "-h", self._reader.name, folder)]
+        if os.fstat(self._place.folder).st_mode & stat.S_IWOTH:
+            commands.append(shell_words("chmod", "o-w", folder))
+        told = " and ".join(f"`{command}`" for command in commands)
+        return f"give that folder to the portal's user ({told})"
 
     def read(self) -> Content:
         """Return the file as it is now.

@@ -10,16 +10,20 @@ import errno
 import multiprocessing
 import os
 import pwd
+import re
 import resource
+import shlex
 import socket
 import stat
 import struct
+import subprocess
 import time
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
+from ansible_collections.tethys.channels.plugins.module_utils.files import owned_file as owned_file_module
 from ansible_collections.tethys.channels.plugins.module_utils.files.owned_file import Content, Refused, owned_file
 from ansible_collections.tethys.channels.plugins.module_utils.server import accounts
 
@@ -144,17 +148,51 @@ def test_another_user_who_has_to_be_able_reads_it(home: Path, writer: Callable[[
     assert writer() == {0}
 
 
-@pytest.mark.parametrize(("mode", "who"), [(0o775, "group"), (0o757, "every user can write")])
-def test_a_folder_of_roots_that_others_can_write_is_refused(root: Path, mode: int, who: str) -> None:
+def open_folder(root: Path, mode: int) -> Path:
+    """A file in a folder of root's in which others can write."""
     folder = root / "open"
     folder.mkdir()
     os.chown(folder, 0, WEB)
     folder.chmod(mode)
     plant(folder / "file", uid=0)
-    with pytest.raises(Refused) as caught, owned_file(str(folder / "file"), MOST):
+    return folder / "file"
+
+
+def refused(path: Path, reader: accounts.Account | None) -> str:
+    with pytest.raises(Refused) as caught, owned_file(str(path), MOST, reader):
         pass
-    assert f"open belongs to root, and {who}" in str(caught.value)
-    assert f"(`chmod go-w {folder}`)" in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("mode", "who"), [(0o775, "group"), (0o757, "every user can write")])
+def test_a_folder_of_roots_that_others_can_write_is_refused(root: Path, mode: int, who: str) -> None:
+    file, user = open_folder(root, mode), accounts.account_of(WEB)
+    message = refused(file, user)
+    assert f"open belongs to root, and {who}" in message
+    commands = re.findall("`(.*?)`", message)
+    assert commands[0] == f"chown -h {user.name} {file.parent}"
+    assert "go-w" not in message
+    for command in commands:
+        subprocess.run(shlex.split(command), check=True)
+    # That user, who may need it for SQLite, can write there, and the file is used.
+    assert file.parent.stat().st_mode & 0o202 == 0o200
+    file.chmod(0o644)
+    with owned_file(str(file), MOST, user) as opened:
+        assert opened.read().raw == b"before"
+
+
+def test_no_command_gives_a_folder_away_that_was_not_asked_for(
+    root: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The portal's user makes the file a link into a folder such as /var/spool/cron/crontabs."""
+    file, user = open_folder(root, 0o775), accounts.account_of(WEB)
+    (home / "link").symlink_to(file)
+    assert f"{file.parent} belongs to root" in refused(home / "link", user)
+    assert "`" not in refused(home / "link", user)
+    for reader in (None, accounts.account_of(0)):
+        assert refused(file, reader).endswith("give that folder to the portal's user, or take that right away")
+    monkeypatch.setattr(owned_file_module, "is_of_the_system", lambda _path: True)
+    assert refused(file, user).endswith(": take that right away")
 
 
 # --- what is copied --------------------------------------------------------------------------------------------------
