@@ -196,9 +196,13 @@ removed:
   sample: [/run/tethys/tethys_asgi2.sock]
 """
 
+import contextlib
 import http.client
+import itertools
 import json
+import os
 import socket
+import stat
 import time
 import xmlrpc.client
 from pathlib import Path
@@ -224,6 +228,9 @@ from ansible_collections.tethys.channels.plugins.module_utils.services import (
 
 # A process that has not begun to answer after so long is taken for one that hangs.
 ANSWER_SECONDS = 10.0
+# The folder of the sockets is the portal's user's, who can put any number of them there.
+SWEEP_SECONDS = 10.0
+MOST_NAMES = 1000
 
 
 class RollError(Exception):
@@ -251,10 +258,29 @@ def port_answers(port: int) -> bool:
     return heard(http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS))
 
 
-def held(path: Path) -> bool:
-    """Whether somebody accepts connections on this socket."""
+def mode_of(path: Path) -> int:
+    """The mode of a file or link itself; 0 where there is none."""
+    try:
+        return path.lstat().st_mode
+    except OSError:
+        return 0
+
+
+def sockets_in(folder: Path) -> list[Path]:
+    """The sockets of processes in a folder, which may be the portal's user's; links are none."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in itertools.islice(entries, MOST_NAMES)]
+    except OSError:
+        return []
+    paths = [folder / name for name in sorted(names) if name.startswith("tethys_asgi") and name.endswith(".sock")]
+    return [path for path in paths if stat.S_ISSOCK(mode_of(path))]
+
+
+def held(path: Path, seconds: float = 2.0) -> bool:
+    """Whether somebody accepts connections on this socket, or does not tell within so many seconds."""
     probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    probe.settimeout(2.0)
+    probe.settimeout(seconds)
     try:
         probe.connect(str(path))
     except socket.timeout:
@@ -533,16 +559,23 @@ class Roll:
             atomic_file.replace(str(path), (json.dumps(kept, indent=2) + "\n").encode())
 
     def sweep(self, dry: bool) -> None:
-        """Remove the sockets that no process holds, with their lock links."""
+        """Remove the sockets that no process holds, with their lock links, as far as it is done in a short time."""
+        end = time.monotonic() + SWEEP_SECONDS
         for folder in dict.fromkeys([self.params["run_dir"], *self.params["old_run_dirs"]]):
-            for path in sorted(Path(folder).glob("tethys_asgi*.sock")):
-                if not held(path):
-                    lock = Path(f"{path}.lock")
-                    for name in (path, lock):
-                        if name.is_symlink() or name.exists():
-                            self.removed.append(str(name))
-                            if not dry:
-                                name.unlink()
+            for path in sockets_in(Path(folder)):
+                left = end - time.monotonic()
+                if left <= 0:
+                    return
+                if held(path, min(2.0, left)):
+                    continue
+                lock = Path(f"{path}.lock")
+                is_lock = stat.S_ISLNK(mode_of(lock)) or stat.S_ISREG(mode_of(lock))
+                for name in [path, lock] if is_lock else [path]:
+                    # The processes serve already, and what was exchanged meanwhile is no reason to fail.
+                    with contextlib.suppress(OSError):
+                        if not dry:
+                            name.unlink()
+                        self.removed.append(str(name))
 
 
 def main() -> None:

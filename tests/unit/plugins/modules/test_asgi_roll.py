@@ -932,6 +932,38 @@ def test_sockets_that_nobody_holds_are_removed(ground: Ground, fake: FakeSupervi
     assert [path.name for path in old.iterdir()] == ["other.sock"]
 
 
+def test_a_sweep_of_a_folder_that_its_user_fills_ends(
+    roll: Roll, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    with socket.socket(socket.AF_UNIX) as full, socket.socket(socket.AF_UNIX) as waiting:
+        full.bind(str(tmp_path / "full"))
+        full.listen(0)
+        waiting.connect(str(tmp_path / "full"))
+        (run / "tethys_asgi99.sock").mkdir()
+        for number in range(100, 150):
+            (run / f"tethys_asgi{number}.sock").symlink_to(tmp_path / "full")
+            (run / f"tethys_asgi{number + 100}.sock").hardlink_to(tmp_path / "full")
+        monkeypatch.setattr(asgi_roll, "SWEEP_SECONDS", 0.5)
+        started = time.monotonic()
+        roll.sweep(dry=True)
+        roll.sweep(dry=False)
+        assert time.monotonic() - started < 5
+    assert roll.removed == []
+
+
+def test_what_cannot_be_removed_stays(roll: Roll, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stale = tmp_path / "run" / "tethys_asgi1.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(stale))
+    Path(f"{stale}.lock").mkdir()
+    roll.sweep(dry=False)
+    assert roll.removed == [str(stale)]
+    monkeypatch.setattr(asgi_roll, "sockets_in", lambda folder: [stale])
+    roll.sweep(dry=False)
+    assert roll.removed == [str(stale)], "It is gone already."
+
+
 def answering(connection: socket.socket) -> None:
     connection.recv(1000)
     connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
