@@ -283,7 +283,8 @@ def held(path: Path, seconds: float = 2.0) -> bool:
     probe.settimeout(seconds)
     try:
         probe.connect(str(path))
-    except socket.timeout:
+    except (socket.timeout, BlockingIOError):
+        # With a timeout the socket does not block: EAGAIN says that the queue of connections is full.
         return True
     except OSError:
         return False
