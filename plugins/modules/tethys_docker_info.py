@@ -332,8 +332,8 @@ def named_in_dotenv(folder: Path) -> list[str]:
         text = read(folder / ".env")
     except (OSError, Rejected):
         return []
-    found = re.findall(r"^\s*(?:export\s+)?COMPOSE_FILE\s*=\s*(.*?)\s*$", text, re.MULTILINE)
-    return [name for name in found[-1].strip("'\"").split(":") if name] if found else []
+    found = re.findall(r"^[ \t]*(?:export[ \t]+)?COMPOSE_FILE[ \t]*=(.*)$", text, re.MULTILINE)
+    return [name for name in found[-1].strip().strip("'\"").split(":") if name] if found else []
 
 
 class Look:
@@ -446,10 +446,12 @@ class Look:
             return
         # Directives stand above everything else.
         head = re.match(r"(?:[ \t]*#[^\n]*\n)*", text)
-        escape = re.search(r"^\s*#\s*escape\s*=\s*(\S)", head.group(0) if head else "", re.IGNORECASE | re.MULTILINE)
+        escape = re.search(
+            r"^[ \t]*#[ \t]*escape[ \t]*=[ \t]*(\S)", head.group(0) if head else "", re.IGNORECASE | re.MULTILINE
+        )
         if escape and escape.group(1) != "\\":
             problem = "escapes with another sign than the backslash"
-        elif not re.search(r"^\s*FROM\s", text, re.IGNORECASE | re.MULTILINE):
+        elif not re.search(r"^[ \t]*FROM\s", text, re.IGNORECASE | re.MULTILINE):
             problem = "has no FROM"
         elif text.rstrip().endswith("\\"):
             problem = "ends in the middle of an instruction"

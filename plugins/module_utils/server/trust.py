@@ -11,6 +11,7 @@ import posixpath
 import pwd
 import stat
 import struct
+from pathlib import Path
 from typing import Iterator, NamedTuple, TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
@@ -49,6 +50,9 @@ OF_THE_DISTRIBUTION = {("/var/log", "syslog")}
 # The fields of an access control list, as the kernel has it in system.posix_acl_access.
 _ACL_USER, _ACL_OWNING_GROUP, _ACL_GROUP = 0x02, 0x04, 0x08
 _WRITE = 2
+LOCAL_GROUPS = "/etc/group"
+# Who is in a group of which this server cannot tell it.
+UNLISTED = "users that /etc/group does not list"
 
 
 class Writer(TypedDict):
@@ -245,7 +249,17 @@ def members_of(gid: int) -> list[str]:
     if gid == 0:
         # Red Hat's accounts sync, shutdown, halt and operator are in root's own group, and run nothing.
         own = []
-    return sorted({*own, *further} - {"root"})
+    found = sorted({*own, *further} - {"root"})
+    return found if found or gid == 0 or gid in _local_groups() else [UNLISTED]
+
+
+def _local_groups() -> set[int]:
+    """Return the groups of this server. A directory (SSSD, LDAP) need not list the users of its own."""
+    try:
+        lines = Path(LOCAL_GROUPS).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return set()
+    return {int(row[2]) for row in (line.split(":") for line in lines) if len(row) > 2 and row[2].isdigit()}
 
 
 # --- in words ---------------------------------------------------------------------------------------------------------

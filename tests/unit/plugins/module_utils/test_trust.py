@@ -32,7 +32,7 @@ EVERYBODY_BIT = 0o002
 
 
 @pytest.fixture(autouse=True)
-def accounts(monkeypatch: pytest.MonkeyPatch) -> None:
+def accounts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Two users, of whom bob is in alice's group, and a group without members."""
     users = [
         pwd.struct_passwd((name, "x", uid, gid, "", home, "/bin/sh"))
@@ -54,6 +54,11 @@ def accounts(monkeypatch: pytest.MonkeyPatch) -> None:
             raise KeyError(number)
         return found[0]
 
+    (tmp_path / "group").write_text(
+        "".join(f"{group[0]}:x:{group[2]}:\n" for group in groups) + "+\n", encoding="utf-8"
+    )
+    monkeypatch.setattr(trust, "LOCAL_GROUPS", str(tmp_path / "group"))
+    groups.append(grp.struct_group(("domain users", "x", 70000, [])))
     monkeypatch.setattr(trust.pwd, "getpwall", lambda: users)
     monkeypatch.setattr(trust.pwd, "getpwuid", lambda uid: one(users, uid))
     monkeypatch.setattr(trust.grp, "getgrgid", lambda gid: one(groups, gid))
@@ -223,6 +228,16 @@ def test_a_list_that_lets_the_owning_group_read_only(file: Path) -> None:
     acl(file, (2, 4, BOB))
     assert file.stat().st_mode & 0o020
     assert rows(file) == []
+
+
+@pytest.mark.parametrize(("gid", "name"), [(70000, "domain users"), (70001, "70001")])
+def test_a_group_of_a_directory_may_have_any_members(file: Path, gid: int, name: str) -> None:
+    """SSSD lists neither the users of a domain nor those of its groups, unless it is set to enumerate."""
+    os.chown(file, 0, gid)
+    assert rows(file) == []
+    file.chmod(0o664)
+    assert rows(file) == [(str(file), f"its group {name} (users that /etc/group does not list)")]
+    assert fixes(file) == [["chmod", "g-w", str(file)]]
 
 
 def test_no_command_names_a_folder_of_the_system_or_a_home(monkeypatch: pytest.MonkeyPatch, top: Path) -> None:

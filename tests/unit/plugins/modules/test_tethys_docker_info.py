@@ -127,6 +127,26 @@ def test_a_dockerfile_that_can_take_a_block(tmp_path: Path, text: str, problem: 
     assert one.found["dockerfile"] == {"exists": True, "ours": False, "problem": problem}
 
 
+def test_a_file_of_blank_lines_is_soon_read(tmp_path: Path) -> None:
+    """A pattern that goes on over the ends of lines takes quadratic time."""
+    for name in (".env", "Dockerfile"):
+        (tmp_path / name).write_text("\n" * 50_000)
+    started = time.monotonic()
+    assert tethys_docker_info.named_in_dotenv(tmp_path) == []
+    one = look(tmp_path)
+    one.docker_file()
+    assert one.found["dockerfile"]["problem"] == "has no FROM"
+    assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize(
+    "text", ["COMPOSE_FILE=a.yml:b.yml", " export COMPOSE_FILE = 'a.yml:b.yml' \r", "A=\nCOMPOSE_FILE="]
+)
+def test_the_files_that_a_dotenv_names(tmp_path: Path, text: str) -> None:
+    (tmp_path / ".env").write_bytes(f"{text}\nB=1\n".encode())
+    assert tethys_docker_info.named_in_dotenv(tmp_path) == (["a.yml", "b.yml"] if "a.yml" in text else [])
+
+
 @pytest.mark.parametrize("of", [dict, list])
 def test_only_what_is_no_secret_is_told(of: type) -> None:
     env = {"ASGI_PROCESSES": "2", "TETHYS_DB_PASSWORD": "pass", "SECRET": "x", "TETHYS_HOME": "/usr/lib/tethys"}
