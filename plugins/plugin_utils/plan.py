@@ -1194,6 +1194,12 @@ class Look:
             self.announce.append(
                 f"The processes are stopped, and {then} started in their place: WebSockets are"
                 " closed, and requests of those seconds may fail."
+                + (
+                    " If that program is the manual's link into TETHYS_HOME, Supervisor starts what the file there says"
+                    " now, with root's rights if it says so: read it first."
+                    if found
+                    else ""
+                )
             )
 
     def _leftover_reasons(self, before: str) -> Iterable[str]:

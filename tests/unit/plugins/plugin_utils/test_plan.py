@@ -1233,6 +1233,14 @@ def test_a_restart_and_a_removal_are_announced(goal: str, server: dict[str, Any]
     assert [words is not None and words in text for text in result["announce"]] == ([True] if words else [])
 
 
+@pytest.mark.parametrize("state", [[], ["program.original"]])
+def test_a_removal_says_that_the_manuals_link_comes_back(state: list[str]) -> None:
+    """The portal's user may have written a command of root's into the file behind it meanwhile."""
+    server = {"programs": [OURS], "processes": running(1), "state": state}
+    [told] = judge({"tethys_asgi_processes": 3}, options={"goal": "remove"}, server=server)["announce"]
+    assert ("the manual's link into TETHYS_HOME" in told) == bool(state)
+
+
 @pytest.mark.parametrize(
     ("serial", "at_once", "refused"),
     [(1, 3, True), ("1", 3, True), (3, 3, False), (2, 1, False), ("30%", 9, False), (None, 9, False), (1, 0, False)],
