@@ -14,7 +14,9 @@ author:
   - tethys.channels contributors (@tethys-channels)
 description:
   - Installs requirements with the environment's own pip, running as the user that the environment belongs to. It runs
-    as root only where root alone can change the environment and every folder on the way to it.
+    as root only where root alone can change what pip then runs and writes, and every folder on the way to it.
+  - Root's Python reads no C(.pth) file and no C(sitecustomize), and imports nothing of the environment but pip. Root's
+    pip takes wheels alone, since building one starts a Python that reads them.
   - Asks pip beforehand what it would do. Where that changes an installed package that is not one of the layer's own, or
     breaks what another package needs, the module fails and nothing has changed.
   - Everything is downloaded before anything is installed. An installation that fails or is interrupted is undone from a
@@ -68,7 +70,9 @@ options:
     description: The file with the certificates that the package index is checked against.
     type: path
   find_links:
-    description: Folders with wheels, readable by the user that the environment belongs to.
+    description:
+      - Folders with wheels, readable by the user that the environment belongs to.
+      - Where that is root, nobody else may be able to change them.
     type: list
     elements: path
   no_index:
@@ -129,6 +133,7 @@ reasons:
 """
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -207,6 +212,38 @@ ANSWER = boundary.Record(
 
 NAME = Text(200)
 
+# How root's Python starts, with -S. What `site` would do is done here without .pth files and sitecustomize: everybody
+# whose folder a .pth file names could have root import a module. Those folders are looked through for metadata alone,
+# as pip does, and of the environment only these modules are found.
+ITS_MODULES = ("pip", "packaging")
+_AS_ROOT = """
+import os, sys
+from importlib.machinery import PathFinder
+_place, _names, _standard = sys.argv.pop(1), sys.argv.pop(1).split(","), list(sys.path)
+class _Finder(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if path is None:
+            path = _standard + [_place] * (name in _names)
+        return PathFinder.find_spec(name, path, target)
+sys.meta_path[sys.meta_path.index(PathFinder)] = _Finder
+import site
+_folders = []
+site.addsitedir = lambda folder, known=None, **_more: _folders.append(folder) or known
+site.addsitepackages(site.venv(set()))
+for _folder in _folders:
+    sys.path += [] if _folder in sys.path else [_folder]
+for _folder in _folders:
+    for _name in sorted(os.listdir(_folder)):
+        if _name.endswith(".pth"):
+            with open(os.path.join(_folder, _name), encoding="utf-8", errors="replace") as _file:
+                for _line in map(str.strip, _file):
+                    _path = os.path.join(_folder, _line)
+                    if _line and not _line.startswith(("#", "import ", "import\t")) and os.path.isdir(_path):
+                        sys.path += [] if _path in sys.path else [_path]
+"""
+_PIP = "import runpy\nrunpy.run_module('pip', run_name='__main__', alter_sys=True)\n"
+
 
 class Failed(Exception):
     """The module cannot do what was asked; its text is for the administrator."""
@@ -216,53 +253,100 @@ class Interrupted(Exception):
     """Somebody ended the module."""
 
 
-def owner_of(prefix: str) -> Account:
-    """Return the user that the environment's packages belong to.
-
-    If that is root, pip and Python would run as root: Failed where somebody else can change anything of them.
-    """
+def place_of(prefix: str) -> str:
+    """Return the environment's site-packages."""
     place = site_packages_of(prefix)
     if place is None:
         raise Failed(f"tethys_conda_prefix is {prefix}, which has no lib/python3.*/site-packages: correct it.")
+    return place
+
+
+def owner_of(place: str) -> Account:
+    """Return the user that the packages in site-packages belong to."""
     # Of a link itself, and not of what it leads to: its owner may have it lead into a folder of root's.
-    owner = account_of(Path(place).lstat().st_uid)
-    if owner.uid == 0:
-        refuse_for_root(prefix, place)
-    return owner
+    return account_of(Path(place).lstat().st_uid)
 
 
-def refuse_for_root(prefix: str, place: str) -> None:
-    """Fail where somebody besides root can change what root's pip runs or imports."""
-    fix = "give the whole environment one owner"
-    if not trust.is_of_the_system(prefix):
-        fix += f" (`{shell_words('chown', '-hR', 'root:', prefix)}`)"
-    rule = f"tethys_conda_prefix is {prefix}: its packages belong to root, and pip runs as root only where"
-    for path in (python_of(prefix), place):
-        for writer in trust.writable_by_others(path):
-            way_out = f"run `{writer['fix']}`" if writer["fix"] and not writer["link"] else fix
-            who = trust.who_can(writer)
-            raise Failed(f"{rule} nobody else can change it, and {who} can change {writer['path']}: {way_out}.")
-    for folder in (Path(prefix, "bin"), Path(place).parent):
-        foreign = first_foreign(folder)
-        if foreign:
-            raise Failed(f"{rule} nobody else can change it, and others can change {foreign}: {fix}.")
+def refuse_for_root(prefix: str, place: str, names: list[str], find_links: list[str]) -> None:
+    """Fail where somebody besides root can change what root's Python and pip run, load, read as settings or replace.
+
+    What lies in other packages, such as an app's workspaces, is nothing of these.
+    """
+    said = f"tethys_conda_prefix is {prefix}: its packages belong to root"
+    # One after the other: what is read to find the next has been judged.
+    for path in itertools.chain((python_of(prefix), place), changeable(prefix, place, names)):
+        refuse_path(said, path)
+    for folder in find_links:
+        said = f"channels_redis_find_links has {folder}: the packages in {prefix} belong to root"
+        for path in (str(Path(folder).absolute()), *foreign_below(folder, deep=False)):
+            refuse_path(said, path)
 
 
-def first_foreign(folder: Path) -> str | None:
-    """Return the first file or folder below one that somebody besides root can change."""
-    pending = [str(folder)]
+def refuse_path(said: str, path: str) -> None:
+    """Fail where somebody besides root can change what a path leads to."""
+    for writer in trust.writable_by_others(path):
+        way_out = f"run `{writer['fix']}`" if writer["fix"] and not writer["link"] else f"replace {path} by root's own"
+        raise Failed(
+            f"{said}, and pip runs as root only where nobody else can change it, and {trust.who_can(writer)} can "
+            f"change {writer['path']}: {way_out}."
+        )
+
+
+def changeable(prefix: str, place: str, names: list[str]) -> Iterator[str]:
+    """The files and folders that root's Python and pip use, and somebody besides root might change."""
+    for name in ("pyvenv.cfg", "pip.conf"):
+        yield str(Path(prefix, name))
+    homes = {prefix, str(Path(os.path.realpath(python_of(prefix))).parent.parent)}
+    with contextlib.suppress(OSError):
+        # What a venv was made from has its standard library.
+        text = Path(prefix, "pyvenv.cfg").read_text(encoding="utf-8", errors="replace")
+        homes.update(str(Path(home).parent) for home in re.findall(r"^home *= *(/.*\S)", text, re.MULTILINE))
+    for home in sorted(homes):
+        if home != prefix and trust.is_of_the_system(home):
+            continue
+        for folder in ("bin", "ssl") if home == prefix else ():
+            yield from foreign_below(str(Path(home, folder)))
+        for lib in ("lib", "lib64"):
+            yield from foreign_below(str(Path(home, lib)), deep=False)
+            for below in (Path(place).parent.name, "ossl-modules", "engines-3", "engines-1.1"):
+                yield from foreign_below(str(Path(home, lib, below)), but="site-packages")
+    used = {name.replace("-", "_").lower() for name in (*ITS_MODULES, *names)}
+    for entry in sorted(Path(place).iterdir()):
+        if re.split(r"[-.]", entry.name)[0].lower() in used:
+            yield str(entry)
+            yield from foreign_below(str(entry))
+
+
+def foreign_below(folder: str, deep: bool = True, but: str = "") -> Iterator[str]:
+    """What somebody besides root might change below a folder, or only of the files in it; what links lead to, too."""
+    pending, seen = [folder], set()
+    # That a group has no members is asked once, and not for each of some thousand files.
+    peopled: dict[int, bool] = {}
     while pending:
-        with os.scandir(pending.pop()) as entries:
+        current = pending.pop()
+        real = os.path.realpath(current)
+        if real in seen or not Path(real).is_dir():
+            continue
+        seen.add(real)
+        with os.scandir(current) as entries:
             for entry in entries:
-                status = entry.stat(follow_symlinks=False)
-                if entry.is_symlink():
-                    continue  # only who can change its folder can change it
-                shared = status.st_mode & 0o002 or (status.st_mode & 0o020 and trust.members_of(status.st_gid))
-                if status.st_uid != 0 or shared:
-                    return entry.path
-                if entry.is_dir(follow_symlinks=False):
+                is_folder = Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir()
+                if is_folder and (not deep or (entry.name == but and current == folder)):
+                    continue
+                if is_folder:
                     pending.append(entry.path)
-    return None
+                if entry.is_symlink():
+                    if "/" in os.readlink(entry.path):
+                        yield entry.path
+                    continue
+                status = entry.stat(follow_symlinks=False)
+                shared = status.st_mode & 0o002
+                if status.st_mode & 0o020:
+                    if status.st_gid not in peopled:
+                        peopled[status.st_gid] = bool(trust.members_of(status.st_gid))
+                    shared = shared or peopled[status.st_gid] or bool(os.listxattr(entry.path))
+                if status.st_uid != 0 or shared:
+                    yield entry.path
 
 
 def in_one_variable(name: str, values: list[str]) -> str:
@@ -331,7 +415,10 @@ class Environment:
             )
         self.pip_env = pip_environment(params, dict(os.environ))
         self._logins = logins_in([params["index_url"], *(params["extra_index_urls"] or []), params["proxy"]])
-        self.owner = owner_of(self.prefix) if os.geteuid() == 0 else account_of(os.geteuid())
+        self._place = place_of(self.prefix)
+        self.owner = owner_of(self._place) if os.geteuid() == 0 else account_of(os.geteuid())
+        if self.owner.uid == 0:
+            refuse_for_root(self.prefix, self._place, params["allowed"], params["find_links"] or [])
         self.timeout: int = params["timeout"]
         self._deadline = time.monotonic() + self.timeout
         source = source_of(program.__name__)
@@ -357,7 +444,10 @@ class Environment:
         except Rejected as error:
             raise Failed(f"The user {self.owner.name}, whose {self.prefix} is, has no {TEMPORARY}: {error}.") from None
 
-    def _run(self, who: Account, arguments: list[str], extra: dict[str, str], stdin: str, seconds: float) -> Completed:
+    def _run(
+        self, who: Account, code: str, arguments: tuple[str, ...], extra: dict[str, str], stdin: str, seconds: float
+    ) -> Completed:
+        """Have the environment's Python run code."""
         env = {
             "PATH": os.pathsep.join([str(Path(self.python).parent), "/usr/local/bin", "/usr/bin", "/bin"]),
             # Whoever the environment belongs to, nothing of their own settings and packages has a say.
@@ -368,7 +458,11 @@ class Environment:
             **extra,
         }
         # -B, since -I ignores the variable of that meaning: a look leaves nothing behind, not even byte code.
-        command = [self.python, "-I", "-B", *arguments]
+        command = [self.python, "-I", "-B", "-c", code, *arguments]
+        if who.uid == 0:
+            # As text of its own, since a program may begin with an import from __future__.
+            code = f"{_AS_ROOT}\nexec(compile({code!r}, 'program', 'exec'), {{'__name__': '__main__'}})"
+            command = [self.python, "-I", "-S", "-B", "-c", code, self._place, ",".join(ITS_MODULES), *arguments]
         switch = become(who)
 
         def as_user() -> None:
@@ -388,7 +482,7 @@ class Environment:
         """Have the environment's Python do one of the program's jobs, as its owner or another user."""
         who = who or self.owner
         try:
-            done = self._run(who, ["-c", self._source], {}, json.dumps({"job": job, **params}), limit)
+            done = self._run(who, self._source, (), {}, json.dumps({"job": job, **params}), limit)
         except TimedOut:
             raise Failed(f"{self.python} did not answer within {limit:.0f} seconds.") from None
         lines = done.out.strip().splitlines()
@@ -403,6 +497,12 @@ class Environment:
             raise Failed(answer["problem"])
         return answer
 
+    def refuse_roots(self, roots: list[str]) -> None:
+        """Fail where root would replace files that somebody else can lead elsewhere."""
+        for root in roots if self.owner.uid == 0 else []:
+            for path in (root, *foreign_below(root)):
+                refuse_path(f"tethys_conda_prefix is {self.prefix}: its packages belong to root", path)
+
     def report(self) -> dict[str, str]:
         """Return what pip's report says that it would install: names and versions."""
         try:
@@ -416,17 +516,20 @@ class Environment:
         except (OSError, Rejected, LookupError, TypeError) as error:
             raise Failed(f"The report of pip in {self.prefix} cannot be read: {error}.") from None
 
-    def pip(self, *arguments: str) -> None:
+    def pip(self, command: str, *arguments: str) -> None:
         """Run pip; its errors become the message."""
+        wheels = ("--only-binary", ":all:") if self.owner.uid == 0 else ()
         extra = {**self.pip_env, "PIP_CACHE_DIR": str(self.work / "cache")}
         limit = self._deadline - time.monotonic()
         try:
-            done = self._run(self.owner, ["-m", "pip", *arguments], extra, "", limit)
+            done = self._run(self.owner, _PIP, (command, *wheels, *arguments), extra, "", limit)
         except TimedOut:
-            raise Failed(f"pip {arguments[0]} was not done within the {self.timeout} s that timeout allows.") from None
+            raise Failed(f"pip {command} was not done within the {self.timeout} s that timeout allows.") from None
         if done.code != 0:
             told = errors_of(without_logins(f"{done.out}\n{done.err}", self._logins))
-            raise Failed(f"pip {arguments[0]} failed in {self.prefix}: {told}")
+            if wheels and "No matching distribution" in told:
+                told += " (As root, pip takes wheels alone.)"
+            raise Failed(f"pip {command} failed in {self.prefix}: {told}")
 
 
 def _make_work() -> bytes:
@@ -560,6 +663,7 @@ def install(
     if saved.get("refused"):
         raise Failed(" ".join(saved["refused"]))
     saved["archive"] = str(archive)
+    environment.refuse_roots(saved["roots"])
     environment.touched = True
     try:
         environment.ask("clear", damaged=before["damaged"])

@@ -477,6 +477,99 @@ def test_pip_does_not_run_as_root_where_others_can_change_it(as_root: Path, name
     assert str(place) in message
 
 
+@pytest.mark.parametrize(
+    "name", ["pyvenv.cfg", "pip.conf", "lib/libssl.so.3", "lib/python311.zip", "lib/{}/site-packages/redis/m1.py"]
+)
+def test_what_root_loads_reads_or_replaces_counts(as_root: Path, name: str) -> None:
+    put(as_root, "redis-4.6.0")
+    place = as_root / name.format(site_packages(as_root).parent.name)
+    place.touch()
+    give(place)
+    assert f"its owner nobody can change {place}: run `chown -h root {place}`." in refused(as_root)
+
+
+@pytest.mark.parametrize("name", ["bin/tool", "lib/libz.so", "lib/{}/site-packages/pip/more"])
+def test_what_a_link_leads_to_counts(as_root: Path, base: Path, name: str) -> None:
+    target = base / "theirs"
+    target.touch()
+    give(target)
+    (as_root / name.format(site_packages(as_root).parent.name)).symlink_to(target)
+    assert f"its owner nobody can change {target}: replace" in refused(as_root)
+
+
+def test_the_standard_library_of_a_venv_counts(as_root: Path, base: Path) -> None:
+    home = base / "home"
+    module_of_theirs = home / "lib" / site_packages(as_root).parent.name / "os.py"
+    module_of_theirs.parent.mkdir(parents=True, exist_ok=True)
+    module_of_theirs.touch()
+    give(module_of_theirs)
+    (as_root / "pyvenv.cfg").write_text(f"home = {home}/bin\n")
+    assert f"its owner nobody can change {module_of_theirs}" in refused(as_root)
+
+
+def test_wheels_of_others_count(as_root: Path, base: Path) -> None:
+    (base / "more").mkdir(exist_ok=True)
+    theirs = wheel(base / "more", "redis", "7.5.0")
+    give(theirs)
+    message = refused(as_root, find_links=[str(theirs.parent)])
+    assert message.startswith(f"channels_redis_find_links has {theirs.parent}: ")
+    assert f"its owner nobody can change {theirs}: run `chown -h root {theirs}`." in message
+
+
+def give_all(folder: Path) -> None:
+    give(folder, *folder.rglob("*"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes files of several users")
+def test_root_runs_nothing_of_an_app_in_a_folder_of_its_developer(prefix: Path, base: Path) -> None:
+    """Python imports sitecustomize, and pip what is optional to it, from every folder that a .pth file names."""
+    app = base / "developer"
+    app.mkdir(exist_ok=True)
+    # The name may be anybody's; whoever writes the file is who runs it.
+    ran = base / "temporary" / "ran"
+    code = f"open({str(ran)!r}, 'a').write(__name__)\n"
+    for name in ("sitecustomize", "usercustomize", "keyring", "brotli", "setuptools", "_distutils_hack"):
+        (app / f"{name}.py").write_text(code)
+        give(app / f"{name}.py")
+    (app / "cache_app.egg-info").mkdir(exist_ok=True)
+    (app / "cache_app.egg-info" / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: cache_app\nVersion: 1.0\n")
+    (app / "cache_app.egg-info" / "requires.txt").write_text("redis<5\n")
+    give_all(app)
+    (site_packages(prefix) / "app.pth").write_text(f"# an app\n{app}\n")
+    (site_packages(prefix) / "code.pth").write_text(f"import sys; {code}")
+    (site_packages(prefix) / "sitecustomize.py").write_text(code)
+    put(prefix, "redis-4.6.0")
+    # It is known as installed all the same.
+    assert "cache-app 1.0 needs redis<5" in refused(prefix, requirements=["channels_redis>=4.2", "redis>=7"])
+    assert run(prefix)["installed"] == {"channels-redis": "4.3.0", "msgpack": "1.1.0", "redis": "4.6.0"}
+    assert not ran.exists()
+    assert (prefix / "bin" / "msgpack-tool").read_text().splitlines()[0] == f"#!{prefix}/bin/python"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes files of several users")
+def test_folders_of_data_in_an_app_do_not_count(prefix: Path) -> None:
+    app = site_packages(prefix) / "tethysapp" / "dam"
+    for name in ("workspaces", "public"):
+        (app / name).mkdir(parents=True)
+        (app / name / "file").touch()
+        give_all(app / name)
+    assert run(prefix)["changed"] is True
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="is about root")
+def test_root_builds_no_wheel(prefix: Path, tmp_path: Path) -> None:
+    """A build starts a Python that reads .pth files, and runs what the distribution says."""
+    ran = tmp_path / "ran"
+    source = tmp_path / "hiredis-3.0"
+    source.mkdir()
+    (source / "setup.py").write_text(f"open({str(ran)!r}, 'w')\n")
+    (source / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: hiredis\nVersion: 3.0\n")
+    shutil.make_archive(str(tmp_path / "sources" / source.name), "gztar", tmp_path, source.name)
+    message = refused(prefix, requirements=["hiredis"], find_links=[str(tmp_path / "sources")])
+    assert "No matching distribution found for hiredis. (As root, pip takes wheels alone.)" in message
+    assert not ran.exists()
+
+
 def test_a_folder_on_the_way_counts(as_root: Path, base: Path) -> None:
     give(base)
     try:
@@ -495,7 +588,7 @@ def test_who_owns_the_link_to_site_packages_runs_pip(prefix: Path) -> None:
     here.symlink_to(roots)
     give(prefix, *(path for path in prefix.rglob("*") if roots not in path.resolve().parents))
     before = files_of(roots)
-    assert module.owner_of(str(prefix)).uid == NOBODY
+    assert module.owner_of(str(here)).uid == NOBODY
     assert "The user nobody cannot write to" in refused(prefix)
     assert files_of(roots) == before
     shutil.rmtree(roots)
