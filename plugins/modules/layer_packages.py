@@ -297,9 +297,9 @@ def changeable(prefix: str, place: str, names: list[str]) -> Iterator[str]:
     for name in ("pyvenv.cfg", "pip.conf"):
         yield str(Path(prefix, name))
     homes = {prefix, str(Path(os.path.realpath(python_of(prefix))).parent.parent)}
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, Rejected):
         # What a venv was made from has its standard library.
-        text = Path(prefix, "pyvenv.cfg").read_text(encoding="utf-8", errors="replace")
+        text = boundary.read_file(str(Path(prefix, "pyvenv.cfg")), None, boundary.MOST_BYTES).decode(errors="replace")
         homes.update(str(Path(home).parent) for home in re.findall(r"^home *= *(/.*\S)", text, re.MULTILINE))
     for home in sorted(homes):
         if home != prefix and trust.is_of_the_system(home):

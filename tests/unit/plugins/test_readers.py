@@ -69,6 +69,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "module_utils/server/cgroup.py": ({"os.open", "read_text"}, "reads files of the kernel"),
     "module_utils/server/lock.py": ({"os.open"}, "opens root's state folder to lock it"),
     "module_utils/server/proc.py": ({"open"}, "reads files of the kernel, within a size"),
+    "module_utils/server/trust.py": ({"read_text"}, "reads /etc/group, which is root's"),
     "module_utils/services.py": ({"getresponse", "json.loads"}, "reads root's Docker engine within a size and time"),
     "module_utils/tethys_docker_inside.py": ({"os.fdopen"}, "runs in the container and writes the answer"),
     "modules/layer_health.py": ({"json.loads", "read_text"}, "reads root's notes in the state folder"),
