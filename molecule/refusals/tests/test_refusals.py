@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every refusal: one message with the variable, the value and the way out, and a server that is as it was.
+"""Every refusal: one message with the variable, the value and the fix, and a server that is as it was.
 
 One run judges all of them: each is a host of the inventory with variables of its own, and all are the same server.
 """

@@ -177,7 +177,7 @@ def difference(expected: dict[str, Any], why: str) -> dict[str, str]:
 def put_all_right(files: list[dict[str, Any]], dry: bool) -> tuple[list[str], list[dict[str, str]]]:
     """Make each of them so, in that order; the paths that were not as expected, and their changes.
 
-    Where it is `dry`, they are told and not made. NotPut where one cannot be.
+    Where it is `dry`, they are reported and not made. NotPut where one cannot be.
     """
     written, diff = [], []
     for expected in files:
