@@ -97,7 +97,7 @@ def config() -> None:
                     os.symlink(CANARIES / target, other)
                     exchange(real, other)
                     exchange(real, other)
-                    if not os.path.islink(other):
+                    if not other.is_symlink():
                         # The run has written over the link: undoing that is an owner's right, and proves nothing.
                         exchange(real, other)
                     (SEEN / "config.swapped").touch()
