@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.tethys.channels.plugins.plugin_utils import processes
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal
 
 
 def asgi_processes(
@@ -22,7 +23,7 @@ def asgi_processes(
 ) -> int:
     try:
         return processes.asgi_processes(value, bokeh, policy, backend, layout)
-    except processes.Refusal as refusal:
+    except Refusal as refusal:
         raise AnsibleFilterError(f"asgi_processes: {refusal}") from None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.tethys.channels.plugins.plugin_utils import processes
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal
 
 
 def channel_layers(
@@ -24,7 +25,7 @@ def channel_layers(
 
     try:
         return layers.channel_layers(hosts, credentials, options, backend)
-    except processes.Refusal as refusal:
+    except Refusal as refusal:
         raise AnsibleFilterError(f"channel_layers: {refusal}") from None
 
 

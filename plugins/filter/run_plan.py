@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import Refusal
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal
 
 
 def run_plan(asked: Any, options: Any, found: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.tethys.channels.plugins.plugin_utils import processes
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal
 
 
 def sentinel_secrets(names: Any, hosts: Any, rotate: Any = False) -> dict[str, str]:
@@ -20,7 +20,7 @@ def sentinel_secrets(names: Any, hosts: Any, rotate: Any = False) -> dict[str, s
 
     try:
         return sentinel.common_secrets(names, hosts, bool(rotate))
-    except processes.Refusal as refusal:
+    except Refusal as refusal:
         raise AnsibleFilterError(f"sentinel_secrets: {refusal}") from None
 
 

@@ -83,6 +83,7 @@ _IDLE = needs_all(seconds=Number(), of=_COUNT, alive=_COUNT, received=_COUNT, cl
 _PROBE = needs_all(
     ok=Flag(),
     problems=_SENTENCES,
+    codes=Listing(needs_all(code=Text(100), subject=Text(5000)), 500),
     provable=Flag(),
     reason=Maybe(Text(200)),
     processes=Listing(

@@ -114,6 +114,12 @@ probe:
       description: What is wrong, in sentences.
       type: list
       elements: str
+    codes:
+      description:
+        - The same for programs, in the order of RV(probe.problems), with C(code), which is C(port-closed) where nothing
+          listens, and does not change when its sentence does, and C(subject), which it is wrong with.
+      type: list
+      elements: dict
     provable:
       description: Whether delivery could be proved; when not, it was only seen that the processes answer.
       type: bool
@@ -191,6 +197,7 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import ask_within
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.portal_state import user_problem
+from ansible_collections.tethys.channels.plugins.module_utils.problem import Problem, codes, texts
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import secrets_in
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 
@@ -216,7 +223,7 @@ class Probe:
         self.ports: list[int] = given["ports"]
         self.started = time.monotonic()
         self.deadline = self.started + given["timeout"]
-        self.problems: list[str] = []
+        self.problems: list[Problem] = []
         self.warnings: list[str] = []
         self.processes: list[proc.Process] = []
         self.holder: dict[int, int] = {}
@@ -236,6 +243,10 @@ class Probe:
             "versions": dict.fromkeys(portal_wire.PACKAGES),
         }
 
+    def report_problem(self, code: str, subject: str, text: str) -> None:
+        """Add something that is wrong."""
+        self.problems.append(Problem(code, subject, text))
+
     # --- the order of a proof ---------------------------------------------------------------------------------------
 
     def run(self) -> dict[str, Any]:
@@ -245,7 +256,11 @@ class Probe:
         name = portal_env.resolve_user(given["user"])
         who = portal_env.runner_for(name, given["home"])
         if who is None:
-            self.problems.append(f"The proof could not be carried out: {user_problem(name, who, given['home'])}")
+            self.report_problem(
+                "check-not-possible",
+                "portal",
+                f"The proof could not be carried out: {user_problem(name, who, given['home'])}",
+            )
             return self.report()
         params = {"address": self.address}
         params.update({name: given[name] for name in ("expected_layers", "settings_file", "word")})
@@ -256,10 +271,14 @@ class Probe:
                 finally:
                     self.warnings += portal.warnings
         except (portal_env.PortalEnded, portal_env.PortalTimeout) as error:
-            self.problems.append(f"The proof could not be carried out: {error}")
+            self.report_problem("check-not-possible", "portal", f"The proof could not be carried out: {error}")
         for process in self.processes:
             if not proc.still_there(process):
-                self.problems.append(f"{self.called(process)} ended during the proof{self.log_of(process)}.")
+                self.report_problem(
+                    "process-ended",
+                    str(process.pid),
+                    f"{self.called(process)} ended during the proof{self.log_of(process)}.",
+                )
         return self.report()
 
     def with_portal(self, portal: portal_env.PortalProcess) -> None:
@@ -267,9 +286,11 @@ class Probe:
         about = portal.receive(self.deadline, facts.WIRE_ABOUT)
         self.result.update({key: about[key] for key in ("backend", "settings_match", "versions")})
         if about["settings_match"] is False:
-            self.problems.append(
+            self.report_problem(
+                "settings-differ",
+                str(self.given["home"]),
                 f"CHANNEL_LAYERS as Django reads it in {self.given['home']} is not what was written there; "
-                "look for another value in ADDITIONAL_SETTINGS_FILES."
+                "look for another value in ADDITIONAL_SETTINGS_FILES.",
             )
         if not about["consumer"]:
             self.result["reason"] = "no_consumer"
@@ -305,23 +326,39 @@ class Probe:
                 self.problems.append(self.nobody_on(port))
         if wanted and served and len(self.processes) != wanted:
             there = "1 is" if len(self.processes) == 1 else f"{len(self.processes)} are"
-            self.problems.append(f"{wanted} ASGI processes are expected on {self.places()}, and {there} there.")
+            self.report_problem(
+                "number-differs",
+                "processes",
+                f"{wanted} ASGI processes are expected on {self.places()}, and {there} there.",
+            )
         for process in self.processes:
             if process not in self.able():
-                self.problems.append(f"{self.called(process)} is stopped (state {process.state}) and answers nothing.")
+                self.report_problem(
+                    "process-stopped",
+                    str(process.pid),
+                    f"{self.called(process)} is stopped (state {process.state}) and answers nothing.",
+                )
 
     def able(self) -> list[proc.Process]:
         """The processes that are not stopped."""
         return [process for process in self.processes if process.state not in "Tt"]
 
-    def nobody_on(self, port: int) -> str:
-        """The sentence for a port without a process."""
+    def nobody_on(self, port: int) -> Problem:
+        """Return the problem of a port without a process."""
         place = f"{self.host}:{port}"
         if not proc.listening(self.address, [port]):
-            return f"Nothing listens on {place}."
+            return Problem("port-closed", str(port), f"Nothing listens on {place}.")
         if os.geteuid() != 0:
-            return f"Only root can see which process listens on {place}, and this does not run as root (become)."
-        return f"{place} is held open, but no process accepts there; 'supervisorctl status' says why."
+            return Problem(
+                "port-not-visible",
+                str(port),
+                f"Only root can see which process listens on {place}, and this does not run as root (become).",
+            )
+        return Problem(
+            "port-not-accepting",
+            str(port),
+            f"{place} is held open, but no process accepts there; 'supervisorctl status' says why.",
+        )
 
     # --- sockets ----------------------------------------------------------------------------------------------------
 
@@ -389,15 +426,21 @@ class Probe:
         """Say which processes took none, and how the others were refused."""
         for (port, why), times in sorted(self.failed.items()):
             where = f"{self.host}:{port}"
-            self.problems.append(
-                f"{times} of our WebSockets to {where} could not be opened: {why.rstrip('.')}{self.logs_on(port)}."
+            self.report_problem(
+                "sockets-refused",
+                str(port),
+                f"{times} of our WebSockets to {where} could not be opened: {why.rstrip('.')}{self.logs_on(port)}.",
             )
         held = Counter(self.holder.values())
         # Where nobody on a port took one, the sentence above says it of them all.
         refused = {port for port, _why in self.failed} - {p.port for p in self.processes if held[p.pid]}
         for process in self.able():
             if not held[process.pid] and process.port not in refused:
-                self.problems.append(f"{self.called(process)} took none of our WebSockets{self.log_of(process)}.")
+                self.report_problem(
+                    "process-took-no-socket",
+                    str(process.pid),
+                    f"{self.called(process)} took none of our WebSockets{self.log_of(process)}.",
+                )
 
     # --- messages ---------------------------------------------------------------------------------------------------
 
@@ -411,9 +454,11 @@ class Probe:
             delivery_seconds=max(first["received"].values(), default=None),
         )
         if in_memory:
-            self.problems.append(
+            self.report_problem(
+                "memory-layer-needs-one-process",
+                "CHANNEL_LAYERS",
                 f"CHANNEL_LAYERS is the in-memory layer, which stays inside one process, and {len(self.processes)} "
-                "processes serve the portal: a message reaches only the clients of the process that sent it."
+                "processes serve the portal: a message reaches only the clients of the process that sent it.",
             )
             return
         self.judge_delivery(first, first["of"], "")
@@ -436,9 +481,11 @@ class Probe:
             "close_codes": dict(codes),
         }
         if codes:
-            self.problems.append(
+            self.report_problem(
+                "sockets-closed-in-silence",
+                "sockets",
                 f"{sum(codes.values())} of {len(living)} WebSockets were closed during {silence} seconds of silence"
-                f" (code {', '.join(sorted(codes))}){self.client_hint()}{self.any_log()}."
+                f" (code {', '.join(sorted(codes))}){self.client_hint()}{self.any_log()}.",
             )
         self.judge_delivery(
             second, [number for number in living if str(number) not in closed], f" after {silence} seconds of silence"
@@ -454,14 +501,18 @@ class Probe:
         sockets = len(answer["of"])
         self.result["among"] = {"sockets": sockets, "heard": heard}
         if answer["problem"]:
-            self.problems.append(
-                f"Nothing can be sent through the channel layer with the settings of {mine}: {answer['problem']}."
+            self.report_problem(
+                "layer-not-writable",
+                "CHANNEL_LAYERS",
+                f"Nothing can be sent through the channel layer with the settings of {mine}: {answer['problem']}.",
             )
         for name, number in heard.items():
             if number < sockets:
-                self.problems.append(
+                self.report_problem(
+                    "portal-not-received",
+                    name,
                     f"What {name} sends reached {number} of {sockets} WebSockets on {mine}: either {name} has another"
-                    f" Redis, prefix or order of hosts in CHANNEL_LAYERS, or its proof ended early."
+                    f" Redis, prefix or order of hosts in CHANNEL_LAYERS, or its proof ended early.",
                 )
 
     def send(self, portal: portal_env.PortalProcess, messages: int = MESSAGES) -> dict[str, Any]:
@@ -493,17 +544,21 @@ class Probe:
     def judge_delivery(self, answer: dict[str, Any], asked: list[int], when: str) -> None:
         """Say who did not get a message."""
         if answer["problem"]:
-            self.problems.append(
-                f"Nothing can be sent through the channel layer with the portal's settings{when}: {answer['problem']}."
+            self.report_problem(
+                "layer-not-writable",
+                "CHANNEL_LAYERS",
+                f"Nothing can be sent through the channel layer with the portal's settings{when}: {answer['problem']}.",
             )
             return
         for process in self.processes:
             mine = [n for n in asked if self.holder.get(n) == process.pid]
             got = [n for n in mine if str(n) in answer["received"]]
             if len(got) < len(mine):
-                self.problems.append(
+                self.report_problem(
+                    "message-not-received",
+                    str(process.pid),
                     f"{self.called(process)} got the message on {len(got)} of its {len(mine)} WebSockets"
-                    f"{when}{self.age_hint(process)}{self.log_of(process)}."
+                    f"{when}{self.age_hint(process)}{self.log_of(process)}.",
                 )
 
     # --- a Tethys without the consumer ------------------------------------------------------------------------------
@@ -523,10 +578,18 @@ class Probe:
             connection.close()
         for (port, why), times in sorted(self.failed.items()):
             where = f"{self.host}:{port}"
-            self.problems.append(f"{times} of our requests to {where} failed: {why.rstrip('.')}{self.logs_on(port)}.")
+            self.report_problem(
+                "requests-failed",
+                where,
+                f"{times} of our requests to {where} failed: {why.rstrip('.')}{self.logs_on(port)}.",
+            )
         for process in self.able():
             if process.pid not in self.holder.values():
-                self.problems.append(f"{self.called(process)} answered none of our requests{self.log_of(process)}.")
+                self.report_problem(
+                    "process-answered-nothing",
+                    str(process.pid),
+                    f"{self.called(process)} answered none of our requests{self.log_of(process)}.",
+                )
 
     def http_answer(self, connection: http.client.HTTPConnection, port: int, name: str, path: str) -> bool:
         """Ask once and note who answered; returns whether there was an answer at all."""
@@ -596,7 +659,8 @@ class Probe:
         return {
             **self.result,
             "ok": not self.problems,
-            "problems": self.problems,
+            "problems": texts(self.problems),
+            "codes": codes(self.problems),
             "warnings": self.warnings,
             "processes": [
                 {

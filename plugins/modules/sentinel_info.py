@@ -76,6 +76,11 @@ sentinel:
     problem:
       description: Why it cannot be asked, or null.
       type: str
+    problem_code:
+      description:
+        - The same for programs, V(not-set-up), V(watches-nothing), V(certificate-not-trusted), where its certificate
+          cannot be verified, or V(silent); or null.
+      type: str
     primary:
       description: Where it has the primary, as C(host) and C(port), or null.
       type: dict
@@ -94,6 +99,7 @@ sentinel:
       elements: str
 """
 
+import ssl
 import time
 from typing import Any
 
@@ -112,28 +118,38 @@ from ansible_collections.tethys.channels.plugins.module_utils.redis.users import
 PAUSE = 0.3
 
 
+def _problem(code: str, text: str) -> dict[str, str]:
+    """Return why a Sentinel cannot be asked, for programs and for people."""
+    return {"problem_code": code, "problem": text}
+
+
 def of_sentinel(server: sentinels.Server, servers: int) -> dict[str, Any]:
     """What the Sentinel of this server tells."""
-    found: dict[str, Any] = {"set_up": bool(server.configurations()), "problem": None, "primary": None, "lacking": []}
+    found: dict[str, Any] = {
+        "set_up": bool(server.configurations()),
+        "problem": None,
+        "problem_code": None,
+        "primary": None,
+        "lacking": [],
+    }
     if not found["set_up"]:
-        return {**found, "problem": "was not set up yet", "lacking": ["has no Sentinel yet"]}
+        return {**found, **_problem("not-set-up", "was not set up yet"), "lacking": ["has no Sentinel yet"]}
     lacking = found["lacking"]
     try:
         with server.sentinel() as sentinel:
             found["primary"] = sentinels.primary_of(sentinel)
             if not found["primary"]:
-                return {**found, "problem": "watches no primary", "lacking": ["has a Sentinel that watches no primary"]}
+                lacking.append("has a Sentinel that watches no primary")
+                return {**found, **_problem("watches-nothing", "watches no primary")}
             about = pairs(sentinel.command("SENTINEL", "MASTER", PRIMARY_NAME))
             copies = sentinels.healthy_copies(sentinel)
             flags, others = clean(str(about.get("flags")), MOST_ERROR), str(about.get("num-other-sentinels"))
             if not others.isdecimal() or len(others) > MOST_DIGITS:
                 raise RedisError(NO_REDIS)
     except (OSError, RedisError) as error:
-        return {
-            **found,
-            "problem": f"cannot be asked ({error})",
-            "lacking": [f"has a Sentinel that cannot be asked ({error})"],
-        }
+        code = "certificate-not-trusted" if isinstance(error, ssl.SSLCertVerificationError) else "silent"
+        lacking.append(f"has a Sentinel that cannot be asked ({error})")
+        return {**found, **_problem(code, f"cannot be asked ({error})")}
     if flags != "master":
         lacking.append(f"has a Sentinel to which the primary is {flags}")
     if int(others) < servers - 1:

@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import Refusal, choice_refusal
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal, refused
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import choice_refusal
 
 CARRIERS = ("dockerfile", "compose", "env_file")
 
@@ -47,9 +48,11 @@ def _text(text: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise Refusal(
+        raise refused(
+            "text-not-writable",
+            "value",
             "The value has a text with half a character in it (a lone surrogate), which no file can hold: "
-            "write it again."
+            "write it again.",
         ) from None
     return str(text)
 
@@ -59,7 +62,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         for key in value:
             if isinstance(key, bool) or not isinstance(key, (str, int)):
-                raise Refusal(f"The value has a key that is neither a text nor a whole number ({type(key).__name__}).")
+                raise refused(
+                    "key-invalid",
+                    "value",
+                    f"The value has a key that is neither a text nor a whole number ({type(key).__name__}).",
+                )
         return {_text(key) if isinstance(key, str) else int(key): _plain(held) for key, held in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(held) for held in value]
@@ -70,9 +77,11 @@ def _plain(value: Any) -> Any:
     for kind in (int, float):
         if isinstance(value, kind):
             return kind(value)
-    raise Refusal(
-        f"The value has something in it that is no text, number, boolean, list or mapping ({type(value).__name__}): "
-        f"write it as one of these."
+    raise refused(
+        "value-not-plain",
+        "value",
+        "The value has something in it that is no text, number, boolean, list or mapping"
+        f" ({type(value).__name__}): write it as one of these.",
     )
 
 
@@ -91,11 +100,17 @@ def docker_env(value: Any, carrier: str = "dockerfile") -> str:
     if wrong:
         raise Refusal(wrong)
     if not isinstance(value, (Mapping, list, tuple, str)):
-        raise Refusal(f"The value is no mapping, list or text ({type(value).__name__}): give the layer's CONFIG.")
+        raise refused(
+            "value-not-plain",
+            "value",
+            f"The value is no mapping, list or text ({type(value).__name__}): give the layer's CONFIG.",
+        )
     try:
         plain = _plain(value)
     except RecursionError:
-        raise Refusal("The value is nested without an end: give the layer's CONFIG.") from None
+        raise refused(
+            "value-endless", "value", "The value is nested without an end: give the layer's CONFIG."
+        ) from None
     line = yaml.dump(
         plain, Dumper=_Dumper, default_flow_style=True, width=float("inf"), allow_unicode=False, sort_keys=False
     )
@@ -105,5 +120,9 @@ def docker_env(value: Any, carrier: str = "dockerfile") -> str:
     if carrier == "dockerfile":
         word = '"' + re.sub(r'(["\\])', r"\\\1", word) + '"'
     if len(word) > MAX_LENGTH:
-        raise Refusal(f"The value is {len(word)} characters long, and Linux hands on {MAX_LENGTH}: give a shorter one.")
+        raise refused(
+            "value-too-long",
+            "value",
+            f"The value is {len(word)} characters long, and Linux hands on {MAX_LENGTH}: give a shorter one.",
+        )
     return word

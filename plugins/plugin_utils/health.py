@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
 from ansible_collections.tethys.channels.plugins.module_utils.services import asgi_number
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem, codes, texts
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import TRANSPORT_LABEL, image_name
 
 SITE = "tethys.channels.site"
@@ -25,13 +25,8 @@ VERSIONS = {
     "redis": "redis-py",
     "daphne": "daphne",
 }
-# What layer_probe says of a thing that is told here already begins so (a unit test compares).
-PORT_SENTENCES = (
-    r"Nothing listens on \S+:(?P<port>\d+)\.",
-    r"\S+:(?P<port>\d+) is held open, but no process accepts there",
-)
-PROCESS_SENTENCE = r"The ASGI process (?P<pid>\d+) .*is stopped \(state"
-SETTINGS_SENTENCE = "CHANNEL_LAYERS as Django reads it"
+# What layer_probe finds at a port on which no process accepts.
+PORT_CODES = ("port-closed", "port-not-accepting")
 
 
 def span(seconds: float) -> str:
@@ -106,8 +101,12 @@ class Report:
             name: step for name, step in (seen.get("site") or {}).items() if step and not step.get("skipped")
         }
         self.rows: Sequence[Mapping[str, Any]] = self.health["processes"]
-        self.problems: list[str] = []
+        self.problems: list[Problem] = []
         self.changes: list[str] = []
+
+    def report(self, code: str, subject: str, text: str) -> None:
+        """Add something that is wrong."""
+        self.problems.append(Problem(code, subject, text))
 
     # --- the page ---------------------------------------------------------------------------------------------------
 
@@ -194,9 +193,9 @@ class Report:
         if self.untouched:
             # All of it is to come, so that one sentence says it.
             self.judge_site()
-            self.problems = [f"{SITE} has not been run on this server yet: run it."]
+            self.problems = [Problem("never-run", SITE, f"{SITE} has not been run on this server yet: run it.")]
             self.judge_delivery()
-            self.problems += (self.plan.get("trust") or {}).get("problems", [])
+            self.judge_trust()
             return
         for server in self.health["redis"]:
             self.judge_redis(server)
@@ -204,55 +203,72 @@ class Report:
         wanted = sum(bool(server.get("watches")) for server in self.health["redis"]) - 1
         seen = [server["copies"] for server in self.health["redis"] if server.get("primary")]
         if seen and max(seen) < wanted:
-            self.problems.append(
+            self.report(
+                "replicas-missing",
+                "redis",
                 f"The layer's Redis has {max(seen)} of {counted(wanted, 'copy', 'copies')} by Sentinel's word: the log"
-                f" of the containers on their servers may tell why, and {SITE} puts it right."
+                f" of the containers on their servers may tell why, and {SITE} puts it right.",
             )
         if len(primaries) > 1:
-            self.problems.append(
+            self.report(
+                "primary-disputed",
+                "redis",
                 f"The sentinels have different primaries ({', '.join(sorted(primaries))}), as while they put another"
-                " in its place: look again in a minute, and then at their logs (`docker logs`)."
+                " in its place: look again in a minute, and then at their logs (`docker logs`).",
             )
         self.judge_processes()
         self.judge_site()
         self.judge_delivery()
-        self.problems += (self.plan.get("trust") or {}).get("problems", [])
+        self.judge_trust()
+
+    def judge_trust(self) -> None:
+        """Add who besides root can steer a run."""
+        for text in (self.plan.get("trust") or {}).get("problems", []):
+            self.report("open-to-others", "trust", text)
 
     def judge_redis(self, server: Mapping[str, Any]) -> None:
         """One server of the layer."""
         who = f"The layer's {kind_of(server)} at {server['place']}"
         if server["problem"]:
-            self.problems.append(f"{who} {server['problem']}: {self.redis_way_out()}.")
+            self.report("redis-unusable", str(server["place"]), f"{who} {server['problem']}: {self.redis_way_out()}.")
             return
         if not server["known"]:
             return
         up = span(server["uptime_seconds"])
         if server["max_memory"] and server["used_memory"] * 100 > server["max_memory"] * FULL_PERCENT:
-            self.problems.append(
+            self.report(
+                "redis-memory-full",
+                str(server["place"]),
                 f"{who} uses {server['used_memory'] / MIB:.1f} of the {server['max_memory'] / MIB:.0f} MiB after"
                 f" which it"
-                f" refuses messages: {self.more_memory()}, and look for a consumer that does not read its messages."
+                f" refuses messages: {self.more_memory()}, and look for a consumer that does not read its messages.",
             )
         if server["rejected_connections"]:
             limit = f" of {server['max_clients']}" if server["max_clients"] else ""
-            self.problems.append(
+            self.report(
+                "redis-refused-connections",
+                str(server["place"]),
                 f"{who} refused {counted(server['rejected_connections'], 'connection', 'connections')} since its start"
                 f" {up} ago, because its limit{limit} clients was reached: look for who holds that many (CLIENT LIST),"
-                " and restart Redis, with which the count begins anew."
+                " and restart Redis, with which the count begins anew.",
             )
         if server["oom_errors"]:
-            self.problems.append(
+            self.report(
+                "redis-refused-writes",
+                str(server["place"]),
                 f"{who} refused {counted(server['oom_errors'], 'write', 'writes')} since its start {up} ago, because"
                 f" its"
                 f" memory was full, and the messages are lost: {self.more_memory()}; with Redis's next start the count"
-                " begins anew."
+                " begins anew.",
             )
         if server["evicted_keys"]:
-            self.problems.append(
+            self.report(
+                "redis-evicted-keys",
+                str(server["place"]),
                 f"{who} evicted {counted(server['evicted_keys'], 'key', 'keys')} since its start {up} ago, and"
                 f" messages or"
                 " groups with them: set its maxmemory-policy to noeviction, and restart it, with which the count begins"
-                " anew."
+                " anew.",
             )
 
     def more_memory(self) -> str:
@@ -284,37 +300,49 @@ class Report:
         """The processes as Supervisor and the kernel have them."""
         supervisor, rows, wanted = self.health["supervisor"], self.rows, self.plan["processes"]
         if not supervisor["running"]:
-            self.problems.append(
+            self.report(
+                "supervisor-silent",
+                "Supervisor",
                 f"Supervisor does not answer on {supervisor['socket']}, so nothing starts a process that ends:"
-                " `systemctl status supervisor` tells more."
+                " `systemctl status supervisor` tells more.",
             )
             return
         if len(rows) != wanted:
             there = counted(len(rows), "process", "processes")
-            self.problems.append(f"tethys_asgi_processes is {wanted}, and Supervisor has {there}: run {SITE}.")
+            self.report(
+                "number-differs",
+                "tethys_asgi_processes",
+                f"tethys_asgi_processes is {wanted}, and Supervisor has {there}: run {SITE}.",
+            )
         for state in dict.fromkeys(row["state"] for row in rows if row["state"] != "RUNNING"):
             self.state_problem(state, [row for row in rows if row["state"] == state])
         frozen = [row for row in rows if row["frozen"]]
         if frozen:
             pids = " ".join(str(row["pid"]) for row in frozen)
             it = "it" if len(frozen) == 1 else "them"
-            self.problems.append(
+            self.report(
+                "process-stopped",
+                "processes",
                 f"{listed([row['name'] for row in frozen], 'is', 'are')} stopped by a signal, and no answer comes"
                 f" from {it}:"
-                f" `kill -CONT {pids}` wakes {it}, {RESTART} replaces {it}."
+                f" `kill -CONT {pids}` wakes {it}, {RESTART} replaces {it}.",
             )
         outdated = [row["name"] for row in rows if row["outdated"]]
         if outdated:
-            self.problems.append(
+            self.report(
+                "process-outdated",
+                "processes",
                 f"{listed(outdated, 'runs', 'run')} with settings or packages older than those on disk: run"
-                f" {SITE if self.would_change('portal_config') else RESTART}."
+                f" {SITE if self.would_change('portal_config') else RESTART}.",
             )
         older = [row["name"] for row in rows if row["before_redis"]]
         if older:
-            self.problems.append(
+            self.report(
+                "process-before-redis",
+                "processes",
                 f"{listed(older, 'was', 'were')} started before Redis was, so the WebSockets that were open then have"
                 f" lost"
-                f" their groups and hear nothing until they reconnect: run {RESTART}."
+                f" their groups and hear nothing until they reconnect: run {RESTART}.",
             )
 
     def state_problem(self, state: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -329,7 +357,7 @@ class Report:
             "STARTING": f"check again in some seconds, and where that does not help {read} {RESTART}",
             "STOPPING": f"check again in some seconds, and where that does not help run {RESTART}",
         }.get(state, f"{read} {RESTART}")
-        self.problems.append(f"{names} {state}{why}: {way_out}.")
+        self.report("process-not-running", state, f"{names} {state}{why}: {way_out}.")
 
     # --- what a site run would change -------------------------------------------------------------------------------
 
@@ -342,19 +370,21 @@ class Report:
         drift = []
         for name, step in self.site.items():
             if step.get("failed") and step.get("msg"):
-                self.problems.append(f"{SITE} would fail ({name}): {str(step['msg']).rstrip('.')}.")
+                self.report("site-would-fail", name, f"{SITE} would fail ({name}): {str(step['msg']).rstrip('.')}.")
         packages = self.site.get("packages", {})
         if packages.get("msg") and not packages.get("failed"):
-            self.problems.append(str(packages["msg"]))
+            self.report("packages-unusable", "channels_redis", str(packages["msg"]))
         for move in packages.get("moves") or []:
             drift.append(f"the package {move['name']} {move['from'] or '(not installed)'} -> {move['to']}")
         drift += self.container_changes()
         if self.would_change("portal_config"):
             path = (self.portal.get("config") or {}).get("path") or "portal_config.yml"
             self.changes.append(f"CHANNEL_LAYERS in {path}")
-            self.problems.append(
+            self.report(
+                "config-differs",
+                path,
                 f"CHANNEL_LAYERS in {path} is not what {SITE} would write: run it, with --check --diff first to see the"
-                " difference."
+                " difference.",
             )
         recounted = self.health["supervisor"]["running"] and len(self.rows) != self.plan["processes"]
         programs = {program["path"] for program in self.server.get("programs") or []}
@@ -374,8 +404,10 @@ class Report:
             noun = "process" if len(restarts) == 1 else "processes"
             self.changes.append(f"the {noun} {', '.join(restarts)}, which it would start anew")
         if drift:
-            self.problems.append(
-                f"{SITE} would change {'; '.join(drift)}: run it, with --check --diff first to see the difference."
+            self.report(
+                "site-would-change",
+                SITE,
+                f"{SITE} would change {'; '.join(drift)}: run it, with --check --diff first to see the difference.",
             )
 
     def container_changes(self) -> list[str]:
@@ -411,15 +443,16 @@ class Report:
         """What the proof found wrong, less what follows from what was told already."""
         if any(server["problem"] for server in self.health["redis"]) and not self.untouched:
             return  # without Redis nothing is delivered
-        down_ports = self.down_ports()
-        frozen = {row["pid"] for row in self.rows if row["frozen"]}
-        for text in self.probe["problems"]:
-            port = _number(PORT_SENTENCES, "port", text)
-            if port in down_ports or _number([PROCESS_SENTENCE], "pid", text) in frozen:
-                continue
-            if text.startswith(SETTINGS_SENTENCE) and self.would_change("portal_config"):
-                continue
-            self.problems.append(text)
+        down_ports = {str(port) for port in self.down_ports()}
+        frozen = {str(row["pid"]) for row in self.rows if row["frozen"]}
+        for problem in probed(self.probe):
+            follows = (
+                (problem.code in PORT_CODES and problem.subject in down_ports)
+                or (problem.code == "process-stopped" and problem.subject in frozen)
+                or (problem.code == "settings-differ" and self.would_change("portal_config"))
+            )
+            if not follows:
+                self.problems.append(problem)
 
     def down_ports(self) -> set[int]:
         """The ports on which nobody can answer, because the processes for them are not running."""
@@ -432,9 +465,9 @@ class Report:
         return set(ports) - {ports[0] + (asgi_number(row["group"]) or 0) for row in running}
 
 
-def _number(patterns: Iterable[str], name: str, text: str) -> int | None:
-    found = next((match for pattern in patterns for match in [re.match(pattern, text)] if match), None)
-    return int(found.group(name)) if found else None
+def probed(probe: Mapping[str, Any]) -> list[Problem]:
+    """Return the problems that `layer_probe` found."""
+    return [Problem(row["code"], row["subject"], text) for row, text in zip(probe["codes"], probe["problems"])]
 
 
 def report(seen: Mapping[str, Any]) -> dict[str, Any]:
@@ -450,4 +483,9 @@ def report(seen: Mapping[str, Any]) -> dict[str, Any]:
     """
     page = Report(seen)
     page.judge()
-    return {"ok": not page.problems, "lines": page.lines(), "problems": page.problems}
+    return {
+        "ok": not page.problems,
+        "lines": page.lines(),
+        "problems": texts(page.problems),
+        "codes": codes(page.problems),
+    }

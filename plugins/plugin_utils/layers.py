@@ -18,12 +18,12 @@ from ipaddress import ip_address
 from typing import Any, TypedDict
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem, Refusal, refused
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     BACKENDS,
     CORE_BACKEND,
     MEMORY_BACKEND,
     PUBSUB_BACKEND,
-    Refusal,
     choice_refusal,
     closest,
     show,
@@ -120,7 +120,9 @@ def _endpoint(
 def _port(where: str, value: Any) -> int:
     number = whole_number(value)
     if number is None or number > 65535:
-        raise Refusal(f"{where} has the port {show(value)}: write a number from 1 to 65535.")
+        raise refused(
+            "host-port-invalid", where, f"{where} has the port {show(value)}: write a number from 1 to 65535."
+        )
     return number
 
 
@@ -133,14 +135,20 @@ def _host_name(where: str, value: Any) -> str:
             named = False
     if not named:
         # The value is not shown: what has a sign in it that no name has may well hold a password.
-        raise Refusal(f"{where} has no host name or address where one belongs: write [127.0.0.1, {DEFAULT_PORT}].")
+        raise refused(
+            "host-name-invalid",
+            where,
+            f"{where} has no host name or address where one belongs: write [127.0.0.1, {DEFAULT_PORT}].",
+        )
     return str(value)
 
 
 def _secret(where: str, key: str, value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return str(value) if value else None
-    raise Refusal(f"{where} has a {key} that is no text ({type(value).__name__}): put it in quotes.")
+    raise refused(
+        "credential-not-text", where, f"{where} has a {key} that is no text ({type(value).__name__}): put it in quotes."
+    )
 
 
 def _has_secret(where: str, entry: Mapping[Any, Any]) -> bool:
@@ -151,7 +159,11 @@ def _has_secret(where: str, entry: Mapping[Any, Any]) -> bool:
 def _database(where: str, value: Any) -> int:
     number = 0 if value in (None, "", 0, "0") and not isinstance(value, bool) else whole_number(value)
     if number is None:
-        raise Refusal(f"{where} has a database that is no number: write one, such as db: 1 or redis://127.0.0.1/1.")
+        raise refused(
+            "database-not-number",
+            where,
+            f"{where} has a database that is no number: write one, such as db: 1 or redis://127.0.0.1/1.",
+        )
     return number
 
 
@@ -159,9 +171,11 @@ def _check_keys(where: str, keys: Sequence[Any], allowed: frozenset[str] | set[s
     for key in keys:
         if isinstance(key, str) and key in allowed:
             continue
-        raise Refusal(
+        raise refused(
+            "connection-key-unknown",
+            where,
             f"{where} has the key {show(key)}{closest(key, allowed)}, which redis-py does not take for {kind}: "
-            f"leave it out, or use one of {', '.join(sorted(allowed))}."
+            f"leave it out, or use one of {', '.join(sorted(allowed))}.",
         )
 
 
@@ -175,7 +189,11 @@ def _scalars(where: str, entry: Mapping[Any, Any]) -> dict[str, Any]:
             if not isinstance(value, Mapping) or any(
                 isinstance(inner, (Mapping, list, tuple)) for inner in value.values()
             ):
-                raise Refusal(f"{where} has a {key} that is no mapping of plain values: write it as key: value.")
+                raise refused(
+                    "connection-value-not-mapping",
+                    where,
+                    f"{where} has a {key} that is no mapping of plain values: write it as key: value.",
+                )
             plain[str(key)] = {
                 int(inner) if isinstance(inner, int) else str(inner): _scalar(where, str(inner), held)
                 for inner, held in value.items()
@@ -191,7 +209,11 @@ def _scalar(where: str, key: str, value: Any) -> Any:
             return kind(value)
     if value is None:
         return None
-    raise Refusal(f"{where} has a {key} that is no plain value ({type(value).__name__}): write a text or a number.")
+    raise refused(
+        "connection-value-not-plain",
+        where,
+        f"{where} has a {key} that is no plain value ({type(value).__name__}): write a text or a number.",
+    )
 
 
 def _verifying(where: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,16 +223,20 @@ def _verifying(where: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """
     name = options.get("ssl_check_hostname", True)
     if not name or str(name).upper() in _OFF:
-        raise Refusal(
-            f"{where} has ssl_check_hostname switched off: a server with somebody else's certificate would be sent the"
-            " password. Remove it, and use as the host a name or an address that the certificate has."
+        raise refused(
+            "host-name-not-verified",
+            where,
+            f"{where} has ssl_check_hostname switched off: a server with somebody else's certificate would be sent"
+            " the password. Remove it, and use as the host a name or an address that the certificate has.",
         )
     required = options.get("ssl_cert_reqs", "required")
     # None, too, stands for no verification.
     if isinstance(required, bool) or required not in _VERIFIED:
-        raise Refusal(
-            f"{where} has ssl_cert_reqs switched off: a server with any certificate would be sent the password. Remove"
-            " it, and name the file of the server's CA with ssl_ca_certs."
+        raise refused(
+            "certificate-not-verified",
+            where,
+            f"{where} has ssl_cert_reqs switched off: a server with any certificate would be sent the password."
+            " Remove it, and name the file of the server's CA with ssl_ca_certs.",
         )
     return {} if "ssl_check_hostname" in options else {"ssl_check_hostname": True}
 
@@ -223,23 +249,37 @@ def _from_url(where: str, url: str, beside: Mapping[str, Any]) -> tuple[Endpoint
         host, port = parts.hostname, parts.port
     except ValueError:
         # The error's own words may quote a password, when a sign in it ended the authority early.
-        raise Refusal(f"{where} is a URL that cannot be read: write redis://host:{DEFAULT_PORT}. {hint}") from None
+        raise refused(
+            "url-unreadable", where, f"{where} is a URL that cannot be read: write redis://host:{DEFAULT_PORT}. {hint}"
+        ) from None
     scheme = parts.scheme
     if scheme not in _SCHEMES or not url[len(scheme) :].startswith("://"):
-        raise Refusal(
+        raise refused(
+            "url-scheme-unknown",
+            where,
             f"{where} is a text that is no Redis URL: write redis://host:{DEFAULT_PORT}, rediss://… (TLS), "
-            f"unix:///path or the pair [host, {DEFAULT_PORT}]."
+            f"unix:///path or the pair [host, {DEFAULT_PORT}].",
         )
     if "#" in url or "@" in parts.path + parts.query or any(sign.isspace() for sign in url):
-        raise Refusal(f"{where} is a URL with a sign in it that belongs percent-encoded (#, @ or a blank). {hint}")
+        raise refused(
+            "url-not-encoded",
+            where,
+            f"{where} is a URL with a sign in it that belongs percent-encoded (#, @ or a blank). {hint}",
+        )
     try:
         query = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
-        raise Refusal(f"{where} is a URL whose part after the question mark is no list of key=value. {hint}") from None
+        raise refused(
+            "url-query-unreadable",
+            where,
+            f"{where} is a URL whose part after the question mark is no list of key=value. {hint}",
+        ) from None
     if not set(query) <= _SCHEMES[scheme]:
         # Not named here: what follows the question mark may be the rest of a password.
-        raise Refusal(
-            f"{where} is a URL with a parameter that redis-py does not take for {scheme}:// addresses. {hint}"
+        raise refused(
+            "url-parameter-unknown",
+            where,
+            f"{where} is a URL with a parameter that redis-py does not take for {scheme}:// addresses. {hint}",
         )
     asked = {key: values[0] for key, values in query.items()}
 
@@ -254,20 +294,26 @@ def _from_url(where: str, url: str, beside: Mapping[str, Any]) -> tuple[Endpoint
     if scheme == "unix":
         path = unquote(parts.path)
         if host or not path.startswith("/") or path == "/":
-            raise Refusal(
-                f"{where} is no path of a unix socket: write unix:///run/redis/redis.sock, with three slashes."
+            raise refused(
+                "socket-path-invalid",
+                where,
+                f"{where} is no path of a unix socket: write unix:///run/redis/redis.sock, with three slashes.",
             )
         if len(path.encode()) > MOST_SOCKET_PATH:
-            raise Refusal(
-                f"{where} has a path of {len(path.encode())} bytes, and the kernel takes {MOST_SOCKET_PATH} for a unix"
-                " socket: give Redis a socket in a folder with a shorter path."
+            raise refused(
+                "socket-path-too-long",
+                where,
+                f"{where} has a path of {len(path.encode())} bytes, and the kernel takes {MOST_SOCKET_PATH} for a"
+                " unix socket: give Redis a socket in a folder with a shorter path.",
             )
         db = _database(where, asked.get("db", beside.get("db")))
         return _endpoint(path=path, username=username, password=password, db=db), secret
     if not host:
-        raise Refusal(f"{where} is a URL without a host: write {scheme}://host:{DEFAULT_PORT}. {hint}")
+        raise refused(
+            "url-without-host", where, f"{where} is a URL without a host: write {scheme}://host:{DEFAULT_PORT}. {hint}"
+        )
     if port == 0:
-        raise Refusal(f"{where} has the port 0: write a number from 1 to 65535.")
+        raise refused("host-port-invalid", where, f"{where} has the port 0: write a number from 1 to 65535.")
     in_path = unquote(parts.path).strip("/")
     db = _database(where, asked.get("db", in_path or beside.get("db")))
     found = _endpoint(
@@ -293,14 +339,24 @@ def _from_sentinel(where: str, entry: Mapping[str, Any]) -> _Host:
     _check_keys(where, list(entry), _SENTINEL, "a Sentinel entry")
     master = entry.get("master_name")
     if not isinstance(master, str) or not master:
-        raise Refusal(f"{where} names sentinels without the master they watch: add master_name.")
+        raise refused(
+            "sentinel-without-master", where, f"{where} names sentinels without the master they watch: add master_name."
+        )
     sentinels = entry.get("sentinels")
     if not isinstance(sentinels, (list, tuple)) or not sentinels:
-        raise Refusal(f"{where} has a master_name without sentinels: add sentinels: [[host, {SENTINEL_PORT}]].")
+        raise refused(
+            "master-without-sentinels",
+            where,
+            f"{where} has a master_name without sentinels: add sentinels: [[host, {SENTINEL_PORT}]].",
+        )
     addresses: list[list[Any]] = []
     for number, pair in enumerate(sentinels, start=1):
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-            raise Refusal(f"{where} has a sentinel {number} that is no pair: write [host, {SENTINEL_PORT}].")
+            raise refused(
+                "sentinel-not-pair",
+                where,
+                f"{where} has a sentinel {number} that is no pair: write [host, {SENTINEL_PORT}].",
+            )
         addresses.append([_host_name(where, pair[0]), _port(where, pair[1])])
     mapping: dict[str, Any] = {**_scalars(where, entry), "sentinels": addresses}
     login = mapping.get("sentinel_kwargs") or {}
@@ -308,7 +364,11 @@ def _from_sentinel(where: str, entry: Mapping[str, Any]) -> _Host:
     if login.get("retry") is not None:
         # Null has a Sentinel that does not answer passed by at once; anything else would have to be an object of
         # redis-py's.
-        raise Refusal(f"{where} has a retry under sentinel_kwargs that is not null: write null, or leave it out.")
+        raise refused(
+            "sentinel-retry-not-null",
+            where,
+            f"{where} has a retry under sentinel_kwargs that is not null: write null, or leave it out.",
+        )
     if mapping.get("ssl"):
         mapping.update(_verifying(where, mapping))
     if login.get("ssl"):
@@ -335,14 +395,20 @@ def _from_mapping(where: str, entry: Mapping[Any, Any]) -> _Host:
         return _from_sentinel(where, entry)
     if len(ways) != 1:
         has = " and ".join(ways) or "none of them"
-        raise Refusal(f"{where} needs one of host, address, path or master_name with sentinels, and has {has}.")
+        raise refused(
+            "host-ambiguous",
+            where,
+            f"{where} needs one of host, address, path or master_name with sentinels, and has {has}.",
+        )
     own_secret = _has_secret(where, entry)
     if ways == ["host"]:
         tls = [key for key in entry if isinstance(key, str) and key.startswith("ssl")]
         if tls:
-            raise Refusal(
+            raise refused(
+                "tls-beside-host",
+                where,
                 f"{where} has {tls[0]} beside host, which redis-py does not take: "
-                f"write address: rediss://host:{DEFAULT_PORT} instead of host and port."
+                f"write address: rediss://host:{DEFAULT_PORT} instead of host and port.",
             )
         _check_keys(where, list(entry), _TCP | {"host", "port"}, "a host")
         port = _port(where, entry["port"]) if entry.get("port") is not None else DEFAULT_PORT
@@ -361,13 +427,23 @@ def _from_mapping(where: str, entry: Mapping[Any, Any]) -> _Host:
     if ways == ["path"]:
         path = mapping.pop("path")
         if not isinstance(path, str) or not path.startswith("/"):
-            raise Refusal(f"{where} has a path that is not absolute: write path: /run/redis/redis.sock.")
+            raise refused(
+                "socket-path-relative",
+                where,
+                f"{where} has a path that is not absolute: write path: /run/redis/redis.sock.",
+            )
         mapping = {"address": f"unix://{quote(path)}", **mapping}
     if not isinstance(mapping["address"], str):
-        raise Refusal(f"{where} has an address that is no URL: write redis://host:{DEFAULT_PORT}.")
+        raise refused(
+            "address-not-url", where, f"{where} has an address that is no URL: write redis://host:{DEFAULT_PORT}."
+        )
     endpoint, url_secret = _from_url(where, mapping["address"], mapping)
     if url_secret and own_secret:
-        raise Refusal(f"{where} has a user name or password both in its address and beside it: keep one of them.")
+        raise refused(
+            "credentials-twice",
+            where,
+            f"{where} has a user name or password both in its address and beside it: keep one of them.",
+        )
     scheme = urlsplit(mapping["address"]).scheme
     _check_keys(where, list(mapping), _SCHEMES[scheme] | {"address"}, f"{scheme}:// addresses")
     mapping.update(_verifying_beside(where, mapping["address"], mapping))
@@ -384,11 +460,17 @@ def _read_host(where: str, entry: Any) -> _Host:
         return _from_mapping(where, entry)
     if isinstance(entry, (list, tuple)):
         if len(entry) != 2:
-            raise Refusal(f"{where} is a list of {len(entry)}: write the pair [127.0.0.1, {DEFAULT_PORT}].")
+            raise refused(
+                "host-not-pair",
+                where,
+                f"{where} is a list of {len(entry)}: write the pair [127.0.0.1, {DEFAULT_PORT}].",
+            )
         host, port = _host_name(where, entry[0]), _port(where, entry[1])
         return _Host([host, port], {"host": host, "port": port}, [_endpoint(host=host, port=port)], False)
-    raise Refusal(
-        f"{where} is no host ({type(entry).__name__}): write [127.0.0.1, {DEFAULT_PORT}], a redis:// URL or a mapping."
+    raise refused(
+        "host-unreadable",
+        where,
+        f"{where} is no host ({type(entry).__name__}): write [127.0.0.1, {DEFAULT_PORT}], a redis:// URL or a mapping.",
     )
 
 
@@ -406,20 +488,22 @@ def _is_flat_pair(hosts: Sequence[Any]) -> bool:
 def _read_hosts(hosts: Any) -> list[_Host]:
     if not isinstance(hosts, (list, tuple)) or not hosts:
         seen = "empty" if isinstance(hosts, (list, tuple)) or not hosts else f"a {type(hosts).__name__}"
-        raise Refusal(
+        raise refused(
+            "hosts-unreadable",
+            HOSTS,
             f"{HOSTS} is {seen}: write a list of hosts, such as [[127.0.0.1, {DEFAULT_PORT}]] "
-            f"or ['redis://127.0.0.1:{DEFAULT_PORT}']."
+            f"or ['redis://127.0.0.1:{DEFAULT_PORT}'].",
         )
     entries = [hosts] if _is_flat_pair(hosts) else hosts
     read: list[_Host] = []
-    reasons: list[str] = []
+    problems: list[Problem] = []
     for number, entry in enumerate(entries, start=1):
         try:
             read.append(_read_host(f"{HOSTS} entry {number}", entry))
         except Refusal as refusal:
-            reasons.extend(refusal.reasons)
-    if reasons:
-        raise Refusal(reasons)
+            problems.extend(refusal.problems)
+    if problems:
+        raise Refusal(*problems)
     return read
 
 
@@ -428,16 +512,18 @@ def _read_credentials(credentials: Any) -> _Credentials | None:
     if credentials is None or credentials == {}:
         return None
     if not isinstance(credentials, Mapping):
-        raise Refusal(f"{what} are no mapping: write {{username: …, password: …}}.")
+        raise refused("credentials-not-mapping", what, f"{what} are no mapping: write {{username: …, password: …}}.")
     for key in credentials:
         if key not in ("username", "password"):
-            raise Refusal(f"{what} have the key {show(key)}: write username and password only.")
+            raise refused(
+                "credentials-key-unknown", what, f"{what} have the key {show(key)}: write username and password only."
+            )
     username = _secret(what, "username", credentials.get("username"))
     password = _secret(what, "password", credentials.get("password"))
     if password:
         return _Credentials(username, password)
     if username:
-        raise Refusal(f"{what} have a user name without a password: add the password.")
+        raise refused("user-without-password", what, f"{what} have a user name without a password: add the password.")
     return None
 
 
@@ -445,9 +531,11 @@ def _credentials_for(hosts: Sequence[_Host], credentials: Any) -> _Credentials |
     found = _read_credentials(credentials)
     twice = [number for number, host in enumerate(hosts, start=1) if host.secret]
     if found and twice:
-        raise Refusal(
-            f"{HOSTS} entry {twice[0]} has a user name or password of its own, and the layer's credentials are given "
-            f"apart from the hosts as well: keep one of them."
+        raise refused(
+            "credentials-twice",
+            f"{HOSTS} entry {twice[0]}",
+            f"{HOSTS} entry {twice[0]} has a user name or password of its own, and the layer's credentials are"
+            " given apart from the hosts as well: keep one of them.",
         )
     return found
 
@@ -455,7 +543,11 @@ def _credentials_for(hosts: Sequence[_Host], credentials: Any) -> _Credentials |
 def _number(name: str, value: Any) -> int:
     number = whole_number(value)
     if number is None:
-        raise Refusal(f"The channel layer's option {name} is {show(value)}: write a whole number of at least 1.")
+        raise refused(
+            "option-not-number",
+            name,
+            f"The channel layer's option {name} is {show(value)}: write a whole number of at least 1.",
+        )
     return number
 
 
@@ -465,19 +557,31 @@ def _length(name: str, value: Any) -> int:
 
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise Refusal(f"The channel layer's option {name} is {show(value)}: write a text that is not empty.")
+        raise refused(
+            "option-not-text",
+            name,
+            f"The channel layer's option {name} is {show(value)}: write a text that is not empty.",
+        )
     return str(value)
 
 
 def _capacities(name: str, value: Any) -> dict[str, int]:
     if not isinstance(value, Mapping):
-        raise Refusal(f"The channel layer's option {name} is {show(value)}: write a mapping of channel name to number.")
+        raise refused(
+            "option-not-mapping",
+            name,
+            f"The channel layer's option {name} is {show(value)}: write a mapping of channel name to number.",
+        )
     return {_text(f"{name} (a key)", key): _number(f"{name}.{key}", held) for key, held in value.items()}
 
 
 def _keys(name: str, value: Any) -> list[str]:
     if not isinstance(value, (list, tuple)) or not value or not all(isinstance(key, str) and key for key in value):
-        raise Refusal(f"The channel layer's option {name} is no list of texts: write each key as a text, in a list.")
+        raise refused(
+            "option-not-list",
+            name,
+            f"The channel layer's option {name} is no list of texts: write each key as a text, in a list.",
+        )
     return [str(key) for key in value]
 
 
@@ -504,26 +608,36 @@ def _read_options(options: Any, backend: str) -> dict[str, Any]:
     if options is None:
         return {}
     if not isinstance(options, Mapping):
-        raise Refusal("The channel layer's options are no mapping: write one, such as {capacity: 200}.")
+        raise refused(
+            "options-not-mapping",
+            "options",
+            "The channel layer's options are no mapping: write one, such as {capacity: 200}.",
+        )
     readers = _OPTIONS[backend]
-    reasons: list[str] = []
+    problems: list[Problem] = []
     read: dict[str, Any] = {}
     for name, value in options.items():
         try:
             if name == "hosts":
-                raise Refusal(f"The channel layer's options have hosts among them: set {HOSTS} instead.")
+                raise refused(
+                    "options-have-hosts",
+                    "hosts",
+                    f"The channel layer's options have hosts among them: set {HOSTS} instead.",
+                )
             if name not in readers:
-                raise Refusal(
-                    f"The channel layer's option {show(name)}{closest(name, readers)} is none that {backend} heeds: "
-                    f"leave it out, or use one of {', '.join(sorted(readers))}."
+                raise refused(
+                    "option-unknown",
+                    str(name),
+                    f"The channel layer's option {show(name)}{closest(name, readers)} is none that {backend}"
+                    f" heeds: leave it out, or use one of {', '.join(sorted(readers))}.",
                 )
             # A role's defaults hand over what was not set as null.
             if value is not None:
                 read[str(name)] = readers[name](name, value)
         except Refusal as refusal:
-            reasons.extend(refusal.reasons)
-    if reasons:
-        raise Refusal(reasons)
+            problems.extend(refusal.problems)
+    if problems:
+        raise Refusal(*problems)
     return read
 
 
@@ -547,20 +661,20 @@ def channel_layers(
         raise Refusal(wrong)
     backend = str(backend)
     config: dict[str, Any] = {}
-    reasons: list[str] = []
+    problems: list[Problem] = []
     if backend != MEMORY_BACKEND:
         try:
             read = _read_hosts(hosts)
             login = _credentials_for(read, credentials)
             config["hosts"] = [login.beside(host.mapping) if login else host.written for host in read]
         except Refusal as refusal:
-            reasons.extend(refusal.reasons)
+            problems.extend(refusal.problems)
     try:
         config.update(_read_options(options, backend))
     except Refusal as refusal:
-        reasons.extend(refusal.reasons)
-    if reasons:
-        raise Refusal(reasons)
+        problems.extend(refusal.problems)
+    if problems:
+        raise Refusal(*problems)
     return {"default": {"BACKEND": backend, **({"CONFIG": config} if config else {})}}
 
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,6 +28,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.layers import (
     channel_layers,
     redis_endpoints,
 )
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem, Refusal, codes, texts
 from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
     engine_refusal,
     library_refusal,
@@ -41,7 +43,6 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     MAX_PROCESSES,
     MEMORY_BACKEND,
     PUBSUB_BACKEND,
-    Refusal,
     asgi_processes,
     bokeh_pins,
     choice_refusal,
@@ -94,12 +95,13 @@ MOST = {"redis_container_tls_renew_days": 365, "redis_container_sentinel_down_se
 # A message is thrown away by the clock of whoever reads it, when it is older than `expiry` (60 s by default).
 MOST_SECONDS_APART = 20
 LARGEST_PORT = 65535
-NOT_ROOT = "The tasks do not run as root: set ansible_become to true, or ansible_user to root, for this host."
 BACKEND = "tethys_layer_backend"
 DEFAULT_REDIS_PORT = 6379
 # The label by which our container tells how it is reached.
 TRANSPORT_LABEL = "tethys.channels.transport"
 APART = "socket_per_process"
+# The problems that depend on what is known of Bokeh.
+BOKEH_CODES = ("bokeh-needs-one-process", "bokeh-facts-invalid")
 # What of a plan decides how the server shall be and comes from the look, not from the variables; and what of it is done
 # once, where no sum over the server tells that it is due.
 GONE_BY = ("pins", "user", "program_path", "selinux", "platform")
@@ -130,8 +132,8 @@ def sources() -> dict[str, str]:
     return found
 
 
-def misspelt(names: Iterable[str], known: Any = ()) -> list[str]:
-    """A sentence for each variable that looks like this collection's and is not."""
+def misspelt(names: Iterable[str], known: Any = ()) -> list[Problem]:
+    """A problem for each variable that looks like this collection's and is not."""
     options = role_options()
     roles = tuple(f"{path.name}_" for path in sorted(ROLES.iterdir()) if path.is_dir())
     # One that is no list is refused by its type.
@@ -148,14 +150,18 @@ def misspelt(names: Iterable[str], known: Any = ()) -> list[str]:
         else:
             continue
         found.append(
-            f"{name} is not a variable of tethys.channels{near}: correct its name, or, if it is your own, "
-            f"list it in preflight_known_variables."
+            Problem(
+                "unknown-variable",
+                name,
+                f"{name} is not a variable of tethys.channels{near}: correct its name, or, if it is your own, "
+                f"list it in preflight_known_variables.",
+            )
         )
     return found
 
 
-def wrong_role_values(values: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """A sentence for each role variable whose value its argument spec does not take.
+def wrong_role_values(values: Mapping[str, Any], asked: Mapping[str, Any]) -> list[Problem]:
+    """A problem for each role variable whose value its argument spec does not take.
 
     A value that came from a `tethys_` variable is judged under that name, the one that the administrator wrote.
     """
@@ -172,7 +178,9 @@ def wrong_role_values(values: Mapping[str, Any], asked: Mapping[str, Any]) -> li
             # What was judged is the tethys_ variable: a role that went by another value would escape every rule.
             # Hosts may hold a password.
             seen = "differs" if source == "tethys_layer_hosts" else f"is {show(value)}, and differs"
-            reason = f"{name} {seen} from {source}, by which the run is judged: set {source} only."
+            reason = Problem(
+                "source-differs", name, f"{name} {seen} from {source}, by which the run is judged: set {source} only."
+            )
         if reason:
             found.append(reason)
     return found
@@ -185,26 +193,32 @@ def _plain(value: Any) -> Any:
     return [_plain(held) for held in value] if isinstance(value, list) else value
 
 
-def _socket_refusal(name: str, value: Any, asked: Mapping[str, Any]) -> str | None:
+def _socket_refusal(name: str, value: Any, asked: Mapping[str, Any]) -> Problem | None:
     """Return why the processes' sockets cannot be in that folder, or None."""
     last = (whole_number(asked["tethys_asgi_processes"]) or 1) - 1
     path = f"{value}/tethys_asgi{last}.sock"
     if name != "asgi_service_run_dir" or len(path.encode()) <= MOST_SOCKET_PATH:
         return None
-    return (
+    return Problem(
+        "socket-path-too-long",
+        name,
         f"{name} is {show(value)}: the path of a socket in it, tethys_asgi{last}.sock, has {len(path.encode())} bytes,"
-        f" and the kernel takes {MOST_SOCKET_PATH}. Set it to a folder with a shorter path."
+        f" and the kernel takes {MOST_SOCKET_PATH}. Set it to a folder with a shorter path.",
     )
 
 
-def _role_value_refusal(name: str, described: Mapping[str, Any], value: Any, asked: Mapping[str, Any]) -> str | None:
+def _role_value_refusal(
+    name: str, described: Mapping[str, Any], value: Any, asked: Mapping[str, Any]
+) -> Problem | None:
     option = {key: held for key, held in described.items() if key not in ("description", "version_added", "default")}
     secret = bool(option.pop("no_log", False))
     kind = option.get("type", "str")
     if name == "redis_container_topology" and value == "cluster":
-        return (
+        return Problem(
+            "topology-cluster",
+            name,
             f"{name} is cluster, and channels_redis cannot use a Redis Cluster: set it to sentinel, or to"
-            " standalone, with which several hosts of the group share the messages."
+            " standalone, with which several hosts of the group share the messages.",
         )
     if name == "portal_config_layer_options":
         return _layer_options_refusal(name, value, asked)
@@ -231,10 +245,14 @@ def _role_value_refusal(name: str, described: Mapping[str, Any], value: Any, ask
         way_out = "one of " + ", ".join(str(choice) for choice in option["choices"])
     else:
         way_out = f"a value of type {kind}"
-    return f"{name} is {'not shown' if secret else show(value)}: set it to {'auto or ' if auto else ''}{way_out}."
+    return Problem(
+        "value-invalid",
+        name,
+        f"{name} is {'not shown' if secret else show(value)}: set it to {'auto or ' if auto else ''}{way_out}.",
+    )
 
 
-def _layer_options_refusal(name: str, value: Any, asked: Mapping[str, Any]) -> str | None:
+def _layer_options_refusal(name: str, value: Any, asked: Mapping[str, Any]) -> Problem | None:
     """What the layer's class would not take is refused before a server is touched, not when the file is written."""
     backend = asked.get("tethys_layer_backend")
     if not isinstance(backend, str) or backend not in BACKENDS:
@@ -242,21 +260,27 @@ def _layer_options_refusal(name: str, value: Any, asked: Mapping[str, Any]) -> s
     try:
         channel_layers([["127.0.0.1", 6379]], options=value, backend=backend)
     except Refusal as refusal:
-        return f"{name}: {refusal}"
+        return Problem("layer-options-invalid", name, f"{name}: {refusal}")
     prefix = (value or {}).get("prefix")
     if prefix and not asked.get("tethys_layer_hosts") and not re.fullmatch(r"[A-Za-z0-9_.:-]+", prefix):
-        return (
+        return Problem(
+            "prefix-not-for-acl",
+            name,
             f"{name} has the prefix {show(prefix)}, which Redis's access rules cannot name: use letters, digits and"
-            " the signs _ . : - only."
+            " the signs _ . : - only.",
         )
     return None
 
 
-def _ours_refusal(name: str, value: str) -> str | None:
+def _ours_refusal(name: str, value: str) -> Problem | None:
     """Why a folder cannot lie in one that this collection makes, and takes away."""
     for own in OWN_FOLDERS:
         if PurePosixPath(own) in (PurePosixPath(value), *PurePosixPath(value).parents):
-            return f"{name} is {show(value)}, and {own} is this collection's own: set it to another folder."
+            return Problem(
+                "folder-of-the-collection",
+                name,
+                f"{name} is {show(value)}, and {own} is this collection's own: set it to another folder.",
+            )
     return None
 
 
@@ -265,7 +289,7 @@ def is_system_folder(folder: PurePosixPath) -> bool:
     return is_shared(str(folder)) or str(folder) in SYSTEM_FOLDERS
 
 
-def _system_folder(name: str, value: str) -> str | None:
+def _system_folder(name: str, value: str) -> Problem | None:
     """Why a folder that the system shares cannot be the portal's own."""
     folder = PurePosixPath(value)
     ours = _ours_refusal(name, value)
@@ -274,31 +298,43 @@ def _system_folder(name: str, value: str) -> str | None:
     if not is_system_folder(folder) and ".." not in folder.parts:
         return None
     own = folder / "tethys"
-    return f"{name} is {show(value)}, which is not the portal's alone: set it to a folder of its own, such as {own}."
+    return Problem(
+        "folder-shared",
+        name,
+        f"{name} is {show(value)}, which is not the portal's alone: set it to a folder of its own, such as {own}.",
+    )
 
 
-def _path_refusal(variable: str, value: Any, what: str, unquoted: bool = False) -> str | None:
+def _path_refusal(variable: str, value: Any, what: str, unquoted: bool = False) -> Problem | None:
     """Why a path cannot be used; `unquoted` if it stands in the program's shell line without quotes."""
     if value in (None, ""):
-        return f"{variable} is not set: set it to {what}."
+        return Problem("path-missing", variable, f"{variable} is not set: set it to {what}.")
     if not isinstance(value, str) or not PurePosixPath(value).is_absolute():
-        return f"{variable} is {show(value)}: set it to {what}, as an absolute path."
+        return Problem(
+            "path-relative", variable, f"{variable} is {show(value)}: set it to {what}, as an absolute path."
+        )
     if re.search(r"[\x00-\x1f\x7f\"'`$\\;%]" + (r"|[\s*?\[\](){}<>|&#!~]" if unquoted else ""), value):
-        return (
+        return Problem(
+            "path-not-plain",
+            variable,
             f"{variable} is {show(value)}, which has a character that Supervisor or a shell would read:"
-            " use a plain path."
+            " use a plain path.",
         )
     return None
 
 
-def _slash_refusal(variable: str, value: str) -> str | None:
+def _slash_refusal(variable: str, value: str) -> Problem | None:
     """A slash that is written one day and left away another would make the program another one each time."""
-    return f"{variable} is {show(value)}: write it without the slash at its end." if value.endswith("/") else None
+    return (
+        Problem("path-ends-in-slash", variable, f"{variable} is {show(value)}: write it without the slash at its end.")
+        if value.endswith("/")
+        else None
+    )
 
 
-def check_variables(asked: Mapping[str, Any]) -> list[str]:
-    """A sentence for each `tethys_` variable whose value can be refused without looking at the server."""
-    reasons: list[str | None] = [
+def check_variables(asked: Mapping[str, Any]) -> list[Problem]:
+    """A problem for each `tethys_` variable whose value can be refused without looking at the server."""
+    problems: list[Problem | None] = [
         _path_refusal("tethys_home", asked["tethys_home"], "the folder of portal_config.yml")
         or _ours_refusal("tethys_home", asked["tethys_home"])
         or _slash_refusal("tethys_home", asked["tethys_home"]),
@@ -310,11 +346,23 @@ def check_variables(asked: Mapping[str, Any]) -> list[str]:
     ]
     port, processes = whole_number(asked["tethys_port"]), whole_number(asked["tethys_asgi_processes"])
     if port is None or port > LARGEST_PORT:
-        reasons.append(f"tethys_port is {show(asked['tethys_port'])}: set it to a port number from 1 to 65535.")
+        problems.append(
+            Problem(
+                "port-invalid",
+                "tethys_port",
+                f"tethys_port is {show(asked['tethys_port'])}: set it to a port number from 1 to 65535.",
+            )
+        )
     user = asked["tethys_user"]
     if user not in (None, "") and not (isinstance(user, str) and re.fullmatch(_USER, user)):
-        reasons.append(f"tethys_user is {show(user)}: set it to the name of a user on the server.")
-    reasons.append(choice_refusal("tethys_bokeh", asked["tethys_bokeh"], BOKEH))
+        problems.append(
+            Problem(
+                "user-invalid",
+                "tethys_user",
+                f"tethys_user is {show(user)}: set it to the name of a user on the server.",
+            )
+        )
+    problems.append(choice_refusal("tethys_bokeh", asked["tethys_bokeh"], BOKEH))
     try:
         # Bokeh is decided once the portal was read; all that can be said of the other values is said here.
         asgi_processes(
@@ -325,32 +373,50 @@ def check_variables(asked: Mapping[str, Any]) -> list[str]:
             layout=asked["tethys_asgi_layout"],
         )
     except Refusal as refusal:
-        reasons.extend(refusal.reasons)
+        problems.extend(refusal.problems)
     if asked["tethys_asgi_layout"] == APART and port and processes and port + processes - 1 > LARGEST_PORT >= port:
-        reasons.append(f"tethys_port is {port}, and {processes} ports from there do not exist: set a lower one.")
+        problems.append(
+            Problem(
+                "ports-past-the-last",
+                "tethys_port",
+                f"tethys_port is {port}, and {processes} ports from there do not exist: set a lower one.",
+            )
+        )
     hosts = asked["tethys_layer_hosts"]
     if hosts not in (None, "", []):
         try:
             redis_endpoints(hosts)
         except Refusal as refusal:
-            reasons.extend(refusal.reasons)
+            problems.extend(refusal.problems)
         if asked["tethys_layer_backend"] == MEMORY_BACKEND:
-            reasons.append(
-                f"tethys_layer_hosts is given with tethys_layer_backend {MEMORY_BACKEND}, which uses no Redis: "
-                "remove one of the two."
+            problems.append(
+                Problem(
+                    "hosts-without-redis",
+                    "tethys_layer_hosts",
+                    f"tethys_layer_hosts is given with tethys_layer_backend {MEMORY_BACKEND}, which uses no Redis: "
+                    "remove one of the two.",
+                )
             )
     shared = asked.get("tethys_layer_redis")
     if shared and hosts not in (None, "", []):
-        reasons.append(
-            f"tethys_layer_hosts is given, and the inventory has hosts for a Redis that the portals share"
-            f" ({', '.join(shared)}): remove one of the two."
+        problems.append(
+            Problem(
+                "hosts-beside-shared",
+                "tethys_layer_hosts",
+                f"tethys_layer_hosts is given, and the inventory has hosts for a Redis that the portals share"
+                f" ({', '.join(shared)}): remove one of the two.",
+            )
         )
     elif shared and asked["tethys_layer_backend"] == MEMORY_BACKEND:
-        reasons.append(
-            f"tethys_layer_backend is {MEMORY_BACKEND}, and the inventory has hosts for a Redis that the portals share"
-            f" ({', '.join(shared)}): remove one of the two."
+        problems.append(
+            Problem(
+                "memory-beside-shared",
+                "tethys_layer_backend",
+                f"tethys_layer_backend is {MEMORY_BACKEND}, and the inventory has hosts for a Redis that the portals"
+                f" share ({', '.join(shared)}): remove one of the two.",
+            )
         )
-    return [reason for reason in reasons if reason]
+    return [problem for problem in problems if problem]
 
 
 def image_version(image: str) -> str | None:
@@ -360,16 +426,18 @@ def image_version(image: str) -> str | None:
     return found.group(1) if found else None
 
 
-def image_warning(image: str) -> str | None:
+def image_warning(image: str) -> Problem | None:
     """A warning for an image that no longer gets security fixes."""
     version = image_version(image)
     if version is None or not re.search(r"redis[^/]*:", image):
         return None
     for old, date in END_OF_LIFE.items():
         if version == old or version.startswith(f"{old}."):
-            return (
+            return Problem(
+                "image-end-of-life",
+                "redis_container_image",
                 f"redis_container_image is {image}: Redis {old} had its last security fix by {date}. "
-                "Set it to one that still gets them, such as redis:8.2."
+                "Set it to one that still gets them, such as redis:8.2.",
             )
     return None
 
@@ -394,57 +462,91 @@ def elsewhere(asked: Mapping[str, Any]) -> bool:
     )
 
 
-def port_reasons(values: Mapping[str, Any], options: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+def port_reasons(values: Mapping[str, Any], options: Mapping[str, Any], asked: Mapping[str, Any]) -> list[Problem]:
     """A port that nothing would listen on."""
     if elsewhere(asked):
         return []
     port = values.get("redis_container_port")
     if values.get("redis_container_topology") == "sentinel":
         return [
-            "redis_container_topology is sentinel, and this portal's Redis is its own: leave it away, or put three"
-            " servers for a Redis that portals share into the inventory's group `layer_redis`."
+            Problem(
+                "sentinel-without-shared",
+                "redis_container_topology",
+                "redis_container_topology is sentinel, and this portal's Redis is its own: leave it away, or put three"
+                " servers for a Redis that portals share into the inventory's group `layer_redis`.",
+            )
         ]
     if options.get("redis_container_transport") == "tls":
         return [
-            "redis_container_transport is tls, and this portal's Redis is its own: set it to unix, published or host,"
-            " or put a server for a Redis that portals share into the inventory's group `layer_redis`."
+            Problem(
+                "tls-without-shared",
+                "redis_container_transport",
+                "redis_container_transport is tls, and this portal's Redis is its own: set it to unix, published or"
+                " host, or put a server for a Redis that portals share into the inventory's group `layer_redis`.",
+            )
         ]
     if options.get("redis_container_transport", "unix") != "unix" or whole_number(port) in (None, DEFAULT_REDIS_PORT):
         return []
     return [
-        f"redis_container_port is {show(port)}, and redis_container_transport is unix, which has no port: leave"
-        " redis_container_port away, or set redis_container_transport to published or host."
+        Problem(
+            "port-without-listener",
+            "redis_container_port",
+            f"redis_container_port is {show(port)}, and redis_container_transport is unix, which has no port: leave"
+            " redis_container_port away, or set redis_container_transport to published or host.",
+        )
     ]
 
 
-def rotation_reasons(values: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+def rotation_reasons(values: Mapping[str, Any], asked: Mapping[str, Any]) -> list[Problem]:
     """Why it cannot."""
     if not rotates(values):
         return []
     if values.get("redis_container_password"):
         return [
-            "redis_container_rotate is true, and redis_container_password is given: set redis_container_password to"
-            " another value, and leave redis_container_rotate away."
+            Problem(
+                "rotate-beside-password",
+                "redis_container_rotate",
+                "redis_container_rotate is true, and redis_container_password is given: set redis_container_password to"
+                " another value, and leave redis_container_rotate away.",
+            )
         ]
     if asked.get("tethys_layer_redis"):
         return []  # it is for the servers of the Redis that the portals share
     if elsewhere(asked):
         return [
-            "redis_container_rotate is true, and the layer's Redis is not one that this collection runs: leave it away."
+            Problem(
+                "rotate-without-redis",
+                "redis_container_rotate",
+                "redis_container_rotate is true, and the layer's Redis is not one that this collection runs: leave it"
+                " away.",
+            )
         ]
     return []
 
 
-def clock_reasons(server: Mapping[str, Any], name: str) -> list[str]:
+def clock_reasons(server: Mapping[str, Any], name: str) -> list[Problem]:
     """Why messages would be lost by the clock."""
     ahead = server.get("clock_ahead")
     if ahead is None or abs(ahead) <= MOST_SECONDS_APART:
         return []
     return [
-        f"The clock of {name} is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the controller's, and a"
-        " message that crosses servers is thrown away by its age: set the clocks (`timedatectl set-ntp true`) and run"
-        " again."
+        Problem(
+            "clock-differs",
+            name,
+            f"The clock of {name} is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the controller's, and"
+            " a message that crosses servers is thrown away by its age: set the clocks (`timedatectl set-ntp true`)"
+            " and run again.",
+        )
     ]
+
+
+def not_root() -> Problem:
+    """The tasks lack the rights that they need."""
+    return Problem(
+        "not-root",
+        "ansible_become",
+        "The tasks do not run as root: set ansible_become to true, or ansible_user to root, for this host.",
+    )
 
 
 class Look:
@@ -457,9 +559,17 @@ class Look:
         self.server: Mapping[str, Any] = found.get("server") or {}
         self.packages: Mapping[str, Any] = found.get("packages") or {}
         self.given_redis: Mapping[str, Any] = found.get("redis") or {}
-        self.reasons: list[str] = []
-        self.warnings: list[str] = []
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
         self.announce: list[str] = []
+
+    def refuse(self, code: str, subject: str, text: str) -> None:
+        """Add a problem that ends the run."""
+        self.problems.append(Problem(code, subject, text))
+
+    def warn(self, code: str, subject: str, text: str) -> None:
+        """Add a problem that does not end the run."""
+        self.warnings.append(Problem(code, subject, text))
 
     @property
     def goal(self) -> str:
@@ -560,7 +670,7 @@ class Look:
         # A container of Docker's is stopped by a module that needs the library, whichever engine takes over.
         docker = "docker" in (self.engine, (self.left_container or {}).get("engine")) or bool(adopted_container)
         return {
-            "warnings": self.warnings,
+            "warnings": texts(self.warnings),
             "announce": self.announce,
             "redis": self.redis,
             "engine": self.engine,
@@ -590,16 +700,18 @@ class Look:
         """The environment, the home, the file and the user."""
         portal, asked = self.portal, self.asked
         if not self.server.get("root"):
-            self.reasons.append(NOT_ROOT)
+            self.problems.append(not_root())
             return
         blocked = [row for row in portal.get("access") or [] if not row["ok"]]
         prefix = str(asked["tethys_conda_prefix"])
         # That the user cannot start the environment's Python is told once, by what stands in its way.
         startable = not any(row["path"].startswith(prefix) for row in blocked)
         if portal.get("prefix_problem") and startable:
-            self.reasons.append(
+            self.refuse(
+                "prefix-unusable",
+                "tethys_conda_prefix",
                 f"tethys_conda_prefix is {show(asked['tethys_conda_prefix'])}: {_tail(portal['prefix_problem'])}"
-                " Set it to the environment in which `tethys` is installed (`conda env list` shows it)."
+                " Set it to the environment in which `tethys` is installed (`conda env list` shows it).",
             )
         # Where nobody could be asked for another reason, nothing is known of the environment.
         elif (
@@ -607,39 +719,53 @@ class Look:
             and not (portal.get("home_problem") or portal.get("user_problem"))
             and not (portal.get("versions") or {}).get("tethys_platform")
         ):
-            self.reasons.append(
+            self.refuse(
+                "tethys-missing",
+                "tethys_conda_prefix",
                 f"tethys_conda_prefix is {show(asked['tethys_conda_prefix'])}, and tethys-platform is not installed"
-                " there: set it to the environment in which `tethys` is installed (`conda env list` shows it)."
+                " there: set it to the environment in which `tethys` is installed (`conda env list` shows it).",
             )
         if portal.get("home_problem"):
-            self.reasons.append(
+            self.refuse(
+                "home-unusable",
+                "tethys_home",
                 f"tethys_home is {show(asked['tethys_home'])}: {_tail(portal['home_problem'])}"
-                " Set it to the folder of portal_config.yml."
+                " Set it to the folder of portal_config.yml.",
             )
         if asked["tethys_user"] and portal.get("user_problem"):
-            self.reasons.append(
+            self.refuse(
+                "user-unusable",
+                "tethys_user",
                 f"tethys_user is {show(asked['tethys_user'])}: {_tail(portal['user_problem'])}"
-                " Set it to a user of this server."
+                " Set it to a user of this server.",
             )
         elif not portal.get("user"):
-            self.reasons.append(
+            self.refuse(
+                "user-missing",
+                "tethys_user",
                 "tethys_user is not set and no web server's user (nginx, www-data, apache) was found on this server:"
-                " set it to the user that shall run the portal."
+                " set it to the user that shall run the portal.",
             )
         config = portal.get("config") or {}
         if config.get("problem"):
-            self.reasons.append(
+            self.refuse(
+                "config-unsafe",
+                str(config.get("path")),
                 f"{config.get('path')} cannot be edited safely: {_tail(config['problem'])}"
-                " Correct the file and run again."
+                " Correct the file and run again.",
             )
         elif portal.get("settings_problem") and not portal.get("prefix_problem") and not portal.get("home_problem"):
-            self.warnings.append(f"The portal's settings could not be read: {_tail(portal['settings_problem'])}")
+            self.warn(
+                "settings-unreadable",
+                "portal_config.yml",
+                f"The portal's settings could not be read: {_tail(portal['settings_problem'])}",
+            )
         for place in dict.fromkeys(row["blocked_by"] or row["path"] for row in blocked):
-            self.reasons.append(
+            self.problems.append(
                 self._access_reason(place, [row for row in blocked if (row["blocked_by"] or row["path"]) == place])
             )
 
-    def _access_reason(self, place: str, rows: list[Mapping[str, Any]]) -> str:
+    def _access_reason(self, place: str, rows: list[Mapping[str, Any]]) -> Problem:
         """One sentence for everything that one file or folder keeps from the portal's user."""
         user, owner, need = self.portal.get("user"), rows[0].get("owner"), rows[0]["need"]
         inside = list(dict.fromkeys(row["path"] for row in rows if row["path"] != place))
@@ -664,7 +790,11 @@ class Look:
             ways_out.append(f"hand that over (`{shell_words('chown', '-h', user, target)}`)")
         if owner and owner not in (user, "root"):
             ways_out.append(f"set tethys_user to {owner}, whose it is")
-        return f"tethys_user {user} (who would run the portal) cannot {what}: {', or '.join(ways_out)}."
+        return Problem(
+            "user-lacks-access",
+            place,
+            f"tethys_user {user} (who would run the portal) cannot {what}: {', or '.join(ways_out)}.",
+        )
 
     def _can_be_given(self, path: str) -> bool:
         """Return whether a printed command may give the portal's user rights on a path without links.
@@ -745,14 +875,17 @@ class Look:
             why = f" (Why it is not known: {_tail(reason)})" if reason else ""
             if reason and bokeh != "unknown":
                 why = f" ({reason.rstrip('.')}.)"
-            self.reasons += [text + (why if "Bokeh" in text else "") for text in refusal.reasons]
+            for problem in refusal.problems:
+                told = problem.text + (why if problem.code in BOKEH_CODES else "")
+                self.problems.append(replace(problem, text=told))
             return None
 
     def redis_reasons(self) -> Mapping[str, Any] | None:
         """The container engine and the Redis port; returns the container that is taken over, if there is one."""
         server, engine, title = self.server, self.server.get(self.engine) or {}, ENGINES[self.engine].title
         if self.redis in ("given", "shared"):
-            self.reasons.extend(self.given_redis.get("problems") or [])
+            for number, text in enumerate(dict.fromkeys(self.given_redis.get("problems") or [])):
+                self.refuse("redis-unusable", f"endpoint {number}", text)
             self._leave_own()
             return None
         if self.redis == "none":
@@ -763,27 +896,37 @@ class Look:
             self.warnings.append(warning)
         if not engine.get("running"):
             if engine.get("installed"):
-                self.reasons.append(
+                self.refuse(
+                    "engine-silent",
+                    title,
                     f"{title} is installed on this server and"
                     f" {ENGINES[self.engine].silent.format(problem=engine.get('problem'))}, or set tethys_layer_hosts"
-                    " to a Redis that exists already."
+                    " to a Redis that exists already.",
                 )
             elif not self.options.get("redis_container_install_engine", True):
-                self.reasons.append(
+                self.refuse(
+                    "engine-missing",
+                    title,
                     f"{title} is not installed and redis_container_install_engine is false: install it, set that to"
-                    " true, or set tethys_layer_hosts to a Redis that exists already."
+                    " true, or set tethys_layer_hosts to a Redis that exists already.",
                 )
             else:
                 refusal = engine_refusal(server, self.engine, title)
                 if refusal:
-                    self.reasons.append(f"{refusal}, or set tethys_layer_hosts to a Redis that exists already.")
+                    self.refuse(
+                        "engine-not-installable",
+                        title,
+                        f"{refusal}, or set tethys_layer_hosts to a Redis that exists already.",
+                    )
         if self.engine == "podman" and not server.get("redis_unit") and "credentials.json" in server.get("state", []):
             docker = server.get("docker") or {}
             if docker.get("installed") and not docker.get("running"):
-                self.warnings.append(
+                self.warn(
+                    "docker-silent-beside-podman",
+                    "Docker",
                     "Docker is installed here and its engine does not answer, so that nobody knows whether an earlier"
                     " run's Redis is in it, which would start with it beside the one in Podman: start Docker and run"
-                    " again, or see that it never starts."
+                    " again, or see that it never starts.",
                 )
         other: Mapping[str, Any] | None = server.get("redis_port_container")
         port = self.redis_port
@@ -791,23 +934,29 @@ class Look:
         if "docker" in (self.engine, (left or {}).get("engine")):
             self._library_reasons()
         if ours and "tethys.channels.config" not in ours.get("labels", {}):
-            self.reasons.append(
+            self.refuse(
+                "container-of-somebody",
+                "redis_container_name",
                 f"redis_container_name is {ours['name']}, and the container of that name ({ours['image']}) is not this"
-                " collection's: set redis_container_name to a name of its own."
+                " collection's: set redis_container_name to a name of its own.",
             )
             return None
         if self.transport == "unix" and server.get("socket_folder_problem"):
-            self.reasons.append(
+            self.refuse(
+                "socket-folder-unusable",
+                str(PurePosixPath(REDIS_SOCKET).parent),
                 f"{PurePosixPath(REDIS_SOCKET).parent}, in which Redis's socket shall be,"
-                f" {server['socket_folder_problem']}: move it away, or set redis_container_transport to published."
+                f" {server['socket_folder_problem']}: move it away, or set redis_container_transport to published.",
             )
         if other:
             why = self._not_the_layers(other, port)
             if why is None and left:
-                self.reasons.append(
+                self.refuse(
+                    "container-found-beside-left",
+                    str(other["name"]),
                     f"Container {other['name']} ({other['image']}) publishes port {port}, which portal_config.yml"
                     f" names, and {left['name']} is still in {ENGINES[str(left['engine'])].title}: stop the former"
-                    f" (`{shell_words('docker', 'stop', other['id'])}`) and run again."
+                    f" (`{shell_words('docker', 'stop', other['id'])}`) and run again.",
                 )
             elif why is None:
                 if self.engine != "docker":
@@ -818,10 +967,12 @@ class Look:
                 )
                 return other
             elif self.transport != "unix":
-                self.reasons.append(
+                self.refuse(
+                    "redis-port-published",
+                    str(port),
                     f"Container {other['name']} ({other['image']}) publishes port {port}, and {why}: if it served only"
                     f" the channel layer, stop it (`{shell_words('docker', 'stop', other['id'])}`) and run again, else"
-                    " set redis_container_port to a free port."
+                    " set redis_container_port to a free port.",
                 )
                 return None
         if left and left["running"]:
@@ -858,10 +1009,12 @@ class Look:
         if self.transport != "unix" and not any(self._holds_port(one) for one in (ours, left) if one):
             for row in server.get("listeners") or []:
                 if row["port"] == port and self.in_the_way(row):
-                    self.reasons.append(
+                    self.refuse(
+                        "redis-port-in-use",
+                        str(port),
                         f"Port {port}, on which Redis shall answer, is held by process {row['pid']} of {row['user']}"
                         f" ({row['command']}): stop it, set redis_container_port to a free port, or, if it is a Redis"
-                        f" that the layer may use, set tethys_layer_hosts to [['127.0.0.1', {port}]]."
+                        f" that the layer may use, set tethys_layer_hosts to [['127.0.0.1', {port}]].",
                     )
                     break
         return None
@@ -869,7 +1022,9 @@ class Look:
     def _library_reasons(self) -> None:
         """Why Docker's containers cannot be started and stopped."""
         if self.server.get("docker_library") is False:
-            self.reasons.extend(filter(None, [library_refusal(self.server)]))
+            refusal = library_refusal(self.server)
+            if refusal:
+                self.refuse("docker-library-not-installable", "requests", refusal)
 
     def _holds_port(self, ours: Mapping[str, Any]) -> bool:
         """Whether a container of ours is why the port is taken."""
@@ -945,27 +1100,33 @@ class Look:
         server, supervisor = self.server, self.server.get("supervisor") or {}
         if supervisor.get("installed") and not supervisor.get("running"):
             if supervisor.get("silent"):
-                self.reasons.append(
+                self.refuse(
+                    "supervisor-silent",
+                    "Supervisor",
                     "A supervisord runs on this server and does not answer on its unix socket: set [unix_http_server]"
-                    " in its configuration (Debian's has it), restart it, and run again."
+                    " in its configuration (Debian's has it), restart it, and run again.",
                 )
             elif platform_of(server):
                 self.announce.append("Supervisor is installed and not running: it will be started.")
             else:
-                self.reasons.append(
+                self.refuse(
+                    "supervisor-not-startable",
+                    "Supervisor",
                     "Supervisor is installed and not running, and this collection does not know how this system starts"
-                    " it: start it first."
+                    " it: start it first.",
                 )
         if supervisor.get("installed") and "include" in supervisor and not self.program_path:
-            self.reasons.append(
+            self.refuse(
+                "supervisor-includes-nothing",
+                "Supervisor",
                 f"{supervisor.get('config') or 'The configuration of Supervisor'} names no folder in its [include] of"
                 " which Supervisor reads any file: give it one (`files = /etc/supervisord.d/*.ini`), restart"
-                " Supervisor, and run again."
+                " Supervisor, and run again.",
             )
         if not supervisor.get("installed"):
             refusal = supervisor_refusal(server)
             if refusal:
-                self.reasons.append(refusal)
+                self.refuse("supervisor-not-installable", "Supervisor", refusal)
             elif wants_repository(server):
                 self.announce.append(
                     "Supervisor is not installed, and comes from EPEL: the package epel-release adds that repository to"
@@ -974,18 +1135,24 @@ class Look:
         programs: list[Mapping[str, Any]] = server.get("programs") or []
         if len(programs) > 1:
             files = " and ".join(program["path"] for program in programs)
-            self.reasons.append(f"Supervisor's program asgi is defined in {files}: leave it in one file only.")
+            self.refuse(
+                "program-in-two-files",
+                "asgi",
+                f"Supervisor's program asgi is defined in {files}: leave it in one file only.",
+            )
             return None
         program = programs[0] if programs else None
         if program and program["others"]:
-            self.reasons.append(
+            self.refuse(
+                "program-not-alone",
+                str(program["path"]),
                 f"{program['path']} defines {', '.join(program['others'])} besides the portal's program, and would lose"
-                " it: move the portal's program (asgi) into a file of its own."
+                " it: move the portal's program (asgi) into a file of its own.",
             )
         for port in self.ports:
             self._port_reasons(port)
         if program and not program["managed"] and program["user"] != self.portal.get("user"):
-            self.reasons.extend(self._leftover_reasons(program["user"]))
+            self.problems.extend(self._leftover_reasons(program["user"]))
         if program and not program["managed"]:
             before = f"run by {program['user']}" if program["user"] != self.portal.get("user") else "as they are"
             how = (
@@ -1015,21 +1182,27 @@ class Look:
         row = strangers[0]
         who = f"process {row['pid']} of {row['user']} ({row['command']})"
         if port != first:
-            self.reasons.append(
+            self.refuse(
+                "port-in-use",
+                str(port),
                 f"tethys_port is {first}, and port {port}, which the processes need besides ({APART}), is held by"
-                f" {who}: stop it, or set tethys_port to the first of as many free ports as there are processes."
+                f" {who}: stop it, or set tethys_port to the first of as many free ports as there are processes.",
             )
         elif row.get("program"):
-            self.reasons.append(
+            self.refuse(
+                "port-in-use",
+                str(port),
                 f"tethys_port {port} is held by Supervisor's program {row['program']} ({who}), and the portal's"
                 " program is to be asgi: rename it to asgi in its file, or take that file away, and run"
                 " `supervisorctl update`; or set tethys_port to another port, to which nginx then has to send the"
-                " portal's requests."
+                " portal's requests.",
             )
         else:
-            self.reasons.append(
+            self.refuse(
+                "port-in-use",
+                str(port),
                 f"tethys_port {port} is held by {who}, which is not the portal's under Supervisor: stop it, or set"
-                " tethys_port to the port that nginx sends the portal's requests to."
+                " tethys_port to the port that nginx sends the portal's requests to.",
             )
 
     def moves(self, processes: int | None, adopted: bool) -> None:
@@ -1096,11 +1269,13 @@ class Look:
         enforcing = selinux.get("mode") == "enforcing"
         if self.goal in ("site", "check") and enforcing and selinux.get("web_connects") is False:
             ports = f"{self.ports[0]}-{self.ports[-1]}" if len(self.ports) > 1 else str(self.ports[0])
-            self.warnings.append(
+            self.warn(
+                "selinux-blocks-nginx",
+                "httpd_can_network_connect",
                 "SELinux is enforcing here and its boolean httpd_can_network_connect is off, so that nginx reaches the"
                 f" portal only on ports of the type http_port_t: switch it on (`setsebool -P httpd_can_network_connect"
                 f" on`), or give the ports that type (`semanage port -a -t http_port_t -p tcp {ports}`, with -m in"
-                " place of -a where they have another)."
+                " place of -a where they have another).",
             )
 
     def nginx_reasons(self) -> None:
@@ -1109,21 +1284,29 @@ class Look:
         if not self.apart or self.goal == "remove":
             # Without an nginx that runs there is nothing to put back.
             if nginx.get("problem") and nginx.get("running") and self.goal in ("site", "remove"):
-                self.reasons.append(f"nginx's upstream block is to be put back as it was: {_tail(nginx['problem'])}")
+                self.refuse(
+                    "nginx-not-restorable",
+                    "nginx",
+                    f"nginx's upstream block is to be put back as it was: {_tail(nginx['problem'])}",
+                )
             return
         if nginx.get("problem"):
-            self.reasons.append(
+            self.refuse(
+                "nginx-unusable",
+                "nginx",
                 f"tethys_asgi_layout is {APART}, which needs nginx's upstream block for the portal:"
-                f" {_tail(nginx['problem'])}"
+                f" {_tail(nginx['problem'])}",
             )
             return
         if self.pins and nginx.get("method"):
-            self.reasons.append(
+            self.refuse(
+                "balancing-method-beside-pins",
+                str(nginx["path"]),
                 f"tethys_bokeh_policy is pin, and the upstream block in {nginx['path']} has a balancing method of its"
-                f" own ({nginx['method']}): take that line away, or set tethys_bokeh_policy to single."
+                f" own ({nginx['method']}): take that line away, or set tethys_bokeh_policy to single.",
             )
         if nginx.get("websocket_problem"):
-            self.warnings.append(_tail(nginx["websocket_problem"]))
+            self.warn("nginx-websockets", "nginx", _tail(nginx["websocket_problem"]))
 
     def trust_reasons(self, adopted: Mapping[str, Any] | None) -> trust.Verdict:
         """Who besides root could steer the run."""
@@ -1131,14 +1314,14 @@ class Look:
         found = trust.verdict(
             self.server.get("trust"), starts_nginx=starts_nginx, adopted=str(adopted["path"]) if adopted else None
         )
-        self.reasons.extend(self._others_programs())
+        self.problems.extend(self._others_programs())
         # Checks report everything on their page and change nothing.
         if self.goal != "check":
-            self.reasons.extend(found.refusals)
+            self.problems.extend(found.refusals)
             self.warnings.extend(found.warnings)
         return found
 
-    def _others_programs(self) -> Iterable[str]:
+    def _others_programs(self) -> Iterable[Problem]:
         """Refuse the portal's programs in a file that others can change: Supervisor would run them, or merge them in.
 
         A run of `site` and of `remove` replaces the one file that there is.
@@ -1152,16 +1335,24 @@ class Look:
         if self.goal == "restart" or (self.goal == "remove" and len(programs) > 1):
             for path in (str(program["path"]) for program in programs if program["path"] in writers):
                 yield (
-                    f"{path} defines a program of the portal's (asgi or tethys_asgi and a number), which Supervisor"
-                    f" starts, and {who_can(writers[path])} can change it: read that file, and delete the program from"
-                    " it."
+                    Problem(
+                        "program-open-to-others",
+                        path,
+                        f"{path} defines a program of the portal's (asgi or tethys_asgi and a number), which"
+                        f" Supervisor starts, and {who_can(writers[path])} can change it: read that file, and delete"
+                        " the program from it.",
+                    )
                 )
         for path in server.get("unread_programs") or []:
             if path in writers:
                 yield (
-                    f"{path} cannot be read, and {who_can(writers[path])} can change it, so it may define a program of"
-                    " the portal's, which Supervisor starts: it has to be a configuration file of at most 64 KiB that"
-                    " its owner can read, or take it away."
+                    Problem(
+                        "program-unreadable",
+                        path,
+                        f"{path} cannot be read, and {who_can(writers[path])} can change it, so it may define a"
+                        " program of the portal's, which Supervisor starts: it has to be a configuration file of at"
+                        " most 64 KiB that its owner can read, or take it away.",
+                    )
                 )
 
     def restart_reasons(self) -> None:
@@ -1169,18 +1360,24 @@ class Look:
         programs = [program for program in self.server.get("programs") or [] if program["managed"]]
         asked = str(self.asked["tethys_asgi_processes"])
         if not programs:
-            self.reasons.append(
-                "The portal's processes are not run by this collection yet: run tethys.channels.site first."
+            self.refuse(
+                "program-not-managed",
+                "asgi",
+                "The portal's processes are not run by this collection yet: run tethys.channels.site first.",
             )
         elif programs[0]["layout"] != self.asked["tethys_asgi_layout"]:
-            self.reasons.append(
+            self.refuse(
+                "layout-differs",
+                "tethys_asgi_layout",
                 f"tethys_asgi_layout is {self.asked['tethys_asgi_layout']} and the processes run as"
-                f" {programs[0]['layout']}: run tethys.channels.site, which changes the layout."
+                f" {programs[0]['layout']}: run tethys.channels.site, which changes the layout.",
             )
         elif programs[0]["numprocs"] != asked:
-            self.reasons.append(
+            self.refuse(
+                "number-differs",
+                "tethys_asgi_processes",
                 f"tethys_asgi_processes is {asked} and the program has {programs[0]['numprocs']}: run"
-                " tethys.channels.site, which changes the number."
+                " tethys.channels.site, which changes the number.",
             )
 
     def gaps(self) -> None:
@@ -1202,7 +1399,7 @@ class Look:
                 )
             )
 
-    def _leftover_reasons(self, before: str) -> Iterable[str]:
+    def _leftover_reasons(self, before: str) -> Iterable[Problem]:
         """What the user who ran the portal until now has left in its data folders, and the new one cannot write."""
         user = self.portal.get("user")
         for row in self.portal.get("leftovers") or []:
@@ -1213,8 +1410,12 @@ class Look:
                 more = f" and {row['count'] - 1} more in {row['folder']}" if row["count"] > 1 else ""
                 stay = f", or set tethys_user to {before}" if before != "root" else ""
                 yield (
-                    f"tethys_user {user} (who would run the portal) cannot write {row['example']}{more}, of {before},"
-                    f" who runs it until now: hand that over{hand_over}{stay}."
+                    Problem(
+                        "file-of-previous-user",
+                        str(row["folder"]),
+                        f"tethys_user {user} (who would run the portal) cannot write {row['example']}{more}, of"
+                        f" {before}, who runs it until now: hand that over{hand_over}{stay}.",
+                    )
                 )
 
 
@@ -1242,7 +1443,7 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         nothing where `as_proved` says that all is as a run has left and proved it whose plan had the same `sum`.
     """
     look = Look(asked, options, found)
-    reasons = [
+    problems = [
         *misspelt(found.get("names") or [], found.get("known") or []),
         *wrong_role_values(found.get("values") or {}, asked),
         *check_variables(asked),
@@ -1250,22 +1451,30 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         *(port_reasons(found.get("values") or {}, options, asked) if look.goal in ("site", "check") else []),
     ]
     # Where to look is known before anything was seen.
-    result: dict[str, Any] = {"refusals": reasons, "warnings": [], "announce": [], "ports": look.ports}
+    result: dict[str, Any] = {
+        "refusals": texts(problems),
+        "codes": codes(problems),
+        "warnings": [],
+        "announce": [],
+        "ports": look.ports,
+    }
     if not found.get("server"):
         return result
 
     look.portal_reasons()
     if look.redis == "shared" and look.goal in ("site", "check"):
-        told = look.reasons if look.goal == "site" else look.warnings
-        told.extend(clock_reasons(look.server, "this server"))
+        found_by_clock = look.problems if look.goal == "site" else look.warnings
+        found_by_clock.extend(clock_reasons(look.server, "this server"))
     adopted_container = adopted_program = processes = None
     if look.goal in ("site", "remove") and look.server.get("root") and look.server.get("yaml_library") is False:
-        look.reasons.extend(filter(None, [yaml_refusal(look.server)]))
+        refusal = yaml_refusal(look.server)
+        if refusal:
+            look.problems.append(Problem("yaml-not-installable", "PyYAML", refusal))
     if look.goal == "site" and look.server.get("root"):
         adopted_container = look.redis_reasons()
         adopted_program = look.program_reasons()
         if look.packages.get("msg"):
-            look.reasons.append(_tail(str(look.packages["msg"])))
+            look.problems.append(Problem("packages-unusable", "channels_redis", _tail(str(look.packages["msg"]))))
     elif look.goal == "restart" and look.server.get("root"):
         look.restart_reasons()
     if look.server.get("root"):
@@ -1278,11 +1487,15 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
     serial = whole_number((found.get("values") or {}).get("tethys_serial"))
     at_once = whole_number(options.get("hosts_at_once")) or 0
     if look.goal == "site" and serial and at_once > serial:
-        look.reasons.append(
-            f"tethys_serial is {serial}, and {at_once} portals would be done at once: a play cannot see a variable of"
-            f" the inventory, so give it on the command line, with -e tethys_serial={serial}."
+        look.problems.append(
+            Problem(
+                "serial-exceeded",
+                "tethys_serial",
+                f"tethys_serial is {serial}, and {at_once} portals would be done at once: a play cannot see a variable"
+                f" of the inventory, so give it on the command line, with -e tethys_serial={serial}.",
+            )
         )
-    reasons.extend(reason for reason in look.reasons if reason not in reasons)
+    problems.extend(problem for problem in look.problems if problem not in problems)
 
     portal, server = look.portal, look.server
     if look.goal == "site":
@@ -1294,11 +1507,17 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
     if portal.get("lifecycle_consumer") is False and look.could_look:
         version = (portal.get("versions") or {}).get("tethys_platform")
         look.warnings.append(
-            f"Tethys {version} has no consumer to prove delivery through (Tethys 4.4 brings it):"
-            " the layer is provisioned, and the run cannot prove that messages arrive."
+            Problem(
+                "delivery-not-verifiable",
+                "tethys_platform",
+                f"Tethys {version} has no consumer to prove delivery through (Tethys 4.4 brings it):"
+                " the layer is provisioned, and the run cannot prove that messages arrive.",
+            )
         )
     supervisor = server.get("supervisor") or {}
     result.update(
+        refusals=texts(problems),
+        codes=codes(problems),
         processes=processes,
         layout=asked["tethys_asgi_layout"],
         pins=look.pins,
@@ -1312,14 +1531,14 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         adopted_program=adopted_program,
         managed=any(program["managed"] for program in server.get("programs") or []),
         portal=dict(portal),
-        trust={"lines": trust.lines(trusted, portal), "problems": trusted.refusals},
+        trust={"lines": trust.lines(trusted, portal), "problems": texts(trusted.refusals)},
         **look.of_redis(adopted_container),
     )
     nginx = (server.get("nginx") or {}).get("path")
     result["sum"] = _sum_of([result[name] for name in GONE_BY], [portal.get(name) for name in GONE_BY_OF_PORTAL], nginx)
     result["as_proved"] = (
         look.goal == "site"
-        and not reasons
+        and not problems
         and server.get("proved_plan") == result["sum"]
         and not any(result[name] for name in CHANGES)
         # Where the proof sees nothing of the messages, it cannot stand for the rest.

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem, Refusal, refused
+
 CORE_BACKEND = "channels_redis.core.RedisChannelLayer"
 PUBSUB_BACKEND = "channels_redis.pubsub.RedisPubSubChannelLayer"
 MEMORY_BACKEND = "channels.layers.InMemoryChannelLayer"
@@ -26,17 +28,6 @@ _DIGITS = re.compile(r"[1-9][0-9]*")
 _NO_BOKEH_OBJECTS = "Give a boolean, 'in_use', 'not_in_use', 'unknown' or a list of {app, name, url}."
 
 
-class Refusal(Exception):
-    """What was asked for would lose data or cannot work.
-
-    `reasons` holds one sentence for each thing that is wrong; the text of the exception is all of them.
-    """
-
-    def __init__(self, reasons: str | Iterable[str]) -> None:
-        self.reasons: list[str] = [reasons] if isinstance(reasons, str) else list(reasons)
-        super().__init__(" ".join(self.reasons))
-
-
 def show(value: Any) -> str:
     """A value as it is shown in a message: on one line and not too long."""
     try:
@@ -46,17 +37,26 @@ def show(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def nearest(word: Any, choices: Iterable[str]) -> str | None:
+    """Return the choice that a misspelt word is probably meant to be, or None."""
+    return next(iter(difflib.get_close_matches(str(word), list(choices), n=1)), None)
+
+
 def closest(word: Any, choices: Iterable[str]) -> str:
     """` (did you mean 'x'?)` for a misspelt choice, or nothing."""
-    close = difflib.get_close_matches(str(word), list(choices), n=1)
-    return f" (did you mean '{close[0]}'?)" if close else ""
+    meant = nearest(word, choices)
+    return f" (did you mean '{meant}'?)" if meant else ""
 
 
-def choice_refusal(variable: str, value: Any, choices: Iterable[str]) -> str | None:
-    """The sentence that refuses a value which is none of the choices, or None where it is one."""
+def choice_refusal(variable: str, value: Any, choices: Iterable[str]) -> Problem | None:
+    """Return the problem of a value that is none of the choices, or None."""
     if isinstance(value, str) and value in choices:
         return None
-    return f"{variable} is {show(value)}{closest(value, choices)}: set it to one of {', '.join(choices)}."
+    return Problem(
+        "choice-unknown",
+        variable,
+        f"{variable} is {show(value)}{closest(value, choices)}: set it to one of {', '.join(choices)}.",
+    )
 
 
 def whole_number(value: Any) -> int | None:
@@ -79,7 +79,11 @@ def _handlers(found: Iterable[Any]) -> str:
     shown = []
     for handler in found:
         if not isinstance(handler, Mapping) or not any(handler.get(key) for key in ("app", "name", "url")):
-            raise Refusal(f"The list of Bokeh handlers has the entry {show(handler)}. {_NO_BOKEH_OBJECTS}")
+            raise refused(
+                "bokeh-facts-invalid",
+                "tethys_bokeh",
+                f"The list of Bokeh handlers has the entry {show(handler)}. {_NO_BOKEH_OBJECTS}",
+            )
         owner = ": ".join(str(handler[key]) for key in ("app", "name") if handler.get(key))
         url = str(handler.get("url") or "")
         shown.append(f"{owner} at {url}" if owner and url else owner or url)
@@ -96,7 +100,11 @@ def bokeh_in_use(bokeh: Any) -> str | None:
         return "Bokeh is in use (tethys_bokeh: in_use)" if bokeh == "in_use" else None
     if isinstance(bokeh, (list, tuple)):
         return f"Bokeh is in use ({_handlers(bokeh)})" if bokeh else None
-    raise Refusal(f"What is known of Bokeh (tethys_bokeh) is {show(bokeh)}. {_NO_BOKEH_OBJECTS}")
+    raise refused(
+        "bokeh-facts-invalid",
+        "tethys_bokeh",
+        f"What is known of Bokeh (tethys_bokeh) is {show(bokeh)}. {_NO_BOKEH_OBJECTS}",
+    )
 
 
 # What a Bokeh page asks for after it was loaded, whatever app it is of; an ordinary Tethys consumer ends in `/ws/`.
@@ -137,54 +145,74 @@ def asgi_processes(
     Raises:
         Refusal: the number is none, or so many processes would lose messages or break Bokeh pages.
     """
-    reasons = [
-        reason
-        for reason in (
+    problems = [
+        problem
+        for problem in (
             choice_refusal("tethys_bokeh_policy", policy, POLICIES),
             choice_refusal("tethys_layer_backend", backend, BACKENDS),
             choice_refusal("tethys_asgi_layout", layout, LAYOUTS),
         )
-        if reason
+        if problem
     ]
     in_use: str | None = None
     try:
         in_use = bokeh_in_use(bokeh)
     except Refusal as refusal:
-        reasons.extend(refusal.reasons)
+        problems.extend(refusal.problems)
 
     number = whole_number(value)
     if number is None:
-        reasons.append(
-            f"tethys_asgi_processes is {show(value)}: set it to a whole number of at least 1, written in digits."
+        problems.append(
+            Problem(
+                "processes-invalid",
+                "tethys_asgi_processes",
+                f"tethys_asgi_processes is {show(value)}: set it to a whole number of at least 1, written in digits.",
+            )
         )
     elif number > MAX_PROCESSES:
-        reasons.append(
-            f"tethys_asgi_processes is {show(value)}, and each of these processes would be a whole portal in memory: "
-            f"set it to the number of processes that the server can hold, at most {MAX_PROCESSES}."
+        problems.append(
+            Problem(
+                "processes-too-many",
+                "tethys_asgi_processes",
+                f"tethys_asgi_processes is {show(value)}, and each of these processes would be a whole portal in"
+                f" memory: set it to the number of processes that the server can hold, at most {MAX_PROCESSES}.",
+            )
         )
-    if reasons or number is None:
-        raise Refusal(reasons)
+    if problems or number is None:
+        raise Refusal(*problems)
     if number == 1:
         return number
 
     if backend == MEMORY_BACKEND:
-        reasons.append(
-            f"tethys_asgi_processes is {number} with tethys_layer_backend {backend}, where only the sender's own "
-            f"process hears a message: set tethys_asgi_processes to 1, or tethys_layer_backend to {CORE_BACKEND}."
+        problems.append(
+            Problem(
+                "memory-layer-needs-one-process",
+                "tethys_asgi_processes",
+                f"tethys_asgi_processes is {number} with tethys_layer_backend {backend}, where only the sender's own "
+                f"process hears a message: set tethys_asgi_processes to 1, or tethys_layer_backend to {CORE_BACKEND}.",
+            )
         )
     if policy == "single" and in_use:
         known = "" if bokeh not in (None, "unknown", "auto") else ", or tethys_bokeh to not_in_use where no app uses it"
-        reasons.append(
-            f"tethys_asgi_processes is {number} and {in_use}, whose pages work in a single process only "
-            f"(tethys_bokeh_policy: single): set tethys_asgi_processes to 1, or tethys_bokeh_policy to pin together "
-            f"with tethys_asgi_layout to socket_per_process{known}."
+        problems.append(
+            Problem(
+                "bokeh-needs-one-process",
+                "tethys_asgi_processes",
+                f"tethys_asgi_processes is {number} and {in_use}, whose pages work in a single process only"
+                " (tethys_bokeh_policy: single): set tethys_asgi_processes to 1, or tethys_bokeh_policy to pin"
+                f" together with tethys_asgi_layout to socket_per_process{known}.",
+            )
         )
     if policy == "pin" and layout != "socket_per_process":
-        reasons.append(
-            f"tethys_bokeh_policy is pin with tethys_asgi_processes {number} and tethys_asgi_layout {layout}, in which "
-            f"nginx cannot tell the processes apart: set tethys_asgi_layout to socket_per_process, "
-            f"or tethys_asgi_processes to 1."
+        problems.append(
+            Problem(
+                "pin-needs-layout",
+                "tethys_bokeh_policy",
+                f"tethys_bokeh_policy is pin with tethys_asgi_processes {number} and tethys_asgi_layout {layout}, in"
+                " which nginx cannot tell the processes apart: set tethys_asgi_layout to socket_per_process, or"
+                " tethys_asgi_processes to 1.",
+            )
         )
-    if reasons:
-        raise Refusal(reasons)
+    if problems:
+        raise Refusal(*problems)
     return number

@@ -13,8 +13,9 @@ from typing import Any
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER, PRIMARY_NAME
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import SENTINEL_PORT
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem, refused
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import SHARED_CA_HERE, image_version
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import Refusal, show, whole_number
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import show, whole_number
 
 TOPOLOGY = "redis_container_topology"
 STANDALONE = "standalone"
@@ -68,7 +69,11 @@ def common_secrets(names: Iterable[str], hosts: Mapping[str, Any], rotate: bool 
         offered = [row["offered"][name] for row in rows if row.get("offered")]
         found = [*([] if new else kept), *offered]
         if not found:
-            raise Refusal("Nothing was read of what the servers keep that Sentinel watches: run tethys.channels.site.")
+            raise refused(
+                "secrets-unread",
+                "redis_container_topology",
+                "Nothing was read of what the servers keep that Sentinel watches: run tethys.channels.site.",
+            )
         return str(found[0])
 
     return {"password": first("password", rotate), "peer_password": first("peer_password", False)}
@@ -107,7 +112,7 @@ def endpoints(servers: Sequence[Mapping[str, Any]], login: Mapping[str, Any], au
     ]
 
 
-def authority_reasons(name: str, hosts: Mapping[str, Any], authority: str) -> list[str]:
+def authority_reasons(name: str, hosts: Mapping[str, Any], authority: str) -> list[Problem]:
     """Why the servers would not believe each other while one after the other gets another certificate.
 
     Args:
@@ -119,9 +124,13 @@ def authority_reasons(name: str, hosts: Mapping[str, Any], authority: str) -> li
     if not (_view(hosts[name]).get("set_up") and present) or authority.strip() == present:
         return []
     return [
-        f"The authority of the certificate of {name} is another one than that by which the servers know each other, and"
-        " copies would not believe their primary: run with redis_container_topology standalone once, and then with"
-        " sentinel; or give redis_container_tls_dir the files of before."
+        Problem(
+            "authority-differs",
+            "redis_container_tls_dir",
+            f"The authority of the certificate of {name} is another one than that by which the servers know each"
+            " other, and copies would not believe their primary: run with redis_container_topology standalone once,"
+            " and then with sentinel; or give redis_container_tls_dir the files of before.",
+        )
     ]
 
 
@@ -175,7 +184,7 @@ def plan_of(name: str, servers: Sequence[Mapping[str, Any]], hosts: Mapping[str,
     }
 
 
-def topology_reasons(name: str, servers: Sequence[Mapping[str, Any]], hosts: Mapping[str, Any]) -> list[str]:
+def topology_reasons(name: str, servers: Sequence[Mapping[str, Any]], hosts: Mapping[str, Any]) -> list[Problem]:
     """What speaks against the servers together, whatever was found on them."""
     topologies = {server["name"]: topology_of(hosts[server["name"]]) for server in servers}
     mine = topology_of(hosts[name])
@@ -184,25 +193,37 @@ def topology_reasons(name: str, servers: Sequence[Mapping[str, Any]], hosts: Map
     others = sorted(other for other, topology in topologies.items() if topology != mine)
     if others:
         return [
-            f"redis_container_topology is {mine} on {name} and {show(topologies[others[0]])} on {others[0]}: give"
-            " all hosts of the group the same. Hosts that share the messages cannot be replaced by each other."
+            Problem(
+                "topologies-differ",
+                "redis_container_topology",
+                f"redis_container_topology is {mine} on {name} and {show(topologies[others[0]])} on {others[0]}: give"
+                " all hosts of the group the same. Hosts that share the messages cannot be replaced by each other.",
+            )
         ]
     if mine == SENTINEL and len({str(hosts[server["name"]].get("redis_container_password")) for server in servers}) > 1:
         return [
-            "redis_container_password is not the same on all hosts of the group, and redis_container_topology is"
-            " sentinel: give all of them one, since any of them may come to serve the portals."
+            Problem(
+                "passwords-differ",
+                "redis_container_password",
+                "redis_container_password is not the same on all hosts of the group, and redis_container_topology is"
+                " sentinel: give all of them one, since any of them may come to serve the portals.",
+            )
         ]
     if mine == SENTINEL and (len(servers) < FEWEST or len(servers) % 2 == 0):
         return [
-            f"redis_container_topology is sentinel, and the group of the shared Redis has {len(servers)}"
-            f" host{'s' if len(servers) > 1 else ''} ({', '.join(topologies)}): Sentinel needs an odd number of at"
-            f" least {FEWEST}, so that most of them can agree; add or take away one, or set redis_container_topology"
-            " to standalone."
+            Problem(
+                "sentinels-not-odd",
+                "redis_container_topology",
+                f"redis_container_topology is sentinel, and the group of the shared Redis has {len(servers)}"
+                f" host{'s' if len(servers) > 1 else ''} ({', '.join(topologies)}): Sentinel needs an odd number of at"
+                f" least {FEWEST}, so that most of them can agree; add or take away one, or set"
+                " redis_container_topology to standalone.",
+            )
         ]
     return []
 
 
-def host_reasons(options: Mapping[str, Any], image: str, server: Mapping[str, Any]) -> list[str]:
+def host_reasons(options: Mapping[str, Any], image: str, server: Mapping[str, Any]) -> list[Problem]:
     """What speaks against Sentinel on one server."""
     found = []
     version = image_version(image)
@@ -210,55 +231,88 @@ def host_reasons(options: Mapping[str, Any], image: str, server: Mapping[str, An
     # Of a whole number, the last that there was.
     if "redis" in image and numbers and (numbers if len(numbers) > 1 else (*numbers, 99)) < OLDEST:
         found.append(
-            f"redis_container_image is {image}, and redis_container_topology is sentinel, whose sentinels know users"
-            " since Redis 6.2: set the image to a later one."
+            Problem(
+                "image-without-users",
+                "redis_container_image",
+                f"redis_container_image is {image}, and redis_container_topology is sentinel, whose sentinels know"
+                " users since Redis 6.2: set the image to a later one.",
+            )
         )
     if options["redis_container_engine"] != "docker":
         found.append(
-            f"redis_container_engine is {options['redis_container_engine']}, and redis_container_topology is"
-            " sentinel, which runs in Docker only: leave redis_container_engine away."
+            Problem(
+                "sentinel-not-in-docker",
+                "redis_container_engine",
+                f"redis_container_engine is {options['redis_container_engine']}, and redis_container_topology is"
+                " sentinel, which runs in Docker only: leave redis_container_engine away.",
+            )
         )
     if ":" in str(options.get("address")):
         found.append(
-            f"redis_container_address is {options['address']}, and redis_container_topology is sentinel, which knows"
-            " its servers by IPv4 addresses only: give each such an address."
+            Problem(
+                "sentinel-needs-ipv4",
+                "redis_container_address",
+                f"redis_container_address is {options['address']}, and redis_container_topology is sentinel, which"
+                " knows its servers by IPv4 addresses only: give each such an address.",
+            )
         )
     port = options["sentinel_port"]
     if port == whole_number(options["redis_container_port"]):
         found.append(
-            f"redis_container_sentinel_port is {port}, on which Redis answers (redis_container_port): set it to another"
-            " port."
+            Problem(
+                "sentinel-port-of-redis",
+                "redis_container_sentinel_port",
+                f"redis_container_sentinel_port is {port}, on which Redis answers (redis_container_port): set it to"
+                " another port.",
+            )
         )
     ours = server.get("sentinel_container") or {}
     if ours and "tethys.channels.config" not in ours.get("labels", {}):
         found.append(
-            f"redis_container_sentinel_name is {ours['name']}, and the container of that name ({ours['image']}) is"
-            " not this collection's: set redis_container_sentinel_name to a name of its own."
+            Problem(
+                "container-of-somebody",
+                "redis_container_sentinel_name",
+                f"redis_container_sentinel_name is {ours['name']}, and the container of that name ({ours['image']}) is"
+                " not this collection's: set redis_container_sentinel_name to a name of its own.",
+            )
         )
     elif ours.get("running") and ours.get("ports") and port not in ours["ports"]:
         found.append(
-            f"redis_container_sentinel_port is {port}, and the Sentinel that runs on this server answers on"
-            f" {ours['ports'][0]}, by which the others know it: set it to that, or run with redis_container_topology"
-            " standalone once, and then with sentinel."
+            Problem(
+                "sentinel-port-differs",
+                "redis_container_sentinel_port",
+                f"redis_container_sentinel_port is {port}, and the Sentinel that runs on this server answers on"
+                f" {ours['ports'][0]}, by which the others know it: set it to that, or run with"
+                " redis_container_topology standalone once, and then with sentinel.",
+            )
         )
     elif not ours.get("running"):
         for row in server.get("listeners") or []:
             if row["port"] == port and row.get("address") in ("redis", "everything"):
                 found.append(
-                    f"Port {port}, on which Sentinel shall answer, is held by process {row['pid']} of {row['user']}"
-                    f" ({row['command']}): stop it, or set redis_container_sentinel_port to a free port on all hosts."
+                    Problem(
+                        "sentinel-port-in-use",
+                        str(port),
+                        f"Port {port}, on which Sentinel shall answer, is held by process {row['pid']} of"
+                        f" {row['user']} ({row['command']}): stop it, or set redis_container_sentinel_port to a free"
+                        " port on all hosts.",
+                    )
                 )
                 break
     return found
 
 
-def quorum_reasons(servers: Sequence[Mapping[str, Any]], hosts: Mapping[str, Any], container: str) -> list[str]:
+def quorum_reasons(servers: Sequence[Mapping[str, Any]], hosts: Mapping[str, Any], container: str) -> list[Problem]:
     """Why nobody can say who the primary is, so that a run could only guess."""
     unseen = [str(server["name"]) for server in servers if not _view(hosts[server["name"]])]
     if unseen:
         return [
-            f"redis_container_topology is sentinel, and this run does not reach {', '.join(unseen)}: name all hosts"
-            " of the group, or, with --limit, portals only."
+            Problem(
+                "sentinels-unreached",
+                "redis_container_topology",
+                f"redis_container_topology is sentinel, and this run does not reach {', '.join(unseen)}: name all hosts"
+                " of the group, or, with --limit, portals only.",
+            )
         ]
     views = {str(server["name"]): _view(hosts[server["name"]]) for server in servers}
     silent = [f"on {name} it {view['problem']}" for name, view in views.items() if view["problem"]]
@@ -266,28 +320,44 @@ def quorum_reasons(servers: Sequence[Mapping[str, Any]], hosts: Mapping[str, Any
     # Where most were never started, a first run was stopped, and this one goes on with it.
     there = [name for name in views if _container(hosts[name])]
     if len(there) >= most > answering:
-        if any("certificate" in text for text in silent):
+        if any(view["problem_code"] == "certificate-not-trusted" for view in views.values()):
             return [
-                f"Of {len(servers)} sentinels {answering} can be believed ({'; '.join(silent)}): run with"
-                " redis_container_topology standalone once, which gives certificates that are good, and then with"
-                " sentinel."
+                Problem(
+                    "sentinels-not-trusted",
+                    "redis_container_topology",
+                    f"Of {len(servers)} sentinels {answering} can be believed ({'; '.join(silent)}): run with"
+                    " redis_container_topology standalone once, which gives certificates that are good, and then with"
+                    " sentinel.",
+                )
             ]
         return [
-            f"Of {len(servers)} sentinels {answering} {'answers' if answering == 1 else 'answer'}"
-            f" ({'; '.join(silent)}), and who the primary is, is for most of them to say: start them there"
-            f" (`{shell_words('docker', 'start', container)}`), and run again."
+            Problem(
+                "sentinels-silent",
+                "redis_container_topology",
+                f"Of {len(servers)} sentinels {answering} {'answers' if answering == 1 else 'answer'}"
+                f" ({'; '.join(silent)}), and who the primary is, is for most of them to say: start them there"
+                f" (`{shell_words('docker', 'start', container)}`), and run again.",
+            )
         ]
     primary = present_primary(servers, hosts)
     if primary is None and not any(view["set_up"] for view in views.values()):
         return []
     if primary is None:
         return [
-            "The sentinels do not agree on who the primary is, as while they put another in its place: wait a"
-            " minute, and run again."
+            Problem(
+                "primary-disputed",
+                "redis_container_topology",
+                "The sentinels do not agree on who the primary is, as while they put another in its place: wait a"
+                " minute, and run again.",
+            )
         ]
     if primary not in [{"host": server["address"], "port": server["port"]} for server in servers]:
         return [
-            f"Sentinel has the primary at {primary['host']}:{primary['port']}, which is no host of the group of the"
-            " shared Redis: put that host back, with its redis_container_address and redis_container_port."
+            Problem(
+                "primary-not-in-group",
+                "redis_container_topology",
+                f"Sentinel has the primary at {primary['host']}:{primary['port']}, which is no host of the group of the"
+                " shared Redis: put that host back, with its redis_container_address and redis_container_port.",
+            )
         ]
     return []

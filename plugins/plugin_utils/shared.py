@@ -15,19 +15,22 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import trust
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import DEFAULT_PORT
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem, codes, texts
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import (
-    NOT_ROOT,
     SHARED_CA_HERE,
     TRANSPORT_LABEL,
     Look,
     clock_reasons,
     image_version,
     misspelt,
+    not_root,
+    role_options,
     wrong_role_values,
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     CORE_BACKEND,
     MEMORY_BACKEND,
+    nearest,
     show,
     whole_number,
 )
@@ -55,6 +58,8 @@ NOBODY: dict[str, Any] = {"username": PORTAL_USER, "password": None, "ca": None,
 FILES = ("redis_container_tls_cert", "redis_container_tls_key", "redis_container_tls_ca")
 # The private authority's key, which has no variable, among the texts of the files.
 AUTHORITY_KEY = "authority_key"
+# How the names of all variables of the certificate begin.
+TLS_VARIABLES = "redis_container_tls"
 
 
 def shared_redis(names: Iterable[str], hosts: Mapping[str, Any], logins: Sequence[Any] = ()) -> dict[str, Any]:
@@ -162,7 +167,7 @@ def _endpoints(servers: Sequence[Mapping[str, Any]], logins: Sequence[Mapping[st
     ]
 
 
-def site_reasons(portals: Sequence[Mapping[str, Any]]) -> list[str]:
+def site_reasons(portals: Sequence[Mapping[str, Any]]) -> list[Problem]:
     """Why these portals cannot have one login to one Redis."""
     reasons = []
     for key, variable in (
@@ -173,63 +178,98 @@ def site_reasons(portals: Sequence[Mapping[str, Any]]) -> list[str]:
         if len(values) > 1:
             told = " and ".join(f"{show(value)} on {name}" for value, name in sorted(values.items()))
             reasons.append(
-                f"{variable} is {told}, and they share one Redis: give them the same, or, where they have nothing to"
-                " say to each other, a group of Redis hosts each (-e tethys_layer_redis=… with -e tethys_hosts=…)."
+                Problem(
+                    "portals-differ",
+                    key,
+                    f"{variable} is {told}, and they share one Redis: give them the same, or, where they have nothing"
+                    " to say to each other, a group of Redis hosts each (-e tethys_layer_redis=… with -e"
+                    " tethys_hosts=…).",
+                )
             )
     return reasons
 
 
-def address_reason(value: Any, here: bool | None) -> str | None:
+def address_reason(value: Any, here: bool | None) -> Problem | None:
     """Why Redis cannot answer on that address of its server."""
     out = "set it, for this host, to the address of this server by which the portals reach it"
     if value in (None, ""):
-        return f"redis_container_address is not set: {out}."
+        return Problem("address-missing", "redis_container_address", f"redis_container_address is not set: {out}.")
     try:
         address = ip_address(str(value))
     except ValueError:
-        return f"redis_container_address is {show(value)}, which is no IP address: {out}."
+        return Problem(
+            "address-invalid",
+            "redis_container_address",
+            f"redis_container_address is {show(value)}, which is no IP address: {out}.",
+        )
     if address.is_unspecified:
         every = "which is every address of this server, also those that face the internet"
-        return f"redis_container_address is {address}, {every}: {out}."
+        return Problem(
+            "address-unspecified", "redis_container_address", f"redis_container_address is {address}, {every}: {out}."
+        )
     if address.is_loopback:
-        return f"redis_container_address is {address}, which no other server reaches: {out}."
+        return Problem(
+            "address-loopback",
+            "redis_container_address",
+            f"redis_container_address is {address}, which no other server reaches: {out}.",
+        )
     if here is False:
-        return f"redis_container_address is {address}, which is none of this server's addresses: {out}."
+        return Problem(
+            "address-not-here",
+            "redis_container_address",
+            f"redis_container_address is {address}, which is none of this server's addresses: {out}.",
+        )
     return None
 
 
-def _authority_reasons(name: str, folder: str, found: Mapping[str, Any]) -> Iterable[str]:
+def _authority_reasons(name: str, folder: str, found: Mapping[str, Any]) -> Iterable[Problem]:
     """What speaks against the folder of the private authority: nothing of somebody else's is written over."""
     out = f"set it to an empty folder, or give certificates of your own by {', '.join(FILES)}."
     unreadable = found.get("unreadable") or []
     files = found.get("files") or {}
     if name.lower() == "ca":
         yield (
-            f"{name} is the name of this host, and redis_container_tls_dir is {show(folder)}, where ca.key and ca.crt"
-            " are the authority's own: give the host another name in the inventory."
+            Problem(
+                "host-named-ca",
+                "redis_container_tls_dir",
+                f"{name} is the name of this host, and redis_container_tls_dir is {show(folder)}, where ca.key and"
+                " ca.crt are the authority's own: give the host another name in the inventory.",
+            )
         )
     elif "redis_container_tls_dir" in unreadable:
         yield (
-            f"redis_container_tls_dir is {show(folder)}, which is no folder or one that this user of the controller"
-            f" cannot enter: correct that, {out}"
+            Problem(
+                "tls-folder-unusable",
+                "redis_container_tls_dir",
+                f"redis_container_tls_dir is {show(folder)}, which is no folder or one that this user of the controller"
+                f" cannot enter: correct that, {out}",
+            )
         )
     elif unreadable:
         whose = {FILES[0]: f"{name}.crt", FILES[1]: f"{name}.key", FILES[2]: "ca.crt", AUTHORITY_KEY: "ca.key"}
         names = " and ".join(whose[one] for one in unreadable)
         yield (
-            f"redis_container_tls_dir is {show(folder)}, and there this user of the controller cannot read {names} (or"
-            f" it is empty): correct that, {out}"
+            Problem(
+                "tls-file-unreadable",
+                "redis_container_tls_dir",
+                f"redis_container_tls_dir is {show(folder)}, and there this user of the controller cannot read {names}"
+                f" (or it is empty): correct that, {out}",
+            )
         )
     else:
         foreign = not_made_here(name, *(str(files.get(one) or "") for one in (*FILES, AUTHORITY_KEY)))
         if foreign:
             yield (
-                f"redis_container_tls_dir is {show(folder)}, and this collection did not make what is there: {foreign}."
-                f" To keep that, {out}"
+                Problem(
+                    "tls-file-foreign",
+                    "redis_container_tls_dir",
+                    f"redis_container_tls_dir is {show(folder)}, and this collection did not make what is there:"
+                    f" {foreign}. To keep that, {out}",
+                )
             )
 
 
-def _tls_reasons(name: str, values: Mapping[str, Any], found: Mapping[str, Any]) -> Iterable[str]:
+def _tls_reasons(name: str, values: Mapping[str, Any], found: Mapping[str, Any]) -> Iterable[Problem]:
     """What speaks against the certificate, the administrator's own or that of the private authority."""
     files: Mapping[str, str] = found.get("files") or {}
     given = [name for name in FILES if values.get(name)]
@@ -237,17 +277,30 @@ def _tls_reasons(name: str, values: Mapping[str, Any], found: Mapping[str, Any])
     if not given:
         folder = values.get("redis_container_tls_dir")
         if folder and not str(folder).startswith(("/", "~/")):
-            yield f"redis_container_tls_dir is {show(folder)}: set it to a folder of this controller, as a full path."
+            yield Problem(
+                "tls-folder-relative",
+                "redis_container_tls_dir",
+                f"redis_container_tls_dir is {show(folder)}: set it to a folder of this controller, as a full path.",
+            )
         elif not folder:
             yield (
-                "redis_container_tls_dir is not set: set it to a folder of this controller in which a private authority"
-                f" for Redis's certificates is made and kept, or give certificates of your own by {', '.join(FILES)}."
+                Problem(
+                    "tls-folder-missing",
+                    "redis_container_tls_dir",
+                    "redis_container_tls_dir is not set: set it to a folder of this controller in which a private"
+                    " authority for Redis's certificates is made and kept, or give certificates of your own by"
+                    f" {', '.join(FILES)}.",
+                )
             )
         else:
             yield from _authority_reasons(name, str(folder), found)
         return
     if missing:
-        yield f"{given[0]} is given without {' and '.join(missing)}: give all three, or none of them."
+        yield Problem(
+            "tls-files-incomplete",
+            given[0],
+            f"{given[0]} is given without {' and '.join(missing)}: give all three, or none of them.",
+        )
         return
     absent = [name for name in FILES if not files.get(name)]
     for one in absent:
@@ -255,15 +308,19 @@ def _tls_reasons(name: str, values: Mapping[str, Any], found: Mapping[str, Any])
             why = "that file is empty, or this user of the controller cannot read it"
         else:
             why = "there is no such file on the controller"
-        yield f"{one} is {show(values[one])}, and {why}: correct it."
+        yield Problem("tls-file-unreadable", one, f"{one} is {show(values[one])}, and {why}: correct it.")
     if absent or address_reason(values.get("redis_container_address"), None):
         return
     cert, key, ca = (str(files[name]) for name in FILES)
     problem = certificate_problem(cert, key, ca, str(values["redis_container_address"]))
     if problem:
         yield (
-            f"{FILES[0]} is {show(values[FILES[0]])}, and this certificate {problem}: correct {', '.join(FILES)}"
-            " together."
+            Problem(
+                "certificate-unusable",
+                FILES[0],
+                f"{FILES[0]} is {show(values[FILES[0]])}, and this certificate {problem}: correct {', '.join(FILES)}"
+                " together.",
+            )
         )
 
 
@@ -344,7 +401,7 @@ def _reasons(
     portals: Sequence[Mapping[str, Any]],
     asked: Mapping[str, Any],
     hosts: Mapping[str, Any],
-) -> list[str]:
+) -> list[Problem]:
     """Everything that the variables, the clock and the address say against it."""
     values, name, server = found.get("values") or {}, options["name"], found["server"]
     backend = asked["tethys_layer_backend"]
@@ -352,30 +409,53 @@ def _reasons(
     reasons = [*misspelt(found.get("names") or [], found.get("known") or []), *wrong_role_values(own, asked)]
     if name in [portal["name"] for portal in portals]:
         reasons.append(
-            f"{name} is a portal and a host of the Redis that the portals share: take it out of one of the two groups;"
-            " a Redis that serves other machines belongs on a server of its own."
+            Problem(
+                "portal-is-redis-host",
+                name,
+                f"{name} is a portal and a host of the Redis that the portals share: take it out of one of the two"
+                " groups; a Redis that serves other machines belongs on a server of its own.",
+            )
         )
     if backend == MEMORY_BACKEND:
         reasons.append(
-            f"tethys_layer_backend is {MEMORY_BACKEND} on {portals[0]['name']}, and the inventory has hosts for a Redis"
-            " that the portals share: remove one of the two."
+            Problem(
+                "memory-beside-shared",
+                "tethys_layer_backend",
+                f"tethys_layer_backend is {MEMORY_BACKEND} on {portals[0]['name']}, and the inventory has hosts for a"
+                " Redis that the portals share: remove one of the two.",
+            )
         )
     else:
         reasons += site_reasons(portals)
     reasons += filter(None, [address_reason(own.get("redis_container_address"), server.get("redis_address_here"))])
     if options["transport_asked"] not in ("", "tls"):
         reasons.append(
-            f"redis_container_transport is {show(options['transport_asked'])} for {name}, whose Redis answers"
-            " other servers and so by tls only: leave it away for this host."
+            Problem(
+                "transport-not-tls",
+                "redis_container_transport",
+                f"redis_container_transport is {show(options['transport_asked'])} for {name}, whose Redis answers"
+                " other servers and so by tls only: leave it away for this host.",
+            )
         )
     acl, image = options["redis_container_acl"], str(options["redis_container_image"])
     old = (image_version(image) or "9").split(".")[0] in ("1", "2", "3", "4", "5")
     if old and re.search(r"redis[^/]*:", image):
         reasons.append(
-            f"redis_container_image is {image}, and Redis 5 knows neither users nor TLS: set it to Redis 6 or later."
+            Problem(
+                "image-without-users",
+                "redis_container_image",
+                f"redis_container_image is {image}, and Redis 5 knows neither users nor TLS: set it to Redis 6 or"
+                " later.",
+            )
         )
     elif str(acl) != "auto" and not boolean(acl, strict=False):
-        reasons.append(f"redis_container_acl is {show(acl)} for {name}, whom other servers reach: leave it away.")
+        reasons.append(
+            Problem(
+                "acl-off",
+                "redis_container_acl",
+                f"redis_container_acl is {show(acl)} for {name}, whom other servers reach: leave it away.",
+            )
+        )
     servers = servers_of(options["names"], hosts)
     together = topology_reasons(name, servers, hosts)
     reasons += together
@@ -385,9 +465,15 @@ def _reasons(
             reasons += quorum_reasons(servers, hosts, options["sentinel_name"])
             reasons += authority_reasons(name, hosts, _next_authority(options, found.get("files") or {}))
     reasons += clock_reasons(server, name)
-    if not any("redis_container_tls" in reason for reason in reasons):
+    if not any(_is_about_tls(reason) for reason in reasons):
         reasons += _tls_reasons(name, own, found)
     return reasons
+
+
+def _is_about_tls(problem: Problem) -> bool:
+    """Whether a problem of the certificate's variables is known already, be it a misspelt name."""
+    meant = nearest(problem.subject, role_options()) if problem.code == "unknown-variable" else None
+    return (meant or problem.subject).startswith(TLS_VARIABLES)
 
 
 def _next_authority(options: Mapping[str, Any], files: Mapping[str, str]) -> str:
@@ -421,10 +507,10 @@ def redis_plan(options: Mapping[str, Any], found: Mapping[str, Any], hosts: Mapp
     # The way back is open whatever the inventory says by now.
     reasons = [] if look.goal == "remove" else _reasons(options, found, portals, asked, hosts)
     if not server.get("root"):
-        reasons.append(NOT_ROOT)
+        reasons.append(not_root())
     elif look.goal == "site" and not reasons:
         look.redis_reasons()
-        reasons += look.reasons
+        reasons += look.problems
     trusted = trust.verdict(server.get("trust"), uses=trust.OF_REDIS)
     if look.goal != "check":
         reasons += trusted.refusals
@@ -434,13 +520,18 @@ def redis_plan(options: Mapping[str, Any], found: Mapping[str, Any], hosts: Mapp
     authority = str(files.get(FILES[2]) or "")
     if due and authority and not files.get(AUTHORITY_KEY):
         reasons.append(
-            f"The certificate of {options['name']} has to be made anew, and redis_container_tls_dir holds the"
-            " authority's ca.crt without its ca.key: put that back, or, for a new authority, take ca.crt away."
+            Problem(
+                "authority-key-missing",
+                "redis_container_tls_dir",
+                f"The certificate of {options['name']} has to be made anew, and redis_container_tls_dir holds the"
+                " authority's ca.crt without its ca.key: put that back, or, for a new authority, take ca.crt away.",
+            )
         )
     return {
         **look.of_redis(),
-        "refusals": reasons,
-        "trust": {"lines": trust.lines(trusted, {}), "problems": trusted.refusals},
+        "refusals": texts(reasons),
+        "codes": codes(reasons),
+        "trust": {"lines": trust.lines(trusted, {}), "problems": texts(trusted.refusals)},
         "backend": backend,
         "prefix": portals[0]["prefix"] if portals else "asgi",
         "certificate_due": due,

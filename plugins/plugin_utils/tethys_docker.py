@@ -18,12 +18,12 @@ from ansible_collections.tethys.channels.plugins.module_utils.text import shell_
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import trust
 from ansible_collections.tethys.channels.plugins.plugin_utils.docker_env import docker_env
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem, Refusal, codes, texts
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import is_system_folder, misspelt, wrong_role_values
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     CORE_BACKEND,
     MAX_PROCESSES,
     MEMORY_BACKEND,
-    Refusal,
     bokeh_in_use,
     choice_refusal,
     show,
@@ -124,10 +124,18 @@ class _Plan:
         self.written = asked
         self.look: Mapping[str, Any] = found.get("docker") or {}
         self.portal: Mapping[str, Any] = found.get("portal") or {}
-        self.reasons: list[str] = []
-        self.warnings: list[str] = []
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
         self.announce: list[str] = []
         self.processes: int | None = None
+
+    def refuse(self, code: str, subject: str, text: str) -> None:
+        """Add a problem that ends the run."""
+        self.problems.append(Problem(code, subject, text))
+
+    def warn(self, code: str, subject: str, text: str) -> None:
+        """Add a problem that does not end the run."""
+        self.warnings.append(Problem(code, subject, text))
 
     @property
     def absent(self) -> bool:
@@ -171,48 +179,65 @@ class _Plan:
         folder = asked["project_dir"]
         if not isinstance(folder, str) or not PurePosixPath(folder).is_absolute():
             seen = f"is {show(folder)}" if folder else "is not set"
-            self.reasons.append(
+            self.refuse(
+                "path-relative",
+                "tethys_docker_project_dir",
                 f"tethys_docker_project_dir {seen}: set it to the folder of the compose file (or of the Dockerfile) on"
-                " the server, as an absolute path."
+                " the server, as an absolute path.",
             )
         for name, choices in (("carrier", CARRIERS), ("redis", REDIS), ("state", ("present", "absent"))):
             wrong = choice_refusal(f"tethys_docker_{name}", asked[name], choices)
             if wrong:
-                self.reasons.append(wrong)
+                self.problems.append(wrong)
         for name in ("portal_service", "redis_service", "container", "network"):
             if not isinstance(asked[name], str) or not _NAME.fullmatch(asked[name]):
-                self.reasons.append(
+                self.refuse(
+                    "name-invalid",
+                    f"tethys_docker_{name}",
                     f"tethys_docker_{name} is {show(asked[name])}: set it to a name as Docker takes it, of letters,"
-                    " digits, and _ . - after the first."
+                    " digits, and _ . - after the first.",
                 )
         kept = PurePosixPath(str(asked["credentials_dir"]))
         if not kept.is_absolute() or ".." in kept.parts or is_system_folder(kept):
-            self.reasons.append(
+            self.refuse(
+                "folder-shared",
+                "tethys_docker_credentials_dir",
                 f"tethys_docker_credentials_dir is {show(asked['credentials_dir'])}: set it to a folder of its own, as"
-                " an absolute path, such as /etc/tethys-channels-docker."
+                " an absolute path, such as /etc/tethys-channels-docker.",
             )
         for name in ("redis_image", "user"):
             if not isinstance(asked[name], str) or not asked[name]:
                 what = "an image with its tag" if name == "redis_image" else "the user that runs the portal in it"
-                self.reasons.append(f"tethys_docker_{name} is {show(asked[name])}: set it to {what}.")
+                self.refuse(
+                    "value-missing",
+                    f"tethys_docker_{name}",
+                    f"tethys_docker_{name} is {show(asked[name])}: set it to {what}.",
+                )
         for name in ("override_file", "dockerfile"):
             value = asked[name]
             if not isinstance(value, str) or not value or "/" in value or value in (".", ".."):
-                self.reasons.append(
-                    f"tethys_docker_{name} is {show(value)}: set it to the name of a file in tethys_docker_project_dir."
+                self.refuse(
+                    "file-name-invalid",
+                    f"tethys_docker_{name}",
+                    f"tethys_docker_{name} is {show(value)}: set it to the name of a file in"
+                    " tethys_docker_project_dir.",
                 )
             elif name == "override_file" and PurePosixPath(value).suffix not in (".yml", ".yaml"):
-                self.reasons.append(
-                    f"tethys_docker_override_file is {show(value)}: set it to a name that ends in .yml or .yaml."
+                self.refuse(
+                    "file-name-invalid",
+                    "tethys_docker_override_file",
+                    f"tethys_docker_override_file is {show(value)}: set it to a name that ends in .yml or .yaml.",
                 )
         wrong = choice_refusal("tethys_bokeh", asked["bokeh"], BOKEH)
         if wrong:
-            self.reasons.append(wrong)
+            self.problems.append(wrong)
         number = whole_number(asked["asgi_processes"])
         if number is None or number > MAX_PROCESSES:
-            self.reasons.append(
+            self.refuse(
+                "processes-invalid",
+                "tethys_asgi_processes",
                 f"tethys_asgi_processes is {show(asked['asgi_processes'])}: set it to a whole number from 1 to"
-                f" {MAX_PROCESSES}, written in digits."
+                f" {MAX_PROCESSES}, written in digits.",
             )
         else:
             self.processes = number
@@ -220,12 +245,14 @@ class _Plan:
             # The name of Redis's service is judged above.
             layers({**self.written, "tethys_docker_redis_service": "redis"})
         except Refusal as refusal:
-            self.reasons.extend(refusal.reasons)
+            self.problems.extend(refusal.problems)
         prefix = (asked["layer_options"] or {}).get("prefix") if isinstance(asked["layer_options"], Mapping) else None
         if prefix and self.redis in REDIS and not re.fullmatch(r"[A-Za-z0-9_.:-]+", str(prefix)):
-            self.reasons.append(
+            self.refuse(
+                "prefix-not-for-acl",
+                "tethys_docker_layer_options",
                 f"tethys_docker_layer_options has the prefix {show(prefix)}, which Redis's access rules cannot name:"
-                " use letters, digits and the signs _ . : - only."
+                " use letters, digits and the signs _ . : - only.",
             )
 
     # --- the server -------------------------------------------------------------------------------------------------
@@ -234,38 +261,50 @@ class _Plan:
         """Docker, Compose and the folder."""
         look, asked = self.look, self.asked
         if not look["engine"]:
-            self.reasons.append("No Docker engine answers on this server: start it (`systemctl start docker`).")
+            self.refuse(
+                "engine-silent",
+                "Docker",
+                "No Docker engine answers on this server: start it (`systemctl start docker`).",
+            )
         if not look["folder"]:
-            self.reasons.append(
+            self.refuse(
+                "project-missing",
+                "tethys_docker_project_dir",
                 f"tethys_docker_project_dir is {show(asked['project_dir'])}, and there is no such folder on the server:"
-                " set it to the folder of the compose file (or of the Dockerfile)."
+                " set it to the folder of the compose file (or of the Dockerfile).",
             )
             return
         if look["files"]:
             self.compose()
         elif asked["carrier"] == "compose" or self.redis == "compose":
-            self.reasons.append(
+            self.refuse(
+                "compose-file-missing",
+                "tethys_docker_project_dir",
                 f"tethys_docker_project_dir is {show(asked['project_dir'])}, and Compose finds no file of its own"
                 " there: set it to the folder of docker-compose.yml, or set tethys_docker_carrier to dockerfile and"
-                " tethys_docker_redis to container."
+                " tethys_docker_redis to container.",
             )
         if asked["carrier"] == "dockerfile":
             self.dockerfile()
         of = look["credentials_of"]
         if of and PurePosixPath(of) != PurePosixPath(asked["project_dir"]) and (self.redis in REDIS or self.absent):
-            self.reasons.append(
+            self.refuse(
+                "credentials-of-other-project",
+                "tethys_docker_credentials_dir",
                 f"tethys_docker_credentials_dir is {asked['credentials_dir']}, and the credentials in it are those of"
-                f" the project in {of}: set it to a folder of this project's own."
+                f" the project in {of}: set it to a folder of this project's own.",
             )
         if self.absent:
             return
         self.first_run()
         self.other_redis()
         if self.redis == "container" and (look["redis_container"] or {}).get("ours") is False:
-            self.reasons.append(
+            self.refuse(
+                "container-of-somebody",
+                "tethys_docker_redis_service",
                 f"tethys_docker_redis_service is {asked['redis_service']}, and a container of that name"
                 f" ({look['redis_container']['image']}) is not this collection's: remove it, or set"
-                " tethys_docker_redis_service to another name."
+                " tethys_docker_redis_service to another name.",
             )
 
     def first_run(self) -> None:
@@ -275,9 +314,11 @@ class _Plan:
             return
         if container or look["volume"]:
             what = f"container {container['name']}" if container else f"service {self.asked['portal_service']}"
-            self.reasons.append(
+            self.refuse(
+                "volume-unreadable",
+                "tethys_docker_portal_service",
                 f"The portal's volume is there, and its {what} does not run, so that nobody can look what the volume"
-                " holds: start the portal as it was until now, so that this can be kept before it is changed."
+                " holds: start the portal as it was until now, so that this can be kept before it is changed.",
             )
 
     def other_redis(self) -> None:
@@ -289,27 +330,33 @@ class _Plan:
             before = f"service {before}"
         else:
             return
-        self.reasons.append(
+        self.refuse(
+            "redis-left-behind",
+            "tethys_docker_redis_service",
             f"The layer's Redis runs as {before} until now, which would be left behind, since the variables ask for"
-            " another one: run once with -e tethys_docker_state=absent, and then this again."
+            " another one: run once with -e tethys_docker_state=absent, and then this again.",
         )
 
     def removal(self) -> None:
         """What stands in the way of putting back what the portal's volume held."""
         look, container, inside = self.look, self.look["container"], self.look["inside"] or {}
         if look["elsewhere"] and not look["override"]["ours"]:
-            self.reasons.append(
+            self.refuse(
+                "override-file-elsewhere",
+                "tethys_docker_override_file",
                 f"tethys_docker_override_file is {self.asked['override_file']}, and an earlier run wrote"
-                f" {' and '.join(look['elsewhere'])}: set tethys_docker_override_file to its name."
+                f" {' and '.join(look['elsewhere'])}: set tethys_docker_override_file to its name.",
             )
         if not self.ours:
             return
         if container and container["running"]:
             if inside.get("kept") and not self.portal.get("site_packages"):
                 logs = shell_words("docker", "logs", container["name"])
-                self.reasons.append(
+                self.refuse(
+                    "portal-starting",
+                    "tethys_docker_state",
                     f"tethys_docker_state is absent, and container {container['name']} does not answer yet: wait until"
-                    f" its portal has started, or see why it does not (`{logs}`)."
+                    f" its portal has started, or see why it does not (`{logs}`).",
                 )
             return
         if container or look["volume"] is not False:
@@ -322,77 +369,101 @@ class _Plan:
                     f" {self.asked['credentials_dir']} yourself."
                 )
             )
-            self.reasons.append(
+            self.refuse(
+                "portal-stopped",
+                "tethys_docker_state",
                 f"tethys_docker_state is absent, and container {name} does not run: start it, so that the settings on"
-                f" its volume can be put back.{by_hand}"
+                f" its volume can be put back.{by_hand}",
             )
 
     def compose(self) -> None:
         """Compose, its files and its services."""
         look, asked, project = self.look, self.asked, self.look["project"]
         if not look["compose"]:
-            self.reasons.append(
+            self.refuse(
+                "compose-missing",
+                "Docker Compose",
                 "Docker's Compose plugin is not on this server: install it (Debian 13 and later: `apt install"
-                " docker-compose`)."
+                " docker-compose`).",
             )
             return
         version = tuple(int(number) for number in re.findall(r"\d+", look["compose"])[:2])
         if version < LEAST_COMPOSE:
-            self.reasons.append(
+            self.refuse(
+                "compose-too-old",
+                "Docker Compose",
                 f"Docker's Compose plugin has the version {look['compose']}, and"
-                f" {'.'.join(map(str, LEAST_COMPOSE))} is the first that this collection can use: install a newer one."
+                f" {'.'.join(map(str, LEAST_COMPOSE))} is the first that this collection can use: install a newer one.",
             )
         override = look["override"]
         if override["exists"] and not override["ours"] and not self.absent:
-            self.reasons.append(
+            self.refuse(
+                "override-file-of-somebody",
+                "tethys_docker_override_file",
                 f"tethys_docker_override_file is {asked['override_file']}, and that file is there and not this"
-                " collection's: set it to another name, such as docker-compose.channels.yml."
+                " collection's: set it to another name, such as docker-compose.channels.yml.",
             )
         elif look["earlier"]:
-            self.reasons.append(
+            self.refuse(
+                "override-file-elsewhere",
+                "tethys_docker_override_file",
                 f"tethys_docker_override_file is {asked['override_file']}, and Compose still reads"
                 f" {' and '.join(look['earlier'])}, which an earlier run wrote: delete that, or set"
-                " tethys_docker_override_file to its name."
+                " tethys_docker_override_file to its name.",
             )
         elif self.absent:
             pass
         elif look["in_place"]:
-            self.reasons.append(
+            self.refuse(
+                "override-file-shadowed",
+                "tethys_docker_override_file",
                 f"tethys_docker_override_file is {asked['override_file']}, and Compose reads {look['in_place']} in its"
                 " place: set it to a name that Compose does not look for by itself, such as"
-                " docker-compose.channels.yml."
+                " docker-compose.channels.yml.",
             )
         elif not look["reads_ours"]:
             names = ":".join([*look["files"], asked["override_file"]])
-            self.warnings.append(
+            self.warn(
+                "override-file-not-read",
+                "tethys_docker_override_file",
                 f"Compose does not read {asked['override_file']} by itself: for your own calls of `docker compose`,"
-                f" write COMPOSE_FILE={names} into the file .env beside it."
+                f" write COMPOSE_FILE={names} into the file .env beside it.",
             )
         if look["problem"]:
-            self.reasons.append(f"Compose cannot use {' and '.join(look['files'])}: {look['problem']}. Correct that.")
+            self.refuse(
+                "compose-file-unusable",
+                str(look["files"][0]),
+                f"Compose cannot use {' and '.join(look['files'])}: {look['problem']}. Correct that.",
+            )
             return
         if not project["portal"]:
-            self.reasons.append(
+            self.refuse(
+                "portal-service-unknown",
+                "tethys_docker_portal_service",
                 f"tethys_docker_portal_service is {asked['portal_service']}, and the services of"
-                f" {' and '.join(look['files'])} are {', '.join(project['services'])}: set it to the portal's."
+                f" {' and '.join(look['files'])} are {', '.join(project['services'])}: set it to the portal's.",
             )
             return
         if self.absent:
             return
         mode = project["portal"]["network_mode"]
         if mode and self.redis in REDIS:
-            self.reasons.append(
+            self.refuse(
+                "network-mode-set",
+                "tethys_docker_portal_service",
                 f"The service {asked['portal_service']} (tethys_docker_portal_service) has network_mode {mode}, with"
                 " which it can join no network of Redis's: take network_mode out of the compose file, or set"
-                " tethys_layer_hosts to a Redis that the portal reaches."
+                " tethys_layer_hosts to a Redis that the portal reaches.",
             )
         if asked["carrier"] == "dockerfile":
             stronger = [name for name in VARIABLES if name in project["portal"]["env"]]
             if stronger:
-                self.reasons.append(
+                self.refuse(
+                    "compose-outranks-dockerfile",
+                    "tethys_docker_carrier",
                     f"tethys_docker_carrier is dockerfile, and the service {asked['portal_service']} sets"
                     f" {' and '.join(stronger)} in the compose file, which wins: take that out, or set"
-                    " tethys_docker_carrier to compose."
+                    " tethys_docker_carrier to compose.",
                 )
         if self.redis == "compose":
             self.redis_service()
@@ -406,23 +477,31 @@ class _Plan:
         name, image = asked["redis_service"], theirs["image"] or "built from a Dockerfile"
         way_out = "set tethys_docker_redis_service to another name, such as channels-redis."
         if not re.search(r"(redis|valkey)[^/]*$", image):
-            self.reasons.append(
-                f"tethys_docker_redis_service is {name}, and the service of that name is no Redis ({image}): {way_out}"
+            self.refuse(
+                "service-not-redis",
+                "tethys_docker_redis_service",
+                f"tethys_docker_redis_service is {name}, and the service of that name is no Redis ({image}): {way_out}",
             )
         elif project["redis_users"]:
-            self.reasons.append(
+            self.refuse(
+                "service-used-by-others",
+                "tethys_docker_redis_service",
                 f"tethys_docker_redis_service is {name}, and that service is used by"
-                f" {' and '.join(project['redis_users'])} as well, which would lose it: {way_out}"
+                f" {' and '.join(project['redis_users'])} as well, which would lose it: {way_out}",
             )
         elif theirs["network_mode"]:
-            self.reasons.append(
+            self.refuse(
+                "network-mode-set",
+                "tethys_docker_redis_service",
                 f"tethys_docker_redis_service is {name}, and that service has network_mode {theirs['network_mode']}:"
-                f" {way_out}"
+                f" {way_out}",
             )
         elif "volumes" in theirs["keys"] and not self.look["override"]["ours"]:
-            self.reasons.append(
+            self.refuse(
+                "service-has-volumes",
+                "tethys_docker_redis_service",
                 f"tethys_docker_redis_service is {name}, and that service has volumes, so it may keep what is not the"
-                f" channel layer's: {way_out}"
+                f" channel layer's: {way_out}",
             )
         elif not self.look["override"]["ours"]:
             published = " and is no longer published" if "ports" in theirs["keys"] else ""
@@ -435,9 +514,17 @@ class _Plan:
         """The file that takes the ENV block."""
         about, name = self.look["dockerfile"], self.asked["dockerfile"]
         if not about["exists"]:
-            self.reasons.append(f"tethys_docker_dockerfile is {name}, and there is no such file: set it to its name.")
+            self.refuse(
+                "dockerfile-missing",
+                "tethys_docker_dockerfile",
+                f"tethys_docker_dockerfile is {name}, and there is no such file: set it to its name.",
+            )
         elif about["problem"]:
-            self.reasons.append(f"tethys_docker_dockerfile is {name}, and it {about['problem']}: correct that.")
+            self.refuse(
+                "dockerfile-unusable",
+                "tethys_docker_dockerfile",
+                f"tethys_docker_dockerfile is {name}, and it {about['problem']}: correct that.",
+            )
 
     # --- the portal -------------------------------------------------------------------------------------------------
 
@@ -447,10 +534,12 @@ class _Plan:
         if number is None or number == 1:
             return
         if asked["layer_backend"] == MEMORY_BACKEND:
-            self.reasons.append(
+            self.refuse(
+                "memory-layer-needs-one-process",
+                "tethys_asgi_processes",
                 f"tethys_asgi_processes is {number} with tethys_layer_backend {MEMORY_BACKEND}, where only the sender's"
                 f" own process hears a message: set tethys_asgi_processes to 1, or tethys_layer_backend to"
-                f" {CORE_BACKEND}."
+                f" {CORE_BACKEND}.",
             )
         if asked["bokeh"] not in BOKEH:
             return
@@ -460,9 +549,11 @@ class _Plan:
         in_use = bokeh_in_use(bokeh)
         if in_use:
             known = ", or tethys_bokeh to not_in_use where no app uses it" if bokeh == "unknown" else ""
-            self.reasons.append(
+            self.refuse(
+                "bokeh-needs-one-process",
+                "tethys_asgi_processes",
                 f"tethys_asgi_processes is {number} and {in_use}, whose pages work in a single process only: set"
-                f" tethys_asgi_processes to 1{known}.{why}"
+                f" tethys_asgi_processes to 1{known}.{why}",
             )
 
     def asked_portal(self) -> tuple[Any, str]:
@@ -479,9 +570,11 @@ class _Plan:
         """What a portal that runs has to put up with."""
         look, container, inside = self.look, self.look["container"], self.look["inside"] or {}
         if inside.get("problem"):
-            self.reasons.append(
+            self.refuse(
+                "user-unusable",
+                "tethys_docker_user",
                 f"tethys_docker_user is {show(self.asked['user'])}, and nothing can be run as that user in container"
-                f" {container['name']}: {inside['problem']}. Set it to the user that runs the portal there."
+                f" {container['name']}: {inside['problem']}. Set it to the user that runs the portal there.",
             )
             return
         if not container or not self.processes or self.asked["state"] == "absent":
@@ -514,9 +607,11 @@ class _Plan:
                     " CHANNEL_LAYERS_CONFIG then: CHANNEL_LAYERS is changed inside the container."
                 )
         if not container["persisted"]:
-            self.warnings.append(
+            self.warn(
+                "volume-missing",
+                str(container["name"]),
                 f"Container {container['name']} has no volume at TETHYS_PERSIST: what is changed inside is lost when it"
-                " is made anew, until the next run."
+                " is made anew, until the next run.",
             )
 
 
@@ -534,11 +629,11 @@ def docker_plan(asked: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str,
     plan = _Plan(asked, found)
     values = dict(found.get("values") or {})
     plan.variables()
-    reasons = [
+    problems = [
         *misspelt(found.get("names") or [], found.get("known") or []),
         *(
-            reason
-            for reason in wrong_role_values(
+            problem
+            for problem in wrong_role_values(
                 {name: value for name, value in values.items() if name.startswith("tethys_docker_")},
                 {
                     "tethys_asgi_processes": plan.asked["asgi_processes"],
@@ -548,11 +643,12 @@ def docker_plan(asked: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str,
                 },
             )
             # Said already, in words of its own.
-            if not any(reason.split(" ", 1)[0] == told.split(" ", 1)[0] for told in plan.reasons)
+            if problem.subject not in {known.subject for known in plan.problems}
         ),
     ]
     if not found.get("docker"):
-        return {"refusals": [*reasons, *plan.reasons], "warnings": [], "announce": []}
+        refused = [*problems, *plan.problems]
+        return {"refusals": texts(refused), "codes": codes(refused), "warnings": [], "announce": []}
     plan.server()
     if plan.absent:
         plan.removal()
@@ -561,16 +657,18 @@ def docker_plan(asked: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str,
     plan.inside()
     look = plan.look
     trusted = trust.verdict(look.get("trust"))
-    plan.reasons += trusted.refusals
+    plan.problems += trusted.refusals
     plan.warnings += trusted.warnings
     container, inside = look["container"] or {}, look["inside"] or {}
     env = container.get("env") or {}
     prefix = f"{env.get('CONDA_HOME', '/opt/conda')}/envs/{env.get('CONDA_ENV_NAME', 'tethys')}"
     home = env.get("TETHYS_HOME", "/usr/lib/tethys")
     persist = env.get("TETHYS_PERSIST", "/var/lib/tethys_persist")
+    refused = [*problems, *plan.problems]
     return {
-        "refusals": [*reasons, *plan.reasons],
-        "warnings": plan.warnings,
+        "refusals": texts(refused),
+        "codes": codes(refused),
+        "warnings": texts(plan.warnings),
         "announce": plan.announce,
         "processes": plan.processes,
         "redis": plan.redis,

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.tethys.channels.plugins.module_utils.server.root_files import OpenFile, Trust
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import Writer, is_shared, who_can
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem
 
 # What `tethys gen` writes into TETHYS_HOME, and the manual has Supervisor read through a link.
 MANUALS = ("asgi_supervisord.conf", "nginx_supervisord.conf")
@@ -37,8 +38,8 @@ OF_REDIS = ("python", "state", "unit", "engine", "socket")
 class Verdict(NamedTuple):
     """What follows from the rights of others."""
 
-    refusals: list[str]
-    warnings: list[str]
+    refusals: list[Problem]
+    warnings: list[Problem]
     # A line each, for a person who wants to know of every one.
     report: list[str]
 
@@ -56,8 +57,8 @@ def verdict(
     """
     if trust is None:
         return Verdict([], [], [])
-    refusals: list[str] = []
-    warnings: list[str] = []
+    refusals: list[Problem] = []
+    warnings: list[Problem] = []
     report: list[str] = []
     links: set[str] = set()
     kinds = tuple(uses)
@@ -71,7 +72,9 @@ def verdict(
         if writer["link"] and writer["link"] in links:
             continue
         links.add(writer["link"])
-        (warnings if _is_manuals(files, writer, starts_nginx) else refusals).append(text)
+        (warnings if _is_manuals(files, writer, starts_nginx) else refusals).append(
+            Problem("open-to-others", f"{writer['path']} ({who_can(writer)})", text)
+        )
     clean = f"only root can change the {trust['files']} files and folders that root executes or obeys"
     return Verdict(refusals, warnings, report or [clean])
 

@@ -12,13 +12,13 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.tethys.channels.plugins.filter.asgi_processes import FilterModule
 from ansible_collections.tethys.channels.plugins.plugin_utils import processes
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     BACKENDS,
     CORE_BACKEND,
     LAYOUTS,
     MEMORY_BACKEND,
     POLICIES,
-    Refusal,
 )
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -132,10 +132,10 @@ def test_a_choice_that_does_not_exist(given_as: Any, variable: str, allowed: tup
 def test_every_reason_is_told() -> None:
     with pytest.raises(Refusal) as caught:
         processes.asgi_processes(3, [PLOT], "single", MEMORY_BACKEND)
-    assert len(caught.value.reasons) == 2
+    assert len(caught.value.problems) == 2
     with pytest.raises(Refusal) as caught:
         processes.asgi_processes("three", "maybe", "maybe", "maybe", "maybe")
-    assert len(caught.value.reasons) == 5
+    assert len(caught.value.problems) == 5
 
 
 anything = st.recursive(

@@ -12,7 +12,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.tethys.channels.plugins.filter.run_plan import FilterModule, run_plan
 from ansible_collections.tethys.channels.plugins.plugin_utils import plan
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import Refusal
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem, Refusal
 
 ASKED: dict[str, Any] = {
     "tethys_home": "/var/lib/tethys",
@@ -30,18 +30,25 @@ ASKED: dict[str, Any] = {
 
 def test_the_variables_alone() -> None:
     before = copy.deepcopy(ASKED)
-    assert run_plan(ASKED, {}, {}) == {"refusals": [], "warnings": [], "announce": [], "ports": [8000]}
+    assert run_plan(ASKED, {}, {}) == {
+        "refusals": [], "codes": [], "warnings": [], "announce": [], "ports": [8000],
+    }  # fmt: skip
     assert before == ASKED
 
 
 def test_reasons_are_in_the_answer_and_raise_nothing() -> None:
     result = run_plan({**ASKED, "tethys_port": "x", "tethys_home": ""}, {}, {"names": ["tethys_hme"]})
     assert [reason.split()[0] for reason in result["refusals"]] == ["tethys_hme", "tethys_home", "tethys_port"]
+    assert result["codes"] == [
+        {"code": "unknown-variable", "subject": "tethys_hme"},
+        {"code": "path-missing", "subject": "tethys_home"},
+        {"code": "port-invalid", "subject": "tethys_port"},
+    ]
 
 
 def test_a_refusal_that_escapes_is_the_filters(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_arguments: Any) -> None:
-        raise Refusal("No.")
+        raise Refusal(Problem("no", "it", "No."))
 
     monkeypatch.setattr(plan, "plan", refuse)
     with pytest.raises(AnsibleFilterError, match=r"^run_plan: No\.$"):

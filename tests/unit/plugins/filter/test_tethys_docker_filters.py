@@ -31,7 +31,7 @@ def asked(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_variables_alone_are_judged_without_a_look() -> None:
-    assert PLAN(asked(), {"names": [], "values": {}}) == {"refusals": [], "warnings": [], "announce": []}
+    assert PLAN(asked(), {"names": [], "values": {}}) == {"refusals": [], "codes": [], "warnings": [], "announce": []}
     (reason,) = PLAN(asked(carrier="podman"), {})["refusals"]
     assert reason.startswith("tethys_docker_carrier is 'podman'")
 

@@ -91,6 +91,7 @@ def look(run_module: Callable[..., dict[str, Any]], folder: Path, network: Netwo
 WELL = {
     "set_up": True,
     "problem": None,
+    "problem_code": None,
     "primary": {"host": FIRST, "port": 6379},
     # What is in its file, whoever is the primary by now.
     "last": {"host": THIRD, "port": 6379},
@@ -133,6 +134,7 @@ def test_where_nothing_was_set_up_nobody_is_asked(look: Look, folder: Path, netw
     assert look() == {
         "set_up": False,
         "problem": "was not set up yet",
+        "problem_code": "not-set-up",
         "primary": None,
         "last": None,
         "authority": None,
@@ -162,6 +164,7 @@ def test_a_sentinel_that_is_silent(look: Look, network: Network) -> None:
     assert look() == {
         **WELL,
         "problem": f"cannot be asked ({REFUSED})",
+        "problem_code": "silent",
         "primary": None,
         # Whose copy it has to be, nobody says.
         "lacking": [

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from ansible_collections.tethys.channels.plugins.module_utils.engines import DockerEngine
 from ansible_collections.tethys.channels.plugins.modules import layer_packages
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import texts
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import Look
 from ansible_collections.tethys.channels.plugins.plugin_utils.sentinel import quorum_reasons
 from hypothesis import given
@@ -48,7 +49,7 @@ def access(path: str, need: str, **more: Any) -> list[list[str]]:
     row = {"path": path, "need": need, "ok": False, "blocked_by": path, "owner": "root", **more}
     found = look(access=[row])
     found.portal_reasons()
-    return commands(found.reasons)
+    return commands(texts(found.problems))
 
 
 @pytest.mark.parametrize("path", HOSTILE)
@@ -75,7 +76,7 @@ def test_no_command_gives_a_folder_of_the_system_or_of_others_away(path: str) ->
     assert access(path, "write") == []
     assert access(f"{path}/x", "write", blocked_by=path) == []
     row = {"folder": path, "owner": "root", "uid": 0, "count": 2, "example": f"{path}/x"}
-    assert commands(list(look(leftovers=[row])._leftover_reasons("root"))) == []
+    assert commands(texts(look(leftovers=[row])._leftover_reasons("root"))) == []
 
 
 def test_a_link_of_an_app_is_judged_by_what_it_leads_to() -> None:
@@ -84,7 +85,7 @@ def test_a_link_of_an_app_is_judged_by_what_it_leads_to() -> None:
     [first, _second] = access(f"{HOME}/media", "write", real=f"{HOME}/other")
     assert first[-1] == f"{HOME}/other"
     row = {"folder": f"{HOME}/media", "owner": "root", "uid": 0, "count": 1, "example": "x", "real": "/etc"}
-    assert commands(list(look(leftovers=[row])._leftover_reasons("root"))) == []
+    assert commands(texts(look(leftovers=[row])._leftover_reasons("root"))) == []
 
 
 def test_what_the_administrator_named_may_be_given() -> None:
@@ -92,7 +93,7 @@ def test_what_the_administrator_named_may_be_given() -> None:
     found = look(access=[{"path": f"{prefix}/bin", "need": "read", "ok": False, "blocked_by": None, "owner": "root"}])
     found.asked = {**found.asked, "tethys_conda_prefix": prefix}
     found.portal_reasons()
-    assert commands(found.reasons) == [["setfacl", "-m", "u:www-data:r", f"{prefix}/bin"]]
+    assert commands(texts(found.problems)) == [["setfacl", "-m", "u:www-data:r", f"{prefix}/bin"]]
 
 
 def test_a_folder_on_the_way_may_be_entered_and_no_more() -> None:
@@ -100,17 +101,17 @@ def test_a_folder_on_the_way_may_be_entered_and_no_more() -> None:
     found = look(access=[{"path": f"{folder}/t", "need": "read", "ok": False, "blocked_by": folder, "owner": "alice"}])
     found.asked = {**found.asked, "tethys_home": f"{folder}/t"}
     found.portal_reasons()
-    assert commands(found.reasons) == [["setfacl", "-m", "u:www-data:x", folder]]
-    found.reasons.clear()
+    assert commands(texts(found.problems)) == [["setfacl", "-m", "u:www-data:x", folder]]
+    found.problems.clear()
     found.portal = {**found.portal, "access": [{**found.portal["access"][0], "path": folder, "need": "write"}]}
     found.portal_reasons()
-    assert commands(found.reasons) == []
+    assert commands(texts(found.problems)) == []
 
 
 @pytest.mark.parametrize("folder", HOSTILE)
 def test_what_root_left_in_a_folder(folder: str) -> None:
     row = {"folder": folder, "owner": "root", "uid": 0, "count": 2, "example": f"{folder}/x"}
-    [words] = commands(list(look(leftovers=[row])._leftover_reasons("root")))
+    [words] = commands(texts(look(leftovers=[row])._leftover_reasons("root")))
     assert words == ["find", folder, "-user", "root", "-exec", "chown", "-h", "www-data", "{}", "+"]
 
 
@@ -140,10 +141,10 @@ def test_the_name_of_a_sentinel(name: str) -> None:
     server = {"sentinel_container": {"name": name}}
     look = {
         "__preflight_redis_look": {"server": server},
-        "__preflight_sentinel": {"sentinel": {"problem": "is silent"}},
+        "__preflight_sentinel": {"sentinel": {"problem": "is silent", "problem_code": "silent"}},
     }
     servers = [{"name": each} for each in "abc"]
-    reasons = quorum_reasons(servers, dict.fromkeys("abc", look), name)
+    reasons = texts(quorum_reasons(servers, dict.fromkeys("abc", look), name))
     assert commands(reasons) == [["docker", "start", name]]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.trust import OF_REDIS, USES, lines, verdict
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import texts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,7 +65,7 @@ def test_a_server_of_roots_alone_is_one_line() -> None:
 def test_each_kind_is_refused(use: str) -> None:
     how = "everybody" if use == "socket" else "owner"
     found = verdict(trust(opened("/x/y", use, writer("/x/y", how))))
-    [text] = found.refusals
+    [text] = texts(found.refusals)
     assert "/x/y" in text
     assert f"{'every user' if use == 'socket' else 'its owner alice'} can change it. Run `chown -h root /x/y`." in text
     assert found.warnings == []
@@ -76,7 +77,7 @@ def test_another_folder_for_the_logs_is_named() -> None:
     found = verdict(
         trust(opened("/var/log/tethys", "logs", writer("/var/log/tethys", fix="chown -h root /var/log/tethys")))
     )
-    assert found.refusals == [
+    assert texts(found.refusals) == [
         "asgi_service_log_dir is /var/log/tethys, where Supervisor writes as root, and its owner alice can change it."
         " Set asgi_service_log_dir to a folder that only root can change, such as /var/log/tethys_channels."
     ]
@@ -84,7 +85,7 @@ def test_another_folder_for_the_logs_is_named() -> None:
 
 def test_one_folder_of_many_files_is_told_once() -> None:
     files = [opened(f"{CONF_D}/{name}", "program", writer("/etc/supervisor")) for name in "abc"]
-    [text] = verdict(trust(*files)).refusals
+    [text] = texts(verdict(trust(*files)).refusals)
     assert text == (
         f"Supervisor runs as root and reads {CONF_D}/a and 2 more, and its owner alice can change /etc/supervisor."
         " Run `chown -h root /etc/supervisor`."
@@ -94,10 +95,10 @@ def test_one_folder_of_many_files_is_told_once() -> None:
 def test_the_manuals_link_of_nginx_is_a_warning_with_the_command() -> None:
     found = verdict(trust(manuals("nginx_supervisord.conf")))
     assert found.refusals == []
-    commands = {re.findall("`(.*?)`", text)[0] for text in found.warnings}
+    commands = {re.findall("`(.*?)`", text)[0] for text in texts(found.warnings)}
     assert commands == {f"cp --remove-destination {HOME}/nginx_supervisord.conf {CONF_D}/nginx_supervisord.conf"}
     assert len(found.warnings) == 1
-    assert "Read that file" in found.warnings[0]
+    assert "Read that file" in found.warnings[0].text
 
 
 def test_one_that_everybody_can_change_is_refused() -> None:
@@ -111,7 +112,7 @@ def test_a_right_of_everybody_counts_behind_the_owner_of_a_link() -> None:
     file = {**manuals("nginx_supervisord.conf"), "writers": [owner, group, everybody]}
     found = verdict(trust(file))
     assert len(found.refusals) == 1
-    assert "every user can change" in found.refusals[0]
+    assert "every user can change" in found.refusals[0].text
     assert found.warnings == []
     assert len(found.report) == 3
 
@@ -134,7 +135,7 @@ def test_a_site_of_nginx_is_refused_only_where_the_run_starts_nginx() -> None:
 
 def test_the_owner_of_a_project_of_compose_is_a_warning() -> None:
     owned = opened("/home/alice/tethys", "compose")
-    [text] = verdict(trust(owned)).warnings
+    [text] = texts(verdict(trust(owned)).warnings)
     assert text.endswith("which gives root's rights away. Run `chown -h root /home/alice/tethys` if that is not meant.")
     assert verdict(trust(owned)).refusals == []
     assert len(verdict(trust(opened("/srv/tethys", "compose", writer("/srv/tethys", "everybody")))).refusals) == 1
@@ -149,19 +150,19 @@ def test_the_group_of_docker_is_told_and_not_refused() -> None:
 
 
 def test_without_a_command_it_says_what_to_do() -> None:
-    [text] = verdict(trust(opened("/etc/x.conf", "unit", writer("/etc", "everybody", "", fix="")))).refusals
+    [text] = texts(verdict(trust(opened("/etc/x.conf", "unit", writer("/etc", "everybody", "", fix="")))).refusals)
     assert text.endswith("every user can change /etc. Give /etc the owner and mode that the distribution gives it.")
     link = writer("/home/alice", link="/etc/nginx/sites", fix="")
-    [text] = verdict(trust(opened("/etc/nginx/sites/a", "nginx", link))).refusals
+    [text] = texts(verdict(trust(opened("/etc/nginx/sites/a", "nginx", link))).refusals)
     assert text.endswith("the link /etc/nginx/sites leads. Replace that link with a file or folder of root's.")
-    [text] = verdict(trust(opened("/home/alice/x", "nginx", writer("/home/alice", fix="")))).refusals
+    [text] = texts(verdict(trust(opened("/home/alice/x", "nginx", writer("/home/alice", fix="")))).refusals)
     assert text.endswith("Move /home/alice/x to a folder that only root can change.")
 
 
 def test_a_server_of_a_shared_redis_has_no_portal() -> None:
     found = verdict(trust(manuals("job.conf"), opened("/etc/tethys_channels", "state")), uses=OF_REDIS)
     assert len(found.refusals) == 1
-    assert "keeps its state" in found.refusals[0]
+    assert "keeps its state" in found.refusals[0].text
 
 
 @given(
@@ -169,6 +170,6 @@ def test_a_server_of_a_shared_redis_has_no_portal() -> None:
 )
 def test_a_hostile_name_stays_one_word(name: str) -> None:
     path = f"/srv/{name}"
-    [text] = verdict(trust(opened(path, "unit"))).refusals
+    [text] = texts(verdict(trust(opened(path, "unit"))).refusals)
     command = text[text.index("Run `") + 5 : -2]
     assert shlex.split(command) == ["chown", "-h", "root", path]

@@ -123,7 +123,8 @@ def test_a_plan() -> None:
 
 def test_the_page_of_a_check_and_of_a_proof() -> None:
     probe = {"provable": False, "reason": f"why{EVIL}", "processes": [{"pid": 1}], "backend": f"b{EVIL}",
-             "versions": {}, "warnings": [EVIL], "problems": [EVIL]}  # fmt: skip
+             "versions": {}, "warnings": [EVIL], "problems": [EVIL],
+             "codes": [{"code": "message-not-received", "subject": "1"}]}  # fmt: skip
     assert [text for text in probe_summary(probe) if not text.isprintable()] == []
     health = {
         "redis": [], "differs": [{"path": f"/x{EVIL}", "why": "is a link"}],

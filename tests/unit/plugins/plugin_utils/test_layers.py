@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers, redis_endpoints
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import Refusal
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal
 
 NOTHING = {
     **{"host": None, "port": None, "path": None, "username": None, "password": None, "sentinel": None},

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.tethys.channels.plugins.plugin_utils import plan as planning
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import texts
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     CORE_BACKEND,
     MEMORY_BACKEND,
     PUBSUB_BACKEND,
 )
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -120,7 +122,7 @@ def judge(
     given = (merged(ASKED, asked), merged(OPTIONS, options), copy.deepcopy(found))
     given[2].update(portal=merged(PORTAL, portal), server=merged(SERVER, server))
     before = copy.deepcopy(given)
-    result = plan(*given)
+    result = decided(plan, *given)
     assert given == before, "What was handed in is not changed."
     for sentence in [*result["refusals"], *result["warnings"], *result["announce"]]:
         assert sentence[0].isupper() or sentence.startswith(
@@ -138,7 +140,7 @@ def refusals(*arguments: Any, **changes: Any) -> list[str]:
 
 def variables(asked: dict[str, Any] | None = None, **found: Any) -> list[str]:
     """The refusals before a server was looked at."""
-    reasons: list[str] = plan(merged(ASKED, asked), OPTIONS, found)["refusals"]
+    reasons: list[str] = decided(plan, merged(ASKED, asked), OPTIONS, found)["refusals"]
     return reasons
 
 
@@ -321,10 +323,10 @@ ANYTHING: Any = st.recursive(
 
 @given(st.fixed_dictionaries({name: st.just(value) | ANYTHING for name, value in ASKED.items()}))
 def test_anything_is_judged_in_sentences(asked: dict[str, Any]) -> None:
-    for sentence in plan(asked, OPTIONS, {})["refusals"]:
+    for sentence in decided(plan, asked, OPTIONS, {})["refusals"]:
         assert sentence.endswith((".", ")"))
         assert [name for name in ASKED if name in sentence], sentence
-    plan(asked, OPTIONS, {"server": SERVER, "portal": PORTAL})
+    decided(plan, asked, OPTIONS, {"server": SERVER, "portal": PORTAL})
 
 
 # --- the names ------------------------------------------------------------------------------------------------------
@@ -420,7 +422,7 @@ def test_a_roles_value_is_refused(name: str, value: Any, sentence: str) -> None:
 def test_a_secret_of_another_type_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"redis_container_password": {"type": "int", "no_log": True}}
     monkeypatch.setattr(planning, "role_options", lambda: options)
-    found = planning.wrong_role_values({"redis_container_password": "s3cret"}, ASKED)
+    found = texts(planning.wrong_role_values({"redis_container_password": "s3cret"}, ASKED))
     assert found == ["redis_container_password is not shown: set it to a whole number (int) of at least 1."]
 
 
@@ -502,7 +504,7 @@ def test_a_redis_of_ones_own_may_have_any_prefix() -> None:
 
 @given(st.fixed_dictionaries({name: ANYTHING for name in sorted(planning.role_options())}))
 def test_any_value_of_a_role_is_judged_in_sentences(values: dict[str, Any]) -> None:
-    for sentence in plan(ASKED, OPTIONS, {"values": values})["refusals"]:
+    for sentence in decided(plan, ASKED, OPTIONS, {"values": values})["refusals"]:
         assert sentence.endswith((".", ")"))
 
 
@@ -663,9 +665,9 @@ PROCESSES = [{"name": f"tethys_asgi{number}", "state": "RUNNING", "pid": 301 + n
 
 
 def test_where_to_look_is_known_before_anything_was_seen() -> None:
-    assert plan(merged(ASKED, None), OPTIONS, {})["ports"] == [8000]
-    assert plan(merged(ASKED, APART), OPTIONS, {})["ports"] == [8000, 8001, 8002]
-    assert plan(merged(ASKED, {**APART, "tethys_asgi_processes": 10**9}), OPTIONS, {})["refusals"]
+    assert decided(plan, merged(ASKED, None), OPTIONS, {})["ports"] == [8000]
+    assert decided(plan, merged(ASKED, APART), OPTIONS, {})["ports"] == [8000, 8001, 8002]
+    assert decided(plan, merged(ASKED, {**APART, "tethys_asgi_processes": 10**9}), OPTIONS, {})["refusals"]
 
 
 def test_bokeh_scales_with_pin() -> None:
@@ -1264,7 +1266,7 @@ def with_open(*files: dict[str, Any], goal: str = "site", **asked: Any) -> dict[
     """The plan for a server with these files."""
     server = {**SERVER, "trust": {"files": 9, "open": list(files)}, "programs": [OURS]}
     found = {"portal": PORTAL, "server": server, "packages": {"moves": []}}
-    return plan({**ASKED, **asked}, {**OPTIONS, "goal": goal}, found)
+    return decided(plan, {**ASKED, **asked}, {**OPTIONS, "goal": goal}, found)
 
 
 @pytest.mark.parametrize("goal", ["site", "restart", "remove"])
@@ -1298,7 +1300,7 @@ def test_a_program_of_the_portals_in_a_file_of_somebody_else(
     link = of_alice(NGINXS["path"], target="/home/alice/nginx_supervisord.conf")
     server = {**SERVER, "trust": {"files": 9, "open": [link]}, "programs": programs, "state": state}
     found = {"portal": PORTAL, "server": server, "packages": {"moves": []}}
-    reasons = plan(ASKED, {**OPTIONS, "goal": goal}, found)["refusals"]
+    reasons = decided(plan, ASKED, {**OPTIONS, "goal": goal}, found)["refusals"]
     assert any(NGINXS["path"] in reason for reason in reasons) == refused
 
 
@@ -1308,7 +1310,7 @@ def test_a_program_file_of_somebody_else_that_cannot_be_read(goal: str, refused:
     unread = {"unread_programs": [NGINXS["path"], "/etc/supervisor/conf.d/large.conf"]}
     server = {**SERVER, "trust": {"files": 9, "open": [link]}, "programs": [OURS], **unread}
     found = {"portal": PORTAL, "server": server, "packages": {"moves": []}}
-    reasons = plan(ASKED, {**OPTIONS, "goal": goal}, found)["refusals"]
+    reasons = decided(plan, ASKED, {**OPTIONS, "goal": goal}, found)["refusals"]
     told = [reason for reason in reasons if "cannot be read" in reason]
     assert [reason.partition(" cannot")[0] for reason in told] == ([NGINXS["path"]] if refused else [])
 

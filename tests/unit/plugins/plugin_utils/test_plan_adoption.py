@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import texts
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import Look
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, MEMORY_BACKEND
 
@@ -73,7 +74,7 @@ def look(portal: dict[str, Any] | None = None, server: dict[str, Any] | None = N
 def test_the_container_that_the_settings_name_is_taken_over(hosts: Any) -> None:
     found = look({"settings": {"layer_backend": CORE_BACKEND, "layer_hosts": hosts}})
     assert found.redis_reasons() == CONTAINER
-    assert found.reasons == []
+    assert texts(found.problems) == []
     assert "busy_name (redis:5)" in found.announce[0]
 
 
@@ -106,7 +107,7 @@ def test_another_container_is_left_alone_with_the_command_to_type(
 ) -> None:
     found = look(portal, {"redis_port_container": {**CONTAINER, "redis": redis}})
     assert found.redis_reasons() is None
-    [reason] = found.reasons
+    [reason] = texts(found.problems)
     assert why in reason
     assert "(`docker stop 0123456789ab`)" in reason
     assert "set redis_container_port to a free port" in reason
@@ -127,7 +128,7 @@ def test_another_container_is_left_alone_with_the_command_to_type(
 def test_the_portals_own_processes_may_hold_the_port(listeners: list[Any], processes: list[Any]) -> None:
     found = look(server={"listeners": listeners, "processes": processes})
     assert found.program_reasons() == PROGRAM
-    assert found.reasons == []
+    assert texts(found.problems) == []
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ def test_the_portals_own_processes_may_hold_the_port(listeners: list[Any], proce
 def test_somebody_elses_process_may_not(listeners: list[Any], words: list[str]) -> None:
     found = look(server={"listeners": listeners, "processes": []})
     found.program_reasons()
-    [reason] = found.reasons
+    [reason] = texts(found.problems)
     for word in ["tethys_port 8000", *words]:
         assert word in reason
 
@@ -162,8 +163,8 @@ def test_what_the_user_before_left_counts_where_the_user_changes(
     row = {"folder": "/srv/home/workspaces", "owner": owner, "count": 3, "example": "/srv/home/workspaces/app"}
     found = look({"leftovers": [row]}, {"programs": [{**PROGRAM, "user": before, "managed": managed}]})
     found.program_reasons()
-    assert len(found.reasons) == reasons
-    for reason in found.reasons:
+    assert len(texts(found.problems)) == reasons
+    for reason in texts(found.problems):
         assert "cannot write /srv/home/workspaces/app and 2 more in /srv/home/workspaces, of root" in reason
         assert "`find /srv/home/workspaces -user root -exec chown -h www-data {} +`" in reason
 
@@ -190,7 +191,7 @@ def test_one_folder_in_the_way_is_one_reason() -> None:
     found.asked = {**found.asked, "tethys_home": "/home/alice/home", "tethys_conda_prefix": "/home/alice/env"}
     found.portal_reasons()
     assert found.processes() == 2
-    assert found.reasons == [
+    assert texts(found.problems) == [
         "tethys_user www-data (who would run the portal) cannot enter /home/alice, and has to reach /home/alice/env and"
         " /home/alice/env/bin/python and 1 more: give it access (`setfacl -m u:www-data:x /home/alice`), or set"
         " tethys_user to alice, whose it is."
@@ -219,7 +220,7 @@ def test_one_folder_in_the_way_is_one_reason() -> None:
 def test_each_reason_has_its_ways_out(need: str, owner: str, words: list[str], not_said: str) -> None:
     found = look({"access": [row("/srv/home/db", need, "/srv/home/db", owner)]})
     found.portal_reasons()
-    [reason] = found.reasons
+    [reason] = texts(found.problems)
     for word in words:
         assert word in reason
     assert not_said not in reason
@@ -229,5 +230,5 @@ def test_who_is_not_root_is_told_just_that() -> None:
     found = look({"prefix_problem": "There is no folder /srv/env.", "bokeh": "unknown"}, {"root": False})
     found.portal_reasons()
     assert found.processes() == 2
-    [reason] = found.reasons
+    [reason] = texts(found.problems)
     assert reason.startswith("The tasks do not run as root")

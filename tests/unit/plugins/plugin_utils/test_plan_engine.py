@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, MEMORY_BACKEND
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided
 
 SOCKET = "/var/lib/tethys_channels/redis.sock"
 WAYS = {"unix": f"unix {SOCKET} (group www-data)", "published": "published 127.0.0.1:6379"}
@@ -87,7 +88,7 @@ def judge(engine: str = "podman", goal: str = "site", asked: Any = None, options
     }
     given = ({**ASKED, **(asked or {})}, wanted, {"portal": {**portal, **server.get("portal", {})}, "server": here})
     before = copy.deepcopy(given)
-    found = plan(*given)
+    found = decided(plan, *given)
     assert given == before, "What was handed in is not changed."
     return found
 
@@ -140,7 +141,7 @@ def test_without_a_container_nothing_is_installed() -> None:
 
 @pytest.mark.parametrize("value", ["containerd", "Podman", ""])
 def test_an_engine_that_is_none(value: str) -> None:
-    found = plan(ASKED, {"redis_container_engine": value}, {"values": {"redis_container_engine": value}})
+    found = decided(plan, ASKED, {"redis_container_engine": value}, {"values": {"redis_container_engine": value}})
     assert found["refusals"] == [f"redis_container_engine is {value!r}: set it to one of docker, podman."]
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import texts
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import check_variables, plan, port_reasons
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     CORE_BACKEND,
     MEMORY_BACKEND,
     PUBSUB_BACKEND,
 )
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided
 
 SOCKET = "/var/lib/tethys_channels/redis.sock"
 WAYS = {
@@ -79,7 +81,7 @@ def judge(
             **server,
         },
     }
-    return plan(ASKED, options, found)
+    return decided(plan, ASKED, options, found)
 
 
 def ours(way: str | None, **changes: Any) -> dict[str, Any]:
@@ -196,10 +198,10 @@ def test_the_folder_of_the_socket(transport: str, refused: bool, problem: str) -
 @pytest.mark.parametrize("folder", ["/var/lib/tethys_channels", "/var/lib/tethys_channels/x", "/etc/tethys_channels"])
 @pytest.mark.parametrize("name", ["tethys_home", "tethys_conda_prefix"])
 def test_the_portal_does_not_live_in_our_own_folders(name: str, folder: str) -> None:
-    (reason,) = check_variables({**ASKED, name: folder})
+    (reason,) = texts(check_variables({**ASKED, name: folder}))
     assert reason.startswith(f"{name} is '{folder}', and ")
     assert reason.endswith("is this collection's own: set it to another folder.")
-    assert check_variables({**ASKED, name: "/var/lib/tethys_channels_of_mine"}) == []
+    assert texts(check_variables({**ASKED, name: "/var/lib/tethys_channels_of_mine"})) == []
 
 
 @pytest.mark.parametrize("name", ["asgi_service_run_dir", "asgi_service_log_dir"])
@@ -295,7 +297,10 @@ def test_the_default_port_may_stand_beside_a_socket(values: dict[str, Any]) -> N
     "asked", [{"tethys_layer_hosts": [["redis", 6379]]}, {"tethys_layer_backend": MEMORY_BACKEND}], ids=str
 )
 def test_a_port_left_over_where_no_container_is_run(asked: dict[str, Any]) -> None:
-    assert port_reasons({"redis_container_port": 6380}, {"redis_container_transport": "unix"}, {**ASKED, **asked}) == []
+    assert (
+        texts(port_reasons({"redis_container_port": 6380}, {"redis_container_transport": "unix"}, {**ASKED, **asked}))
+        == []
+    )
 
 
 def test_a_port_that_is_none_is_refused_once() -> None:

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.tethys.channels.plugins.plugin_utils import platforms
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided
 
 # os-release as each of them has it.
 DEBIAN_11 = {"id": "debian", "id_like": "", "name": "Debian GNU/Linux", "version_id": "11"}
@@ -80,7 +81,7 @@ def judge(os: dict[str, str], asked: dict[str, Any] | None = None, **server: Any
         "docker_library": False,
         "supervisor": ABSENT,
     }
-    return plan({**ASKED, **(asked or {})}, OPTIONS, {"portal": PORTAL, "server": {**bare, **server}})
+    return decided(plan, {**ASKED, **(asked or {})}, OPTIONS, {"portal": PORTAL, "server": {**bare, **server}})
 
 
 # --- what is installed ----------------------------------------------------------------------------------------------

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers, redis_endpoints
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal, texts
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import port_reasons, wrong_role_values
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, PUBSUB_BACKEND, Refusal
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, PUBSUB_BACKEND
 from ansible_collections.tethys.channels.plugins.plugin_utils.sentinel import (
     authority_reasons,
     common_secrets,
@@ -22,6 +23,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.sentinel import (
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.shared import redis_plan, servers_of, shared_redis
 from ansible_collections.tethys.channels.tests.unit.plugins.certificates import make
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided
 
 NAMES = ["redis3", "redis1", "redis2"]
 LOGIN = {"username": "tethys", "password": "p@1", "ca": "one\n", "started_at": 5.0}
@@ -34,12 +36,17 @@ OURS = {
 }
 
 
+BAD = "cannot be asked ([SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: certificate has expired)"
+
+
 def view(
     primary: str | None = "192.0.2.1", problem: str | None = None, set_up: bool = True, **more: Any
 ) -> dict[str, Any]:
     """What a Sentinel said."""
     told = {"host": primary, "port": 6379} if primary and not problem else None
-    return {"sentinel": {"set_up": set_up, "problem": problem, "primary": told, "lacking": [], **more}}
+    code = None if not problem else "certificate-not-trusted" if problem == BAD else "silent"
+    about = {"set_up": set_up, "problem": problem, "problem_code": code, "primary": told, "lacking": []}
+    return {"sentinel": {**about, **more}}
 
 
 def silent(role: str | None = None, last: str | None = None, set_up: bool = True) -> dict[str, Any]:
@@ -279,7 +286,7 @@ def test_hosts_that_do_not_go_together(names: list[str], changes: dict[str, str]
     variables = hosts()
     for name, topology in changes.items():
         variables[name]["redis_container_topology"] = topology
-    found = topology_reasons("redis1", servers_of(names, variables), variables)
+    found = texts(topology_reasons("redis1", servers_of(names, variables), variables))
     assert (found == []) if words is None else (len(found) == 1 and words in found[0]), found
 
 
@@ -297,15 +304,12 @@ def test_all_of_them_have_one_password(topology: str, passwords: dict[str, str],
     variables = hosts(redis_container_topology=topology)
     for name, password in passwords.items():
         variables[name]["redis_container_password"] = password
-    found = topology_reasons("redis1", servers(variables), variables)
+    found = texts(topology_reasons("redis1", servers(variables), variables))
     sentence = (
         "redis_container_password is not the same on all hosts of the group, and redis_container_topology is sentinel:"
         " give all of them one, since any of them may come to serve the portals."
     )
     assert found == ([sentence] if refused else [])
-
-
-BAD = "cannot be asked ([SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: certificate has expired)"
 
 
 @pytest.mark.parametrize(
@@ -345,7 +349,7 @@ BAD = "cannot be asked ([SSL: CERTIFICATE_VERIFY_FAILED] certificate verify fail
 )
 def test_sentinels_that_leave_a_run_guessing(views: tuple[dict[str, Any], ...], there: int, words: str | None) -> None:
     variables = hosts(*views, there=there)
-    found = quorum_reasons(servers(variables), variables, "tethys-channels-sentinel")
+    found = texts(quorum_reasons(servers(variables), variables, "tethys-channels-sentinel"))
     assert (found == []) if words is None else (len(found) == 1 and words in found[0]), found
 
 
@@ -365,7 +369,7 @@ def test_sentinels_that_leave_a_run_guessing(views: tuple[dict[str, Any], ...], 
 )
 def test_another_authority(present: str | None, asked: str, set_up: bool, refused: bool) -> None:
     variables = hosts(view(), view(set_up=set_up, authority=present), view(authority="three"))
-    found = authority_reasons("redis2", variables, asked)
+    found = texts(authority_reasons("redis2", variables, asked))
     sentence = (
         "The authority of the certificate of redis2 is another one than that by which the servers know each other, and"
         " copies would not believe their primary: run with redis_container_topology standalone once, and then with"
@@ -375,7 +379,7 @@ def test_another_authority(present: str | None, asked: str, set_up: bool, refuse
 
 
 def test_where_no_sentinel_was_asked_no_authority_is_wrong() -> None:
-    assert authority_reasons("redis2", hosts(), "two\n") == []
+    assert texts(authority_reasons("redis2", hosts(), "two\n")) == []
 
 
 OPTIONS = {
@@ -430,7 +434,7 @@ STRANGER = {"port": 26379, "pid": 7, "user": "ana", "command": "nc", "address": 
 def test_a_server_on_which_it_cannot_run(
     changes: dict[str, Any], image: str, server: dict[str, Any], words: str | None
 ) -> None:
-    found = host_reasons({**OPTIONS, **changes}, image, server)
+    found = texts(host_reasons({**OPTIONS, **changes}, image, server))
     assert (found == []) if words is None else (len(found) == 1 and words in found[0]), found
 
 
@@ -468,7 +472,7 @@ def test_the_plan_of_a_server() -> None:
     }
     own = {"redis_container_address": "192.0.2.2", "redis_container_tls_dir": "/srv/authority"}
     found = {"names": list(own), "values": own, "files": {}, "unreadable": [], "server": there}
-    told = redis_plan(options, found, variables)
+    told = decided(redis_plan, options, found, variables)
     assert told["refusals"] == []
     assert told["sentinel"]["is_primary"] is True
     [said] = told["announce"]
@@ -479,36 +483,41 @@ def test_the_plan_of_a_server() -> None:
     theirs = {**found, "files": {"redis_container_tls_ca": two}}
     moved = {**hosts(*views), "portal1": {}}
     words = "The authority of the certificate of redis2 is another one"
-    assert [one[: len(words)] for one in redis_plan(options, theirs, moved)["refusals"]].count(words) == 1
+    assert [one[: len(words)] for one in decided(redis_plan, options, theirs, moved)["refusals"]].count(words) == 1
     kept = {**found, "files": {"redis_container_tls_ca": one.strip()}}
-    assert not [one for one in redis_plan(options, kept, moved)["refusals"] if one.startswith(words)]
-    [reason] = redis_plan({**options, "address": "2001:db8::2"}, found, {**hosts(*[silent()] * 3), "portal1": {}})[
-        "refusals"
-    ]
+    assert not [one for one in decided(redis_plan, options, kept, moved)["refusals"] if one.startswith(words)]
+    [reason] = decided(
+        redis_plan, {**options, "address": "2001:db8::2"}, found, {**hosts(*[silent()] * 3), "portal1": {}}
+    )["refusals"]
     assert "by IPv4 addresses only" in reason
     # The way back asks nobody.
     unasked = {**hosts(), "portal1": {}}
-    assert redis_plan({**options, "goal": "remove"}, found, unasked)["refusals"] == []
+    assert decided(redis_plan, {**options, "goal": "remove"}, found, unasked)["refusals"] == []
     alone = hosts(redis_container_topology="standalone")
     alone["portal1"] = {}
-    assert redis_plan({**options, "topology": "standalone"}, found, alone)["sentinel"] is None
+    assert decided(redis_plan, {**options, "topology": "standalone"}, found, alone)["sentinel"] is None
 
 
 def test_a_cluster_is_refused_in_words_of_its_own() -> None:
-    [reason] = wrong_role_values({"redis_container_topology": "cluster"}, {})
+    [reason] = texts(wrong_role_values({"redis_container_topology": "cluster"}, {}))
     assert "channels_redis cannot use a Redis Cluster" in reason
-    [reason] = wrong_role_values({"redis_container_topology": "ring"}, {})
+    [reason] = texts(wrong_role_values({"redis_container_topology": "ring"}, {}))
     assert reason == "redis_container_topology is 'ring': set it to one of standalone, sentinel."
 
 
 @pytest.mark.parametrize(("seconds", "refused"), [(1, True), (2, False), (60, False), (61, True)])
 def test_for_how_long_a_primary_may_be_silent(seconds: int, refused: bool) -> None:
     sentence = f"redis_container_sentinel_down_seconds is {seconds}: set it to a whole number (int) from 2 to 60."
-    assert wrong_role_values({"redis_container_sentinel_down_seconds": seconds}, {}) == ([sentence] if refused else [])
+    assert texts(wrong_role_values({"redis_container_sentinel_down_seconds": seconds}, {})) == (
+        [sentence] if refused else []
+    )
 
 
 def test_a_portal_of_its_own_has_no_sentinel() -> None:
     asked = {"tethys_layer_backend": CORE_BACKEND, "tethys_layer_hosts": [], "tethys_layer_redis": []}
-    [reason] = port_reasons({"redis_container_topology": "sentinel"}, {}, asked)
+    [reason] = texts(port_reasons({"redis_container_topology": "sentinel"}, {}, asked))
     assert "this portal's Redis is its own" in reason
-    assert port_reasons({"redis_container_topology": "sentinel"}, {}, {**asked, "tethys_layer_redis": ["redis1"]}) == []
+    assert (
+        texts(port_reasons({"redis_container_topology": "sentinel"}, {}, {**asked, "tethys_layer_redis": ["redis1"]}))
+        == []
+    )

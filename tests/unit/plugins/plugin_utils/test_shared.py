@@ -12,6 +12,7 @@ import pytest
 import yaml
 from ansible_collections.tethys.channels.plugins.plugin_utils import tls
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import texts
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import check_variables, plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     CORE_BACKEND,
@@ -20,6 +21,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.shared import address_reason, redis_plan, shared_redis
 from ansible_collections.tethys.channels.tests.unit.plugins.certificates import make
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided
 
 HOSTS: dict[str, dict[str, Any]] = {
     "redis2": {"redis_container_address": "192.0.2.2", "redis_container_port": "7000"},
@@ -81,7 +83,8 @@ def test_a_dry_run_before_there_is_a_login() -> None:
     ],
 )
 def test_addresses_that_are_refused(value: Any, here: bool | None, words: str) -> None:
-    reason = str(address_reason(value, here))
+    problem = address_reason(value, here)
+    reason = problem.text if problem else ""
     assert reason.startswith("redis_container_address ")
     assert words in reason
     assert reason.endswith(": set it, for this host, to the address of this server by which the portals reach it.")
@@ -132,7 +135,7 @@ def judge(
     given = {name: value for name, value in given.items() if value is not None}
     found = {"names": list(given), "values": given, "files": files or {}, "server": there}
     found["unreadable"] = unreadable or []
-    return redis_plan(asked, found, {"CA": {}, **HOSTS, **(hosts or {})})
+    return decided(redis_plan, asked, found, {"CA": {}, **HOSTS, **(hosts or {})})
 
 
 def test_all_is_well() -> None:
@@ -406,7 +409,7 @@ def portals_plan(**server: Any) -> dict[str, Any]:
     redis = {"problems": server.pop("problems", [])}
     there = {"root": True, "docker": {"installed": False}, "os": {"id": "debian"}, **server}
     portal = {"user": "www-data", "group": "www-data", "versions": {"tethys_platform": "4.6.1"}, "settings": {}}
-    return plan(ASKED, OPTIONS, {"values": {}, "portal": portal, "server": there, "redis": redis})
+    return decided(plan, ASKED, OPTIONS, {"values": {}, "portal": portal, "server": there, "redis": redis})
 
 
 def test_a_portal_needs_no_docker() -> None:
@@ -440,12 +443,12 @@ def test_a_redis_of_the_portals_own_stays_until_it_is_taken_away() -> None:
     ],
 )
 def test_two_kinds_of_layer_at_once(more: dict[str, Any], words: str) -> None:
-    [reason] = check_variables({**ASKED, **more})
+    [reason] = texts(check_variables({**ASKED, **more}))
     assert words in reason
 
 
 def test_tls_is_for_a_shared_redis_only() -> None:
     asked = {**ASKED, "tethys_layer_redis": []}
     options = {**OPTIONS, "redis_container_transport": "tls"}
-    [reason] = plan(asked, options, {"values": {}})["refusals"]
+    [reason] = decided(plan, asked, options, {"values": {}})["refusals"]
     assert "redis_container_transport is tls, and this portal's Redis is its own" in reason

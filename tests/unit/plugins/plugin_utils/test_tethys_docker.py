@@ -14,6 +14,7 @@ import pytest
 import yaml
 from ansible_collections.tethys.channels.plugins.plugin_utils import tethys_docker
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, MEMORY_BACKEND
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided
 
 ROLES = Path(__file__).parents[4] / "roles"
 REDIS = {
@@ -142,7 +143,7 @@ def inside(**changes: Any) -> dict[str, Any]:
 
 
 def plan(variables: dict[str, Any], found: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    return tethys_docker.docker_plan(variables, {"docker": found, **more})
+    return decided(tethys_docker.docker_plan, variables, {"docker": found, **more})
 
 
 # --- refusals -------------------------------------------------------------------------------------------------------
