@@ -11,8 +11,8 @@ from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
 from ansible_collections.tethys.channels.plugins.module_utils.services import asgi_number
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem, codes, texts
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import TRANSPORT_LABEL, image_name
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import image_name
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import TRANSPORT_LABEL, Problem, codes, texts
 
 SITE = "tethys.channels.site"
 RESTART = "tethys.channels.restart"

@@ -2,13 +2,32 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What decisions consist of."""
+"""What decisions consist of: inputs, facts, problems, and the constants that several of them share."""
 
 from __future__ import annotations
 
-from ansible_collections.tethys.channels.plugins.module_utils.problem import Problem, codes, texts
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
 
-__all__ = ("Problem", "Refusal", "codes", "refused", "texts")
+from ansible_collections.tethys.channels.plugins.module_utils.problem import Problem, codes, texts
+from ansible_collections.tethys.channels.plugins.module_utils.services import REDIS_SOCKET
+
+__all__ = ("Facts", "Found", "Inputs", "Problem", "Refusal", "codes", "refused", "texts")
+
+# A mapping whose entries a decision reads one by one.
+Data = Mapping[str, Any]
+
+# Folders of this collection's own.
+OWN_FOLDERS = (str(PurePosixPath(REDIS_SOCKET).parent), "/etc/tethys_channels")
+# Where a portal has the certificate of the authority by which it knows the Redis that it shares with others.
+SHARED_CA_HERE = f"{PurePosixPath(REDIS_SOCKET).parent}/redis-ca.pem"
+LARGEST_PORT = 65535
+DEFAULT_REDIS_PORT = 6379
+# The label by which our container tells how it is reached.
+TRANSPORT_LABEL = "tethys.channels.transport"
+APART = "socket_per_process"
 
 
 class Refusal(Exception):
@@ -22,3 +41,67 @@ class Refusal(Exception):
 def refused(code: str, subject: str, text: str) -> Refusal:
     """Return the refusal for one problem."""
     return Refusal(Problem(code, subject, text))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the inventory says.
+
+    Args:
+        asked: the `tethys_` variables, each with its default.
+        options: the roles' variables that matter to the decision.
+        values: the host's variables that the user wrote.
+        names: the names of all of the host's variables.
+        known: the names of the user's own variables that only look like the collection's.
+    """
+
+    asked: Data
+    options: Data
+    values: Data = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    known: Any = ()
+
+    @classmethod
+    def given(cls, asked: Data, options: Data, found: Data) -> Inputs:
+        """Return the inputs in what a filter was given."""
+        names = tuple(str(name) for name in found.get("names") or [])
+        return cls(asked, options, found.get("values") or {}, names, found.get("known") or [])
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the modules found: the portal, its server, the packages to install, and a Redis that is not ours."""
+
+    portal: Data = field(default_factory=dict)
+    server: Data = field(default_factory=dict)
+    packages: Data = field(default_factory=dict)
+    redis: Data = field(default_factory=dict)
+
+    @classmethod
+    def given(cls, found: Data) -> Facts:
+        """Return the facts in what a filter was given."""
+        parts = (found.get(name) or {} for name in ("portal", "server", "packages", "redis"))
+        return cls(*parts)
+
+
+@dataclass
+class Found:
+    """What a decision about one subject comes to: problems, warnings, and what users notice of the run."""
+
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    announce: list[str] = field(default_factory=list)
+
+    def refuse(self, code: str, subject: str, text: str) -> None:
+        """Add a problem that ends the run."""
+        self.problems.append(Problem(code, subject, text))
+
+    def warn(self, code: str, subject: str, text: str) -> None:
+        """Add a problem that does not end the run."""
+        self.warnings.append(Problem(code, subject, text))
+
+    def add(self, other: Found) -> None:
+        """Add what was found about another subject."""
+        self.problems += other.problems
+        self.warnings += other.warnings
+        self.announce += other.announce

@@ -12,9 +12,9 @@ from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER, PRIMARY_NAME
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import image_version
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import SENTINEL_PORT
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem, refused
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import SHARED_CA_HERE, image_version
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import SHARED_CA_HERE, Problem, refused
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import show, whole_number
 
 TOPOLOGY = "redis_container_topology"

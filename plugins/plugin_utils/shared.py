@@ -14,18 +14,22 @@ from typing import Any
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import trust
-from ansible_collections.tethys.channels.plugins.plugin_utils.layers import DEFAULT_PORT
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem, codes, texts
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import (
-    SHARED_CA_HERE,
-    TRANSPORT_LABEL,
-    Look,
-    clock_reasons,
-    image_version,
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.portal import not_root
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import Redis, clock_reasons, image_version
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import (
     misspelt,
-    not_root,
     role_options,
     wrong_role_values,
+)
+from ansible_collections.tethys.channels.plugins.plugin_utils.layers import DEFAULT_PORT
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
+    SHARED_CA_HERE,
+    TRANSPORT_LABEL,
+    Facts,
+    Inputs,
+    Problem,
+    codes,
+    texts,
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     CORE_BACKEND,
@@ -324,7 +328,7 @@ def _tls_reasons(name: str, values: Mapping[str, Any], found: Mapping[str, Any])
         )
 
 
-class RedisLook(Look):
+class RedisLook(Redis):
     """What the look at a server of the shared Redis found, and what follows from it."""
 
     @property
@@ -502,7 +506,7 @@ def redis_plan(options: Mapping[str, Any], found: Mapping[str, Any], hosts: Mapp
     backend = portals[0]["backend"] if portals else CORE_BACKEND
     # What the portals' plan is judged by, as far as it matters here.
     asked: dict[str, Any] = {"tethys_layer_backend": backend, "tethys_layer_hosts": [], "tethys_layer_redis": []}
-    look = RedisLook(asked, options, found)
+    look = RedisLook(Inputs.given(asked, options, found), Facts.given(found))
     server = look.server
     # The way back is open whatever the inventory says by now.
     reasons = [] if look.goal == "remove" else _reasons(options, found, portals, asked, hosts)
@@ -531,6 +535,8 @@ def redis_plan(options: Mapping[str, Any], found: Mapping[str, Any], hosts: Mapp
         **look.of_redis(),
         "refusals": texts(reasons),
         "codes": codes(reasons),
+        "warnings": texts(look.warnings),
+        "announce": look.announce,
         "trust": {"lines": trust.lines(trusted, {}), "problems": texts(trusted.refusals)},
         "backend": backend,
         "prefix": portals[0]["prefix"] if portals else "asgi",

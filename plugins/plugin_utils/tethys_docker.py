@@ -16,10 +16,14 @@ import yaml
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import without_secrets
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import trust
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import (
+    is_system_folder,
+    misspelt,
+    wrong_role_values,
+)
 from ansible_collections.tethys.channels.plugins.plugin_utils.docker_env import docker_env
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem, Refusal, codes, texts
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import is_system_folder, misspelt, wrong_role_values
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     CORE_BACKEND,
     MAX_PROCESSES,

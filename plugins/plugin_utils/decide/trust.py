@@ -131,6 +131,40 @@ def sentence(files: list[OpenFile], writer: Writer) -> str:
     return f"{text}. Move {files[0]['path']} to a folder that only root can change."
 
 
+def others_programs(goal: str, server: Mapping[str, Any]) -> Iterable[Problem]:
+    """Refuse the portal's programs in a file that others can change: Supervisor would run them, or merge them in.
+
+    A run of `site` and of `remove` replaces the one file that there is.
+    """
+    programs = server.get("programs") or []
+    writers = {row["path"]: row["writers"][0] for row in (server.get("trust") or {}).get("open") or []}
+    ours = any(program["managed"] for program in programs) or "program.original" in (server.get("state") or [])
+    if goal == "check" or (goal == "remove" and not ours):
+        return
+    if goal == "restart" or (goal == "remove" and len(programs) > 1):
+        for path in (str(program["path"]) for program in programs if program["path"] in writers):
+            yield (
+                Problem(
+                    "program-open-to-others",
+                    path,
+                    f"{path} defines a program of the portal's (asgi or tethys_asgi and a number), which"
+                    f" Supervisor starts, and {who_can(writers[path])} can change it: read that file, and delete"
+                    " the program from it.",
+                )
+            )
+    for path in server.get("unread_programs") or []:
+        if path in writers:
+            yield (
+                Problem(
+                    "program-unreadable",
+                    path,
+                    f"{path} cannot be read, and {who_can(writers[path])} can change it, so it may define a"
+                    " program of the portal's, which Supervisor starts: it has to be a configuration file of at"
+                    " most 64 KiB that its owner can read, or take it away.",
+                )
+            )
+
+
 def lines(found: Verdict, portal: Mapping[str, Any]) -> list[str]:
     """Return the trust report: who besides root can change what root executes, obeys, reads and writes for a portal."""
     config, prefix = portal.get("config") or {}, portal.get("prefix_owner") or {}

@@ -16,8 +16,9 @@ import pytest
 import yaml
 from ansible_collections.tethys.channels.plugins.module_utils.engines import DockerEngine
 from ansible_collections.tethys.channels.plugins.modules import layer_packages
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import texts
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import Look
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.portal import Portal
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import Redis
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Facts, Inputs, texts
 from ansible_collections.tethys.channels.plugins.plugin_utils.sentinel import quorum_reasons
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,12 +32,12 @@ NAMES = st.text(
 )
 
 
-def look(**portal: Any) -> Look:
+def look(**portal: Any) -> Portal:
     """What was found of a portal."""
     asked = {"tethys_home": HOME, "tethys_conda_prefix": PREFIX, "tethys_user": "", "tethys_layer_backend": "core",
              "tethys_layer_hosts": [], "tethys_layer_redis": ["a"]}  # fmt: skip
     found = {"server": {"root": True}, "portal": {"user": "www-data", "versions": {"tethys_platform": "4"}, **portal}}
-    return Look(asked, {"goal": "site"}, found)
+    return Portal(Inputs.given(asked, {"goal": "site"}, found), Facts.given(found))
 
 
 def commands(reasons: list[str]) -> list[list[str]]:
@@ -76,7 +77,7 @@ def test_no_command_gives_a_folder_of_the_system_or_of_others_away(path: str) ->
     assert access(path, "write") == []
     assert access(f"{path}/x", "write", blocked_by=path) == []
     row = {"folder": path, "owner": "root", "uid": 0, "count": 2, "example": f"{path}/x"}
-    assert commands(texts(look(leftovers=[row])._leftover_reasons("root"))) == []
+    assert commands(texts(look(leftovers=[row]).leftover_reasons("root"))) == []
 
 
 def test_a_link_of_an_app_is_judged_by_what_it_leads_to() -> None:
@@ -85,7 +86,7 @@ def test_a_link_of_an_app_is_judged_by_what_it_leads_to() -> None:
     [first, _second] = access(f"{HOME}/media", "write", real=f"{HOME}/other")
     assert first[-1] == f"{HOME}/other"
     row = {"folder": f"{HOME}/media", "owner": "root", "uid": 0, "count": 1, "example": "x", "real": "/etc"}
-    assert commands(texts(look(leftovers=[row])._leftover_reasons("root"))) == []
+    assert commands(texts(look(leftovers=[row]).leftover_reasons("root"))) == []
 
 
 def test_what_the_administrator_named_may_be_given() -> None:
@@ -111,19 +112,16 @@ def test_a_folder_on_the_way_may_be_entered_and_no_more() -> None:
 @pytest.mark.parametrize("folder", HOSTILE)
 def test_what_root_left_in_a_folder(folder: str) -> None:
     row = {"folder": folder, "owner": "root", "uid": 0, "count": 2, "example": f"{folder}/x"}
-    [words] = commands(texts(look(leftovers=[row])._leftover_reasons("root")))
+    [words] = commands(texts(look(leftovers=[row]).leftover_reasons("root")))
     assert words == ["find", folder, "-user", "root", "-exec", "chown", "-h", "www-data", "{}", "+"]
 
 
 @given(NAMES)
 def test_the_name_of_a_container(name: str) -> None:
     assert shlex.split(DockerEngine.logs(name)) == ["docker", "logs", name]
-    found = look()
-    found.server = {
-        **found.server,
-        "container": {"name": name, "running": True, "labels": {"tethys.channels.config": "1"}},
-    }
-    found._leave_own()
+    container = {"name": name, "running": True, "labels": {"tethys.channels.config": "1"}}
+    found = Redis(look().inputs, Facts(server={"root": True, "container": container}))
+    found.redis_reasons()
     assert commands(found.announce) == [["docker", "rm", "-f", name]]
 
 

@@ -9,7 +9,7 @@ import copy
 from typing import Any
 
 import pytest
-from ansible_collections.tethys.channels.plugins.plugin_utils import plan as planning
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide import variables as of_variables
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import texts
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
@@ -421,8 +421,8 @@ def test_a_roles_value_is_refused(name: str, value: Any, sentence: str) -> None:
 
 def test_a_secret_of_another_type_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"redis_container_password": {"type": "int", "no_log": True}}
-    monkeypatch.setattr(planning, "role_options", lambda: options)
-    found = texts(planning.wrong_role_values({"redis_container_password": "s3cret"}, ASKED))
+    monkeypatch.setattr(of_variables, "role_options", lambda: options)
+    found = texts(of_variables.wrong_role_values({"redis_container_password": "s3cret"}, ASKED))
     assert found == ["redis_container_password is not shown: set it to a whole number (int) of at least 1."]
 
 
@@ -502,14 +502,14 @@ def test_a_redis_of_ones_own_may_have_any_prefix() -> None:
     assert variables({"tethys_layer_hosts": [["redis", 6379]]}, values=options) == []
 
 
-@given(st.fixed_dictionaries({name: ANYTHING for name in sorted(planning.role_options())}))
+@given(st.fixed_dictionaries({name: ANYTHING for name in sorted(of_variables.role_options())}))
 def test_any_value_of_a_role_is_judged_in_sentences(values: dict[str, Any]) -> None:
     for sentence in decided(plan, ASKED, OPTIONS, {"values": values})["refusals"]:
         assert sentence.endswith((".", ")"))
 
 
 def test_the_roles_own_defaults_are_taken() -> None:
-    values = {name: option["default"] for name, option in planning.role_options().items() if "default" in option}
+    values = {name: option["default"] for name, option in of_variables.role_options().items() if "default" in option}
     assert variables(values=values) == []
 
 

@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import texts
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import Look
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.bokeh import Bokeh
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.portal import Portal
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.programs import Programs
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import Redis
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Facts, Inputs, texts
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, MEMORY_BACKEND
 
 CONTAINER = {"id": "0123456789ab", "name": "busy_name", "image": "redis:5", "running": True, "redis": {}}
@@ -17,7 +22,7 @@ PROGRAM = {"path": "/etc/supervisor/conf.d/asgi.conf", "others": [], "user": "ro
 LISTENER = {"port": 8000, "address": "loopback", "pid": 7, "user": "root", "command": "daphne", "program": None}
 
 
-def look(portal: dict[str, Any] | None = None, server: dict[str, Any] | None = None) -> Look:
+def look(subject: type[Subject], portal: dict[str, Any] | None = None, server: dict[str, Any] | None = None) -> Any:
     """A look at a server that the manual's portal runs on, with some of it otherwise."""
     asked = {
         "tethys_home": "/srv/home",
@@ -55,7 +60,7 @@ def look(portal: dict[str, Any] | None = None, server: dict[str, Any] | None = N
             **(server or {}),
         },
     }
-    return Look(asked, options, found)
+    return subject(Inputs.given(asked, options, found), Facts.given(found))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +77,7 @@ def look(portal: dict[str, Any] | None = None, server: dict[str, Any] | None = N
     ids=str,
 )
 def test_the_container_that_the_settings_name_is_taken_over(hosts: Any) -> None:
-    found = look({"settings": {"layer_backend": CORE_BACKEND, "layer_hosts": hosts}})
+    found = look(Redis, {"settings": {"layer_backend": CORE_BACKEND, "layer_hosts": hosts}})
     assert found.redis_reasons() == CONTAINER
     assert texts(found.problems) == []
     assert "busy_name (redis:5)" in found.announce[0]
@@ -105,7 +110,7 @@ def test_the_container_that_the_settings_name_is_taken_over(hosts: Any) -> None:
 def test_another_container_is_left_alone_with_the_command_to_type(
     portal: dict[str, Any], redis: dict[str, Any], why: str
 ) -> None:
-    found = look(portal, {"redis_port_container": {**CONTAINER, "redis": redis}})
+    found = look(Redis, portal, {"redis_port_container": {**CONTAINER, "redis": redis}})
     assert found.redis_reasons() is None
     [reason] = texts(found.problems)
     assert why in reason
@@ -126,7 +131,7 @@ def test_another_container_is_left_alone_with_the_command_to_type(
     ids=str,
 )
 def test_the_portals_own_processes_may_hold_the_port(listeners: list[Any], processes: list[Any]) -> None:
-    found = look(server={"listeners": listeners, "processes": processes})
+    found = look(Programs, server={"listeners": listeners, "processes": processes})
     assert found.program_reasons() == PROGRAM
     assert texts(found.problems) == []
 
@@ -141,7 +146,7 @@ def test_the_portals_own_processes_may_hold_the_port(listeners: list[Any], proce
     ids=str,
 )
 def test_somebody_elses_process_may_not(listeners: list[Any], words: list[str]) -> None:
-    found = look(server={"listeners": listeners, "processes": []})
+    found = look(Programs, server={"listeners": listeners, "processes": []})
     found.program_reasons()
     [reason] = texts(found.problems)
     for word in ["tethys_port 8000", *words]:
@@ -161,7 +166,7 @@ def test_what_the_user_before_left_counts_where_the_user_changes(
     before: str, owner: str, managed: bool, reasons: int
 ) -> None:
     row = {"folder": "/srv/home/workspaces", "owner": owner, "count": 3, "example": "/srv/home/workspaces/app"}
-    found = look({"leftovers": [row]}, {"programs": [{**PROGRAM, "user": before, "managed": managed}]})
+    found = look(Programs, {"leftovers": [row]}, {"programs": [{**PROGRAM, "user": before, "managed": managed}]})
     found.program_reasons()
     assert len(texts(found.problems)) == reasons
     for reason in texts(found.problems):
@@ -181,16 +186,18 @@ def test_one_folder_in_the_way_is_one_reason() -> None:
         ("/home/alice/home", "traverse"),
     ]
     found = look(
+        Portal,
         {
             "access": [row(path, need, "/home/alice", "alice") for path, need in places],
             "versions": {},
             "prefix_problem": "/home/alice/env/bin/python cannot be started as the user www-data: Permission denied.",
             "bokeh": "unknown",
-        }
+        },
     )
-    found.asked = {**found.asked, "tethys_home": "/home/alice/home", "tethys_conda_prefix": "/home/alice/env"}
+    places_of_alice = {"tethys_home": "/home/alice/home", "tethys_conda_prefix": "/home/alice/env"}
+    found = Portal(replace(found.inputs, asked={**found.asked, **places_of_alice}), found.facts)
     found.portal_reasons()
-    assert found.processes() == 2
+    assert Bokeh(found.inputs, found.facts).processes() == 2
     assert texts(found.problems) == [
         "tethys_user www-data (who would run the portal) cannot enter /home/alice, and has to reach /home/alice/env and"
         " /home/alice/env/bin/python and 1 more: give it access (`setfacl -m u:www-data:x /home/alice`), or set"
@@ -218,7 +225,7 @@ def test_one_folder_in_the_way_is_one_reason() -> None:
     ],
 )
 def test_each_reason_has_its_ways_out(need: str, owner: str, words: list[str], not_said: str) -> None:
-    found = look({"access": [row("/srv/home/db", need, "/srv/home/db", owner)]})
+    found = look(Portal, {"access": [row("/srv/home/db", need, "/srv/home/db", owner)]})
     found.portal_reasons()
     [reason] = texts(found.problems)
     for word in words:
@@ -227,8 +234,8 @@ def test_each_reason_has_its_ways_out(need: str, owner: str, words: list[str], n
 
 
 def test_who_is_not_root_is_told_just_that() -> None:
-    found = look({"prefix_problem": "There is no folder /srv/env.", "bokeh": "unknown"}, {"root": False})
+    found = look(Portal, {"prefix_problem": "There is no folder /srv/env.", "bokeh": "unknown"}, {"root": False})
     found.portal_reasons()
-    assert found.processes() == 2
+    assert Bokeh(found.inputs, found.facts).processes() == 2
     [reason] = texts(found.problems)
     assert reason.startswith("The tasks do not run as root")

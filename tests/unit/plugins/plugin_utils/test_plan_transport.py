@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import check_variables, port_reasons
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import texts
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import check_variables, plan, port_reasons
+from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     CORE_BACKEND,
     MEMORY_BACKEND,

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import port_reasons, wrong_role_values
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers, redis_endpoints
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal, texts
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import port_reasons, wrong_role_values
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, PUBSUB_BACKEND
 from ansible_collections.tethys.channels.plugins.plugin_utils.sentinel import (
     authority_reasons,

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.tethys.channels.plugins.plugin_utils import tls
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import check_variables
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import texts
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import check_variables, plan
+from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     CORE_BACKEND,
     MEMORY_BACKEND,

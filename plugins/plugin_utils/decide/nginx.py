@@ -1,0 +1,60 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""nginx in front of the processes: its upstream block, and what SELinux keeps from it."""
+
+from __future__ import annotations
+
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.bokeh import Bokeh
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject, sentence
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART
+
+
+class Nginx(Subject):
+    """nginx in front of the processes."""
+
+    def selinux_warning(self) -> None:
+        """What SELinux keeps from nginx, unless the ports are labelled for it, which takes seconds to find out."""
+        selinux = self.server.get("selinux") or {}
+        enforcing = selinux.get("mode") == "enforcing"
+        if self.goal in ("site", "check") and enforcing and selinux.get("web_connects") is False:
+            ports = f"{self.ports[0]}-{self.ports[-1]}" if len(self.ports) > 1 else str(self.ports[0])
+            self.warn(
+                "selinux-blocks-nginx",
+                "httpd_can_network_connect",
+                "SELinux is enforcing here and its boolean httpd_can_network_connect is off, so that nginx reaches the"
+                f" portal only on ports of the type http_port_t: switch it on (`setsebool -P httpd_can_network_connect"
+                f" on`), or give the ports that type (`semanage port -a -t http_port_t -p tcp {ports}`, with -m in"
+                " place of -a where they have another).",
+            )
+
+    def nginx_reasons(self) -> None:
+        """The upstream block, through which alone nginx can tell the processes apart."""
+        nginx = self.server.get("nginx") or {}
+        if not self.apart or self.goal == "remove":
+            # Without an nginx that runs there is nothing to put back.
+            if nginx.get("problem") and nginx.get("running") and self.goal in ("site", "remove"):
+                self.refuse(
+                    "nginx-not-restorable",
+                    "nginx",
+                    f"nginx's upstream block is to be put back as it was: {sentence(nginx['problem'])}",
+                )
+            return
+        if nginx.get("problem"):
+            self.refuse(
+                "nginx-unusable",
+                "nginx",
+                f"tethys_asgi_layout is {APART}, which needs nginx's upstream block for the portal:"
+                f" {sentence(nginx['problem'])}",
+            )
+            return
+        if Bokeh(self.inputs, self.facts).pins and nginx.get("method"):
+            self.refuse(
+                "balancing-method-beside-pins",
+                str(nginx["path"]),
+                f"tethys_bokeh_policy is pin, and the upstream block in {nginx['path']} has a balancing method of its"
+                f" own ({nginx['method']}): take that line away, or set tethys_bokeh_policy to single.",
+            )
+        if nginx.get("websocket_problem"):
+            self.warn("nginx-websockets", "nginx", sentence(nginx["websocket_problem"]))

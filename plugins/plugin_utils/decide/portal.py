@@ -1,0 +1,176 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The portal: its environment, TETHYS_HOME, portal_config.yml, and what its user may not read or write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from ansible_collections.tethys.channels.plugins.module_utils.server.trust import is_of_the_system
+from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject, sentence
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Data, Problem
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import show
+
+
+class Portal(Subject):
+    """The portal and its user."""
+
+    def portal_reasons(self) -> None:
+        """The environment, the home, the file and the user."""
+        if not self.is_root:
+            self.problems.append(not_root())
+            return
+        blocked = [row for row in self.portal.get("access") or [] if not row["ok"]]
+        prefix = str(self.asked["tethys_conda_prefix"])
+        # That the user cannot start the environment's Python is told once, by what stands in its way.
+        if not any(row["path"].startswith(prefix) for row in blocked):
+            self._prefix_reasons()
+        self._home_and_user_reasons()
+        self._config_reasons()
+        for place in dict.fromkeys(row["blocked_by"] or row["path"] for row in blocked):
+            self.problems.append(
+                self._access_reason(place, [row for row in blocked if (row["blocked_by"] or row["path"]) == place])
+            )
+
+    def _prefix_reasons(self) -> None:
+        """Why the environment cannot be used."""
+        portal, asked = self.portal, self.asked
+        if portal.get("prefix_problem"):
+            self.refuse(
+                "prefix-unusable",
+                "tethys_conda_prefix",
+                f"tethys_conda_prefix is {show(asked['tethys_conda_prefix'])}: {sentence(portal['prefix_problem'])}"
+                " Set it to the environment in which `tethys` is installed (`conda env list` shows it).",
+            )
+        # Where nobody could be asked for another reason, nothing is known of the environment.
+        elif not (portal.get("home_problem") or portal.get("user_problem")) and not (portal.get("versions") or {}).get(
+            "tethys_platform"
+        ):
+            self.refuse(
+                "tethys-missing",
+                "tethys_conda_prefix",
+                f"tethys_conda_prefix is {show(asked['tethys_conda_prefix'])}, and tethys-platform is not installed"
+                " there: set it to the environment in which `tethys` is installed (`conda env list` shows it).",
+            )
+
+    def _home_and_user_reasons(self) -> None:
+        """Why TETHYS_HOME or the portal's user cannot be used."""
+        portal, asked = self.portal, self.asked
+        if portal.get("home_problem"):
+            self.refuse(
+                "home-unusable",
+                "tethys_home",
+                f"tethys_home is {show(asked['tethys_home'])}: {sentence(portal['home_problem'])}"
+                " Set it to the folder of portal_config.yml.",
+            )
+        if asked["tethys_user"] and portal.get("user_problem"):
+            self.refuse(
+                "user-unusable",
+                "tethys_user",
+                f"tethys_user is {show(asked['tethys_user'])}: {sentence(portal['user_problem'])}"
+                " Set it to a user of this server.",
+            )
+        elif not portal.get("user"):
+            self.refuse(
+                "user-missing",
+                "tethys_user",
+                "tethys_user is not set and no web server's user (nginx, www-data, apache) was found on this server:"
+                " set it to the user that shall run the portal.",
+            )
+
+    def _config_reasons(self) -> None:
+        """Why portal_config.yml cannot be edited."""
+        portal = self.portal
+        config = portal.get("config") or {}
+        if config.get("problem"):
+            self.refuse(
+                "config-unsafe",
+                str(config.get("path")),
+                f"{config.get('path')} cannot be edited safely: {sentence(config['problem'])}"
+                " Correct the file and run again.",
+            )
+        elif portal.get("settings_problem") and not portal.get("prefix_problem") and not portal.get("home_problem"):
+            self.warn(
+                "settings-unreadable",
+                "portal_config.yml",
+                f"The portal's settings could not be read: {sentence(portal['settings_problem'])}",
+            )
+
+    def _access_reason(self, place: str, rows: list[Data]) -> Problem:
+        """One sentence for everything that one file or folder keeps from the portal's user."""
+        user, owner, need = self.portal.get("user"), rows[0].get("owner"), rows[0]["need"]
+        inside = list(dict.fromkeys(row["path"] for row in rows if row["path"] != place))
+        if inside:
+            paths = " and ".join(inside[:2]) + (f" and {len(inside) - 2} more" if len(inside) > 2 else "")
+            what, right = f"enter {place}, and has to reach {paths}", "x"
+        else:
+            what = {"traverse": "enter", "execute": "run", "read": "read", "write": "write to"}[need] + f" {place}"
+            right = {"traverse": "x", "execute": "rx", "read": "r", "write": "rwX"}[need]
+        target, ways_out = str(rows[0].get("real") or place), []
+        own = self._can_be_given(target)
+        if own or (right == "x" and self._is_on_the_way(target)):
+            ways_out.append(f"give it access (`{shell_words('setfacl', '-m', f'u:{user}:{right}', target)}`)")
+        elif is_of_the_system(target):
+            ways_out.append(f"have the portal use another place, since {target} is the system's own")
+        else:
+            ways_out.append(
+                f"have the portal use a place in tethys_home, or give it access to {target} yourself if that is only"
+                " the portal's"
+            )
+        if own and need == "write" and not inside:
+            ways_out.append(f"hand that over (`{shell_words('chown', '-h', user, target)}`)")
+        if owner and owner not in (user, "root"):
+            ways_out.append(f"set tethys_user to {owner}, whose it is")
+        return Problem(
+            "user-lacks-access",
+            place,
+            f"tethys_user {user} (who would run the portal) cannot {what}: {', or '.join(ways_out)}.",
+        )
+
+    def _can_be_given(self, path: str) -> bool:
+        """Return whether a printed command may give the portal's user rights on a path without links.
+
+        Only in TETHYS_HOME and the environment, which the inventory names: an app can choose any other.
+        """
+        place = PurePosixPath(path)
+        return ".." not in place.parts and any(each in (place, *place.parents) for each in self._own_folders)
+
+    def _is_on_the_way(self, path: str) -> bool:
+        """Return whether a path is a folder above TETHYS_HOME or the environment, and not the system's."""
+        return any(PurePosixPath(path) in each.parents for each in self._own_folders) and not is_of_the_system(path)
+
+    @property
+    def _own_folders(self) -> list[PurePosixPath]:
+        return [PurePosixPath(str(self.asked[name])) for name in ("tethys_home", "tethys_conda_prefix")]
+
+    def leftover_reasons(self, before: str) -> Iterable[Problem]:
+        """What the user who ran the portal until now has left in its data folders, and the new one cannot write."""
+        user = self.portal.get("user")
+        for row in self.portal.get("leftovers") or []:
+            if row["owner"] == before:
+                folder = str(row.get("real") or row["folder"])
+                command = f"{shell_words('find', folder, '-user', before, '-exec', 'chown', '-h', user)} {{}} +"
+                hand_over = f" (`{command}`)" if self._can_be_given(folder) else ""
+                more = f" and {row['count'] - 1} more in {row['folder']}" if row["count"] > 1 else ""
+                stay = f", or set tethys_user to {before}" if before != "root" else ""
+                yield (
+                    Problem(
+                        "file-of-previous-user",
+                        str(row["folder"]),
+                        f"tethys_user {user} (who would run the portal) cannot write {row['example']}{more}, of"
+                        f" {before}, who runs it until now: hand that over{hand_over}{stay}.",
+                    )
+                )
+
+
+def not_root() -> Problem:
+    """The tasks lack the rights that they need."""
+    return Problem(
+        "not-root",
+        "ansible_become",
+        "The tasks do not run as root: set ansible_become to true, or ansible_user to root, for this host.",
+    )

@@ -1,0 +1,259 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Supervisor and the portal's programs: what is there, what replaces it, and what users notice of that."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+from ansible_collections.tethys.channels.plugins.module_utils.services import is_asgi_group
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.portal import Portal
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART, Data
+from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
+    platform_of,
+    supervisor_refusal,
+    wants_repository,
+)
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import whole_number
+
+
+class Programs(Subject):
+    """Supervisor and the portal's programs."""
+
+    @property
+    def program_path(self) -> str | None:
+        """Where the portal's program is, or shall be: in the first folder of which Supervisor reads any file."""
+        programs, supervisor = self.server.get("programs") or [], self.server.get("supervisor") or {}
+        if programs:
+            return str(programs[0]["path"])
+        if not supervisor.get("installed"):
+            return ((platform_of(self.server) or {}).get("supervisor") or {}).get("program_file")
+        patterns = [
+            text for text in supervisor.get("include") or [] if re.fullmatch(r"[^*?\[]*/[^*?\[/]*\*[^*?\[/]*", text)
+        ]
+        return patterns[0].replace("*", "asgi_supervisord") if patterns else None
+
+    def program_reasons(self) -> Data | None:
+        """Supervisor, the program and the port; returns the program file that is taken over, if there is one."""
+        server = self.server
+        self._supervisor_reasons()
+        programs: list[Data] = server.get("programs") or []
+        if len(programs) > 1:
+            files = " and ".join(program["path"] for program in programs)
+            self.refuse(
+                "program-in-two-files",
+                "asgi",
+                f"Supervisor's program asgi is defined in {files}: leave it in one file only.",
+            )
+            return None
+        program = programs[0] if programs else None
+        if program and program["others"]:
+            self.refuse(
+                "program-not-alone",
+                str(program["path"]),
+                f"{program['path']} defines {', '.join(program['others'])} besides the portal's program, and would lose"
+                " it: move the portal's program (asgi) into a file of its own.",
+            )
+        for port in self.ports:
+            self._port_reasons(port)
+        if program and not program["managed"] and program["user"] != self.portal.get("user"):
+            self.problems.extend(Portal(self.inputs, self.facts).leftover_reasons(program["user"]))
+        return self._adopted(program) if program and not program["managed"] else None
+
+    def _adopted(self, program: Data) -> Data:
+        """Return the program that the run replaces, which was not ours."""
+        before = f"run by {program['user']}" if program["user"] != self.portal.get("user") else "as they are"
+        how = "nginx goes over to the new ones" if self.gapless else "Supervisor stops and starts them together for it"
+        self.announce.append(
+            f"{program['path']} is taken over (processes {before} until now; they will run as"
+            f" {self.portal.get('user')}): {how}."
+        )
+        return program
+
+    def _supervisor_reasons(self) -> None:
+        """Why Supervisor cannot be used, or installed."""
+        server, supervisor = self.server, self.server.get("supervisor") or {}
+        if supervisor.get("installed") and not supervisor.get("running"):
+            if supervisor.get("silent"):
+                self.refuse(
+                    "supervisor-silent",
+                    "Supervisor",
+                    "A supervisord runs on this server and does not answer on its unix socket: set [unix_http_server]"
+                    " in its configuration (Debian's has it), restart it, and run again.",
+                )
+            elif platform_of(server):
+                self.announce.append("Supervisor is installed and not running: it will be started.")
+            else:
+                self.refuse(
+                    "supervisor-not-startable",
+                    "Supervisor",
+                    "Supervisor is installed and not running, and this collection does not know how this system starts"
+                    " it: start it first.",
+                )
+        if supervisor.get("installed") and "include" in supervisor and not self.program_path:
+            self.refuse(
+                "supervisor-includes-nothing",
+                "Supervisor",
+                f"{supervisor.get('config') or 'The configuration of Supervisor'} names no folder in its [include] of"
+                " which Supervisor reads any file: give it one (`files = /etc/supervisord.d/*.ini`), restart"
+                " Supervisor, and run again.",
+            )
+        if not supervisor.get("installed"):
+            refusal = supervisor_refusal(server)
+            if refusal:
+                self.refuse("supervisor-not-installable", "Supervisor", refusal)
+            elif wants_repository(server):
+                self.announce.append(
+                    "Supervisor is not installed, and comes from EPEL: the package epel-release adds that repository to"
+                    " this server."
+                )
+
+    def _port_reasons(self, port: int) -> None:
+        """Who else is on a port that one of the portal's processes is to have."""
+        server, first = self.server, self.ports[0]
+        served = {row["pid"] for row in server.get("processes") or []}
+        held = [row for row in server.get("listeners") or [] if row["port"] == port and row.get("address") != "other"]
+        # Supervisor holds the sockets of its fcgi-programs itself; which of its programs serves there is what matters.
+        known = {*served, (server.get("supervisor") or {}).get("pid")}
+        strangers = [
+            row for row in held if row["pid"] not in known and not is_asgi_group(str(row.get("program") or ""))
+        ]
+        if not strangers or any(row["pid"] in served for row in held):
+            return
+        row = strangers[0]
+        who = f"process {row['pid']} of {row['user']} ({row['command']})"
+        if port != first:
+            self.refuse(
+                "port-in-use",
+                str(port),
+                f"tethys_port is {first}, and port {port}, which the processes need besides ({APART}), is held by"
+                f" {who}: stop it, or set tethys_port to the first of as many free ports as there are processes.",
+            )
+        elif row.get("program"):
+            self.refuse(
+                "port-in-use",
+                str(port),
+                f"tethys_port {port} is held by Supervisor's program {row['program']} ({who}), and the portal's"
+                " program is to be asgi: rename it to asgi in its file, or take that file away, and run"
+                " `supervisorctl update`; or set tethys_port to another port, to which nginx then has to send the"
+                " portal's requests.",
+            )
+        else:
+            self.refuse(
+                "port-in-use",
+                str(port),
+                f"tethys_port {port} is held by {who}, which is not the portal's under Supervisor: stop it, or set"
+                " tethys_port to the port that nginx sends the portal's requests to.",
+            )
+
+    @property
+    def new_layer(self) -> bool:
+        """Whether packages or settings change which a process reads when it starts."""
+        settings = self.portal.get("settings") or {}
+        return bool(self.packages.get("moves") or settings.get("layer_backend") != self.asked["tethys_layer_backend"])
+
+    def moves(self, processes: int | None, adopted: bool) -> None:
+        """Say beforehand what those who use the portal will feel of the processes' coming and going."""
+        server = self.server
+        there = len(server.get("processes") or [])
+        programs = server.get("programs") or []
+        if not there or not processes or adopted:
+            return
+        before = programs[0]["layout"] if programs else self.asked["tethys_asgi_layout"]
+        if programs:
+            self._program_changes(programs[0])
+        if before != self.asked["tethys_asgi_layout"]:
+            gap = "WebSockets are closed" if self.gapless else "requests of the seconds until they answer fail"
+            self.announce.append(
+                f"tethys_asgi_layout changes from {before} to {self.asked['tethys_asgi_layout']}: every process is"
+                f" replaced, and {gap}."
+            )
+        elif not self.apart and programs and self._port_of(programs[0]) not in (None, self.ports[0]):
+            self.announce.append(
+                f"tethys_port changes from {self._port_of(programs[0])} to {self.ports[0]}: Supervisor stops and starts"
+                " the processes together for it, and requests fail until the proxy in front sends them to the new port,"
+                " which is yours to change."
+            )
+        elif there != processes and not self.apart:
+            self.announce.append(
+                f"Supervisor runs {there} process(es) and tethys_asgi_processes is {processes}: it"
+                " stops and starts them together for it, and requests of those seconds fail."
+            )
+        elif there > processes:
+            self.announce.append(
+                f"Of {there} processes {there - processes} end once nginx has let go of them, and their WebSockets are"
+                " closed."
+            )
+        elif processes == there == 1 and self.new_layer:
+            self.announce.append(
+                "The one process has to restart for the new layer: requests of the seconds until it answers again fail."
+            )
+
+    def _program_changes(self, program: Data) -> None:
+        """Show what changes in our own program: another folder of logs, or what an earlier version did not write."""
+        logs, new_logs = program.get("logs"), self.options.get("asgi_service_log_dir")
+        changes = []
+        if logs and new_logs and PurePosixPath(logs) != PurePosixPath(new_logs):
+            changes.append(f"logs go to {new_logs} (asgi_service_log_dir), and those in {logs} stay there")
+        if program.get("unbuffered") is False:
+            changes.append("requests are logged at once")
+        if changes:
+            how = (
+                "The processes restart one at a time"
+                if self.apart
+                else ("Supervisor stops and starts the processes together, once, and requests of those seconds fail")
+            )
+            self.announce.append(f"{program['path']} changes: {'; '.join(changes)}. {how}.")
+
+    @staticmethod
+    def _port_of(program: Data) -> int | None:
+        """The port on which the processes of a program listen."""
+        return whole_number(str(program.get("socket") or "").rpartition(":")[2])
+
+    def restart_reasons(self) -> None:
+        """A restart is of our own program, with as many processes as asked for."""
+        programs = [program for program in self.server.get("programs") or [] if program["managed"]]
+        asked = str(self.asked["tethys_asgi_processes"])
+        if not programs:
+            self.refuse(
+                "program-not-managed",
+                "asgi",
+                "The portal's processes are not run by this collection yet: run tethys.channels.site first.",
+            )
+        elif programs[0]["layout"] != self.asked["tethys_asgi_layout"]:
+            self.refuse(
+                "layout-differs",
+                "tethys_asgi_layout",
+                f"tethys_asgi_layout is {self.asked['tethys_asgi_layout']} and the processes run as"
+                f" {programs[0]['layout']}: run tethys.channels.site, which changes the layout.",
+            )
+        elif programs[0]["numprocs"] != asked:
+            self.refuse(
+                "number-differs",
+                "tethys_asgi_processes",
+                f"tethys_asgi_processes is {asked} and the program has {programs[0]['numprocs']}: run"
+                " tethys.channels.site, which changes the number.",
+            )
+
+    def gaps(self) -> None:
+        """What users notice of a restart that was asked for, and of a removal."""
+        there = len(self.server.get("processes") or [])
+        if self.goal == "restart" and there == 1:
+            self.announce.append("The one process restarts: requests of the seconds until it answers again fail.")
+        elif self.goal == "remove" and there and any(each["managed"] for each in self.server.get("programs") or []):
+            found = "program.original" in (self.server.get("state") or [])
+            then = "those of the program that was found" if found else "one process on the in-memory layer"
+            self.announce.append(
+                f"The processes are stopped, and {then} started in their place: WebSockets are"
+                " closed, and requests of those seconds may fail."
+                + (
+                    " If that program is the manual's link into TETHYS_HOME, Supervisor starts what the file there says"
+                    " now, with root's rights if it says so: read it first."
+                    if found
+                    else ""
+                )
+            )

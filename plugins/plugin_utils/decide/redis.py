@@ -1,0 +1,437 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The layer's Redis: the engine, the container, where it answers, and what is in the way there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from typing import Any
+
+from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES, UNIT, UNIT_PATH, full_name
+from ansible_collections.tethys.channels.plugins.module_utils.services import REDIS_SOCKET
+from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
+from ansible_collections.tethys.channels.plugins.plugin_utils.layers import redis_endpoints
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
+    DEFAULT_REDIS_PORT,
+    TRANSPORT_LABEL,
+    Data,
+    Problem,
+    Refusal,
+)
+from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
+    engine_refusal,
+    library_refusal,
+    platform_of,
+)
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
+    CORE_BACKEND,
+    PUBSUB_BACKEND,
+    show,
+    whole_number,
+)
+
+# Redis 5 has no users and had its last fix in 2022; 6.0 and 7.0 have none for CVE-2025-49844 (Lua, by any user).
+END_OF_LIFE = {"5": "2022-04-27", "6.0": "2022-05", "7.0": "2024-07"}
+BACKEND = "tethys_layer_backend"
+# A message is thrown away by the clock of whoever reads it, when it is older than `expiry` (60 s by default).
+MOST_SECONDS_APART = 20
+
+
+def image_version(image: str) -> str | None:
+    """The version that an image's tag tells, as `8.2` or `5`, or None."""
+    # A digest behind the tag has a colon of its own.
+    found = re.fullmatch(r".*:(\d+(?:\.\d+)?)[^/]*", image.partition("@")[0])
+    return found.group(1) if found else None
+
+
+def image_warning(image: str) -> Problem | None:
+    """A warning for an image that no longer gets security fixes."""
+    version = image_version(image)
+    if version is None or not re.search(r"redis[^/]*:", image):
+        return None
+    for old, date in END_OF_LIFE.items():
+        if version == old or version.startswith(f"{old}."):
+            return Problem(
+                "image-end-of-life",
+                "redis_container_image",
+                f"redis_container_image is {image}: Redis {old} had its last security fix by {date}. "
+                "Set it to one that still gets them, such as redis:8.2.",
+            )
+    return None
+
+
+def image_name(image: str) -> str:
+    """An image's name without what an engine takes for granted in it."""
+    name = image if re.search(r"[:@][^/]*$", image) else f"{image}:latest"
+    return re.sub(r"^(docker\.io/|localhost/)?(library/)?", "", name)
+
+
+def clock_reasons(server: Data, name: str) -> list[Problem]:
+    """Why messages would be lost by the clock."""
+    ahead = server.get("clock_ahead")
+    if ahead is None or abs(ahead) <= MOST_SECONDS_APART:
+        return []
+    return [
+        Problem(
+            "clock-differs",
+            name,
+            f"The clock of {name} is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the controller's, and"
+            " a message that crosses servers is thrown away by its age: set the clocks (`timedatectl set-ntp true`)"
+            " and run again.",
+        )
+    ]
+
+
+class Redis(Subject):
+    """The layer's Redis."""
+
+    @property
+    def engine(self) -> str:
+        """The engine that the container shall be in: `docker` or `podman`."""
+        asked = str(self.options.get("redis_container_engine", "docker"))
+        return asked if asked in ENGINES else "docker"
+
+    @property
+    def loss_of_a_new_image(self) -> str:
+        """What is felt where a container is replaced."""
+        return (
+            "messages of about a second are lost, and the processes restart one at a time, since Redis forgets who"
+            " listens"
+        )
+
+    @property
+    def left_container(self) -> Data | None:
+        """Our container in the other engine, which goes when the one asked for serves."""
+        left = self.server.get("left_container") if self.redis == "container" else None
+        return {**left, "restart_policy": "unless-stopped"} if left else None
+
+    @property
+    def engine_now(self) -> str:
+        """The engine that our container is in at present."""
+        left = self.left_container
+        return str(left["engine"]) if left and left["running"] and not self.server.get("container") else self.engine
+
+    @property
+    def ours_in(self) -> list[str]:
+        """The engines in which something of ours is."""
+        ours, left = self.server.get("container") or {}, self.server.get("left_container") or {}
+        found = {self.engine} if "tethys.channels.config" in ours.get("labels", {}) else set()
+        found |= {str(left["engine"])} if left else set()
+        return sorted(found | ({"podman"} if self.server.get("redis_unit") else set()))
+
+    @property
+    def redis_port(self) -> int:
+        """The port of the container, a number also where the command line delivered its digits."""
+        return whole_number(self.options["redis_container_port"]) or DEFAULT_REDIS_PORT
+
+    @property
+    def transport(self) -> str:
+        """How the portal reaches its container: `published`, `host` or `unix`."""
+        return str(self.options.get("redis_container_transport", "unix"))
+
+    @property
+    def redis_endpoint(self) -> dict[str, Any]:
+        """Where the container answers."""
+        return {"path": REDIS_SOCKET} if self.transport == "unix" else {"host": "127.0.0.1", "port": self.redis_port}
+
+    @property
+    def redis_place(self) -> str:
+        """The same in a word."""
+        return REDIS_SOCKET if self.transport == "unix" else f"127.0.0.1:{self.redis_port}"
+
+    @property
+    def redis_way(self) -> str:
+        """What a container carries as its label that is reached as it shall be."""
+        group = f" (group {self.portal.get('group')})" if self.transport == "unix" else ""
+        return f"{self.transport} {self.redis_place}{group}"
+
+    @property
+    def redis_way_now(self) -> str:
+        """How our container is reached at present, in the words of `redis_way`; empty where that is not known."""
+        ours: Data = self.server.get("container") or self.left_container or {}
+        ports = ours.get("ports") or []
+        # One that was made before there was the label.
+        published = f"published 127.0.0.1:{ports[0]}" if ports else ""
+        return str((ours.get("labels") or {}).get(TRANSPORT_LABEL) or published)
+
+    @property
+    def redis_now(self) -> dict[str, Any]:
+        """Where our container answers at present."""
+        ours: Data = self.server.get("container") or self.left_container or {}
+        way = self.redis_way_now
+        port = whole_number(way.rpartition(":")[2])
+        if not ours.get("running") or not way:
+            return self.redis_endpoint
+        return {"host": "127.0.0.1", "port": port} if port else {"path": REDIS_SOCKET}
+
+    def of_redis(self, adopted_container: Data | None = None) -> dict[str, Any]:
+        """What of the plan the role redis_container goes by."""
+        server = self.server
+        # A container of Docker's is stopped by a module that needs the library, whichever engine takes over.
+        docker = "docker" in (self.engine, (self.left_container or {}).get("engine")) or bool(adopted_container)
+        return {
+            "redis": self.redis,
+            "engine": self.engine,
+            "engine_now": self.engine_now,
+            "ours_in": self.ours_in,
+            "redis_image": server.get("image_name") or full_name(str(self.options["redis_container_image"])),
+            "redis_unit": UNIT,
+            "redis_unit_path": UNIT_PATH,
+            "transport": self.transport,
+            "redis_endpoint": self.redis_endpoint,
+            "redis_place": self.redis_place,
+            "redis_way": self.redis_way,
+            "redis_way_now": self.redis_way_now,
+            "redis_now": self.redis_now,
+            "redis_socket": REDIS_SOCKET,
+            "platform": platform_of(server),
+            # Where there is SELinux, a container reads a folder of the server only under a label for it.
+            "selinux": (server.get("selinux") or {}).get("mode", "disabled") != "disabled",
+            "install_engine": self.redis == "container" and not (server.get(self.engine) or {}).get("installed"),
+            "install_docker_library": self.redis == "container" and docker and not server.get("docker_library"),
+            "adopted_container": adopted_container,
+            "left_container": self.left_container,
+            "server": dict(server),
+        }
+
+    def redis_reasons(self) -> Data | None:
+        """The container engine and the Redis port; returns the container that is taken over, if there is one."""
+        if self.redis in ("given", "shared"):
+            for number, text in enumerate(dict.fromkeys(self.given_redis.get("problems") or [])):
+                self.refuse("redis-unusable", f"endpoint {number}", text)
+            self._leave_own()
+            return None
+        if self.redis == "none":
+            return None
+        warning = image_warning(str(self.options["redis_container_image"]))
+        if warning:
+            self.warnings.append(warning)
+        self._engine_reasons()
+        if "docker" in (self.engine, (self.left_container or {}).get("engine")):
+            self._library_reasons()
+        if not self._name_reasons():
+            return None
+        other: Data | None = self.server.get("redis_port_container")
+        if other:
+            why = self._not_the_layers(other, self.redis_port)
+            if why is None and not self.left_container:
+                return self._adopted(other)
+            if not self._port_is_free(other, why):
+                return None
+        self._replacement()
+        self._kept_redis()
+        self._listener_reasons()
+        return None
+
+    def _engine_reasons(self) -> None:
+        """Why the container engine cannot be used, or installed."""
+        server, engine, title = self.server, self.server.get(self.engine) or {}, ENGINES[self.engine].title
+        if not engine.get("running"):
+            if engine.get("installed"):
+                self.refuse(
+                    "engine-silent",
+                    title,
+                    f"{title} is installed on this server and"
+                    f" {ENGINES[self.engine].silent.format(problem=engine.get('problem'))}, or set tethys_layer_hosts"
+                    " to a Redis that exists already.",
+                )
+            elif not self.options.get("redis_container_install_engine", True):
+                self.refuse(
+                    "engine-missing",
+                    title,
+                    f"{title} is not installed and redis_container_install_engine is false: install it, set that to"
+                    " true, or set tethys_layer_hosts to a Redis that exists already.",
+                )
+            else:
+                refusal = engine_refusal(server, self.engine, title)
+                if refusal:
+                    self.refuse(
+                        "engine-not-installable",
+                        title,
+                        f"{refusal}, or set tethys_layer_hosts to a Redis that exists already.",
+                    )
+        if self.engine == "podman" and not server.get("redis_unit") and "credentials.json" in server.get("state", []):
+            docker = server.get("docker") or {}
+            if docker.get("installed") and not docker.get("running"):
+                self.warn(
+                    "docker-silent-beside-podman",
+                    "Docker",
+                    "Docker is installed here and its engine does not answer, so that nobody knows whether an earlier"
+                    " run's Redis is in it, which would start with it beside the one in Podman: start Docker and run"
+                    " again, or see that it never starts.",
+                )
+
+    def _name_reasons(self) -> bool:
+        """Whether the container's name is free or ours; whether the folder of the socket can be used is said too."""
+        server, ours = self.server, self.server.get("container") or {}
+        if ours and "tethys.channels.config" not in ours.get("labels", {}):
+            self.refuse(
+                "container-of-somebody",
+                "redis_container_name",
+                f"redis_container_name is {ours['name']}, and the container of that name ({ours['image']}) is not this"
+                " collection's: set redis_container_name to a name of its own.",
+            )
+            return False
+        if self.transport == "unix" and server.get("socket_folder_problem"):
+            self.refuse(
+                "socket-folder-unusable",
+                str(PurePosixPath(REDIS_SOCKET).parent),
+                f"{PurePosixPath(REDIS_SOCKET).parent}, in which Redis's socket shall be,"
+                f" {server['socket_folder_problem']}: move it away, or set redis_container_transport to published.",
+            )
+        return True
+
+    def _port_is_free(self, other: Data, why: str | None) -> bool:
+        """Whether a run can go on beside a container on the port, which `why` says is not the layer's."""
+        port, left = self.redis_port, self.left_container
+        if why is None and left:
+            self.refuse(
+                "container-found-beside-left",
+                str(other["name"]),
+                f"Container {other['name']} ({other['image']}) publishes port {port}, which portal_config.yml"
+                f" names, and {left['name']} is still in {ENGINES[str(left['engine'])].title}: stop the former"
+                f" (`{shell_words('docker', 'stop', other['id'])}`) and run again.",
+            )
+        elif self.transport != "unix":
+            self.refuse(
+                "redis-port-published",
+                str(port),
+                f"Container {other['name']} ({other['image']}) publishes port {port}, and {why}: if it served only"
+                f" the channel layer, stop it (`{shell_words('docker', 'stop', other['id'])}`) and run again, else"
+                " set redis_container_port to a free port.",
+            )
+            return False
+        return True
+
+    def _adopted(self, other: Data) -> Data:
+        """Return the portal's own container of until now, which is stopped."""
+        if self.engine != "docker":
+            self._library_reasons()
+        self.announce.append(
+            f"Container {other['name']} ({other['image']}), the portal's Redis on port {self.redis_port} until now, is"
+            " stopped and kept; WebSockets fail from then until the processes have restarted."
+        )
+        return other
+
+    def _replacement(self) -> None:
+        """What users notice where our container is replaced."""
+        ours, left = self.server.get("container") or {}, self.left_container
+        title, image = ENGINES[self.engine].title, str(self.options["redis_container_image"])
+        if left and left["running"]:
+            self.announce.append(
+                f"The layer's Redis runs in {ENGINES[str(left['engine'])].title} until now, and will in {title}"
+                " (redis_container_engine): it is replaced, and WebSockets fail from then until their process has"
+                " restarted, one after the other."
+            )
+        way = self.redis_way_now
+        backend = (self.portal.get("settings") or {}).get("layer_backend")
+        if ours.get("running") and way != self.redis_way:
+            self.announce.append(
+                f"The layer's Redis is reached by {way or 'another way'}, and will be by {self.redis_way}"
+                " (redis_container_transport): it is replaced, and WebSockets fail from then until their process has"
+                " restarted, one after the other."
+            )
+        elif ours.get("running") and backend in (CORE_BACKEND, PUBSUB_BACKEND) and backend != self.asked[BACKEND]:
+            self.announce.append(
+                f"{BACKEND} changes from {backend} to {self.asked[BACKEND]}: Redis starts anew with other rights, and"
+                " WebSockets fail from then until their process has restarted, one after the other."
+            )
+        elif ours.get("running") and image_name(ours["image"]) != image_name(image):
+            self.announce.append(
+                f"The Redis container runs {ours['image']} and redis_container_image is {image}: it is replaced,"
+                f" {self.loss_of_a_new_image}."
+            )
+
+    def _kept_redis(self) -> None:
+        """Another Redis of the layer, which the run leaves."""
+        ours, left, port = self.server.get("container"), self.left_container, self.redis_port
+        taken = [] if self.transport == "unix" else [port]
+        kept = [number for number in self._ports_of_the_layer() if number not in taken]
+        if kept and not ours and not left:
+            self.announce.append(
+                f"The Redis on port {kept[0]}, which portal_config.yml names until now, is left as it is: stop it where"
+                " nobody else uses it."
+            )
+
+    def _listener_reasons(self) -> None:
+        """Who else listens on Redis's port."""
+        server, port = self.server, self.redis_port
+        ours, left = self.server.get("container") or {}, self.left_container
+        if self.transport != "unix" and not any(self._holds_port(one) for one in (ours, left) if one):
+            for row in server.get("listeners") or []:
+                if row["port"] == port and self.in_the_way(row):
+                    self.refuse(
+                        "redis-port-in-use",
+                        str(port),
+                        f"Port {port}, on which Redis shall answer, is held by process {row['pid']} of {row['user']}"
+                        f" ({row['command']}): stop it, set redis_container_port to a free port, or, if it is a Redis"
+                        f" that the layer may use, set tethys_layer_hosts to [['127.0.0.1', {port}]].",
+                    )
+                    break
+
+    def _library_reasons(self) -> None:
+        """Why Docker's containers cannot be started and stopped."""
+        if self.server.get("docker_library") is False:
+            refusal = library_refusal(self.server)
+            if refusal:
+                self.refuse("docker-library-not-installable", "requests", refusal)
+
+    def _holds_port(self, ours: Data) -> bool:
+        """Whether a container of ours is why the port is taken."""
+        way = ours.get("labels", {}).get(TRANSPORT_LABEL)
+        return bool(ours.get("running")) and (
+            way == f"host {self.redis_place}" or self.redis_port in ours.get("ports", [])
+        )
+
+    def in_the_way(self, listener: Data) -> bool:
+        """Whether a listener on Redis's port is on the loopback as well."""
+        return bool(listener.get("address") != "other")
+
+    def _leave_own(self) -> None:
+        """A container of ours that this server's portal does not need any more."""
+        ours: Data = self.server.get("container") or {}
+        name = ours.get("name")
+        docker = self.engine == "docker"
+        away = shell_words("docker", "rm", "-f", name) if docker else f"systemctl disable --now {UNIT}"
+        if self.redis == "shared" and ours.get("running") and "tethys.channels.config" in ours.get("labels", {}):
+            self.announce.append(
+                f"The layer's messages go through the Redis of {', '.join(self.asked['tethys_layer_redis'])} from now"
+                f" on; WebSockets do not hear each other until every process has restarted. Container {name} of"
+                f" this server stays: `{away}` removes it when all is well."
+            )
+
+    def _not_the_layers(self, other: Data, port: int) -> str | None:
+        """Why a container that publishes the port is somebody else's; None for the manual's own."""
+        redis = other.get("redis") or {}
+        if redis.get("problem"):
+            return f"it cannot be asked what it holds ({redis['problem']})"
+        if redis.get("foreign_key"):
+            return f"it holds keys that are not a channel layer's ({show(redis['foreign_key'])})"
+        if not self._is_the_layers(port):
+            return "portal_config.yml names no channel layer on that port of this server"
+        return None
+
+    def _is_the_layers(self, port: int) -> bool:
+        """Whether the portal's own settings have its channel layer on that port of this server."""
+        return port in self._ports_of_the_layer()
+
+    def _ports_of_the_layer(self) -> list[int]:
+        """The ports of this server on which the portal's own settings have its channel layer."""
+        settings = self.portal.get("settings") or {}
+        if not str(settings.get("layer_backend") or "").startswith("channels_redis."):
+            return []
+        here = {"127.0.0.1", "localhost", "::1", self.server.get("name")}
+        ports: list[int] = []
+        # channels_redis, told no hosts, takes this one. An app can set anything in place of a list.
+        hosts = settings.get("layer_hosts") or [["localhost", 6379]]
+        for host in hosts if isinstance(hosts, list) else []:
+            try:
+                found = redis_endpoints([host])
+            except Refusal:
+                continue
+            ports += [endpoint["port"] for endpoint in found if endpoint["host"] in here and endpoint["port"]]
+        return ports

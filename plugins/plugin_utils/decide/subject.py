@@ -1,0 +1,78 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What every subject of a decision starts from: the inputs and the facts."""
+
+from __future__ import annotations
+
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART, Facts, Found, Inputs
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
+    MAX_PROCESSES,
+    MEMORY_BACKEND,
+    whole_number,
+)
+
+
+class Subject(Found):
+    """One subject of a decision, with what is found about it."""
+
+    def __init__(self, inputs: Inputs, facts: Facts) -> None:
+        super().__init__()
+        self.inputs, self.facts = inputs, facts
+        self.asked, self.options, self.values = inputs.asked, inputs.options, inputs.values
+        self.portal, self.server, self.packages = facts.portal, facts.server, facts.packages
+        self.given_redis = facts.redis
+
+    @property
+    def goal(self) -> str:
+        """What the run is for: `site`, `check`, `restart` or `remove`."""
+        return str(self.options.get("goal", "site"))
+
+    @property
+    def redis(self) -> str:
+        """Where the layer's Redis comes from: `container`, `shared`, `given` or `none`."""
+        if self.asked["tethys_layer_backend"] == MEMORY_BACKEND:
+            return "none"
+        if self.asked.get("tethys_layer_redis"):
+            return "shared"
+        return "given" if self.asked["tethys_layer_hosts"] else "container"
+
+    @property
+    def is_root(self) -> bool:
+        """Whether the tasks run as root."""
+        return bool(self.server.get("root"))
+
+    @property
+    def could_look(self) -> bool:
+        """Whether the portal's Python could be started at all, so that what it did not say means something."""
+        return bool(self.server.get("root")) and not any(
+            self.portal.get(problem) for problem in ("prefix_problem", "home_problem", "user_problem")
+        )
+
+    @property
+    def apart(self) -> bool:
+        """Whether each process is a program of its own, with a port of its own."""
+        return bool(self.asked["tethys_asgi_layout"] == APART)
+
+    @property
+    def ports(self) -> list[int]:
+        """The ports of the processes; one for all of them, or one for each."""
+        first = whole_number(self.asked["tethys_port"]) or 0
+        return [first + number for number in range(self.wanted if self.apart else 1)]
+
+    @property
+    def wanted(self) -> int:
+        """The number of processes asked for, whether it is refused or not."""
+        return min(whole_number(self.asked["tethys_asgi_processes"]) or 1, MAX_PROCESSES)
+
+    @property
+    def gapless(self) -> bool:
+        """Whether somebody serves while a process is replaced."""
+        return self.apart and self.wanted > 1
+
+
+def sentence(text: str) -> str:
+    """Return a text that ends as a sentence does."""
+    text = text.strip()
+    return text if text.endswith((".", ")", "?")) else text + "."
