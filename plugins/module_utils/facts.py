@@ -70,7 +70,7 @@ class Database(TypedDict):
     host: str | None
 
 
-class Settings(TypedDict):
+class Settings(TypedDict, total=False):
     """Django's settings as Tethys made them; secrets are masked."""
 
     allowed_hosts: list[str]
@@ -240,3 +240,74 @@ WIRE_SENT = needs_all(
 )
 WIRE_RESTED = needs_all(closed=_CLOSED)
 WIRE_GREETED = needs_all(problem=Maybe(Text(1000)), of=_IDS, heard=Table(_IDS, Name(300)))
+
+
+# --- what portal_info returns -----------------------------------------------------------------------------------------
+
+
+class Owner(TypedDict):
+    """The owner of a path."""
+
+    user: str
+    uid: int
+
+
+class Config(TypedDict, total=False):
+    """What is known of portal_config.yml without the portal's Python."""
+
+    path: str
+    realpath: str
+    exists: bool
+    owner: str | None
+    group: str | None
+    mode: str | None
+    others_can_read: bool | None
+    sha256: str | None
+    problem: str | None
+
+
+class Access(TypedDict):
+    """What the portal's user needs of a path, and what stands in the way."""
+
+    path: str
+    need: str
+    ok: bool
+    blocked_by: str | None
+    owner: str | None
+    real: str | None
+
+
+class OwnedLeftover(Leftover):
+    """The same with the owner's name, and with what a link leads to."""
+
+    owner: str
+    real: str
+
+
+class Portal(TypedDict, total=False):
+    """Everything that portal_info returns."""
+
+    user: str | None
+    group: str | None
+    user_problem: str | None
+    prefix_problem: str | None
+    home_problem: str | None
+    prefix_owner: Owner | None
+    python: str | None
+    site_packages: str | None
+    versions: dict[str, str | None]
+    lacking: list[str] | None
+    config: Config
+    settings: Settings | None
+    settings_problem: str | None
+    start_problem: str | None
+    database_problem: str | None
+    access: list[Access]
+    leftovers: list[OwnedLeftover]
+    apps: list[App]
+    app_problems: list[AppProblem]
+    bokeh: str | list[Handler]
+    bokeh_problem: str | None
+    lifecycle_consumer: bool | None
+    warnings: list[str]
+    seconds: float

@@ -22,7 +22,7 @@ import stat
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Collection, Iterator, NamedTuple, Sequence
+from typing import Any, Collection, Iterator, NamedTuple, Sequence, TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils import nginx_config
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
@@ -50,6 +50,31 @@ RELOAD_SECONDS = 10.0
 HTTP_1_1_BY_DEFAULT = (1, 29, 7)
 MAX_BYTES = 32 * 1024 * 1024
 WAY_OUT = "set tethys_asgi_layout to shared_socket, which needs nothing of the web server"
+
+
+class UpstreamServer(TypedDict):
+    """A server of the upstream block."""
+
+    address: str
+    down: bool
+
+
+class Upstream(TypedDict, total=False):
+    """What nginx does with the upstream block."""
+
+    installed: bool
+    running: bool
+    pid: int | None
+    by: str | None
+    version: str | None
+    other_web_server: str | None
+    problem: str | None
+    path: str | None
+    line: int | None
+    servers: list[UpstreamServer]
+    managed: bool
+    method: str | None
+    websocket_problem: str | None
 
 
 class NginxError(Exception):
@@ -227,9 +252,9 @@ class Nginx:
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
-    def look(self) -> dict[str, Any]:
+    def look(self) -> Upstream:
         """What there is on this server; `problem` says in one sentence why the upstream cannot be managed."""
-        found: dict[str, Any] = {
+        found: Upstream = {
             "installed": False,
             "running": False,
             "pid": None,
@@ -249,7 +274,7 @@ class Nginx:
             self._survey(found)
         return found
 
-    def _survey(self, found: dict[str, Any], strict: bool = True) -> Site:
+    def _survey(self, found: Upstream, strict: bool = True) -> Site:
         """Where the upstream is; NginxError where it cannot be managed.
 
         Args:
@@ -274,21 +299,23 @@ class Nginx:
         method = nginx_config.own_method(block)
         self._read_kept()
         found.update(
-            path=path,
-            line=nginx_config.line_of(text, block.directive.start),
-            servers=[
-                {"address": server.args[0], "down": "down" in server.args}
-                for server in block.named("server")
-                if server.args
-            ],
-            managed=nginx_config.is_managed(text[block.directive.start : block.directive.end]),
-            method=" ".join([method.name, *method.args]) if method else None,
+            {
+                "path": path,
+                "line": nginx_config.line_of(text, block.directive.start),
+                "servers": [
+                    {"address": server.args[0], "down": "down" in server.args}
+                    for server in block.named("server")
+                    if server.args
+                ],
+                "managed": nginx_config.is_managed(text[block.directive.start : block.directive.end]),
+                "method": " ".join([method.name, *method.args]) if method else None,
+            }
         )
         if strict:
             self._refuse(found, tree, block)
         return Site(master, binary, options, cwd, tree, block, path, encode(text), text, seconds)
 
-    def _program(self, found: dict[str, Any], strict: bool) -> tuple[Master | None, str, list[str], str]:
+    def _program(self, found: Upstream, strict: bool) -> tuple[Master | None, str, list[str], str]:
         """The master process, its binary, options and folder."""
         masters = self.processes.masters()
         installed = next(
@@ -322,7 +349,9 @@ class Nginx:
             )
         # The very program that runs, even where a newer package lies in its place.
         binary = str(Path(self.processes.root, str(master.pid), "exe")) if master else str(installed)
-        found.update(running=bool(master), pid=master.pid if master else None, by=master.by if master else None)
+        found.update(
+            {"running": bool(master), "pid": master.pid if master else None, "by": master.by if master else None}
+        )
         found["version"] = self._version(binary)
         if not master and strict:
             raise NginxError(
@@ -385,7 +414,7 @@ class Nginx:
             f" `proxy_pass http://{self.upstream};`{candidates}, or {WAY_OUT}."
         )
 
-    def _refuse(self, found: dict[str, Any], tree: nginx_config.Tree, block: nginx_config.Node) -> None:
+    def _refuse(self, found: Upstream, tree: nginx_config.Tree, block: nginx_config.Node) -> None:
         """The reasons against managing a block."""
         place = _place(block, tree)
         method = nginx_config.own_method(block)
@@ -443,7 +472,7 @@ class Nginx:
         if not ports:
             raise NginxError(f"an `upstream {self.upstream}` without a server is none: give at least one port.")
         with _explained():
-            found: dict[str, Any] = {}
+            found: Upstream = {}
             site = self._survey(found)
             if pins and found["method"]:
                 raise NginxError(
@@ -666,7 +695,7 @@ def _error_log(tree: nginx_config.Tree) -> str:
 
 
 @contextlib.contextmanager
-def _explained(found: dict[str, Any] | None = None) -> Iterator[None]:
+def _explained(found: Upstream | None = None) -> Iterator[None]:
     """Turn what a strange server brings into one sentence, raised or, with `found`, put there."""
     try:
         try:

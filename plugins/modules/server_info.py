@@ -278,6 +278,16 @@ from ansible_collections.tethys.channels.plugins.module_utils.module import Ansi
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
 from ansible_collections.tethys.channels.plugins.module_utils.server import addresses, proc, root_files, system_python
+from ansible_collections.tethys.channels.plugins.module_utils.server_facts import (
+    ContainerFacts,
+    EngineState,
+    ListenerFacts,
+    Process,
+    Program,
+    RedisContent,
+    SELinux,
+    Server,
+)
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     REDIS_SOCKET,
     Supervisor,
@@ -318,7 +328,7 @@ def repositories(folder: str = "/etc/yum.repos.d") -> list[str]:
     return [name for name in parser.sections() if parser.get(name, "enabled", fallback="1").strip().lower() not in off]
 
 
-def selinux(folder: str = "/sys/fs/selinux") -> dict[str, Any]:
+def selinux(folder: str = "/sys/fs/selinux") -> SELinux:
     """How SELinux is set, and whether it lets a web server connect to any port."""
 
     def read(name: str) -> str | None:
@@ -343,15 +353,25 @@ def _address(text: str, redis: tuple[str, ...] = ()) -> str:
     return "other"
 
 
-def listeners(ports: set[int], redis_address: str | None = None) -> list[dict[str, Any]]:
+def listeners(ports: set[int], redis_address: str | None = None) -> list[ListenerFacts]:
     """Return who listens on these TCP ports."""
     redis = proc.in_table(redis_address) if redis_address else ()
-    return [row._replace(address=_address(row.address, redis))._asdict() for row in proc.listeners(ports)]
+    return [
+        ListenerFacts(
+            port=row.port,
+            address=_address(row.address, redis),
+            pid=row.pid,
+            user=row.user,
+            command=row.command,
+            program=row.program,
+        )
+        for row in proc.listeners(ports)
+    ]
 
 
-def engine_state(engine: Engine) -> dict[str, Any]:
+def engine_state(engine: Engine) -> EngineState:
     """Whether an engine is there and answers."""
-    state: dict[str, Any] = {"installed": engine.installed(), "running": False, "version": None, "problem": None}
+    state: EngineState = {"installed": engine.installed(), "running": False, "version": None, "problem": None}
     try:
         state["version"] = engine.version()
         state["running"] = state["installed"] = True
@@ -360,7 +380,7 @@ def engine_state(engine: Engine) -> dict[str, Any]:
     return state
 
 
-def _container(found: dict[str, Any]) -> dict[str, Any]:
+def _container(found: dict[str, Any]) -> ContainerFacts:
     return {
         "id": found["Id"][:12],
         "name": found["Names"][0].lstrip("/") if found.get("Names") else "",
@@ -380,7 +400,7 @@ def publishes(found: dict[str, Any], port: int, address: str | None) -> bool:
 
 def containers(
     engine: Engine, name: str, port: int, address: str | None = None
-) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+) -> tuple[ContainerFacts | None, ContainerFacts | None]:
     """Our container, and the other one that publishes the Redis port, on that address where there is one."""
     ours = other = None
     for found in engine.containers():
@@ -392,12 +412,12 @@ def containers(
     return ours, other
 
 
-def named(engine: Engine, name: str) -> dict[str, Any] | None:
+def named(engine: Engine, name: str) -> ContainerFacts | None:
     """The container of that name, or None."""
     return next((row for row in map(_container, engine.containers()) if row["name"] == name), None)
 
 
-def left_over(engine: str, found: dict[str, Any] | None, name: str, unit: bool) -> dict[str, Any] | None:
+def left_over(engine: str, found: ContainerFacts | None, name: str, unit: bool) -> ContainerFacts | None:
     """Our container in the engine that is not asked for; where there is only its unit, as one that is stopped."""
     if found and "tethys.channels.config" in found["labels"]:
         return {**found, "engine": engine}
@@ -413,7 +433,7 @@ def restart_policy(engine: DockerEngine, container: str) -> str:
     return f"{name}:{retries}" if retries else str(name)
 
 
-def describe_redis(port: int, layer_prefix: str = "asgi") -> dict[str, Any]:
+def describe_redis(port: int, layer_prefix: str = "asgi") -> RedisContent:
     """What an open Redis on the loopback holds: its version, and a key that is not the layer's."""
     try:
         with Redis({"host": "127.0.0.1", "port": port}) as redis:
@@ -422,9 +442,9 @@ def describe_redis(port: int, layer_prefix: str = "asgi") -> dict[str, Any]:
         return {"version": None, "foreign_key": None, "problem": str(error)}
 
 
-def programs(supervisor: Supervisor) -> list[dict[str, Any]]:
+def programs(supervisor: Supervisor) -> list[Program]:
     """The program files that define the portal's processes, and what else they define."""
-    found = []
+    found: list[Program] = []
     # Supervisor's own file too: it may hold programs besides what the distribution has in it.
     for file in supervisor.files():
         ours = [title for title in file.sections if asgi_groups([title])]
@@ -449,7 +469,7 @@ def programs(supervisor: Supervisor) -> list[dict[str, Any]]:
     return found
 
 
-def processes(supervisor: Supervisor) -> list[dict[str, Any]]:
+def processes(supervisor: Supervisor) -> list[Process]:
     """Supervisor's processes of the portal."""
     try:
         rows = supervisor.rpc().getAllProcessInfo()
@@ -505,7 +525,7 @@ def main() -> None:
     # Podman takes a tenth of a second to answer, so it is asked only where it matters.
     engines: dict[str, Engine] = {"docker": docker, **({"podman": PodmanEngine()} if asked == "podman" or unit else {})}
     states = {name: engine_state(engine) for name, engine in engines.items()}
-    ours: dict[str, Any] = dict.fromkeys(ENGINES)
+    ours: dict[str, ContainerFacts | None] = dict.fromkeys(ENGINES)
     other = None
     for name in engines:
         if states[name]["running"]:
@@ -528,7 +548,7 @@ def main() -> None:
     look_at_nginx = (params["upstream_wanted"] or "nginx_upstream.original" in state) and not root_files.of_others(
         trust, "nginx", "site"
     )
-    server = {
+    server: Server = {
         "root": root,
         "name": socket.gethostname(),
         "os": os_release(),

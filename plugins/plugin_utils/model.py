@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
 from ansible_collections.tethys.channels.plugins.module_utils.problem import Problem, codes, texts
+from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Server
 from ansible_collections.tethys.channels.plugins.module_utils.services import REDIS_SOCKET
 
 __all__ = ("Facts", "Found", "Inputs", "Problem", "Refusal", "codes", "refused", "texts")
@@ -72,16 +74,17 @@ class Inputs:
 class Facts:
     """What the modules found: the portal, its server, the packages to install, and a Redis that is not ours."""
 
-    portal: Data = field(default_factory=dict)
-    server: Data = field(default_factory=dict)
+    portal: Portal = field(default_factory=lambda: Portal())
+    server: Server = field(default_factory=lambda: Server())
     packages: Data = field(default_factory=dict)
     redis: Data = field(default_factory=dict)
 
     @classmethod
     def given(cls, found: Data) -> Facts:
         """Return the facts in what a filter was given."""
-        parts = (found.get(name) or {} for name in ("portal", "server", "packages", "redis"))
-        return cls(*parts)
+        portal: Portal = found.get("portal") or {}
+        server: Server = found.get("server") or {}
+        return cls(portal, server, found.get("packages") or {}, found.get("redis") or {})
 
 
 @dataclass

@@ -199,8 +199,9 @@ def _programs_step(programs: Programs, adopted: Data | None) -> dict[str, Any]:
 def _proved(decision: Decision, run: Run) -> dict[str, Any]:
     """Return the sum of the plan, and whether all is as a run left and proved it whose plan had that sum."""
     step, portal, server = decision.step, run.portal, run.server
-    nginx = (server.get("nginx") or {}).get("path")
-    digest = _sum_of([step[name] for name in GONE_BY], [portal.get(name) for name in GONE_BY_OF_PORTAL], nginx)
+    nginx = server.get("nginx")
+    path = nginx.get("path") if nginx else None
+    digest = _sum_of([step[name] for name in GONE_BY], [portal.get(name) for name in GONE_BY_OF_PORTAL], path)
     as_proved = (
         run.goal == "site"
         and not decision.problems

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Upstream
+from ansible_collections.tethys.channels.plugins.module_utils.server_facts import SELinux
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.bokeh import Bokeh
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject, sentence
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART
@@ -16,7 +18,7 @@ class Nginx(Subject):
 
     def selinux_warning(self) -> None:
         """What SELinux keeps from nginx, unless the ports are labelled for it, which takes seconds to find out."""
-        selinux = self.server.get("selinux") or {}
+        selinux: SELinux = self.server.get("selinux") or {}
         enforcing = selinux.get("mode") == "enforcing"
         if self.goal in ("site", "check") and enforcing and selinux.get("web_connects") is False:
             ports = f"{self.ports[0]}-{self.ports[-1]}" if len(self.ports) > 1 else str(self.ports[0])
@@ -31,7 +33,7 @@ class Nginx(Subject):
 
     def nginx_reasons(self) -> None:
         """The upstream block, through which alone nginx can tell the processes apart."""
-        nginx = self.server.get("nginx") or {}
+        nginx: Upstream = self.server.get("nginx") or {}
         if not self.apart or self.goal == "remove":
             # Without an nginx that runs there is nothing to put back.
             if nginx.get("problem") and nginx.get("running") and self.goal in ("site", "remove"):

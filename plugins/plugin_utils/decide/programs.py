@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
+from ansible_collections.tethys.channels.plugins.module_utils.facts import Settings
 from ansible_collections.tethys.channels.plugins.module_utils.services import is_asgi_group
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.portal import Portal
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
@@ -41,7 +42,7 @@ class Programs(Subject):
         """Supervisor, the program and the port; returns the program file that is taken over, if there is one."""
         server = self.server
         self._supervisor_reasons()
-        programs: list[Data] = server.get("programs") or []
+        programs = server.get("programs") or []
         if len(programs) > 1:
             files = " and ".join(program["path"] for program in programs)
             self.refuse(
@@ -153,7 +154,7 @@ class Programs(Subject):
     @property
     def new_layer(self) -> bool:
         """Whether packages or settings change which a process reads when it starts."""
-        settings = self.portal.get("settings") or {}
+        settings: Settings = self.portal.get("settings") or {}
         return bool(self.packages.get("moves") or settings.get("layer_backend") != self.asked["tethys_layer_backend"])
 
     def moves(self, processes: int | None, adopted: bool) -> None:

@@ -11,6 +11,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES, UNIT, UNIT_PATH, full_name
+from ansible_collections.tethys.channels.plugins.module_utils.facts import Settings
+from ansible_collections.tethys.channels.plugins.module_utils.server_facts import ContainerFacts, EngineState
 from ansible_collections.tethys.channels.plugins.module_utils.services import REDIS_SOCKET
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
@@ -95,6 +97,10 @@ class Redis(Subject):
         asked = str(self.options.get("redis_container_engine", "docker"))
         return asked if asked in ENGINES else "docker"
 
+    def state_of(self, engine: str) -> EngineState:
+        """Return what is known of a container engine."""
+        return (self.server.get("podman") if engine == "podman" else self.server.get("docker")) or {}
+
     @property
     def loss_of_a_new_image(self) -> str:
         """What is felt where a container is replaced."""
@@ -104,7 +110,7 @@ class Redis(Subject):
         )
 
     @property
-    def left_container(self) -> Data | None:
+    def left_container(self) -> ContainerFacts | None:
         """Our container in the other engine, which goes when the one asked for serves."""
         left = self.server.get("left_container") if self.redis == "container" else None
         return {**left, "restart_policy": "unless-stopped"} if left else None
@@ -118,7 +124,8 @@ class Redis(Subject):
     @property
     def ours_in(self) -> list[str]:
         """The engines in which something of ours is."""
-        ours, left = self.server.get("container") or {}, self.server.get("left_container") or {}
+        ours: ContainerFacts = self.server.get("container") or {}
+        left: ContainerFacts = self.server.get("left_container") or {}
         found = {self.engine} if "tethys.channels.config" in ours.get("labels", {}) else set()
         found |= {str(left["engine"])} if left else set()
         return sorted(found | ({"podman"} if self.server.get("redis_unit") else set()))
@@ -152,7 +159,7 @@ class Redis(Subject):
     @property
     def redis_way_now(self) -> str:
         """How our container is reached at present, in the words of `redis_way`; empty where that is not known."""
-        ours: Data = self.server.get("container") or self.left_container or {}
+        ours: ContainerFacts = self.server.get("container") or self.left_container or {}
         ports = ours.get("ports") or []
         # One that was made before there was the label.
         published = f"published 127.0.0.1:{ports[0]}" if ports else ""
@@ -161,7 +168,7 @@ class Redis(Subject):
     @property
     def redis_now(self) -> dict[str, Any]:
         """Where our container answers at present."""
-        ours: Data = self.server.get("container") or self.left_container or {}
+        ours: ContainerFacts = self.server.get("container") or self.left_container or {}
         way = self.redis_way_now
         port = whole_number(way.rpartition(":")[2])
         if not ours.get("running") or not way:
@@ -191,7 +198,7 @@ class Redis(Subject):
             "platform": platform_of(server),
             # Where there is SELinux, a container reads a folder of the server only under a label for it.
             "selinux": (server.get("selinux") or {}).get("mode", "disabled") != "disabled",
-            "install_engine": self.redis == "container" and not (server.get(self.engine) or {}).get("installed"),
+            "install_engine": self.redis == "container" and not self.state_of(self.engine).get("installed"),
             "install_docker_library": self.redis == "container" and docker and not server.get("docker_library"),
             "adopted_container": adopted_container,
             "left_container": self.left_container,
@@ -229,7 +236,7 @@ class Redis(Subject):
 
     def _engine_reasons(self) -> None:
         """Why the container engine cannot be used, or installed."""
-        server, engine, title = self.server, self.server.get(self.engine) or {}, ENGINES[self.engine].title
+        server, engine, title = self.server, self.state_of(self.engine), ENGINES[self.engine].title
         if not engine.get("running"):
             if engine.get("installed"):
                 self.refuse(
@@ -255,7 +262,7 @@ class Redis(Subject):
                         f"{refusal}, or set tethys_layer_hosts to a Redis that exists already.",
                     )
         if self.engine == "podman" and not server.get("redis_unit") and "credentials.json" in server.get("state", []):
-            docker = server.get("docker") or {}
+            docker = self.state_of("docker")
             if docker.get("installed") and not docker.get("running"):
                 self.warn(
                     "docker-silent-beside-podman",
@@ -421,7 +428,7 @@ class Redis(Subject):
 
     def _ports_of_the_layer(self) -> list[int]:
         """The ports of this server on which the portal's own settings have its channel layer."""
-        settings = self.portal.get("settings") or {}
+        settings: Settings = self.portal.get("settings") or {}
         if not str(settings.get("layer_backend") or "").startswith("channels_redis."):
             return []
         here = {"127.0.0.1", "localhost", "::1", self.server.get("name")}

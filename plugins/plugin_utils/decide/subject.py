@@ -72,7 +72,7 @@ class Subject(Found):
         return self.apart and self.wanted > 1
 
 
-def sentence(text: str) -> str:
+def sentence(text: str | None) -> str:
     """Return a text that ends as a sentence does."""
-    text = text.strip()
+    text = (text or "").strip()
     return text if text.endswith((".", ")", "?")) else text + "."

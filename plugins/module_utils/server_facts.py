@@ -1,0 +1,130 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What server_info returns of a server: every key, for the module and for the decisions on the controller."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Upstream
+from ansible_collections.tethys.channels.plugins.module_utils.server.root_files import Trust
+
+
+class EngineState(TypedDict, total=False):
+    """A container engine."""
+
+    installed: bool
+    running: bool
+    version: str | None
+    problem: str | None
+
+
+class RedisContent(TypedDict, total=False):
+    """What a Redis without a password holds."""
+
+    version: str | None
+    foreign_key: str | None
+    problem: str | None
+
+
+class ContainerFacts(TypedDict, total=False):
+    """A container; the last three only where they matter."""
+
+    id: str
+    name: str
+    image: str
+    running: bool
+    labels: dict[str, str]
+    ports: list[int]
+    engine: str
+    redis: RedisContent
+    restart_policy: str
+
+
+class SELinux(TypedDict, total=False):
+    """How SELinux is set."""
+
+    mode: str
+    web_connects: bool | None
+
+
+class SupervisorState(TypedDict, total=False):
+    """Supervisor."""
+
+    installed: bool
+    running: bool
+    silent: bool
+    pid: int | None
+    version: str | None
+    config: str | None
+    include: list[str]
+
+
+class Program(TypedDict, total=False):
+    """A file under Supervisor that defines programs of the portal."""
+
+    path: str
+    link: str | None
+    others: list[str]
+    user: str
+    layout: str
+    numprocs: str
+    socket: str
+    logs: str
+    unbuffered: bool
+    managed: bool
+    sha256: str
+
+
+class Process(TypedDict):
+    """A process of the portal, as Supervisor has it."""
+
+    name: str
+    state: str
+    pid: int
+
+
+class ListenerFacts(TypedDict):
+    """Who listens on a port."""
+
+    port: int
+    address: str
+    pid: int
+    user: str
+    command: str
+    program: str | None
+
+
+class Server(TypedDict, total=False):
+    """Everything that server_info returns of the server."""
+
+    root: bool
+    name: str
+    os: dict[str, str]
+    python: str
+    repositories: list[str]
+    selinux: SELinux
+    docker: EngineState
+    podman: EngineState | None
+    docker_library: bool
+    yaml_library: bool
+    image_present: bool
+    image_name: str | None
+    container: ContainerFacts | None
+    left_container: ContainerFacts | None
+    sentinel_container: ContainerFacts | None
+    redis_unit: bool
+    redis_port_container: ContainerFacts | None
+    supervisor: SupervisorState
+    programs: list[Program]
+    unread_programs: list[str]
+    processes: list[Process]
+    nginx: Upstream | None
+    listeners: list[ListenerFacts]
+    redis_address_here: bool | None
+    clock_ahead: float | None
+    state: list[str]
+    proved_plan: str | None
+    trust: Trust | None
+    socket_folder_problem: str | None
