@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -62,8 +64,40 @@ def test_a_tree_that_is_not_installed_shares_nothing(
 def test_each_run_is_one_line(callback: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TETHYS_TEST_RUNS", str(tmp_path / "runs"))
     monkeypatch.delenv("TETHYS_TEST_MODULES", raising=False)
+    calls: list[str] = []
+    monkeypatch.setattr(
+        callback, "gc", SimpleNamespace(freeze=lambda: calls.append("freeze"), disable=lambda: calls.append("disable"))
+    )
     for name in ("/a/site.yml", "/a/check.yml"):
         plugin = callback.CallbackModule()
         plugin.v2_playbook_on_start(SimpleNamespace(_file_name=name))
         plugin.v2_playbook_on_stats(None)
-    assert [line.split()[1] for line in (tmp_path / "runs").read_text().splitlines()] == ["site.yml", "check.yml"]
+    rows = [line.split() for line in (tmp_path / "runs").read_text().splitlines()]
+    assert [row[2] for row in rows] == ["site.yml", "check.yml"]
+    # What the process has used since it started.
+    assert all(0 < float(row[1]) <= sum(os.times()[:4]) + 0.1 for row in rows)
+    assert calls == ["freeze", "disable"] * 2
+
+
+def test_what_plugins_read_once_is_read_before_the_first_task(
+    callback: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    held = ModuleType("ansible_collections.tethys.channels.plugins.filter.held")
+    held.of_the_collection = functools.lru_cache(lambda: read.append("once"))  # type: ignore[attr-defined]
+    held.of_an_argument = functools.lru_cache(lambda argument: read.append(argument))  # type: ignore[attr-defined]
+    package = ModuleType("ansible_collections.tethys.channels.plugins.filter")
+    package.__path__ = []
+    found = {package.__name__: package, held.__name__: held}
+
+    def import_module(name: str) -> ModuleType:
+        if name not in found:
+            raise ImportError(name)
+        return found[name]
+
+    monkeypatch.setattr(callback, "importlib", SimpleNamespace(import_module=import_module))
+    monkeypatch.setattr(
+        callback, "pkgutil", SimpleNamespace(walk_packages=lambda _path, _prefix: [SimpleNamespace(name=held.__name__)])
+    )
+    callback.import_plugins()
+    assert read == ["once"]
