@@ -68,7 +68,7 @@ def test_plain_round_robin_leaves_pages_blank(host: Any) -> None:
     assert "hash" not in apart.block(host)
     assert "$tethys_channels_process" not in apart.nginx_file(host)
     before = apart.clock(host)
-    found = bed.plots(host, 60)
+    found = bed.plots(host, 30)
     print(f"plain round robin: {found['plots']} of {found['loads']} plots, {found['errors']}")
     # So the loads that all succeed above would show the fault if it were there.
     assert found["plots"] < found["loads"] / 2, f"{found}"
@@ -80,7 +80,7 @@ def test_what_is_pinned_by_the_pattern_alone_works(host: Any) -> None:
     apart.site(tethys_bokeh="in_use")
     assert "bokehplot" not in apart.nginx_file(host)
     before = apart.clock(host)
-    apart.every_plot_moves(host, 40)
+    apart.every_plot_moves(host, apart.FEW_LOADS)
     assert apart.asked(host, before, "/bokehplot/wave/(autoload|ws)") == ["tethys_asgi0"]
 
 
@@ -89,7 +89,7 @@ def test_the_pin_follows_a_prefix(host: Any) -> None:
     apart.site()
     assert "/hydro/apps/bokehplot/wave" in apart.nginx_file(host)
     before = apart.clock(host)
-    apart.every_plot_moves(host, 40, url="http://127.0.0.1/hydro/apps/bokehplot/wave/")
+    apart.every_plot_moves(host, apart.FEW_LOADS, url="http://127.0.0.1/hydro/apps/bokehplot/wave/")
     apart.moves_in_a_browser(host, 2, url="http://portal.example.org/hydro/apps/bokehplot/wave/")
     assert apart.asked(host, before, "/hydro/apps/bokehplot/wave") == ["tethys_asgi0"]
 
@@ -101,7 +101,7 @@ def test_the_pin_follows_a_standalone_app(host: Any) -> None:
     apart.site()
     assert "hydro" not in apart.nginx_file(host)
     before = apart.clock(host)
-    apart.every_plot_moves(host, 40, url="http://127.0.0.1/wave/")
+    apart.every_plot_moves(host, apart.FEW_LOADS, url="http://127.0.0.1/wave/")
     apart.moves_in_a_browser(host, 2, url="http://portal.example.org/wave/")
     assert apart.asked(host, before, "^/wave/") == ["tethys_asgi0"]
 
@@ -109,6 +109,6 @@ def test_the_pin_follows_a_standalone_app(host: Any) -> None:
 def test_all_is_as_at_the_beginning(host: Any) -> None:
     host.check_output(f"sed -i '/^  MULTIPLE_APP_MODE: false$/d; /^  STANDALONE_APP: bokehplot$/d' {bed.CONFIG}")
     apart.site()
-    apart.every_plot_moves(host, 40)
+    apart.every_plot_moves(host, apart.FEW_LOADS)
     apart.every_listener_hears(host)
     assert apart.programs(host) == apart.EVERY_PROGRAM

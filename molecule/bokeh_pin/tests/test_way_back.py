@@ -49,7 +49,7 @@ def test_the_layout_changes_under_load_and_leaves_nothing_behind(host: Any) -> N
     print(f"shared_socket to socket_per_process: {there}")
     assert apart.programs(host) == apart.EVERY_PROGRAM
     assert apart.listeners(host) == apart.EVERY_PORT
-    apart.every_plot_moves(host, 40)
+    apart.every_plot_moves(host, apart.FEW_LOADS)
 
     with bed.load(host, "--websockets", "6") as back:
         apart.site(**SHARED)
@@ -81,7 +81,7 @@ def test_a_portal_set_up_by_the_manual_is_taken_over_and_given_back(host: Any) -
     assert apart.listeners(host) == apart.EVERY_PORT
     assert host.check_output("ls -A /run | grep -c tethys_asgi || true") == "0"
     assert {row["user"] for row in bed.daphnes(host)} == {"www-data"}
-    apart.every_plot_moves(host, 40)
+    apart.every_plot_moves(host, apart.FEW_LOADS)
     apart.every_listener_hears(host)
 
     apart.remove()

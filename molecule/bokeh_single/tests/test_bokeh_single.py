@@ -217,7 +217,7 @@ def test_one_process_serves_the_plot_in_a_browser(host: Any, later: list[int]) -
     assert len(bed.daphnes(host)) == 1
     found = bed.browser(host, "--loads", "3")
     assert (found["plots"], found["moved"], found["errors"], found["elsewhere"]) == (3, 3, [], [])
-    found = bed.plots(host, 40)
-    assert (found["plots"], found["moved"]) == (40, 40), found
+    found = bed.plots(host, 12)
+    assert (found["plots"], found["moved"]) == (12, 12), found
     run = bed.playbook("check", tethys_asgi_processes=1)
     assert run.returncode == 0, run.stdout

@@ -15,7 +15,7 @@ import bed
 
 # Nobody waits for a process to end, which may take 10 seconds. How long it does take is printed: machines are noisy.
 WAITED = 8
-LEAST_REQUESTS = 3000
+LEAST_REQUESTS = 1000
 
 
 def show(what: str, figures: dict[str, Any]) -> None:

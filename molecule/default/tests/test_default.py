@@ -258,7 +258,7 @@ def test_a_restart_takes_one_process_after_the_other(host: Any) -> None:
     # Requests go on all the while, each over a new connection.
     host.check_output(
         'systemd-run -q --unit load sh -c \'while :; do curl -s -o /dev/null -w "%{http_code}\\n"'
-        " -H Host:portal.example.org http://127.0.0.1/ >> /root/answers; done'"
+        " -H Host:portal.example.org http://127.0.0.1/ >> /root/answers; sleep 0.05; done'"
     )
     try:
         run = bed.playbook("restart")
