@@ -209,6 +209,7 @@ import contextlib
 import grp
 import json
 import os
+import re
 import secrets
 import socket
 import stat
@@ -342,13 +343,33 @@ def copying(address: str, port: int) -> list[str]:
     ]
 
 
-def start_script(params: dict[str, Any], config: str) -> str:
-    """How a server starts that Sentinel watches.
+# What the script does with Sentinel's answer, in `primary`. The host has to be an address and the port a number, since
+# any other word could be an option of redis-server.
+REPLICATE = """\
+  host=${primary%% *} other=${primary#* } other=${other% }
+  case "$host,$other" in
+    "@ADDRESS@,@PORT@") ;;
+    *[!0-9.,]*|,*|*,|*,*[!0-9]*) ;;
+    *) exec redis-server @CONFIG@ --replicaof "$host" "$other" ;;
+  esac"""
+# The same before the answer was checked. The container's label is a digest of this text, so that a running Redis is not
+# restarted for the check.
+REPLICATE_LABELLED = """\
+  case "$primary" in
+    "@ADDRESS@ @PORT@ ") ;;
+    *.*.*" "*) exec redis-server @CONFIG@ --replicaof $primary ;;
+  esac"""
+
+
+def start_script(params: dict[str, Any], config: str, replicate: str = REPLICATE) -> str:
+    """Return the script by which a server starts that Sentinel watches.
 
     It comes back empty. As the primary it would have the others copy that, so it waits until one of them is it, which
     it copies from its first moment on. Where nobody is after that time, all of them have lost everything.
     """
     address, port = params["address"], params["port"]
+    named = {"@ADDRESS@": address, "@PORT@": str(port), "@CONFIG@": f"{MOUNT}/{config}"}
+    chosen = re.sub("@[A-Z]+@", lambda match: named[match.group()], replicate)
     ask = (
         f"redis-cli -h {address} -p {params['sentinel_port']} --tls --cacert {MOUNT}/{TLS_FILES['tls_ca']}"
         f" --user {PEER_USER} sentinel get-master-addr-by-name {PRIMARY_NAME}"
@@ -360,10 +381,7 @@ auth=$(sed -n 's/^masterauth "\\(.*\\)"$/\\1/p' {MOUNT}/{config})
 end=$(($(date +%s) + {params["start_wait"]}))
 while ls {SENTINEL_MOUNT}/*.conf >/dev/null 2>&1 && [ "$(date +%s)" -lt "$end" ]; do
   primary=$(REDISCLI_AUTH=$auth timeout 3 {ask} 2>/dev/null | tr '\\n' ' ')
-  case "$primary" in
-    "{address} {port} ") ;;
-    *.*.*" "*) exec redis-server {MOUNT}/{config} --replicaof $primary ;;
-  esac
+{chosen}
   sleep 1
 done
 exec redis-server {MOUNT}/{config}
@@ -497,7 +515,10 @@ class Files:
         if self.watched:
             self.beside[self.redis_dir / START] = start_script(params, self.config_path.name)
         # Salted, because a sum over a guessable password would tell it to whoever reads the container's labels.
-        labelled = self.config([self.credentials.get("first", now)]) + "".join(self.beside.values())
+        beside = dict(self.beside)
+        if self.watched:
+            beside[self.redis_dir / START] = start_script(params, self.config_path.name, REPLICATE_LABELLED)
+        labelled = self.config([self.credentials.get("first", now)]) + "".join(beside.values())
         self.config_sum = sha256(self.credentials["admin_password"] + labelled)[:32]
 
     def config(self, sums: list[str]) -> str:

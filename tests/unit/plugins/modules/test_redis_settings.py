@@ -650,6 +650,14 @@ def test_another_script_changes_the_sum(run: Run) -> None:
     assert second["config_sum"] != first["config_sum"]
 
 
+def test_the_check_of_sentinels_answer_restarts_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(password="p", **WATCHED)
+    written = redis_settings.start_script
+    other = "  sleep 1"
+    monkeypatch.setattr(redis_settings, "start_script", lambda *given: written(*given, *[other] * (3 - len(given))))
+    assert run(password="p", **WATCHED)["config_sum"] == first["config_sum"]
+
+
 def test_how_long_it_waits_is_nothing_to_one_that_stands_alone(run: Run) -> None:
     first = run(**TLS)
     assert run(start_wait=99, **TLS) == {**first, "changed": False, "diff": run(**TLS)["diff"]}
@@ -885,6 +893,12 @@ def test_who_is_nearly_itself_is_another(start: Callable[..., Started], config: 
         "ERR No such master with that name\n\n",
         "ERR max number of clients reached\n\n",
         "ERR: something: went wrong\n\n",
+        # What would be an option of redis-server.
+        "192.0.2.9\n6379 --loadmodule /tmp/x.so\n",
+        "192.0.2.9\n6379\n--loadmodule\n/tmp/x.so\n",
+        "192.0.2.9 --loadmodule\n6379\n",
+        "--load.mod.ule\n6379\n",
+        "192.0.2.*\n6379\n",
         # Sentinel knows its servers by IPv4 addresses only.
         "2001:db8::5\n6379\n",
     ],
