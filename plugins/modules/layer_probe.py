@@ -305,7 +305,9 @@ class Probe:
                 self.forgive_once(portal)
         if self.given["among"]:
             self.greet(portal, self.given["among"])
-        elif self.result["provable"]:
+        elif self.result["provable"] and self.able():
+            # Where no process serves, nobody can get a message, and whoever listens in the place of Redis would get the
+            # password with which it is sent.
             self.prove(portal, in_memory)
         self.judge_sockets()
         portal.send({"do": "quit"})

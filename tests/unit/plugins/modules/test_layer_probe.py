@@ -326,6 +326,19 @@ def test_a_proof_that_fails(
         assert any(word in problem for problem in probe["problems"]), probe["problems"]
 
 
+def test_where_no_process_serves_nothing_is_sent(
+    portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody could get it, and whoever listens in the place of Redis would get the portal's password with it."""
+    portal.pids = []
+    commands: list[str] = []
+    send = portal.send
+    monkeypatch.setattr(portal, "send", lambda command: commands.append(command["do"]) or send(command))
+    probe = prove(tmp_path, processes=0, timeout=1)
+    assert commands == ["quit"]
+    assert (probe["ok"], probe["problems"]) == (False, ["Nothing listens on 127.0.0.1:8000."])
+
+
 def test_a_message_that_is_lost_once_is_sent_again(portal: Portal, tmp_path: Path) -> None:
     portal.deaf = {12}
     portal.hears_again_after = 1
