@@ -435,8 +435,11 @@ def run_in_portal(
     timeout: float,
     schema: Schema,
     extras: Iterable[str] = (),
+    if_late: str = "",
 ) -> PortalRun:
     """Run a program to its end and merge the answers it gave on the way; ``extras`` are modules sent along with it.
+
+    ``if_late`` follows the problem where the program did not end in time: which variable sets the timeout.
 
     An answer that came before a failure or the timeout is kept: half a look is worth more than none. With the first
     one that is not accepted, the program is ended.
@@ -458,5 +461,5 @@ def run_in_portal(
         except PortalEnded as error:
             problem = str(error)
         except PortalTimeout:
-            problem = f"{python_of(prefix)} did not finish within {timeout:g} seconds."
+            problem = f"{python_of(prefix)} did not finish within {timeout:g} seconds{if_late}."
         return PortalRun(answer, problem, process.warnings)

@@ -45,6 +45,8 @@ PACKAGES = (
 )
 _READING = re.compile(r"\s*(SELECT|PRAGMA|EXPLAIN|SHOW|WITH|BEGIN|SAVEPOINT|RELEASE|ROLLBACK|COMMIT|SET)\b", re.I)
 _READ_ONLY = "?mode=ro"
+# Why the Bokeh handlers are read from the source, until Tethys has started.
+NO_END = "the start of Tethys came to no end"
 # What Tethys does to its database when it starts, as (module, class or None, names).
 _WRITERS = (
     ("tethys_apps.apps", None, ("sync_portal_cookies",)),
@@ -86,7 +88,7 @@ def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], _command
         tell({"settings_problem": f"Django's settings cannot be loaded: {sentence(error)}."})
         tell(_by_source(None, "Django's settings cannot be loaded"))
         return
-    tell(_by_source(settings, "the start of Tethys came to no end"))
+    tell(_by_source(settings, NO_END))
     try:
         _look_only(settings)
         # With a bare argv Tethys leaves the harvest to us.

@@ -58,8 +58,19 @@ MOST_CONFIG = 512 * 1024
 ASKED = ("lacking", "settings", "settings_problem", "start_problem", "database_problem", "lifecycle_consumer")
 
 
-def look(prefix: str, home: str, user: str | None, timeout: float, requirements: Sequence[str] = ()) -> dict[str, Any]:
-    """Everything there is to say about the portal; what is wrong is said, not raised."""
+def look(
+    prefix: str,
+    home: str,
+    user: str | None,
+    timeout: float,
+    requirements: Sequence[str] = (),
+    if_late: str = "",
+) -> dict[str, Any]:
+    """Return everything there is to say about the portal; what is wrong is reported, not raised.
+
+    Args:
+        if_late: what follows the problem where the portal's Python did not end in time, without a period.
+    """
     started = time.monotonic()
     name = portal_env.resolve_user(user)
     who = portal_env.runner_for(name, home)
@@ -83,7 +94,7 @@ def look(prefix: str, home: str, user: str | None, timeout: float, requirements:
     )
     why_not = portal["prefix_problem"] or portal["home_problem"] or portal["user_problem"]
     if who and not why_not:
-        why_not = ask(portal, prefix, home, who, timeout, requirements)
+        why_not = ask(portal, prefix, home, who, timeout, requirements, if_late)
     if portal["bokeh"] == "unknown" and not portal["bokeh_problem"]:
         portal["bokeh_problem"] = f"Whether an app has a Bokeh handler is not known: {why_not}"
     # Without that user there is nobody to ask for.
@@ -102,6 +113,7 @@ def ask(
     who: Account,
     timeout: float,
     requirements: Sequence[str],
+    if_late: str = "",
 ) -> str | None:
     """Have the portal's Python fill in its part; returns why it could not, or None."""
     config = portal["config"]
@@ -114,7 +126,7 @@ def ask(
     if requirements:
         params.update(packages_look=layer_packages.__name__, requirements=requirements)
         extras.append(layer_packages.__name__)
-    run = portal_env.run_in_portal(prefix, home, who, portal_look, params, timeout, LOOK_ANSWER, extras)
+    run = portal_env.run_in_portal(prefix, home, who, portal_look, params, timeout, LOOK_ANSWER, extras, if_late)
     answer = dict(run.answer)
     if answer.get("versions"):
         portal["python"] = portal_env.python_of(prefix)
@@ -128,6 +140,9 @@ def ask(
         portal["settings_problem"] = portal["settings_problem"] or run.problem
     elif run.problem:
         portal["start_problem"] = portal["start_problem"] or run.problem
+    if run.problem and portal["bokeh_problem"]:
+        # What the source showed was to hold until Tethys had started.
+        portal["bokeh_problem"] = portal["bokeh_problem"].replace(portal_look.NO_END, run.problem.rstrip("."))
     if portal["python"] and not portal["versions"]["tethys_platform"]:
         portal["prefix_problem"] = f"tethys-platform is not installed in {prefix}."
     elif portal["python"] and not portal["site_packages"]:

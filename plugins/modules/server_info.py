@@ -300,6 +300,8 @@ from ansible_collections.tethys.channels.plugins.module_utils.text import each_t
 # How an engine that does not answer shows it.
 NO_ANSWER = (OSError, http.client.HTTPException, ValueError)
 # What the program file that tethys.channels.asgi_service writes begins with.
+# The role preflight calls this module with that variable as the timeout.
+IF_LATE = " (raise preflight_timeout)"
 OUR_HEADER = "The role tethys.channels.asgi_service writes this file"
 
 
@@ -590,7 +592,7 @@ def main() -> None:
         "trust": trust,
         "socket_folder_problem": folder_problem(str(Path(REDIS_SOCKET).parent)),
     }
-    portal = portal_state.look(**params["portal"]) if params["portal"] else None
+    portal = portal_state.look(**params["portal"], if_late=IF_LATE) if params["portal"] else None
     # Programs, containers and command lines are named by others, and Ansible prints all of it with -v.
     module.exit_json(changed=False, server=each_text(server), portal=portal)
 

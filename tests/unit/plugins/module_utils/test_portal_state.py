@@ -569,6 +569,24 @@ def test_answers_before_a_timeout_are_used(tmp_path: Path, monkeypatch: pytest.M
     assert portal["bokeh_problem"] == "Whether an app has a Bokeh handler is not known: It did not finish."
 
 
+@pytest.mark.parametrize("handlers", ["unknown", [{"app": "a", "name": "wave", "url": "/apps/a/"}]])
+def test_the_bokeh_problem_says_why_tethys_did_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, handlers: Any
+) -> None:
+    """And not only that it did not: the administrator has to know of the timeout."""
+    late = "did not finish within 60 seconds (raise preflight_timeout)"
+    problem = f"There may be more: {portal_look.NO_END}."
+    run = portal_env.PortalRun({"bokeh": handlers, "bokeh_problem": problem}, f"It {late}.", [])
+    given: list[Any] = []
+    monkeypatch.setattr(portal_env, "run_in_portal", lambda *args: given.append(args[-1]) or run)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").write_text("", encoding="utf-8")
+    (tmp_path / "bin" / "python").chmod(0o755)
+    portal = portal_state.look(str(tmp_path), str(tmp_path), ME.name, 60, if_late=" (raise preflight_timeout)")
+    assert given == [" (raise preflight_timeout)"]
+    assert portal["bokeh_problem"] == f"There may be more: It {late}."
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask for another user")
 def test_access_names_what_is_in_the_way(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
@@ -814,7 +832,7 @@ def test_real_portal_with_a_broken_app(portal: Portal, files: dict[str, str], li
 @real
 @pytest.mark.parametrize(
     ("code", "words"),
-    [("import sys; sys.exit(3)", "SystemExit"), ("import os; os._exit(3)", "came to no end")],
+    [("import sys; sys.exit(3)", "SystemExit"), ("import os; os._exit(3)", "ended with status 3")],
 )
 def test_real_portal_with_an_app_that_leaves(portal: Portal, code: str, words: str) -> None:
     found = portal(controllers=code)
