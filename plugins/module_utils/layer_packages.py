@@ -149,13 +149,18 @@ def look(job: dict[str, Any]) -> dict[str, Any]:
 def unreadable(job: dict[str, Any]) -> dict[str, Any]:
     """The distributions of these that this user cannot read whole."""
     here, dists = site_packages(), installed()
-    found = []
-    for name in job["names"]:
-        dist = dists.get(name)
-        files = [here / file for file in (dist.files or [] if dist else []) if ".." not in file.parts]
-        if not files or not all(os.access(str(file), os.R_OK) for file in files if file.suffix != ".pyc"):
-            found.append(name)
-    return {"unreadable": found}
+    return {"unreadable": [name for name in job["names"] if name not in dists or not is_readable(dists[name], here)]}
+
+
+def is_readable(dist: importlib.metadata.Distribution, here: Path) -> bool:
+    """Whether this user can read a distribution whole."""
+    if dist.read_text("METADATA") is None:
+        # The lists of an .egg-info name files of the source, which are not installed. What can be imported counts.
+        tops = (dist.read_text("top_level.txt") or "").split()
+        paths = [str(here / name) for top in tops for name in (top, f"{top}.py")]
+        return all(os.access(path, os.R_OK) for path in paths if os.path.lexists(path))
+    files = [here / file for file in dist.files or [] if ".." not in file.parts]
+    return bool(files) and all(os.access(str(file), os.R_OK) for file in files if file.suffix != ".pyc")
 
 
 def lacking(requirements: list[str]) -> list[str]:

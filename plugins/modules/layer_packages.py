@@ -275,17 +275,24 @@ def refuse_for_root(prefix: str, place: str, names: list[str], find_links: list[
     said = f"tethys_conda_prefix is {prefix}: its packages belong to root"
     # One after the other: what is read to find the next has been judged.
     for path in itertools.chain((python_of(prefix), place), changeable(prefix, place, names)):
-        refuse_path(said, path)
+        refuse_path(said, path, prefix)
     for folder in find_links:
         said = f"channels_redis_find_links has {folder}: the packages in {prefix} belong to root"
         for path in (str(Path(folder).absolute()), *foreign_below(folder, deep=False)):
             refuse_path(said, path)
 
 
-def refuse_path(said: str, path: str) -> None:
+def refuse_path(said: str, path: str, prefix: str = "") -> None:
     """Fail where somebody besides root can change what a path leads to."""
     for writer in trust.writable_by_others(path):
-        way_out = f"run `{writer['fix']}`" if writer["fix"] and not writer["link"] else f"replace {path} by root's own"
+        if writer["fix"] and not writer["link"]:
+            way_out = f"run `{writer['fix']}`"
+        elif writer["how"] == "owner" and not writer["link"] and prefix.startswith(f"{writer['path']}/"):
+            # A home folder stays its user's, and the environment in it can be that user's.
+            owner = shell_words("chown", "-hR", f"{writer['name']}:", prefix)
+            way_out = f"run `{owner}`, after which pip runs as {writer['name']}"
+        else:
+            way_out = f"replace {path} by root's own"
         raise Failed(
             f"{said}, and pip runs as root only where nobody else can change it, and {trust.who_can(writer)} can "
             f"change {writer['path']}: {way_out}."

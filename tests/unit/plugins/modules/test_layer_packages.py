@@ -10,6 +10,7 @@ import contextlib
 import ensurepip
 import json
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -488,6 +489,23 @@ def test_what_root_loads_reads_or_replaces_counts(as_root: Path, name: str) -> N
     assert f"its owner nobody can change {place}: run `chown -h root {place}`." in refused(as_root)
 
 
+def test_an_environment_in_somebodys_home_is_given_back(
+    as_root: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = pwd.getpwuid(NOBODY)
+    home = pwd.struct_passwd((*nobody[:5], str(base), nobody[6]))
+    monkeypatch.setattr(pwd, "getpwall", lambda: [home])
+    give(base)
+    try:
+        message = refused(as_root)
+    finally:
+        os.chown(base, 0, 0)
+    assert (
+        f"its owner nobody can change {base}: run `chown -hR nobody: {as_root}`, after which pip runs as nobody."
+        in message
+    )
+
+
 @pytest.mark.parametrize("name", ["bin/tool", "lib/libz.so", "lib/{}/site-packages/pip/more"])
 def test_what_a_link_leads_to_counts(as_root: Path, base: Path, name: str) -> None:
     target = base / "theirs"
@@ -625,6 +643,23 @@ def test_what_the_portals_user_cannot_read_is_installed_anew(prefix: Path) -> No
     assert answer["reasons"] == ["redis cannot be read by the user nobody"]
     assert answer["moves"] == [{"name": "redis", "from": "7.4.0", "to": "7.4.0"}]
     assert (site_packages(prefix) / "redis").stat().st_mode & 0o055 == 0o055
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("readable", [True, False])
+def test_what_setup_py_installed_is_read_by_its_modules(prefix: Path, readable: bool) -> None:
+    """The lists of an .egg-info name files of the source, which are not there."""
+    put(prefix, *LAYER)
+    here = site_packages(prefix)
+    shutil.rmtree(here / "redis-7.4.0.dist-info")
+    egg = here / "redis-7.4.0.egg-info"
+    egg.mkdir()
+    (egg / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: redis\nVersion: 7.4.0\n")
+    (egg / "SOURCES.txt").write_text("setup.py\nredis/__init__.py\ntests/test_redis.py\n")
+    (egg / "top_level.txt").write_text("redis\n")
+    (here / "redis").chmod(0o755 if readable else 0o700)
+    reasons = run(prefix, check_mode=True, user="nobody")["reasons"]
+    assert reasons == ([] if readable else ["redis cannot be read by the user nobody"])
 
 
 # --- what the owner of the environment answers ------------------------------------------------------------------------
