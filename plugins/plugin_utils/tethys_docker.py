@@ -674,6 +674,8 @@ def docker_plan(asked: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str,
         "codes": codes(refused),
         "warnings": texts(plan.warnings),
         "announce": plan.announce,
+        # The portal's own files are inside the container, whose user root never is.
+        "trust": trust.lines(trusted, {}),
         "processes": plan.processes,
         "redis": plan.redis,
         "files": [*look["files"], plan.asked["override_file"]],

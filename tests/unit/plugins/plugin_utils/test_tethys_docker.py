@@ -157,6 +157,22 @@ def test_nothing_speaks_against_the_defaults() -> None:
     assert found["files"] == ["docker-compose.yml", "docker-compose.override.yml"]
 
 
+def test_the_trust_report_is_shown() -> None:
+    writer = {
+        "path": "/srv/x",
+        "how": "owner",
+        "name": "ann",
+        "who": ["ann"],
+        "link": "",
+        "fix": "chown -h root /srv/x",
+    }
+    file = {"path": "/srv/x/docker-compose.yml", "use": "compose", "target": "", "writers": [writer]}
+    clean = "Trust: only root can change the 7 files and folders that root executes or obeys"
+    assert plan(asked(), look(trust={"files": 7, "open": []}))["trust"] == [clean]
+    report = plan(asked(), look(trust={"files": 7, "open": [file]}))["trust"]
+    assert report == ["Trust: /srv/x/docker-compose.yml: its owner ann can change /srv/x"]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
