@@ -43,8 +43,9 @@ def platform(os: Mapping[str, str], python: str = "") -> dict[str, Any] | None:
     docker = found["docker"]
     # A library is installed for the Python that is to import it.
     own = python in ("", found.get("system_python", python))
-    docker["library"] = docker["library"].format(python="3" if own else python)
-    found["yaml"] = found["yaml"].format(python="3" if own else python)
+    named = "3" if own else found.get("python_names", {}).get(python, python)
+    docker["library"] = docker["library"].format(python=named)
+    found["yaml"] = found["yaml"].format(python=named)
     return found
 
 

@@ -238,6 +238,17 @@ def test_pyyaml_is_installed_where_it_is_missing() -> None:
     assert any("PyYAML for the system's Python" in reason for reason in old["refusals"])
 
 
+@pytest.mark.parametrize(
+    ("python", "package"),
+    [("3.6", "python3-pyyaml"), ("3.8", "python38-pyyaml"), ("3.9", "python39-pyyaml"), ("3.12", "python3.12-pyyaml")],
+)
+def test_packages_of_a_python_of_version_8(python: str, package: str) -> None:
+    found = platforms.platform(ROCKY_8, python)
+    assert found
+    assert found["yaml"] == package
+    assert found["docker"]["library"] == package.replace("pyyaml", "requests")
+
+
 # --- SELinux --------------------------------------------------------------------------------------------------------
 
 
@@ -279,7 +290,7 @@ KNOWN = {
 @pytest.mark.parametrize("name", sorted(platforms.platform_files()))
 def test_a_file_says_nothing_that_nobody_reads(name: str) -> None:
     about = platforms.platform_files()[name]
-    assert set(about) <= {"ids", "manager", "manager_problem", "system_python", "yaml", *KNOWN}
+    assert set(about) <= {"ids", "manager", "manager_problem", "system_python", "python_names", "yaml", *KNOWN}
     for key, known in KNOWN.items():
         assert set(about.get(key, {})) <= known
 
