@@ -665,7 +665,7 @@ def main() -> None:
     except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
         if isinstance(error, OSError) and error.filename:
             name = error.filename2 or error.filename
-            module.fail_json(msg=f"{name}: {error.strerror}. Mend that and run again; the processes serve.")
+            module.fail_json(msg=f"{name}: {error.strerror}. Correct that and run again; the processes serve.")
         module.fail_json(msg=f"Supervisor stopped answering: {error}. `systemctl status supervisor` tells more.")
     module.exit_json(
         changed=bool(written) or roll.regrouped or bool(roll.restarted) or bool(roll.removed) or settled,

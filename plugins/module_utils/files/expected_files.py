@@ -196,5 +196,5 @@ def put_all_right(files: list[dict[str, Any]], dry: bool) -> tuple[list[str], li
         except KeyError as error:
             raise NotPut(f"{path} cannot be written: its owner or group is unknown ({error.args[0]}).") from error
         except OSError as error:
-            raise NotPut(f"{path} cannot be written: {error.strerror}. Mend that and run again.") from error
+            raise NotPut(f"{path} cannot be written: {error.strerror}. Correct that and run again.") from error
     return written, diff

@@ -762,7 +762,7 @@ def test_the_way_out_does_not_need_nginx(apart: Module, fake: FakeSupervisor, mo
 
 def test_what_cannot_be_written_is_named(module: Module, roll: Roll, ground: Ground) -> None:
     ground.record.mkdir()
-    assert module(force=True)["msg"].startswith(f"{ground.record}: Is a directory. Mend that")
+    assert module(force=True)["msg"].startswith(f"{ground.record}: Is a directory. Correct that")
 
 
 def test_another_run_is_waited_for_and_not_for_ever(

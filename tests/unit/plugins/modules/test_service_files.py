@@ -126,7 +126,7 @@ def test_a_place_that_cannot_be_written(run: Run, tmp_path: Path, wanted: Callab
     path = tmp_path / "file" / "inside"
     found = run(wanted(path))
     assert found["failed"]
-    assert found["msg"] == f"{path} cannot be written: Not a directory. Mend that and run again."
+    assert found["msg"] == f"{path} cannot be written: Not a directory. Correct that and run again."
 
 
 def test_a_full_disk(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +136,7 @@ def test_a_full_disk(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(atomic_file, "create", full)
     found = run(file(tmp_path / "new"))
     assert found["failed"]
-    assert found["msg"] == f"{tmp_path / 'new'} cannot be written: No space left on device. Mend that and run again."
+    assert found["msg"] == f"{tmp_path / 'new'} cannot be written: No space left on device. Correct that and run again."
 
 
 def test_what_is_left_out(run_module: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
