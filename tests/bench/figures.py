@@ -352,6 +352,22 @@ def run_table(found: Mapping[str, Any]) -> Table:
     return Table("The run", ["", "seconds", "x gather_facts", "remote modules"], rows, notes)
 
 
+def unchanged_table(found: Mapping[str, Any]) -> Table:
+    """The unchanged run of a commit beside this tree's."""
+    rounds: Rounds = found["rounds"]
+    rows = [
+        [name, f"{middle(rounds, side, 'seconds'):.1f}", f"{middle(rounds, side, 'modules'):.0f}"]
+        for side, name in (("before", found["commit"]), ("after", "this tree"))
+    ]
+    times = ratio(rounds, "seconds", "after", "before")
+    notes = [
+        f"Medians of {len(rounds)} rounds, in each of which the two ran in turn."
+        + (" A run changed something!" if found["changed"] else ""),
+        f"This tree takes {times} times the seconds of {found['commit']}.",
+    ]
+    return Table("The unchanged run", ["", "seconds", "remote modules"], rows, notes)
+
+
 def cost_table(found: Mapping[str, Any]) -> Table:
     """Where the time of a run goes on one host, the dearest tasks first."""
     tasks = sorted(
@@ -438,6 +454,7 @@ TABLES = {
     "redis": redis_table,
     "daphne": daphne_table,
     "run": run_table,
+    "unchanged": unchanged_table,
     "cost": cost_table,
     "memory": memory_table,
 }

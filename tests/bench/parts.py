@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import converge
-from server import HIREDIS, Play, Server, play, say, servers
+from server import COLLECTIONS, HIREDIS, Play, Server, built, play, say, servers
 
 NAME = "tethys-channels-bench"
 BACKENDS = {
@@ -160,6 +160,29 @@ def run(rounds: int) -> dict[str, Any]:
     return found
 
 
+def unchanged(rounds: int, commit: str) -> dict[str, Any]:
+    """A run of site with nothing to change, by the collection of a commit and by this tree, in turn."""
+    processes = 3
+    sides = {"before": built(commit), "after": COLLECTIONS}
+    runs: dict[str, list[Play]] = {side: [] for side in sides}
+    with servers(NAME, f"{NAME}-before") as [ours, other]:
+        for number in range(2 + rounds):
+            for side, host in (("before", other), ("after", ours)):
+                run = play("site", [host], processes, collections=sides[side])
+                # The first provisions, and the second records that nothing is left to do.
+                if number >= 2:
+                    runs[side].append(run)
+                    say(f"unchanged: {side} {run.seconds:.1f} s, {run.modules} remote modules")
+    return {
+        "commit": commit,
+        "changed": any(run.changed for each in runs.values() for run in each),
+        "rounds": [
+            {side: {"seconds": run.seconds, "modules": run.modules} for side, run in zip(runs, pair, strict=True)}
+            for pair in zip(*runs.values(), strict=True)
+        ],
+    }
+
+
 def fleet_run(hosts: Sequence[Server], fleet: Fleet, rounds: int) -> tuple[dict[str, Any], list[Play]]:
     """Runs on so many hosts with nothing to change, and beside each a play that only gathers facts."""
     books: dict[str, list[Play]] = {"site": [], "facts": []}
@@ -266,6 +289,7 @@ PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "redis": redis,
     "daphne": daphne,
     "run": run,
+    "unchanged": unchanged,
     "memory": memory,
     "cost": cost,
     "fleet": fleet,

@@ -193,6 +193,23 @@ class Server:
         self.inside(PROCESSES.replace("@PROCESSES@", str(processes)))
 
 
+def has_commit(commit: str) -> bool:
+    """Whether this clone has a commit; a shallow one lacks most."""
+    command = ["git", "cat-file", "-e", f"{commit}^{{commit}}"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
+
+
+def built(commit: str) -> Path:
+    """Build the collection of a commit, and return the folder that it is installed in."""
+    place = CACHE / f"at-{commit}"
+    if not (place / ".cache" / "collections").exists():
+        place.mkdir(parents=True, exist_ok=True)
+        archive = subprocess.run(["git", "archive", commit], cwd=ROOT, check=True, capture_output=True).stdout
+        subprocess.run(["tar", "-x", "-C", str(place)], input=archive, check=True)
+        subprocess.run([place / "scripts" / "install-collection"], check=True)
+    return place / ".cache" / "collections"
+
+
 @contextmanager
 def servers(*names: str) -> Iterator[list[Server]]:
     """Servers that are gone afterwards, whatever happens."""
@@ -230,13 +247,14 @@ def play(
     forks: int = 16,
     variables: Mapping[str, str] | None = None,
     note_tasks: bool = False,
+    collections: Path = COLLECTIONS,
 ) -> Play:
     """Run a playbook, one of the collection's or `facts` or `ping`, on these servers."""
     inventory = write_inventory(hosts, processes)
     name = str(CACHE / f"{book}.yml") if book in ("facts", "ping") else f"tethys.channels.{book}"
     environment = {
         **os.environ,
-        "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+        "ANSIBLE_COLLECTIONS_PATH": str(collections),
         "ANSIBLE_PIPELINING": "1",
         "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
         "ANSIBLE_FORKS": str(forks),

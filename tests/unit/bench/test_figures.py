@@ -205,6 +205,18 @@ def test_the_run_is_judged_by_what_it_is_promised_by() -> None:
     assert "The second run changed something!" in figures.run_table(restless).notes[0]
 
 
+def test_the_unchanged_run_is_told_beside_that_of_a_commit() -> None:
+    rounds = [
+        {"before": {"seconds": before, "modules": 4}, "after": {"seconds": after, "modules": 2}}
+        for before, after in ((4.0, 3.0), (8.0, 6.0), (4.0, 5.0))
+    ]
+    table = figures.unchanged_table({"commit": "689044e", "changed": False, "rounds": rounds})
+    assert table.rows == [["689044e", "4.0", "4"], ["this tree", "5.0", "2"]]
+    assert table.notes[-1] == "This tree takes 0.75 times the seconds of 689044e."
+    restless = figures.unchanged_table({"commit": "689044e", "changed": True, "rounds": rounds})
+    assert "A run changed something!" in restless.notes[0]
+
+
 def test_a_fleet_is_compared_with_one_host_and_with_what_was_foretold() -> None:
     rows = figures.fleet_table(COST, FLEET).rows
     assert rows[0] == ["1", "16", "", "9.0", "1.0", "2.0", "1.9", "9.0", "+0%", "3.0", "1.0"]
