@@ -363,14 +363,20 @@ def _of_hosts(asked: Data) -> Iterable[Problem]:
             )
     if not shared:
         return
-    beside = (
-        f"and the inventory has hosts for a Redis that the portals share ({', '.join(shared)}): remove one of the two."
-    )
+    names = ", ".join(shared)
     if given:
-        yield Problem("hosts-beside-shared", "tethys_layer_hosts", f"tethys_layer_hosts is given, {beside}")
+        yield Problem(
+            "hosts-beside-shared",
+            "tethys_layer_hosts",
+            f"tethys_layer_hosts is given, and the inventory has hosts for a Redis that the portals share ({names}):"
+            " remove one of the two.",
+        )
     elif backend == MEMORY_BACKEND:
         yield Problem(
-            "memory-beside-shared", "tethys_layer_backend", f"tethys_layer_backend is {MEMORY_BACKEND}, {beside}"
+            "memory-beside-shared",
+            "tethys_layer_backend",
+            f"tethys_layer_backend is {MEMORY_BACKEND}, and the inventory has hosts for a Redis that the portals share"
+            f" ({names}): remove one of the two.",
         )
 
 

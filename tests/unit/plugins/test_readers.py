@@ -51,7 +51,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
         "reads what a child of boundary.ask_as answers",
     ),
     "module_utils/layer_packages.py": (
-        {"json.load", "open"},
+        {"json.load", "open", "read_text"},
         "runs as the environment's owner, on what root sent",
     ),
     "module_utils/nginx_upstream.py": (
