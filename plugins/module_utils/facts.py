@@ -172,6 +172,7 @@ class WireAbout(TypedDict):
     prefix_url: str
     consumer: bool
     sentinel: bool
+    short_reads: dict[str, float]
 
 
 class Opened(TypedDict):
@@ -231,6 +232,7 @@ WIRE_ABOUT = needs_all(
     prefix_url=Match("[!-~]{0,1000}"),
     consumer=Flag(),
     sentinel=Flag(),
+    short_reads=Table(Number(0, 1e6)),
 )
 OPENED = needs_all(id=Whole(0, 10**9), port=_PORT, local_port=_PORT)
 NOT_OPENED = needs_all(port=_PORT, why=Text(400))

@@ -21,6 +21,7 @@ import secrets
 import time
 from pathlib import Path
 from typing import Any, Callable
+from urllib.parse import parse_qs, urlsplit
 
 from ansible_collections.tethys.channels.plugins.module_utils.portal_common import sentence, versions
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import Hider, secrets_in
@@ -36,6 +37,9 @@ GREETING_SECONDS = 0.3
 MANY_PORTALS = 10
 ANSWER_SECONDS = 10.0
 FAREWELLS = 3
+CORE = "channels_redis.core.RedisChannelLayer"
+# How long the core class has Redis wait for a message.
+BLOCKING_SECONDS = 5.0
 PACKAGES = ("tethys_platform", "channels", "channels_redis", "redis", "daphne", "autobahn")
 
 
@@ -59,6 +63,7 @@ def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], commands
             "prefix_url": prefix,
             "consumer": has_consumer(),
             "sentinel": behind_sentinel(default),
+            "short_reads": short_reads(layers, versions(["redis"])["redis"]),
         }
     )
     wire = Wire(params["address"], host_name(settings.ALLOWED_HOSTS), prefix, hide, params.get("word"))
@@ -69,6 +74,44 @@ def behind_sentinel(layer: dict[str, Any]) -> bool:
     """Whether a layer asks Sentinel where its Redis is."""
     hosts = (layer.get("CONFIG") or {}).get("hosts") or []
     return any(isinstance(host, dict) and "master_name" in host for host in hosts)
+
+
+def short_reads(layers: Any, redis_py: str | None) -> dict[str, float]:
+    """Return the layers of the core class whose reads end before Redis answers, with the seconds after which they do.
+
+    The class blocks in a read for 5 s. If a host's entry has no socket_timeout, redis-py 8 and later end it after 5 s.
+
+    Args:
+        layers: the setting CHANNEL_LAYERS.
+        redis_py: the version of redis-py, or None where it is not installed.
+    """
+    number = (redis_py or "").partition(".")[0]
+    default = BLOCKING_SECONDS if number.isdigit() and int(number) >= 8 else None
+    found = {}
+    for name, layer in layers.items() if isinstance(layers, dict) else ():
+        if not isinstance(layer, dict) or layer.get("BACKEND") != CORE:
+            continue
+        config = layer.get("CONFIG")
+        hosts = (config.get("hosts") if isinstance(config, dict) else None) or [None]
+        limits = [read_limit(host, default) for host in (hosts if isinstance(hosts, (list, tuple)) else ())]
+        short = [limit for limit in limits if limit is not None and limit <= BLOCKING_SECONDS]
+        if short:
+            found["".join(sign for sign in str(name) if sign.isprintable())[:200]] = min(short)
+    return found
+
+
+def read_limit(host: Any, default: float | None) -> float | None:
+    """Return after how many seconds a read from this host of a layer fails, or None for never."""
+    found = host.get("socket_timeout", default) if isinstance(host, dict) else default
+    address = host.get("address") if isinstance(host, dict) else host
+    if isinstance(address, str):
+        with contextlib.suppress(ValueError):
+            # What the URL says wins over what stands beside it.
+            found = parse_qs(urlsplit(address).query).get("socket_timeout", [found])[0]
+    try:
+        return None if found is None else max(0.0, min(float(found), 1e6))
+    except (TypeError, ValueError):
+        return None
 
 
 def layers_in(path: str) -> Any:

@@ -97,7 +97,7 @@ EXAMPLES = r"""
     prefix: /opt/conda/envs/tethys
     requirements:
       - channels_redis>=4.2
-      - redis>=4.6,<8
+      - redis>=4.6
 
 - name: Install them without a network
   tethys.channels.layer_packages:

@@ -225,6 +225,7 @@ class Probe:
         self.deadline = self.started + given["timeout"]
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
+        self.short_reads: dict[str, float] = {}
         self.processes: list[proc.Process] = []
         self.holder: dict[int, int] = {}
         self.failed: Counter[tuple[int, str]] = Counter()
@@ -285,6 +286,7 @@ class Probe:
         """Everything that needs the portal's Python."""
         about = portal.receive(self.deadline, facts.WIRE_ABOUT)
         self.result.update({key: about[key] for key in ("backend", "settings_match", "versions")})
+        self.short_reads.update(about["short_reads"])
         if about["settings_match"] is False:
             self.report_problem(
                 "settings-differ",
@@ -487,8 +489,11 @@ class Probe:
                 "sockets-closed-in-silence",
                 "sockets",
                 f"{sum(codes.values())} of {len(living)} WebSockets were closed during {silence} seconds of silence"
-                f" (code {', '.join(sorted(codes))}){self.client_hint()}{self.any_log()}.",
+                f" (code {', '.join(sorted(codes))}){self.any_log()}.",
             )
+            if "default" in self.short_reads:
+                text = self.short_read("default", self.short_reads.pop("default"))
+                self.report_problem("read-timeout-short", "default", text)
         self.judge_delivery(
             second, [number for number in living if str(number) not in closed], f" after {silence} seconds of silence"
         )
@@ -647,12 +652,13 @@ class Probe:
             return "; it was started before portal_config.yml was last changed, so it has to be restarted"
         return ""
 
-    def client_hint(self) -> str:
-        """A redis-py that gives up reading where the core layer is only waiting."""
-        version = self.result["versions"].get("redis") or ""
-        if version.partition(".")[0].isdigit() and int(version.partition(".")[0]) >= 8:
-            return f"; redis {version} ends a read after 5 seconds, while the layer still waits: 'redis<8' is needed"
-        return ""
+    def short_read(self, name: str, seconds: float) -> str:
+        """Return the sentence for a layer of the core class whose reads end before Redis answers."""
+        client = f"redis-py {self.result['versions'].get('redis')}"
+        return (
+            f"CHANNEL_LAYERS.{name} ends a read after {seconds:g} s ({client}), and its class waits in one for 5 s,"
+            " so that idle WebSockets are closed with code 1011. Set socket_timeout to 15 in each of its hosts."
+        )
 
     def report(self) -> dict[str, Any]:
         """The answer of the module."""
@@ -663,7 +669,7 @@ class Probe:
             "ok": not self.problems,
             "problems": texts(self.problems),
             "codes": codes(self.problems),
-            "warnings": self.warnings,
+            "warnings": [*self.warnings, *(self.short_read(*each) for each in self.short_reads.items())],
             "processes": [
                 {
                     "pid": process.pid,

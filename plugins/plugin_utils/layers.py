@@ -4,7 +4,8 @@
 
 """`CHANNEL_LAYERS` from hosts, credentials and options, as channels_redis 4 and redis-py 4.6 to 8 take them.
 
-Two things that redis-py does are behind the forms chosen here. A URL cannot carry every password, so a credential goes
+Three things that redis-py does are behind the forms chosen here. A read timeout of redis-py 8 by default ends the core
+layer's reads, so each host has one of its own. A URL cannot carry every password, so a credential goes
 beside the host in a mapping. And a mapping makes a plain TCP connection unless it has `address`: `path` or `ssl` in it
 end in a TypeError when the portal first sends a message, so unix sockets and TLS are written as an address.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any, TypedDict
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -35,6 +36,10 @@ HOSTS = "tethys_layer_hosts"
 MOST_SOCKET_PATH = 107
 DEFAULT_PORT = 6379
 SENTINEL_PORT = 26379
+# Seconds after which a read fails that Redis does not answer. The core layer reads for 5 s at a time, and redis-py 8
+# ends a read after 5 s unless the host's entry has this key. A Redis that stalls for up to 10 s then loses no receiver,
+# and one that vanished without closing its connections is noticed.
+READ_TIMEOUT = 15
 
 _ANY_SOCKET = frozenset(
     (
@@ -450,6 +455,24 @@ def _from_mapping(where: str, entry: Mapping[Any, Any]) -> _Host:
     return _Host(mapping, mapping, [endpoint], url_secret or own_secret)
 
 
+def sets_timeout(entry: Any) -> bool:
+    """Return whether a host's entry, of any origin, has a socket_timeout or a URL with one."""
+    if isinstance(entry, Mapping):
+        return "socket_timeout" in entry or sets_timeout(entry.get("address"))
+    try:
+        return isinstance(entry, str) and "socket_timeout" in parse_qs(urlsplit(entry).query, keep_blank_values=True)
+    except ValueError:
+        return False
+
+
+def _with_timeout(host: _Host) -> _Host:
+    """The host with READ_TIMEOUT, unless it sets a socket_timeout, be it null."""
+    if sets_timeout(host.mapping):
+        return host
+    mapping = {**host.mapping, "socket_timeout": READ_TIMEOUT}
+    return replace(host, written=mapping, mapping=mapping)
+
+
 def _read_host(where: str, entry: Any) -> _Host:
     if isinstance(entry, str):
         found, secret = _from_url(where, str(entry), {})
@@ -499,7 +522,7 @@ def _read_hosts(hosts: Any) -> list[_Host]:
     problems: list[Problem] = []
     for number, entry in enumerate(entries, start=1):
         try:
-            read.append(_read_host(f"{HOSTS} entry {number}", entry))
+            read.append(_with_timeout(_read_host(f"{HOSTS} entry {number}", entry)))
         except Refusal as refusal:
             problems.extend(refusal.problems)
     if problems:
@@ -645,6 +668,8 @@ def channel_layers(
     hosts: Any, credentials: Any = None, options: Any = None, backend: str = CORE_BACKEND
 ) -> dict[str, dict[str, Any]]:
     """Return the mapping for `settings.CHANNEL_LAYERS`.
+
+    Each host has READ_TIMEOUT as its `socket_timeout`, unless it sets one.
 
     Args:
         hosts: a list of `[host, port]`, of redis://, rediss:// and unix:// URLs, and of mappings (with `host`, with

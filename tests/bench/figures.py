@@ -449,6 +449,24 @@ def memory_table(found: Mapping[str, Any]) -> Table:
     return Table("Memory on the server", ["MB", "idle", "under load"], rows, notes)
 
 
+def clients_table(found: Mapping[str, Any]) -> Table:
+    """What becomes of receivers with each redis-py, class and socket_timeout."""
+    names = [f"{fault['fault']} {fault['seconds']} s" for fault in found["faults"]]
+    cells: dict[tuple[str, str, str], list[str]] = {}
+    for fault in found["faults"]:
+        for each in fault["rows"]:
+            after = each["ended_after"]
+            when = f" ({after[0]:.0f} to {after[1]:.0f} s)" if after else ""
+            cell = f"{each['received']}, {each['ended']}{when}, {each['waiting']}"
+            cells.setdefault((each["redis"], CLASSES[each["layer"]], each["timeout"]), []).append(cell)
+    notes = [
+        "Of 6 receivers on one layer: received a message afterwards, ended with an error (when), still wait.",
+        "idle: nothing is sent. frozen: Redis is paused, then goes on. gone: Redis is taken off the network for good.",
+    ]
+    rows = [[*key, *row] for key, row in cells.items()]
+    return Table("socket_timeout in the host's entry", ["redis-py", "layer", "socket_timeout", *names], rows, notes)
+
+
 TABLES = {
     "layer": layer_table,
     "redis": redis_table,
@@ -457,6 +475,7 @@ TABLES = {
     "unchanged": unchanged_table,
     "cost": cost_table,
     "memory": memory_table,
+    "clients": clients_table,
 }
 
 

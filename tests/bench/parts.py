@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import converge
+from clients import clients
 from server import COLLECTIONS, HIREDIS, Play, Server, built, play, say, servers
 
 NAME = "tethys-channels-bench"
@@ -293,4 +294,5 @@ PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "memory": memory,
     "cost": cost,
     "fleet": fleet,
+    "clients": clients,
 }

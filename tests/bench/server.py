@@ -47,7 +47,7 @@ SETTING = r"""
       CONFIG:
         hosts: [["127.0.0.1", 6379]]
 """
-# What the manual has an administrator type, with the bound on redis-py without which sockets die.
+# What the manual has an administrator type, with a bound on redis-py without which its layer's sockets die.
 PACKAGES_AND_REDIS = f"""
 set -e
 {PREFIX}/bin/pip install -q --root-user-action ignore channels_redis 'redis<8'

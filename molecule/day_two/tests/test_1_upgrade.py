@@ -90,6 +90,7 @@ def test_the_new_program_is_announced_and_starts_once(host: Any, provisioned: di
     for each in (foreseen, run):
         said = bed.words(each)
         assert "logs go to /var/log/tethys_channels (asgi_service_log_dir), and those in /var/log/tethys stay" in said
+        assert "CHANNEL_LAYERS changes: its hosts get socket_timeout 15, which redis-py 8 needs." in said
         assert "is reached by" not in said
     now = running(host)
     assert not set(now["processes"]) & set(provisioned["processes"])

@@ -53,6 +53,9 @@ def test_every_listener_over_every_process_hears(host: Any) -> None:
 
 
 def test_sockets_live_through_silence(host: Any) -> None:
+    # The one that is installed without a bound.
+    version = host.check_output("/opt/conda/envs/tethys/bin/python -c 'import redis; print(redis.__version__)'")
+    assert int(version.partition(".")[0]) >= 8
     found = bed.client(host, "ws_idle", "--url", bed.CHAT, "--clients", "6", "--seconds", "12")
     assert (found["alive"], found["close_codes"]) == (6, [])
 
@@ -69,6 +72,7 @@ def test_django_has_the_setting(host: Any) -> None:
     assert layer["BACKEND"] == "channels_redis.core.RedisChannelLayer"
     [server] = layer["CONFIG"]["hosts"]
     assert (server["address"], server["username"]) == (f"unix://{bed.SOCKET}", "tethys")
+    assert server["socket_timeout"] == 15
 
 
 def test_the_portal_config_keeps_owner_mode_and_comments(host: Any) -> None:

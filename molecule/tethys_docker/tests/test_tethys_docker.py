@@ -154,7 +154,8 @@ def test_no_password_shows_in_the_log_or_to_whoever_inspects_the_containers(host
 
 def test_the_password_is_where_only_the_portal_reads_it(host: Any) -> None:
     held = layers(host)["default"]["CONFIG"]["hosts"]
-    assert held == [{"host": "redis", "port": 6379, "username": "tethys", "password": passwords(host)[0]}]
+    login = {"username": "tethys", "password": passwords(host)[0]}
+    assert held == [{"host": "redis", "port": 6379, "socket_timeout": 15, **login}]
     assert inside(host, f"stat -c '%U %a' {PERSIST}/portal_config.yml").split() in (["www", "660"], ["www", "600"])
 
 

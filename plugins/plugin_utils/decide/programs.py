@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Settings
 from ansible_collections.tethys.channels.plugins.module_utils.services import is_asgi_group
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide import client
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.portal import Portal
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART, Data
@@ -155,7 +156,13 @@ class Programs(Subject):
     def new_layer(self) -> bool:
         """Whether packages or settings change which a process reads when it starts."""
         settings: Settings = self.portal.get("settings") or {}
-        return bool(self.packages.get("moves") or settings.get("layer_backend") != self.asked["tethys_layer_backend"])
+        other = settings.get("layer_backend") != self.asked["tethys_layer_backend"]
+        return bool(self.packages.get("moves") or other or self.new_timeout)
+
+    @property
+    def new_timeout(self) -> bool:
+        """Whether the layer gets socket_timeout, which an earlier version did not write."""
+        return client.timeout_is_new(self.portal.get("settings") or {}, str(self.asked["tethys_layer_backend"]))
 
     def moves(self, processes: int | None, adopted: bool) -> None:
         """Say beforehand what those who use the portal will feel of the processes' coming and going."""
@@ -165,6 +172,7 @@ class Programs(Subject):
         if not there or not processes or adopted:
             return
         before = programs[0]["layout"] if programs else self.asked["tethys_asgi_layout"]
+        others = len(self.announce)
         if programs:
             self._program_changes(programs[0])
         if before != self.asked["tethys_asgi_layout"]:
@@ -193,6 +201,8 @@ class Programs(Subject):
             self.announce.append(
                 "The one process has to restart for the new layer: requests of the seconds until it answers again fail."
             )
+        if self.new_timeout:
+            self.announce.append(client.timeout_announcement(rolls=len(self.announce) == others))
 
     def _program_changes(self, program: Data) -> None:
         """Show what changes in our own program: another folder of logs, or what an earlier version did not write."""

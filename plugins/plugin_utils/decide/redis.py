@@ -15,6 +15,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.facts import Setti
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import ContainerFacts, EngineState
 from ansible_collections.tethys.channels.plugins.module_utils.services import REDIS_SOCKET
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide import client
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import redis_endpoints
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
@@ -210,6 +211,7 @@ class Redis(Subject):
         if self.redis in ("given", "shared"):
             for number, text in enumerate(dict.fromkeys(self.given_redis.get("problems") or [])):
                 self.refuse("redis-unusable", f"endpoint {number}", text)
+            self.problems.extend(self._old_redis_reasons())
             self._leave_own()
             return None
         if self.redis == "none":
@@ -217,6 +219,7 @@ class Redis(Subject):
         warning = image_warning(str(self.options["redis_container_image"]))
         if warning:
             self.warnings.append(warning)
+        self.problems.extend(self._old_redis_reasons())
         self._engine_reasons()
         if "docker" in (self.engine, (self.left_container or {}).get("engine")):
             self._library_reasons()
@@ -233,6 +236,21 @@ class Redis(Subject):
         self._kept_redis()
         self._listener_reasons()
         return None
+
+    def _old_redis_reasons(self) -> list[Problem]:
+        """Why redis-py cannot connect to a Redis older than 6."""
+        redis_py = client.client_version(self.packages, self.portal)
+        image, hosts = str(self.options["redis_container_image"]), self.asked["tethys_layer_hosts"]
+        found = []
+        if self.redis == "container" and re.search(r"redis[^/]*:", image):
+            fix = f"Set it to docker.io/library/redis:8.2, or {client.OLDER_CLIENT}."
+            version = image_version(image)
+            found.append(client.hello_refusal("redis_container_image", image, version, redis_py, fix))
+        elif self.redis == "given" and client.without_protocol(hosts):
+            fix = f"Upgrade that Redis, set protocol: 2 in its entry, or set {client.OLDER_CLIENT}."
+            for version in dict.fromkeys(self.given_redis.get("versions") or []):
+                found.append(client.hello_refusal("tethys_layer_hosts", "a Redis", version, redis_py, fix))
+        return [reason for reason in found if reason]
 
     def _engine_reasons(self) -> None:
         """Why the container engine cannot be used, or installed."""

@@ -133,7 +133,29 @@ MEMORY = {
     "run_peak_mb": 112.0,
     "facts_peak_mb": 20.0,
 }
+RECEIVERS = {"redis": "8.1.0", "layer": "core", "of": 6, "sender_after": None}
+CLIENTS = {
+    "faults": [
+        {
+            "fault": "idle",
+            "seconds": 17,
+            "rows": [
+                {**RECEIVERS, "timeout": "absent", "received": 3, "ended": 3, "ended_after": [2.7, 12.7], "waiting": 0},
+                {**RECEIVERS, "timeout": "15", "received": 6, "ended": 0, "ended_after": None, "waiting": 0},
+            ],
+        },
+        {
+            "fault": "gone",
+            "seconds": 40,
+            "rows": [
+                {**RECEIVERS, "timeout": "absent", "received": 0, "ended": 6, "ended_after": [2.5, 16.4], "waiting": 0},
+                {**RECEIVERS, "timeout": "15", "received": 0, "ended": 5, "ended_after": [12.5, 25.6], "waiting": 1},
+            ],
+        },
+    ]
+}
 ALL: dict[str, Any] = {
+    "clients": CLIENTS,
     "layer": LAYER,
     "daphne": DAPHNE,
     "run": RUN,
@@ -272,6 +294,15 @@ def test_a_guide_without_a_place_for_a_table_is_told_of() -> None:
 def test_a_message_is_a_part_of_redis_second() -> None:
     [row] = figures.redis_table(REDIS).rows
     assert row == ["core", "400", "4", "0.500", "0.400 to 0.700", "2,000", "800,000", "8", "1.2"]
+
+
+def test_receivers_have_a_row_for_each_timeout() -> None:
+    table = figures.clients_table(CLIENTS)
+    assert table.columns[3:] == ["idle 17 s", "gone 40 s"]
+    assert table.rows == [
+        ["8.1.0", "core", "absent", "3, 3 (3 to 13 s), 0", "0, 6 (2 to 16 s), 0"],
+        ["8.1.0", "core", "15", "6, 0, 0", "0, 5 (12 to 26 s), 1"],
+    ]
 
 
 def test_memory_leaves_out_what_does_not_run() -> None:

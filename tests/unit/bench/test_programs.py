@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from ansible_collections.tethys.channels.tests.bench.programs import layer_load, socket_load
+from ansible_collections.tethys.channels.tests.bench.programs import idle_receivers, layer_load, socket_load
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,3 +71,49 @@ def test_what_does_not_arrive_is_counted_and_waited_for_only_so_long(monkeypatch
     assert found["lost"] == 1
     assert number > 2
     assert found["p50_ms"] == 1000
+
+
+class Layer:
+    """A channel layer of which one channel fails and one never gets anything."""
+
+    def __init__(self) -> None:
+        self.queues: dict[str, asyncio.Queue[str]] = {}
+
+    async def new_channel(self) -> str:
+        name = f"c{len(self.queues)}"
+        self.queues[name] = asyncio.Queue()
+        return name
+
+    async def receive(self, channel: str) -> str:
+        if channel == "c0":
+            raise TimeoutError
+        return await self.queues[channel].get()
+
+    async def send(self, channel: str, _message: object) -> None:
+        if channel == "c1":
+            self.queues[channel].put_nowait("x")
+        elif channel == "c2":
+            raise ConnectionError
+
+
+def test_receivers_are_counted_by_what_became_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idle_receivers, "ARRIVAL_SECONDS", 0.05)
+
+    async def run() -> dict[str, object]:
+        case = idle_receivers.Case(Layer(), 3)
+        await case.start()
+        case.fault()
+        await case.send()
+        return case.result()
+
+    found = asyncio.run(run())
+    assert (found["received"], found["ended"], found["waiting"]) == (1, 1, 1)
+    assert found["sender_after"] == 0
+
+
+@pytest.mark.parametrize(
+    ("timeout", "rest"),
+    [("absent", {}), ("null", {"socket_timeout": None}), ("15", {"socket_timeout": 15.0})],
+)
+def test_the_entry_of_a_case(timeout: str, rest: dict[str, object]) -> None:
+    assert idle_receivers.entry("redis://r", timeout) == {"address": "redis://r", **rest}

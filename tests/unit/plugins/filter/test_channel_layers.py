@@ -22,6 +22,9 @@ from hypothesis import strategies as st
 channel_layers = FilterModule().filters()["channel_layers"]
 
 SEED = [["127.0.0.1", 6379]]
+# What every host gets that does not set it.
+READ = {"socket_timeout": 15}
+SEED_WRITTEN = [{"host": "127.0.0.1", "port": 6379, **READ}]
 LOGIN = {"username": "tethys", "password": "p@ss/w#rd: 'x'"}
 
 
@@ -38,31 +41,40 @@ def refused(*args: Any, **kwargs: Any) -> str:
 
 
 def test_the_documentations_own_setting() -> None:
-    assert channel_layers(SEED) == {"default": {"BACKEND": CORE_BACKEND, "CONFIG": {"hosts": [["127.0.0.1", 6379]]}}}
+    assert channel_layers(SEED) == {"default": {"BACKEND": CORE_BACKEND, "CONFIG": {"hosts": SEED_WRITTEN}}}
 
 
 @pytest.mark.parametrize(
     ("hosts", "written"),
     [
-        ((("127.0.0.1", 6379),), SEED),
-        ([["127.0.0.1", "6379"]], SEED),
-        (["127.0.0.1", 6379], SEED),
-        (["127.0.0.1", "6379"], SEED),
-        ([["::1", 6379], ["redis-1.example.org", 6380]], [["::1", 6379], ["redis-1.example.org", 6380]]),
-        (["redis://redis:6379/1"], ["redis://redis:6379/1"]),
-        (["rediss://:secret@redis"], [{"address": "rediss://:secret@redis", "ssl_check_hostname": True}]),
+        ((("127.0.0.1", 6379),), SEED_WRITTEN),
+        ([["127.0.0.1", "6379"]], SEED_WRITTEN),
+        (["127.0.0.1", 6379], SEED_WRITTEN),
+        (["127.0.0.1", "6379"], SEED_WRITTEN),
+        (
+            [["::1", 6379], ["redis-1.example.org", 6380]],
+            [{"host": "::1", "port": 6379, **READ}, {"host": "redis-1.example.org", "port": 6380, **READ}],
+        ),
+        (["redis://redis:6379/1"], [{"address": "redis://redis:6379/1", **READ}]),
+        (
+            ["rediss://:secret@redis"],
+            [{"address": "rediss://:secret@redis", "ssl_check_hostname": True, **READ}],
+        ),
         (["redis://redis?socket_timeout=3"], ["redis://redis?socket_timeout=3"]),
-        (["unix:///run/redis.sock"], ["unix:///run/redis.sock"]),
-        ([{"host": "redis"}], [{"host": "redis", "port": 6379}]),
-        ([{"host": "redis", "port": "1", "db": 2}], [{"host": "redis", "port": 1, "db": 2}]),
-        ([{"path": "/run/re dis/r.sock", "db": 1}], [{"address": "unix:///run/re%20dis/r.sock", "db": 1}]),
+        (["unix:///run/redis.sock"], [{"address": "unix:///run/redis.sock", **READ}]),
+        (["unix:///run/redis.sock?socket_timeout=3"], ["unix:///run/redis.sock?socket_timeout=3"]),
+        ([{"host": "redis"}], [{"host": "redis", "port": 6379, **READ}]),
+        ([{"host": "redis", "socket_timeout": None}], [{"host": "redis", "port": 6379, "socket_timeout": None}]),
+        ([{"host": "redis", "socket_timeout": 30}], [{"host": "redis", "port": 6379, "socket_timeout": 30}]),
+        ([{"host": "redis", "port": "1", "db": 2}], [{"host": "redis", "port": 1, "db": 2, **READ}]),
+        ([{"path": "/run/re dis/r.sock", "db": 1}], [{"address": "unix:///run/re%20dis/r.sock", "db": 1, **READ}]),
         (
             [{"address": "rediss://redis", "ssl_ca_data": None, "password": "x"}],
-            [{"address": "rediss://redis", "ssl_ca_data": None, "password": "x", "ssl_check_hostname": True}],
+            [{"address": "rediss://redis", "ssl_ca_data": None, "password": "x", "ssl_check_hostname": True, **READ}],
         ),
         (
             [{"master_name": "m", "sentinels": (("s1", "26379"),), "sentinel_kwargs": {"password": "x"}}],
-            [{"master_name": "m", "sentinels": [["s1", 26379]], "sentinel_kwargs": {"password": "x"}}],
+            [{"master_name": "m", "sentinels": [["s1", 26379]], "sentinel_kwargs": {"password": "x"}, **READ}],
         ),
     ],
 )
@@ -73,19 +85,22 @@ def test_hosts_without_credentials(hosts: Any, written: Any) -> None:
 @pytest.mark.parametrize(
     ("hosts", "written"),
     [
-        (SEED, [{"host": "127.0.0.1", "port": 6379, **LOGIN}]),
-        (["127.0.0.1", 6379], [{"host": "127.0.0.1", "port": 6379, **LOGIN}]),
+        (SEED, [{**SEED_WRITTEN[0], **LOGIN}]),
+        (["127.0.0.1", 6379], [{**SEED_WRITTEN[0], **LOGIN}]),
         (["rediss://redis/1?timeout=2"], None),
         (
             ["rediss://redis/1?socket_timeout=2"],
             [{"address": "rediss://redis/1?socket_timeout=2", "ssl_check_hostname": True, **LOGIN}],
         ),
-        (["unix:///r.sock"], [{"address": "unix:///r.sock", **LOGIN}]),
-        ([{"path": "/r.sock"}], [{"address": "unix:///r.sock", **LOGIN}]),
-        ([{"host": "a"}, ["b", 1]], [{"host": "a", "port": 6379, **LOGIN}, {"host": "b", "port": 1, **LOGIN}]),
+        (["unix:///r.sock"], [{"address": "unix:///r.sock", **READ, **LOGIN}]),
+        ([{"path": "/r.sock"}], [{"address": "unix:///r.sock", **READ, **LOGIN}]),
+        (
+            [{"host": "a"}, ["b", 1]],
+            [{"host": "a", "port": 6379, **READ, **LOGIN}, {"host": "b", "port": 1, **READ, **LOGIN}],
+        ),
         (
             [{"master_name": "m", "sentinels": [["s", 1]]}],
-            [{"master_name": "m", "sentinels": [["s", 1]], **LOGIN}],
+            [{"master_name": "m", "sentinels": [["s", 1]], **READ, **LOGIN}],
         ),
     ],
 )
@@ -99,20 +114,20 @@ def test_hosts_with_credentials(hosts: Any, written: Any) -> None:
 @pytest.mark.parametrize("backend", [CORE_BACKEND, PUBSUB_BACKEND])
 def test_the_socket_of_the_collections_own_redis(backend: str) -> None:
     hosts = [{"path": "/var/lib/tethys_channels/redis.sock"}]
-    written = {"address": "unix:///var/lib/tethys_channels/redis.sock", **LOGIN}
+    written = {"address": "unix:///var/lib/tethys_channels/redis.sock", **READ, **LOGIN}
     assert channel_layers(hosts, LOGIN, {"prefix": "portal_a"}, backend) == {
         "default": {"BACKEND": backend, "CONFIG": {"hosts": [written], "prefix": "portal_a"}}
     }
 
 
 def test_a_password_without_a_user_name() -> None:
-    assert hosts_of(SEED, {"password": "x"}) == [{"host": "127.0.0.1", "port": 6379, "password": "x"}]
+    assert hosts_of(SEED, {"password": "x"}) == [{**SEED_WRITTEN[0], "password": "x"}]
     assert hosts_of(SEED, {"username": None, "password": "x"}) == hosts_of(SEED, {"username": "", "password": "x"})
 
 
 @pytest.mark.parametrize("nothing", [None, {}, {"password": None}, {"username": "", "password": ""}])
 def test_no_credentials(nothing: Any) -> None:
-    assert hosts_of(SEED, nothing) == SEED
+    assert hosts_of(SEED, nothing) == SEED_WRITTEN
 
 
 @pytest.mark.parametrize(
@@ -226,7 +241,7 @@ def test_every_reason_is_told() -> None:
 def test_options_go_into_config(backend: str) -> None:
     options = {"prefix": "portal", "symmetric_encryption_keys": ("k" * 32,), "serializer_format": None}
     config = channel_layers(SEED, None, options, backend)["default"]["CONFIG"]
-    assert config == {"hosts": SEED, "prefix": "portal", "symmetric_encryption_keys": ["k" * 32]}
+    assert config == {"hosts": SEED_WRITTEN, "prefix": "portal", "symmetric_encryption_keys": ["k" * 32]}
 
 
 def test_numbers_from_an_inventory() -> None:

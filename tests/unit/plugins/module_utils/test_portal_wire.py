@@ -121,6 +121,50 @@ def test_whose_a_greeting_is(token: str, name: str, content: bool, is_of: bool) 
     assert portal_wire.is_of(token, name, content) is is_of
 
 
+# --- reads that end before Redis answers ------------------------------------------------------------------------------
+
+CORE, PUBSUB = portal_wire.CORE, "channels_redis.pubsub.RedisPubSubChannelLayer"
+
+
+def layer(*hosts: Any, backend: str = CORE) -> dict[str, Any]:
+    return {"BACKEND": backend, "CONFIG": {"hosts": list(hosts)}}
+
+
+@pytest.mark.parametrize(
+    ("one", "old", "new"),
+    [
+        (layer(["127.0.0.1", 6379]), None, 5),
+        (layer("redis://r:6379"), None, 5),
+        (layer({"host": "r", "socket_timeout": 15}), None, None),
+        (layer({"host": "r", "socket_timeout": None}), None, None),
+        (layer({"host": "r", "socket_timeout": 3}), 3, 3),
+        (layer({"host": "r", "socket_timeout": "2.5"}), 2.5, 2.5),
+        (layer({"host": "r", "socket_timeout": ["x"]}), None, None),
+        (layer("redis://r?socket_timeout=15"), None, None),
+        (layer("redis://r?socket_timeout=4"), 4, 4),
+        (layer({"address": "unix:///r?socket_timeout=4", "socket_timeout": 15}), 4, 4),
+        (layer({"host": "a", "socket_timeout": 15}, {"host": "b"}), None, 5),
+        (layer("redis://[::1"), None, 5),
+        (layer(), None, 5),
+        ({"BACKEND": CORE}, None, 5),
+        (layer(["127.0.0.1", 6379], backend=PUBSUB), None, None),
+        ({"BACKEND": "channels.layers.InMemoryChannelLayer"}, None, None),
+        ({"BACKEND": CORE, "CONFIG": {"hosts": 5}}, None, None),
+        ("no layer", None, None),
+    ],
+)
+def test_reads_that_end_early(one: Any, old: float | None, new: float | None) -> None:
+    for version, seconds in (("4.6.0", old), ("7.4.1", old), (None, old), ("8.0.1", new), ("10.0", new)):
+        found = portal_wire.short_reads({"default": one}, version)
+        assert found == ({} if seconds is None else {"default": seconds}), version
+
+
+def test_reads_of_further_layers() -> None:
+    layers = {"default": layer({"host": "r", "socket_timeout": 15}), "tri\nbs": layer(["r", 1])}
+    assert portal_wire.short_reads(layers, "8.1.0") == {"tribs": 5}
+    assert portal_wire.short_reads(None, "8.1.0") == {}
+
+
 # --- settings that are compared ---------------------------------------------------------------------------------------
 
 # As PATIENCE has them: sorted as numbers they are in another order than sorted as texts.

@@ -94,6 +94,7 @@ class Portal:
             "prefix_url": "",
             "consumer": True,
             "sentinel": False,
+            "short_reads": {},
         }
         self.pids = [11, 12, 13]
         self.state = "S"
@@ -380,13 +381,35 @@ def test_among_portals_without_a_layer(portal: Portal, tmp_path: Path) -> None:
     assert "Nothing can be sent through the channel layer with the settings of a: TimeoutError." in probe["problems"]
 
 
-def test_redis_8_is_named_after_a_silence(portal: Portal, tmp_path: Path) -> None:
-    portal.about["versions"] = {"redis": "8.1.0"}
+SHORT = (
+    "CHANNEL_LAYERS.{} ends a read after 5 s (redis-py 8.1.0), and its class waits in one for 5 s, so that idle"
+    " WebSockets are closed with code 1011. Set socket_timeout to 15 in each of its hosts."
+)
+
+
+def test_a_short_read_is_named_after_a_silence(portal: Portal, tmp_path: Path) -> None:
+    portal.about.update(versions={"redis": "8.1.0"}, short_reads={"default": 5.0, "tribs": 5.0})
     portal.losing = (11,)
     probe = prove(tmp_path, idle_seconds=7)
-    assert "'redis<8' is needed" in probe["problems"][0]
+    assert probe["problems"][1] == SHORT.format("default")
+    assert SHORT.format("tribs") in probe["warnings"]
+    assert SHORT.format("default") not in probe["warnings"]
     assert probe["idle"]["close_codes"] == {"1011": 1}
     assert probe["idle"]["alive"] == probe["idle"]["of"] - 1
+
+
+def test_a_short_read_is_named_before_it_does_harm(portal: Portal, tmp_path: Path) -> None:
+    portal.about.update(versions={"redis": "8.1.0"}, short_reads={"tribs": 5.0})
+    probe = prove(tmp_path)
+    assert probe["ok"]
+    assert SHORT.format("tribs") in probe["warnings"]
+
+
+def test_redis_8_alone_is_no_reason(portal: Portal, tmp_path: Path) -> None:
+    portal.about["versions"] = {"redis": "8.1.0"}
+    portal.losing = (11,)
+    [problem] = prove(tmp_path, idle_seconds=7)["problems"]
+    assert "closed during 7 seconds of silence" in problem
 
 
 def test_settings_that_are_not_those_expected(portal: Portal, tmp_path: Path) -> None:

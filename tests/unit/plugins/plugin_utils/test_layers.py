@@ -8,7 +8,12 @@ import copy
 from typing import Any
 
 import pytest
-from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers, redis_endpoints
+from ansible_collections.tethys.channels.plugins.plugin_utils.layers import (
+    READ_TIMEOUT,
+    channel_layers,
+    redis_endpoints,
+    sets_timeout,
+)
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal
 
 NOTHING = {
@@ -95,11 +100,32 @@ TLS_FORMS = [
 @pytest.mark.parametrize(("host", "written"), TLS_FORMS)
 def test_host_names_are_verified(host: Any, written: Any) -> None:
     given = copy.deepcopy(host)
-    assert channel_layers([host])["default"]["CONFIG"]["hosts"] == [written]
+    with_login = {**({"address": written} if isinstance(written, str) else written), "socket_timeout": READ_TIMEOUT}
+    assert channel_layers([host])["default"]["CONFIG"]["hosts"] == [with_login]
     assert host == given
-    with_login = {"address": written} if isinstance(written, str) else written
     found = channel_layers([host], {"password": "p"})["default"]["CONFIG"]["hosts"]
     assert found == [{**with_login, "password": "p"}]
+
+
+@pytest.mark.parametrize(
+    ("entry", "sets"),
+    [
+        (["127.0.0.1", 6379], False),
+        ("redis://r", False),
+        ("redis://r?socket_timeout=3", True),
+        ("redis://:***@r?db=1&socket_timeout=", True),
+        ("redis://[::1", False),
+        ({"host": "r"}, False),
+        ({"host": "r", "socket_timeout": None}, True),
+        ({"address": "unix:///r?socket_timeout=3"}, True),
+        ({"address": 5}, False),
+        ({"master_name": "m", "sentinels": [["s", 1]], "sentinel_kwargs": {"socket_timeout": 1}}, False),
+        (None, False),
+        (5, False),
+    ],
+)
+def test_who_sets_a_timeout(entry: Any, sets: bool) -> None:
+    assert sets_timeout(entry) is sets
 
 
 SENTINEL_OFF = {"master_name": "m", "sentinels": [["s", 1]], "ssl": True}
@@ -143,7 +169,17 @@ def test_channels_redis_connects_there(host: Any, credentials: Any) -> None:
     for key in ("host", "port", "path", "username", "password"):
         assert getattr(connection, key, None) == endpoint[key], key
     assert int(connection.db) == endpoint["db"]
+    assert connection.socket_timeout == READ_TIMEOUT
     assert (type(connection).__name__ == "SSLConnection") is endpoint["tls"]
+
+
+@pytest.mark.portal
+def test_sentinel_hands_the_timeout_to_the_primarys_connection() -> None:
+    from channels_redis import utils
+
+    host = {"master_name": "m", "sentinels": [["s", 1]], "sentinel_kwargs": {"password": "sp"}}
+    (entry,) = utils.decode_hosts(channel_layers([host])["default"]["CONFIG"]["hosts"])
+    assert utils.create_pool(entry).make_connection().socket_timeout == READ_TIMEOUT
 
 
 @pytest.mark.parametrize("host", ["unix:///run/{}", {"path": "/run/{}"}, {"address": "unix:///run/{}"}])

@@ -178,9 +178,9 @@ def test_a_first_run() -> None:
 
 
 def test_a_later_run() -> None:
-    settings = {"layer_backend": CORE_BACKEND, "layer_hosts": [{"host": "127.0.0.1", "port": 6379, "password": "***"}]}
+    host = {"host": "127.0.0.1", "port": 6379, "socket_timeout": 15, "password": "***"}
     result = judge(
-        portal={"settings": settings},
+        portal={"settings": {"layer_backend": CORE_BACKEND, "layer_hosts": [host]}},
         server={
             "container": CONTAINER,
             "programs": [OURS],
@@ -1140,13 +1140,87 @@ def test_a_gap_is_announced(running: int, asked: int, moves: list[Any], words: s
     processes = [{"name": f"tethys_asgi{n}", "state": "RUNNING", "pid": 400 + n} for n in range(running)]
     result = judge(
         {"tethys_asgi_processes": asked},
-        portal={"settings": {"layer_backend": CORE_BACKEND, "layer_hosts": [["127.0.0.1", 6379]]}},
+        portal={"settings": {"layer_backend": CORE_BACKEND, "layer_hosts": ["redis://127.0.0.1?socket_timeout=15"]}},
         server={"programs": [OURS], "processes": processes},
         packages={"moves": moves},
     )
     assert result["refusals"] == []
     assert len(result["announce"]) == bool(words)
     assert words is None or result["announce"][0].startswith(words)
+
+
+NEW_KEY = "CHANNEL_LAYERS changes: its hosts get socket_timeout 15, which redis-py 8 needs."
+
+
+@pytest.mark.parametrize(
+    ("running", "settings", "announced"),
+    [
+        (3, {"layer_hosts": [["127.0.0.1", 6379]]}, [f"{NEW_KEY} The processes restart one at a time."]),
+        (
+            3,
+            {"layer_hosts": [{"host": "a", "socket_timeout": 15}, "redis://b"]},
+            [f"{NEW_KEY} The processes restart one"],
+        ),
+        (1, {"layer_hosts": [["127.0.0.1", 6379]]}, ["The one process has to restart for the new layer", NEW_KEY]),
+        (2, {"layer_hosts": [["127.0.0.1", 6379]]}, ["Supervisor runs 2 process(es)", NEW_KEY]),
+        # null is the administrator's own value, and another class is announced as such.
+        (3, {"layer_hosts": [{"host": "a", "socket_timeout": None}]}, []),
+        (3, {"layer_backend": PUBSUB_BACKEND, "layer_hosts": [["127.0.0.1", 6379]]}, []),
+        (3, {"layer_hosts": None}, []),
+        (0, {"layer_hosts": [["127.0.0.1", 6379]]}, []),
+    ],
+)
+def test_a_layer_that_gets_socket_timeout(running: int, settings: dict[str, Any], announced: list[str]) -> None:
+    result = judge(
+        {"tethys_asgi_processes": 1 if running == 1 else 3},
+        portal={"settings": {"layer_backend": CORE_BACKEND, **settings}},
+        server={
+            "programs": [OURS],
+            "processes": [{"name": f"tethys_asgi{n}", "state": "RUNNING", "pid": 400 + n} for n in range(running)],
+        },
+    )
+    assert result["refusals"] == []
+    assert len(result["announce"]) == len(announced)
+    for sentence, begins in zip(result["announce"], announced):
+        assert sentence.startswith(begins)
+
+
+GIVEN = {"tethys_layer_hosts": [["redis.example.org", 6379]]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "image", "versions", "moves", "installed", "refused"),
+    [
+        ({}, "docker.io/library/redis:5", None, "8.1.0", None, "redis_container_image is docker.io/library/redis:5: "),
+        ({}, "docker.io/library/redis:5", None, None, "8.0.1", "redis_container_image is docker.io/library/redis:5: "),
+        ({}, "docker.io/library/redis:5", None, None, "7.4.1", None),
+        ({}, "docker.io/library/redis:5", None, "7.4.1", "8.1.0", None),
+        ({}, "docker.io/library/redis:5", None, None, None, None),
+        ({}, "docker.io/library/redis:6", None, "8.1.0", None, None),
+        ({}, "docker.io/library/redis:8.2", None, "8.1.0", None, None),
+        ({}, "internal/cache:5", None, "8.1.0", None, None),
+        (GIVEN, "docker.io/library/redis:5", ["5.0.6"], "8.1.0", None, "tethys_layer_hosts is a Redis: "),
+        (GIVEN, "docker.io/library/redis:8.2", ["7.0.15", "5.0.6"], "8.1.0", None, "tethys_layer_hosts is a Redis: "),
+        (GIVEN, "docker.io/library/redis:8.2", [None], "8.1.0", None, None),
+        (GIVEN, "docker.io/library/redis:8.2", ["6.0.16"], "8.1.0", None, None),
+        ({"tethys_layer_hosts": [{"host": "a", "protocol": 2}]}, "redis:8.2", ["5.0.6"], "8.1.0", None, None),
+    ],
+)
+def test_redis_5_and_redis_py_8(
+    asked: dict[str, Any], image: str, versions: Any, moves: Any, installed: Any, refused: str | None
+) -> None:
+    found = refusals(
+        asked,
+        {"redis_container_image": image},
+        portal={"versions": {**PORTAL["versions"], "redis": installed}},
+        packages={"moves": [{"name": "redis", "from": installed, "to": moves}] if moves else []},
+        redis={"problems": [], "versions": versions or []},
+    )
+    assert len(found) == bool(refused)
+    if refused:
+        assert found[0].startswith(refused)
+        assert "opens a connection with HELLO" in found[0]
+        assert "'redis>=4.6,<8'" in found[0]
 
 
 def test_another_port_is_announced() -> None:

@@ -27,7 +27,7 @@ REDIS = {
         "admin_password": "adm",
     },
 }
-CONFIG = {"hosts": [{"host": "redis", "port": 6379}]}
+CONFIG = {"hosts": [{"host": "redis", "port": 6379, "socket_timeout": 15}]}
 
 
 BARE = {"exists": True, "ours": False, "text": ""}
@@ -528,8 +528,9 @@ def test_the_layer_in_memory_is_the_same_without_a_config() -> None:
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        ({"hosts": [{"host": "redis", "port": 6379, "username": "tethys", "password": "********"}]}, 0),
-        ({"hosts": [{"host": "redis", "port": 6379}], "capacity": 5}, 1),
+        ({"hosts": [{**CONFIG["hosts"][0], "username": "tethys", "password": "********"}]}, 0),
+        ({"hosts": [{"host": "redis", "port": 6379, "username": "tethys", "password": "********"}]}, 1),
+        ({**CONFIG, "capacity": 5}, 1),
     ],
 )
 def test_a_changed_setting_is_told_also_with_the_same_backend(config: dict[str, Any], told: int) -> None:
@@ -605,7 +606,9 @@ def test_a_redis_that_exists_already_keeps_its_password_out_of_the_file() -> Non
     found = override(asked(layer_hosts=hosts), look())
     assert set(found["services"]) == {"tethys"}
     config = found["services"]["tethys"]["environment"]["CHANNEL_LAYERS_CONFIG"]
-    assert json.loads(config.strip("'")) == {"hosts": [{"address": "redis://h:1/0"}, {"host": "h", "port": 6379}]}
+    assert json.loads(config.strip("'")) == {
+        "hosts": [{"address": "redis://h:1/0", "socket_timeout": 15}, {"host": "h", "port": 6379, "socket_timeout": 15}]
+    }
 
 
 def test_the_layer_in_memory_needs_no_redis() -> None:
@@ -620,7 +623,8 @@ def test_a_dockerfile_carries_the_variables_instead() -> None:
     assert tethys_docker.dockerfile_block(variables).splitlines() == [
         "ENV ASGI_PROCESSES=1",
         f"ENV CHANNEL_LAYERS_BACKEND={CORE_BACKEND}",
-        r'''ENV CHANNEL_LAYERS_CONFIG="'{\"hosts\": [{\"host\": \"redis\", \"port\": 6379}]}'"''',
+        r"""ENV CHANNEL_LAYERS_CONFIG="'{\"hosts\": [{\"host\": \"redis\", \"port\": 6379, """
+        r'''\"socket_timeout\": 15}]}'"''',
     ]
 
 
@@ -633,7 +637,7 @@ def test_a_dollar_sign_is_none_of_composes() -> None:
 def test_the_setting_has_the_password_and_the_variables_have_not() -> None:
     variables = asked()
     assert tethys_docker.layers(variables, REDIS["credentials"])["default"]["CONFIG"]["hosts"] == [
-        {"host": "redis", "port": 6379, "username": "tethys", "password": "p'w"}
+        {**CONFIG["hosts"][0], "username": "tethys", "password": "p'w"}
     ]
     assert tethys_docker.carried(variables) == {"default": {"BACKEND": CORE_BACKEND, "CONFIG": CONFIG}}
 

@@ -1,0 +1,79 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Decide what the portal's redis-py requires of Redis and of CHANNEL_LAYERS."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.tethys.channels.plugins.plugin_utils.layers import READ_TIMEOUT, sets_timeout
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem
+
+# The first redis-py that opens a connection with HELLO unless `protocol` is 2, and the first Redis that has it.
+CLIENT_WITH_HELLO = 8
+SERVER_WITH_HELLO = 6
+OLDER_CLIENT = "channels_redis_requirements to ['channels_redis>=4.2,<5', 'redis>=4.6,<8']"
+
+
+def major(version: Any) -> int | None:
+    """Return the first number of a version, or None."""
+    found = re.match(r"(\d+)", str(version or ""))
+    return int(found.group(1)) if found else None
+
+
+def client_version(packages: Mapping[str, Any], portal: Mapping[str, Any]) -> str | None:
+    """Return the version of redis-py that the portal has after the run, or None."""
+    versions = {**(portal.get("versions") or {}), **(packages.get("installed") or {})}
+    moved = {row.get("name"): row.get("to") for row in packages.get("moves") or []}
+    found = moved.get("redis") or versions.get("redis")
+    return str(found) if found else None
+
+
+def hello_refusal(variable: str, value: str, server: Any, client: Any, fix: str) -> Problem | None:
+    """Return why this redis-py cannot connect to this Redis, or None.
+
+    Args:
+        variable: the variable that names the Redis, with its value.
+        value: what it says.
+        server: the version of Redis, or None where it is not known.
+        client: the version of redis-py, or None where it is not known.
+        fix: what to set, before "or".
+    """
+    server_major, client_major = major(server), major(client)
+    if server_major is None or client_major is None:
+        return None
+    if client_major < CLIENT_WITH_HELLO or server_major >= SERVER_WITH_HELLO:
+        return None
+    return Problem(
+        "redis-without-hello",
+        variable,
+        f"{variable} is {value}: redis-py {client} opens a connection with HELLO, and Redis {server} does not have that"
+        f" command. {fix}",
+    )
+
+
+def without_protocol(hosts: Any) -> bool:
+    """Return whether an entry of a list of hosts leaves the protocol to redis-py."""
+    return isinstance(hosts, (list, tuple)) and any(
+        not (isinstance(host, Mapping) and str(host.get("protocol")) == "2") for host in hosts
+    )
+
+
+def timeout_is_new(settings: Mapping[str, Any], backend: str) -> bool:
+    """Return whether a run adds socket_timeout to the layer that the portal has."""
+    hosts = settings.get("layer_hosts")
+    return (
+        settings.get("layer_backend") == backend
+        and isinstance(hosts, list)
+        and any(not sets_timeout(host) for host in hosts)
+    )
+
+
+def timeout_announcement(rolls: bool) -> str:
+    """Return the sentence for a layer that gets socket_timeout, and for the restart if nothing else announces one."""
+    how = " The processes restart one at a time." if rolls else ""
+    return f"CHANNEL_LAYERS changes: its hosts get socket_timeout {READ_TIMEOUT}, which redis-py 8 needs.{how}"
