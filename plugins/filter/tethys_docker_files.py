@@ -13,7 +13,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal
 
 
-def tethys_docker_files(asked: Any, look: Any, redis: Any = None) -> dict[str, Any]:
+def tethys_docker_files(asked: Any, look: Any, redis: Any = None, layers: Any = None) -> dict[str, Any]:
     """See tethys_docker_files.yml."""
     # Not above: to find one filter Ansible loads every file of this folder, in each process that it forks.
     from ansible_collections.tethys.channels.plugins.plugin_utils import tethys_docker
@@ -25,6 +25,7 @@ def tethys_docker_files(asked: Any, look: Any, redis: Any = None) -> dict[str, A
             "carried": tethys_docker.carried(asked),
             "config_sum": tethys_docker.config_sum(redis) if redis else "",
             "layers": tethys_docker.layers(asked, (redis or {}).get("credentials")),
+            "further": tethys_docker.further(asked, (redis or {}).get("credentials"), layers),
         }
     except Refusal as refusal:
         raise AnsibleFilterError(f"tethys_docker_files: {refusal}") from None

@@ -70,6 +70,14 @@ class Database(TypedDict):
     host: str | None
 
 
+class DataPlace(TypedDict):
+    """A file or folder with data of the portal, without links in its path, and whether it holds anything."""
+
+    setting: str
+    path: str
+    holds: bool
+
+
 class Settings(TypedDict, total=False):
     """Django's settings as Tethys made them; secrets are masked."""
 
@@ -85,6 +93,7 @@ class Settings(TypedDict, total=False):
     layer_backend: str | None
     layer_hosts: Any
     database: Database
+    data: list[DataPlace]
 
 
 class LookAnswer(TypedDict, total=False):
@@ -109,6 +118,7 @@ HANDLER = needs_all(app=Text(200), name=Text(200), url=Name(2000))
 APP = needs_all(package=Text(200), name=Text(200), root_url=Text(200))
 APP_PROBLEM = needs_all(package=Text(200), problem=Text())
 DATABASE = needs_all(engine=Maybe(Text(200)), name=Maybe(Name()), host=Maybe(Text(200)))
+DATA_PLACE = needs_all(setting=Name(200), path=Name(), holds=Flag())
 SETTINGS = needs_all(
     allowed_hosts=Listing(Text(300)),
     debug=Flag(),
@@ -122,6 +132,7 @@ SETTINGS = needs_all(
     layer_backend=Maybe(Text(300)),
     layer_hosts=Plain(),
     database=DATABASE,
+    data=Listing(DATA_PLACE, 100),
 )
 LOOK_ANSWER = Record(
     {

@@ -14,6 +14,7 @@ import gc
 import importlib
 import importlib.util
 import logging
+import os
 import re
 import sys
 from pathlib import Path
@@ -208,7 +209,32 @@ def _settings(settings: Any) -> dict[str, Any]:
             "name": masked(_text(database.get("NAME"))),
             "host": masked(_text(database.get("HOST"))) or None,
         },
+        "data": _data(settings),
     }
+
+
+def _data(settings: Any) -> list[dict[str, Any]]:
+    """The files and folders with data that the settings name by absolute paths, and whether they hold anything."""
+    named = {name: getattr(settings, name, None) for name in ("MEDIA_ROOT", "TETHYS_WORKSPACES_ROOT")}
+    for alias, database in settings.DATABASES.items():
+        if str(database.get("ENGINE")).endswith(("sqlite3", "spatialite")):
+            named[f"DATABASES.{alias}.NAME"] = database.get("NAME")
+    found = []
+    for setting, path in named.items():
+        if path and Path(str(path)).is_absolute():
+            real = os.path.realpath(str(path))
+            found.append({"setting": setting[:200], "path": real, "holds": _holds(Path(real))})
+    return found
+
+
+def _holds(path: Path) -> bool:
+    """Whether a file has content or a folder an entry; what cannot be read is taken to."""
+    try:
+        return any(path.iterdir()) if path.is_dir() else path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def _text(value: Any) -> str | None:

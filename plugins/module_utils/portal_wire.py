@@ -57,7 +57,7 @@ def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], commands
     say(
         {
             "backend": default.get("BACKEND"),
-            "settings_match": None if expected is None else plain(layers) == plain(expected),
+            "settings_match": None if expected is None else has_layers(layers, expected),
             "versions": versions(PACKAGES),
             "host": host_name(settings.ALLOWED_HOSTS),
             "prefix_url": prefix,
@@ -68,6 +68,13 @@ def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], commands
     )
     wire = Wire(params["address"], host_name(settings.ALLOWED_HOSTS), prefix, hide, params.get("word"))
     asyncio.run(wire.obey(commands, say))
+
+
+def has_layers(layers: Any, expected: Any) -> bool:
+    """Return whether each expected layer is in the setting as it is expected; others may be there besides."""
+    if not isinstance(layers, dict) or not isinstance(expected, dict):
+        return plain(layers) == plain(expected)
+    return all(name in layers and plain(layers[name]) == plain(layer) for name, layer in expected.items())
 
 
 def behind_sentinel(layer: dict[str, Any]) -> bool:

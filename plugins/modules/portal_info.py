@@ -124,7 +124,8 @@ portal:
       description:
         - Django's settings as Tethys made them, being C(allowed_hosts), C(debug), C(prefix_url) (without slashes, or
           null), C(multiple_app_mode), C(standalone_app), C(static_root), C(media_root), C(workspaces_root),
-          C(channel_layers), C(layer_backend), C(layer_hosts) and C(database) (C(engine), C(name), C(host)).
+          C(channel_layers), C(layer_backend), C(layer_hosts), C(database) (C(engine), C(name), C(host)) and C(data)
+          (C(setting), C(path), C(holds)), the files and folders with data that are named by absolute paths.
           Passwords, keys and the user part of URLs are masked.
       type: dict
     settings_problem:

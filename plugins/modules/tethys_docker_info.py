@@ -597,6 +597,10 @@ class Look:
             "env": env,
             "created": moment(about["Created"]),
             "persisted": any(mount["Destination"] == persist for mount in about.get("Mounts") or []),
+            # What is on a tmpfs is gone with the container.
+            "mounts": sorted(
+                mount["Destination"] for mount in about.get("Mounts") or [] if mount.get("Type") != "tmpfs"
+            ),
         }
 
     def inside(self) -> None:

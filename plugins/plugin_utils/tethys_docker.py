@@ -13,9 +13,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
+from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import without_secrets
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
-from ansible_collections.tethys.channels.plugins.plugin_utils.decide import trust
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide import compose, trust
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import (
     is_system_folder,
     misspelt,
@@ -86,6 +87,14 @@ def layers(asked: Mapping[str, Any], credentials: Mapping[str, Any] | None = Non
             credentials and {key: credentials[key] for key in ("username", "password")},
         )
     return channel_layers(hosts, login, asked["tethys_docker_layer_options"], backend)
+
+
+def further(asked: Mapping[str, Any], credentials: Mapping[str, Any] | None, layers_now: Any) -> dict[str, Any]:
+    """Return what CHANNEL_LAYERS gets besides `default`: the login in each layer that the same Redis serves."""
+    if not credentials or asked["tethys_docker_layer_hosts"] or asked["tethys_docker_layer_backend"] == MEMORY_BACKEND:
+        return {}
+    login = {key: credentials[key] for key in ("username", "password")}
+    return compose.further_logins(layers_now, asked["tethys_docker_redis_service"], login)
 
 
 def carried(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -581,6 +590,9 @@ class _Plan:
                 f" {container['name']}: {inside['problem']}. Set it to the user that runs the portal there.",
             )
             return
+        if container and self.recreates:
+            data = (self.portal.get("settings") or {}).get("data") or []
+            self.problems += compose.loose_data(data, container["mounts"], container["name"])
         if not container or not self.processes or self.asked["state"] == "absent":
             return
         if self.asked["start"] and self.asked["carrier"] == "compose" and look["project"]:
@@ -603,13 +615,15 @@ class _Plan:
             if isinstance(now, Mapping) and isinstance(now.get("default"), Mapping):
                 # The in-memory layer needs no CONFIG, and the variables carry an empty one.
                 now = {**now, "default": {"CONFIG": {}, **now["default"]}}
+            # Layers besides `default` are the project's own.
             if settings.get("layer_backend", self.asked["layer_backend"]) != self.asked["layer_backend"] or (
-                now and without_secrets(now) != carried(self.written)
+                now and without_secrets({"default": now.get("default")}) != carried(self.written)
             ):
                 self.announce.append(
                     "The portal's volume was set up before, and Tethys Docker ignores CHANNEL_LAYERS_BACKEND and"
                     " CHANNEL_LAYERS_CONFIG then: CHANNEL_LAYERS is changed inside the container."
                 )
+            self.further_layers(settings.get("channel_layers"))
         if not container["persisted"]:
             self.warn(
                 "volume-missing",
@@ -617,6 +631,27 @@ class _Plan:
                 f"Container {container['name']} has no volume at TETHYS_PERSIST: what is changed inside is lost when it"
                 " is made anew, until the next run.",
             )
+
+    @property
+    def recreates(self) -> bool:
+        """Whether the run makes Compose replace the portal's container."""
+        ours, container = self.look["override"]["ours"], self.look["container"]
+        if self.absent:
+            return bool(ours)
+        if not self.processes or not self.asked["start"] or self.asked["carrier"] != "compose":
+            return False
+        wanted = environment(self.written, "compose")
+        return not ours or any(container["env"].get(name) != value for name, value in wanted.items())
+
+    def further_layers(self, layers: Any) -> None:
+        """Layers besides `default` on the Redis that gets a password."""
+        if self.redis not in REDIS:
+            return
+        service = self.asked["redis_service"]
+        self.problems += compose.mixed_refusals(layers, service, PORTAL_USER)
+        new = compose.lacking_login(layers, service, PORTAL_USER)
+        if new:
+            self.announce.append(compose.login_announcement(new))
 
 
 def docker_plan(asked: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:

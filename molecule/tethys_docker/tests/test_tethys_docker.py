@@ -32,6 +32,7 @@ PYTHON = "/opt/conda/envs/tethys/bin/python"
 PERSIST = "/var/lib/tethys_persist"
 CREDENTIALS = "/etc/tethys-channels-docker/credentials.json"
 SEED = {"hosts": [{"host": "redis", "port": 6379}]}
+CORE = "channels_redis.core.RedisChannelLayer"
 # As it stands in the documentation of Tethys, in "Django Channels Layer", after ENV CHANNEL_LAYERS_CONFIG.
 MANUAL = r'''"\"{'hosts':[{'host':\ 'redis',\ 'port':\ 6379}]}\""'''
 # The files of a portal that the manual's project keeps on its volume.
@@ -251,6 +252,10 @@ def four(host: Any, refused: object, tmp_path_factory: pytest.TempPathFactory) -
     """Fewer processes on the volume, and the first run for three other projects."""
     inside(host, f"echo kept > {PERSIST}/workspaces/data; touch -d '2020-01-01' {PERSIST}/setup_complete")
     host.check_output("cd /srv/manual && docker compose up -d --wait 2>&1")
+    # A layer of the project's own on the same Redis.
+    further = "{hosts: [{host: redis, port: 6379}]}"
+    own = f"--set CHANNEL_LAYERS.tribs.BACKEND {CORE} --set CHANNEL_LAYERS.tribs.CONFIG {shlex.quote(further)}"
+    inside(host, f"{Path(PYTHON).parent}/tethys settings {own}", "manual-tethys-1")
     host.check_output(f"docker exec manual-tethys-1 sha256sum {DATA} > /root/manual.before")
     assert ":6379 " in host.check_output("ss -Hltn")
     bokeh = {**BOKEH, "tethys_asgi_processes": 1}
@@ -268,6 +273,9 @@ def test_a_project_as_the_manual_has_it_is_taken_over(host: Any, four: subproces
     found = bed.said(four, "manual")
     assert "The service redis (tethys-channels-test/redis:8.0) of your compose file runs with" in found
     assert "(2 until now, 3 from now on)" in found
+    assert "The login of Redis is also written for CHANNEL_LAYERS.tribs, which the same Redis serves." in found
+    now = layers(host, "manual-tethys-1")
+    assert now["tribs"] == {"BACKEND": CORE, "CONFIG": {"hosts": now["default"]["CONFIG"]["hosts"]}}
     assert_delivers(host, 3, "manual-tethys-1")
     assert ":6379 " not in host.check_output("ss -Hltn")
     assert "NOAUTH" in host.check_output("docker exec manual-redis-1 redis-cli ping 2>&1")

@@ -240,7 +240,7 @@ class Redis(Subject):
     def _old_redis_reasons(self) -> list[Problem]:
         """Why redis-py cannot connect to a Redis older than 6."""
         redis_py = client.client_version(self.packages, self.portal)
-        image, hosts = str(self.options["redis_container_image"]), self.asked["tethys_layer_hosts"]
+        image, hosts = str(self.options.get("redis_container_image", "")), self.asked.get("tethys_layer_hosts")
         found = []
         if self.redis == "container" and re.search(r"redis[^/]*:", image):
             fix = f"Set it to docker.io/library/redis:8.2, or {client.OLDER_CLIENT}."

@@ -199,6 +199,21 @@ def test_any_numbers_for_keys(options: dict[int, Any], chance: Any) -> None:
     assert portal_wire.plain({"hosts": [dict(rows)]}) == portal_wire.plain(there_and_back)
 
 
+@pytest.mark.parametrize(
+    ("layers", "expected", "there"),
+    [
+        ({"default": {"a": 1}}, {"default": {"a": 1}}, True),
+        ({"default": {"a": 1}, "tribs": {}}, {"default": {"a": 1}}, True),
+        ({"default": {"a": 1, "b": 2}}, {"default": {"a": 1}}, False),
+        ({"tribs": {}}, {"default": {"a": 1}}, False),
+        ({"default": {"a": 1}}, {}, True),
+        (None, {"default": {}}, False),
+    ],
+)
+def test_layers_that_are_expected(layers: Any, expected: Any, there: bool) -> None:
+    assert portal_wire.has_layers(layers, expected) is there
+
+
 def test_what_came_from_python_and_from_yaml() -> None:
     assert portal_wire.plain({"a": b"text", "b": (1, 2)}) == portal_wire.plain({"b": [1, 2], "a": "text"})
     assert portal_wire.plain({"a": [1, 2]}) != portal_wire.plain({"a": [2, 1]})

@@ -126,6 +126,7 @@ def container(**changes: Any) -> dict[str, Any]:
         "env": {},
         "created": 1000.0,
         "persisted": True,
+        "mounts": ["/var/lib/tethys_persist"],
     }
     return {**found, **changes}
 
@@ -542,6 +543,102 @@ def test_a_changed_setting_is_told_also_with_the_same_backend(config: dict[str, 
     ours = container(env=tethys_docker.environment(variables, "compose"))
     found = plan(variables, look(container=ours, inside=inside()), portal={"settings": settings})
     assert len([text for text in found["announce"] if "CHANNEL_LAYERS is changed inside" in text]) == told
+
+
+FURTHER = {"BACKEND": CORE_BACKEND, "CONFIG": {"hosts": [{"host": "redis", "port": 6379}], "prefix": "asgi:tribs"}}
+
+
+def settings_with(**layers: Any) -> dict[str, Any]:
+    ours = {"BACKEND": CORE_BACKEND, "CONFIG": CONFIG}
+    return {"settings": {"layer_backend": CORE_BACKEND, "channel_layers": {"default": ours, **layers}}}
+
+
+def told_of(**layers: Any) -> dict[str, Any]:
+    variables = asked()
+    ours = container(env=tethys_docker.environment(variables, "compose"))
+    return plan(variables, look(container=ours, inside=inside(), override=OURS), portal=settings_with(**layers))
+
+
+def test_a_further_layer_is_no_change_of_ours() -> None:
+    elsewhere = {"BACKEND": CORE_BACKEND, "CONFIG": {"hosts": [["other", 6379]]}}
+    found = told_of(tribs=elsewhere, memory={"BACKEND": MEMORY_BACKEND})
+    assert (found["refusals"], found["announce"]) == ([], [])
+
+
+def test_a_further_layer_on_our_redis_gets_the_login() -> None:
+    found = told_of(tribs=FURTHER)
+    assert found["refusals"] == []
+    assert found["announce"] == [
+        "The login of Redis is also written for CHANNEL_LAYERS.tribs, which the same Redis serves."
+    ]
+    now = {"default": {}, "tribs": FURTHER}
+    login = {"username": "tethys", "password": "p'w"}
+    written = {"tribs": {"CONFIG": {"hosts": [{**CONFIG["hosts"][0], **login}]}}}
+    assert tethys_docker.further(asked(), REDIS["credentials"], now) == written
+    # The next run finds the login masked, and writes what is there.
+    masked = {"host": "redis", "port": 6379, "socket_timeout": 15, "username": "tethys", "password": "********"}
+    now = {"tribs": {"BACKEND": CORE_BACKEND, "CONFIG": {"hosts": [masked]}}}
+    assert tethys_docker.further(asked(), REDIS["credentials"], now) == written
+    assert told_of(**now)["announce"] == []
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"layer_hosts": [["h", 1]]}, {"layer_backend": MEMORY_BACKEND}, {"redis_service": "channels-redis"}],
+)
+def test_a_further_layer_on_another_redis_is_left_alone(variables: dict[str, Any]) -> None:
+    assert tethys_docker.further(asked(**variables), REDIS["credentials"], {"tribs": FURTHER}) == {}
+    assert tethys_docker.further(asked(), None, {"tribs": FURTHER}) == {}
+    own = {"host": "redis", "username": "app", "password": "********"}
+    assert tethys_docker.further(asked(), REDIS["credentials"], {"t": {"CONFIG": {"hosts": [own]}}}) == {}
+
+
+def test_a_further_layer_on_our_redis_and_another_is_refused() -> None:
+    (reason,) = told_of(tribs={"BACKEND": CORE_BACKEND, "CONFIG": {"hosts": [["redis", 6379], ["other", 6379]]}})[
+        "refusals"
+    ]
+    assert reason.startswith("CHANNEL_LAYERS.tribs uses Redis at redis:6379, which gets a password, and another Redis")
+
+
+@pytest.mark.parametrize("odd", ["x", [], {"CONFIG": 5}, {"CONFIG": {"hosts": 5}}, {"CONFIG": {"hosts": [5, None]}}])
+def test_a_further_layer_may_be_anything(odd: Any) -> None:
+    assert told_of(tribs=odd)["refusals"] == []
+
+
+SQLITE = {"setting": "DATABASES.default.NAME", "path": "/usr/lib/tethys/tethys_platform.sqlite", "holds": True}
+
+
+@pytest.mark.parametrize(
+    ("variables", "changes", "row", "refused"),
+    [
+        ({}, {}, SQLITE, True),
+        ({}, {}, {**SQLITE, "holds": False}, False),
+        ({}, {}, {**SQLITE, "path": "/var/lib/tethys_persist/tethys_platform.sqlite"}, False),
+        ({}, {}, {**SQLITE, "path": "/var/lib/tethys_persist2/tethys_platform.sqlite"}, True),
+        ({}, {}, {"setting": "MEDIA_ROOT", "path": "/usr/lib/tethys/media", "holds": True}, True),
+        # A container that stays is left alone, and so is one that somebody else recreates.
+        ({}, {"override": OURS}, SQLITE, False),
+        ({"asgi_processes": 2, "bokeh": "not_in_use"}, {"override": OURS}, SQLITE, True),
+        ({"carrier": "dockerfile"}, {}, SQLITE, False),
+        ({"start": False}, {}, SQLITE, False),
+        ({"state": "absent"}, {}, SQLITE, False),
+        ({"state": "absent"}, {"override": OURS}, SQLITE, True),
+    ],
+)
+def test_data_outside_every_volume(
+    variables: dict[str, Any], changes: dict[str, Any], row: dict[str, Any], refused: bool
+) -> None:
+    ours = container(env=tethys_docker.environment(asked(), "compose"))
+    portal = settings_with()
+    portal["settings"]["data"] = [row]
+    portal["site_packages"] = "/x"
+    found = plan(asked(**variables), look(container=ours, inside=inside(), **changes), portal=portal)
+    assert len(found["refusals"]) == refused
+    if refused:
+        assert found["refusals"][0].startswith(
+            f"{row['setting']} is {row['path']}, which no volume of container tethys"
+        )
+        assert f"(`docker cp tethys:{row['path']} .`)" in found["refusals"][0]
 
 
 # --- the files ------------------------------------------------------------------------------------------------------
