@@ -14,6 +14,9 @@ from ansible_collections.tethys.channels.plugins.module_utils import boundary, f
 
 RECORDS = {name: value for name, value in vars(facts).items() if isinstance(value, boundary.Record)}
 
+# What portal_info makes of it and returns, which passes no boundary.
+RETURNED = {"Access", "Config", "OwnedLeftover", "Owner", "Portal"}
+
 
 def declared(name: str) -> type:
     """The TypedDict of a schema: that of LOOK_ANSWER is LookAnswer."""
@@ -45,7 +48,8 @@ def test_a_schema_accepts_what_is_declared(name: str) -> None:
     assert {key: as_type(kind) for key, kind in record.fields.items()}.keys() == hints.keys()
     for key, kind in record.fields.items():
         assert normal(as_type(kind)) == normal(hints[key]), (key, spelled[key])
-    assert set(record.needs) == set(shape.__required_keys__)  # type: ignore[attr-defined]
+    # A reader may take a key for optional that the boundary insists on, not the other way round.
+    assert set(shape.__required_keys__) <= set(record.needs)  # type: ignore[attr-defined]
 
 
 def normal(hint: Any) -> Any:
@@ -59,4 +63,4 @@ def normal(hint: Any) -> Any:
 
 def test_every_declaration_has_a_schema() -> None:
     shapes = {name for name, value in vars(facts).items() if typing.is_typeddict(value)}
-    assert shapes == {declared(name).__name__ for name in RECORDS}
+    assert shapes - RETURNED == {declared(name).__name__ for name in RECORDS}
