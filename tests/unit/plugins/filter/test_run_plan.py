@@ -13,19 +13,9 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.tethys.channels.plugins.filter.run_plan import FilterModule, run_plan
 from ansible_collections.tethys.channels.plugins.plugin_utils import plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem, Refusal
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
 
-ASKED: dict[str, Any] = {
-    "tethys_home": "/var/lib/tethys",
-    "tethys_conda_prefix": "/opt/conda/envs/tethys",
-    "tethys_asgi_processes": 1,
-    "tethys_port": 8000,
-    "tethys_user": "",
-    "tethys_layer_backend": "channels_redis.core.RedisChannelLayer",
-    "tethys_layer_hosts": [],
-    "tethys_bokeh": "auto",
-    "tethys_bokeh_policy": "single",
-    "tethys_asgi_layout": "shared_socket",
-}
+ASKED = samples.asked(tethys_asgi_processes=1)
 
 
 def test_the_variables_alone() -> None:

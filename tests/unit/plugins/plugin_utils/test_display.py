@@ -14,27 +14,13 @@ from ansible_collections.tethys.channels.plugins.filter.health_report import hea
 from ansible_collections.tethys.channels.plugins.filter.probe_summary import probe_summary
 from ansible_collections.tethys.channels.plugins.filter.run_plan import run_plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.display import PRINTED, shown
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
 
 FILTERS = Path(__file__).parents[4] / "plugins" / "filter"
 EVIL = "\x1b]0;pwned\x07\x9b2J\u202e\nfatal: [portal]: "
 HOME = "/var/lib/tethys"
-ASKED: dict[str, Any] = {
-    "tethys_home": HOME,
-    "tethys_conda_prefix": "/opt/conda/envs/tethys",
-    "tethys_asgi_processes": 2,
-    "tethys_port": 8000,
-    "tethys_user": "",
-    "tethys_layer_backend": CORE_BACKEND,
-    "tethys_layer_hosts": [],
-    "tethys_bokeh": "auto",
-    "tethys_bokeh_policy": "single",
-    "tethys_asgi_layout": "socket_per_process",
-}
-OPTIONS: dict[str, Any] = {
-    "goal": "site", "redis_container_image": "redis:8.2", "redis_container_port": 6379,
-    "redis_container_transport": "published",
-}  # fmt: skip
+ASKED = samples.asked(tethys_asgi_processes=2, tethys_asgi_layout="socket_per_process")
+OPTIONS = samples.options()
 
 
 def poisoned(value: Any) -> Any:

@@ -17,94 +17,20 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     MEMORY_BACKEND,
     PUBSUB_BACKEND,
 )
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided
 from hypothesis import given
 from hypothesis import strategies as st
 
-HOME, PREFIX = "/var/lib/tethys", "/opt/conda/envs/tethys"
-ASKED: dict[str, Any] = {
-    "tethys_home": HOME,
-    "tethys_conda_prefix": PREFIX,
-    "tethys_asgi_processes": 3,
-    "tethys_port": 8000,
-    "tethys_user": "",
-    "tethys_layer_backend": CORE_BACKEND,
-    "tethys_layer_hosts": [],
-    "tethys_bokeh": "auto",
-    "tethys_bokeh_policy": "single",
-    "tethys_asgi_layout": "shared_socket",
-}
-OPTIONS: dict[str, Any] = {
-    "goal": "site",
-    "redis_container_image": "docker.io/library/redis:8.2",
-    "redis_container_install_engine": True,
-    "redis_container_port": 6379,
-    "redis_container_transport": "published",
-}
-PORTAL: dict[str, Any] = {
-    "user": "www-data",
-    "user_problem": None,
-    "prefix_problem": None,
-    "home_problem": None,
-    "versions": {"tethys_platform": "4.6.1", "channels_redis": None},
-    "config": {"path": f"{HOME}/portal_config.yml", "exists": True, "problem": None},
-    "settings": {"layer_backend": MEMORY_BACKEND, "layer_hosts": None},
-    "settings_problem": None,
-    "access": [{"path": HOME, "need": "traverse", "ok": True, "blocked_by": None}],
-    "bokeh": [],
-    "bokeh_problem": None,
-    "lifecycle_consumer": True,
-}
-SERVER: dict[str, Any] = {
-    "root": True,
-    "name": "portal",
-    "os": {"id": "debian", "id_like": "", "version_id": "12"},
-    "docker": {"installed": True, "running": True, "version": "20.10", "problem": None},
-    "docker_library": True,
-    "image_present": True,
-    "container": None,
-    "redis_port_container": None,
-    "supervisor": {
-        "installed": True,
-        "running": True,
-        "pid": 300,
-        "version": "4.2.5",
-        "config": "/c",
-        "include": ["/c/*"],
-    },
-    "programs": [],
-    "processes": [],
-    "listeners": [],
-    "state": [],
-}
-MANUAL = {
-    "path": "/etc/supervisor/conf.d/asgi.conf",
-    "link": f"{HOME}/asgi_supervisord.conf",
-    "others": [],
-    "user": "root",
-    "layout": "shared_socket",
-    "numprocs": "1",
-    "socket": "tcp://127.0.0.1:8000",
-    "managed": False,
-}
-CONTAINER = {
-    "id": "ba9876543210",
-    "name": "tethys-channels-redis",
-    "image": "docker.io/library/redis:8.2",
-    "running": True,
-    "labels": {"tethys.channels.config": "sum", "tethys.channels.transport": "published 127.0.0.1:6379"},
-    "ports": [6379],
-}
+HOME, PREFIX = samples.HOME, samples.PREFIX
+ASKED = samples.asked()
+OPTIONS = samples.options()
+PORTAL: Any = samples.portal()
+SERVER: Any = samples.server()
+MANUAL: Any = samples.program()
+CONTAINER: Any = samples.container()
 OURS = {**MANUAL, "user": "www-data", "numprocs": "3", "link": None, "managed": True}
-THEIRS = {
-    "id": "0123456789ab",
-    "name": "eager_euler",
-    "image": "redis:5",
-    "running": True,
-    "labels": {},
-    "redis": {"version": "5.0.14", "foreign_key": None, "problem": None},
-    "restart_policy": "no",
-}
+THEIRS: Any = samples.manuals_container()
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any] | None) -> dict[str, Any]:
@@ -119,11 +45,8 @@ def judge(
     **found: Any,
 ) -> dict[str, Any]:
     """The plan for a healthy server with these differences."""
-    given = (merged(ASKED, asked), merged(OPTIONS, options), copy.deepcopy(found))
-    given[2].update(portal=merged(PORTAL, portal), server=merged(SERVER, server))
-    before = copy.deepcopy(given)
-    result = decided(plan, *given)
-    assert given == before, "What was handed in is not changed."
+    parts = {"portal": samples.portal(**(portal or {})), "server": samples.server(**(server or {}))}
+    result = samples.planned(samples.asked(**(asked or {})), samples.options(**(options or {})), **found, **parts)
     for sentence in [*result["refusals"], *result["warnings"], *result["announce"]]:
         assert sentence[0].isupper() or sentence.startswith(
             ("tethys_", "redis_", "asgi_", "/", "portal_", "layer_", "channels", "nginx")

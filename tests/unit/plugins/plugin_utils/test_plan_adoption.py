@@ -16,51 +16,20 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis impor
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Facts, Inputs, texts
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, MEMORY_BACKEND
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
 
-CONTAINER = {"id": "0123456789ab", "name": "busy_name", "image": "redis:5", "running": True, "redis": {}}
-PROGRAM = {"path": "/etc/supervisor/conf.d/asgi.conf", "others": [], "user": "root", "managed": False}
+CONTAINER: Any = samples.manuals_container(name="busy_name", redis={})
+PROGRAM: Any = samples.program()
 LISTENER = {"port": 8000, "address": "loopback", "pid": 7, "user": "root", "command": "daphne", "program": None}
 
 
 def look(subject: type[Subject], portal: dict[str, Any] | None = None, server: dict[str, Any] | None = None) -> Any:
     """A look at a server that the manual's portal runs on, with some of it otherwise."""
-    asked = {
-        "tethys_home": "/srv/home",
-        "tethys_conda_prefix": "/srv/env",
-        "tethys_asgi_processes": 2,
-        "tethys_port": 8000,
-        "tethys_user": "",
-        "tethys_layer_backend": CORE_BACKEND,
-        "tethys_layer_hosts": [],
-        "tethys_bokeh": "auto",
-        "tethys_bokeh_policy": "single",
-        "tethys_asgi_layout": "shared_socket",
-    }
-    options = {
-        "goal": "site",
-        "redis_container_image": "redis:8.2",
-        "redis_container_port": 6379,
-        "redis_container_transport": "published",
-    }
-    found = {
-        "portal": {
-            "user": "www-data",
-            "versions": {"tethys_platform": "4.6.1"},
-            "settings": {"layer_backend": CORE_BACKEND, "layer_hosts": [["127.0.0.1", 6379]]},
-            "bokeh": [],
-            **(portal or {}),
-        },
-        "server": {
-            "root": True,
-            "name": "portal1",
-            "docker": {"installed": True, "running": True},
-            "supervisor": {"installed": True, "running": True, "pid": 1},
-            "redis_port_container": CONTAINER,
-            "programs": [PROGRAM],
-            **(server or {}),
-        },
-    }
-    return subject(Inputs.given(asked, options, found), Facts.given(found))
+    asked = samples.asked(tethys_home="/srv/home", tethys_conda_prefix="/srv/env", tethys_asgi_processes=2)
+    settings = {"layer_backend": CORE_BACKEND, "layer_hosts": [["127.0.0.1", 6379]]}
+    there = {"name": "portal1", "redis_port_container": CONTAINER, "programs": [PROGRAM], **(server or {})}
+    facts = Facts(samples.portal(**{"settings": settings, **(portal or {})}), samples.server(**there))
+    return subject(Inputs(asked, samples.options()), facts)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +92,7 @@ def test_another_container_is_left_alone_with_the_command_to_type(
     [
         ([], []),
         ([LISTENER], [{"pid": 7}]),
-        ([{**LISTENER, "pid": 1}, LISTENER], [{"pid": 7}]),
+        ([{**LISTENER, "pid": 300}, LISTENER], [{"pid": 7}]),
         ([{**LISTENER, "pid": 8}, LISTENER], [{"pid": 7}]),  # a child on the same socket
         ([{**LISTENER, "pid": 8, "program": "asgi"}], [{"pid": 7}]),  # a shell stands between
         ([{**LISTENER, "port": 6379}], []),
@@ -141,7 +110,7 @@ def test_the_portals_own_processes_may_hold_the_port(listeners: list[Any], proce
     [
         ([LISTENER], ["held by process 7 of root (daphne)", "stop it"]),
         ([{**LISTENER, "program": "portal"}], ["Supervisor's program portal (process 7", "rename it to asgi"]),
-        ([{**LISTENER, "pid": 1}, {**LISTENER, "program": "portal"}], ["Supervisor's program portal (process 7"]),
+        ([{**LISTENER, "pid": 300}, {**LISTENER, "program": "portal"}], ["Supervisor's program portal (process 7"]),
     ],
     ids=str,
 )

@@ -5,92 +5,33 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pytest
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, MEMORY_BACKEND
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided
 
-SOCKET = "/var/lib/tethys_channels/redis.sock"
-WAYS = {"unix": f"unix {SOCKET} (group www-data)", "published": "published 127.0.0.1:6379"}
-ASKED: dict[str, Any] = {
-    "tethys_home": "/srv/home",
-    "tethys_conda_prefix": "/srv/env",
-    "tethys_asgi_processes": 3,
-    "tethys_port": 8000,
-    "tethys_user": "",
-    "tethys_layer_backend": CORE_BACKEND,
-    "tethys_layer_hosts": [],
-    "tethys_bokeh": "not_in_use",
-    "tethys_bokeh_policy": "single",
-    "tethys_asgi_layout": "shared_socket",
-}
-WORKS = {"installed": True, "running": True, "version": "1", "problem": None}
+ASKED = samples.asked(tethys_home="/srv/home", tethys_conda_prefix="/srv/env", tethys_bokeh="not_in_use")
+WORKS = samples.WORKS
 BROKEN = {"installed": True, "running": False, "version": None, "problem": "no"}
-NONE = {"installed": False, "running": False, "version": None, "problem": "no"}
-MANUALS: dict[str, Any] = {
-    "id": "0123456789ab",
-    "name": "eager_euler",
-    "image": "redis:5",
-    "running": True,
-    "labels": {},
-    "redis": {"version": "5.0.14", "foreign_key": None, "problem": None},
-    "restart_policy": "no",
-}
+NONE = samples.MISSING
+MANUALS: Any = samples.manuals_container()
 OTHER = {"docker": "podman", "podman": "docker"}
 TITLES = {"docker": "Docker", "podman": "Podman"}
 
 
-def ours(way: str = "unix", **changes: Any) -> dict[str, Any]:
-    """Our container, reached in this way."""
-    return {
-        "id": "ba9876543210",
-        "name": "tethys-channels-redis",
-        "image": "docker.io/library/redis:8.2",
-        "running": True,
-        "labels": {"tethys.channels.config": "sum", "tethys.channels.transport": WAYS[way]},
-        "ports": [6379] if way == "published" else [],
-        **changes,
-    }
-
-
 def judge(engine: str = "podman", goal: str = "site", asked: Any = None, options: Any = None, **server: Any) -> Any:
     """The plan of a server with both engines and these differences."""
-    here = {
-        "root": True,
-        "name": "portal",
-        "os": {"id": "debian", "id_like": ""},
-        "docker": WORKS,
-        "podman": WORKS,
-        "docker_library": True,
-        "image_present": True,
-        "supervisor": {"installed": True, "running": True, "pid": 1, "include": ["/c/*"]},
-        **server,
-    }
-    portal = {
-        "user": "www-data",
-        "group": "www-data",
-        "versions": {"tethys_platform": "4.6.1"},
-        "config": {},
-        "settings": {"layer_backend": MEMORY_BACKEND},
-        "lifecycle_consumer": True,
-    }
-    wanted = {
-        "goal": goal,
-        "redis_container_engine": engine,
-        "redis_container_image": "redis:8.2",
-        "redis_container_install_engine": True,
-        "redis_container_port": 6379,
-        "redis_container_transport": "unix",
-        **(options or {}),
-    }
-    given = ({**ASKED, **(asked or {})}, wanted, {"portal": {**portal, **server.get("portal", {})}, "server": here})
-    before = copy.deepcopy(given)
-    found = decided(plan, *given)
-    assert given == before, "What was handed in is not changed."
-    return found
+    portal = samples.portal(**server.pop("portal", {}))
+    wanted = {"redis_container_engine": engine, "redis_container_transport": "unix", **(options or {})}
+    return samples.planned(
+        {**ASKED, **(asked or {})},
+        samples.options(goal=goal, **wanted),
+        portal=portal,
+        server=samples.server(**{"podman": WORKS, **server}),
+    )
 
 
 # --- one engine -----------------------------------------------------------------------------------------------------
@@ -131,7 +72,7 @@ def test_the_image_is_named_alike() -> None:
     assert judge("podman", image_present=False)["redis_image"] == "docker.io/library/redis:8.2"
     assert judge("podman", image_name="localhost/redis:8.2")["redis_image"] == "localhost/redis:8.2"
     # What is there is no other image for that.
-    assert judge("podman", container=ours(image="localhost/redis:8.2"))["announce"] == []
+    assert judge("podman", container=samples.container("unix", image="localhost/redis:8.2"))["announce"] == []
 
 
 def test_without_a_container_nothing_is_installed() -> None:
@@ -148,7 +89,7 @@ def test_an_engine_that_is_none(value: str) -> None:
 # --- from one to the other ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ("unix", "published"))
 @pytest.mark.parametrize("engine", OTHER)
 def test_a_change_of_the_engine_is_announced(engine: str, way: str) -> None:
     before = OTHER[engine]
@@ -156,7 +97,7 @@ def test_a_change_of_the_engine_is_announced(engine: str, way: str) -> None:
     found = judge(
         engine,
         options={"redis_container_transport": way},
-        left_container=ours(way, engine=before),
+        left_container=samples.container(way, engine=before),
         listeners=port if way == "published" else [],
         portal={"settings": {"layer_backend": CORE_BACKEND, "layer_hosts": [["127.0.0.1", 6379]]}},
         docker_library=False,
@@ -171,15 +112,15 @@ def test_a_change_of_the_engine_is_announced(engine: str, way: str) -> None:
     # Docker's module is needed in both directions.
     assert found["install_docker_library"] is True
     assert (found["engine"], found["engine_now"], found["ours_in"]) == (engine, before, [before])
-    assert found["redis_now"] == ({"path": SOCKET} if way == "unix" else {"host": "127.0.0.1", "port": 6379})
+    assert found["redis_now"] == ({"path": samples.SOCKET} if way == "unix" else {"host": "127.0.0.1", "port": 6379})
 
 
 def test_a_change_that_was_killed_on_its_way() -> None:
-    stopped = ours(engine="docker", running=False)
+    stopped = samples.container("unix", engine="docker", running=False)
     found = judge("podman", left_container=stopped)
     assert (found["refusals"], found["announce"], found["engine_now"]) == ([], [], "podman")
     # The new one serves, and the old one is still to be taken away.
-    found = judge("podman", container=ours(), left_container=stopped)
+    found = judge("podman", container=samples.container("unix"), left_container=stopped)
     assert (found["refusals"], found["announce"], found["engine_now"]) == ([], [], "podman")
     assert found["left_container"]["engine"] == "docker"
     assert found["ours_in"] == ["docker", "podman"]
@@ -193,7 +134,15 @@ def test_a_change_that_was_killed_on_its_way() -> None:
         ({"docker": NONE, "state": ["credentials.json"]}, False),
         ({"docker": BROKEN, "state": []}, False),
         # Said once.
-        ({"docker": BROKEN, "state": ["credentials.json"], "redis_unit": True, "container": ours()}, False),
+        (
+            {
+                "docker": BROKEN,
+                "state": ["credentials.json"],
+                "redis_unit": True,
+                "container": samples.container("unix"),
+            },
+            False,
+        ),
     ],
 )
 def test_a_docker_that_sleeps_may_hold_one_of_ours(server: dict[str, Any], warned: bool) -> None:
@@ -204,12 +153,12 @@ def test_a_docker_that_sleeps_may_hold_one_of_ours(server: dict[str, Any], warne
 
 def test_a_unit_that_is_left_goes_too() -> None:
     assert judge("docker", goal="remove", redis_unit=True)["ours_in"] == ["podman"]
-    assert judge("docker", goal="remove", container=ours())["ours_in"] == ["docker"]
-    assert judge("docker", goal="remove", container=ours(labels={}))["ours_in"] == []
+    assert judge("docker", goal="remove", container=samples.container("unix"))["ours_in"] == ["docker"]
+    assert judge("docker", goal="remove", container=samples.container("unix", labels={}))["ours_in"] == []
 
 
 def test_one_of_somebody_else_by_our_name() -> None:
-    [refused] = judge("podman", container=ours(labels={}))["refusals"]
+    [refused] = judge("podman", container=samples.container("unix", labels={}))["refusals"]
     assert refused.startswith("redis_container_name is tethys-channels-redis, and the container of that name")
 
 
@@ -228,9 +177,9 @@ def test_the_manuals_container_is_taken_over_by_either(engine: str) -> None:
 
 
 def test_the_manuals_container_beside_ours_in_the_other_engine() -> None:
-    [refused] = judge("podman", redis_port_container=MANUALS, portal=SERVES, left_container=ours(engine="docker"))[
-        "refusals"
-    ]
+    [refused] = judge(
+        "podman", redis_port_container=MANUALS, portal=SERVES, left_container=samples.container("unix", engine="docker")
+    )["refusals"]
     assert refused == (
         "Container eager_euler (redis:5) publishes port 6379, which portal_config.yml names, and tethys-channels-redis"
         " is still in Docker: stop the former (`docker stop 0123456789ab`) and run again."
@@ -252,9 +201,13 @@ def test_where_docker_is_not_to_be_had_podman_is() -> None:
     assert "(`dnf install podman`), and run again, or set tethys_layer_hosts" in refused
 
 
-@pytest.mark.parametrize("other", [{"left_container": ours(engine="docker")}, {"redis_port_container": MANUALS}])
+@pytest.mark.parametrize(
+    "other", [{"left_container": samples.container("unix", engine="docker")}, {"redis_port_container": MANUALS}]
+)
 def test_a_container_in_docker_is_stopped_by_a_library(other: dict[str, Any]) -> None:
     given = {"os": {"id": "void"}, "docker_library": False, "portal": SERVES}
     assert judge("podman", **given)["refusals"] == []
     [refused] = judge("podman", **given, **other)["refusals"]
-    assert refused.startswith("The library requests of Python 3, by which Ansible speaks to Docker, is not installed")
+    assert refused.startswith(
+        "The library requests of Python 3.11, by which Ansible speaks to Docker, is not installed"
+    )

@@ -10,42 +10,18 @@ from typing import Any
 import pytest
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import check_variables, port_reasons
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import texts
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     CORE_BACKEND,
     MEMORY_BACKEND,
     PUBSUB_BACKEND,
 )
-from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
 
-SOCKET = "/var/lib/tethys_channels/redis.sock"
-WAYS = {
-    "unix": f"unix {SOCKET} (group www-data)",
-    "published": "published 127.0.0.1:6379",
-    "host": "host 127.0.0.1:6379",
-}
-ASKED: dict[str, Any] = {
-    "tethys_home": "/srv/home",
-    "tethys_conda_prefix": "/srv/env",
-    "tethys_asgi_processes": 2,
-    "tethys_port": 8000,
-    "tethys_user": "",
-    "tethys_layer_backend": CORE_BACKEND,
-    "tethys_layer_hosts": [],
-    "tethys_bokeh": "auto",
-    "tethys_bokeh_policy": "single",
-    "tethys_asgi_layout": "shared_socket",
-}
-FOREIGN = {"id": "0123456789ab", "name": "busy_name", "image": "redis:5", "running": True, "redis": {}}
+SOCKET = samples.SOCKET
+WAYS = samples.WAYS
+ASKED = samples.asked(tethys_home="/srv/home", tethys_conda_prefix="/srv/env", tethys_asgi_processes=2)
+FOREIGN: Any = samples.manuals_container(name="busy_name", redis={})
 STRANGER = {"port": 6379, "address": "loopback", "pid": 7, "user": "ana", "command": "redis-server", "program": None}
-OURS = {
-    "id": "ba9876543210",
-    "name": "tethys-channels-redis",
-    "image": "redis:8.2",
-    "running": True,
-    "labels": {"tethys.channels.config": "sum"},
-    "ports": [],
-}
 
 
 def judge(
@@ -58,37 +34,10 @@ def judge(
     **server: Any,
 ) -> dict[str, Any]:
     """The plan for a healthy server; without `layer_hosts` its portal has no layer in Redis yet."""
-    options = {
-        "goal": goal,
-        "redis_container_image": "redis:8.2",
-        "redis_container_port": port,
-        "redis_container_transport": transport,
-    }
+    options = samples.options(goal=goal, redis_container_port=port, redis_container_transport=transport)
     settings = {"layer_backend": layer_backend if layer_hosts else None, "layer_hosts": layer_hosts}
-    found = {
-        "values": values or {},
-        "portal": {
-            "user": "www-data",
-            "group": "www-data",
-            "versions": {"tethys_platform": "4.6.1"},
-            "settings": settings,
-            "bokeh": [],
-        },
-        "server": {
-            "root": True,
-            "name": "portal1",
-            "docker": {"installed": True, "running": True},
-            "supervisor": {"installed": True, "running": True, "pid": 1},
-            **server,
-        },
-    }
-    return decided(plan, ASKED, options, found)
-
-
-def ours(way: str | None, **changes: Any) -> dict[str, Any]:
-    """Our own container, with the label by which it tells how it is reached."""
-    labels = {**OURS["labels"], **({"tethys.channels.transport": way} if way else {})}  # type: ignore[dict-item]
-    return {**OURS, "labels": labels, **changes}
+    there = samples.server(**{"name": "portal1", **server})
+    return samples.planned(ASKED, options, values=values or {}, portal=samples.portal(settings=settings), server=there)
 
 
 # --- where it is ----------------------------------------------------------------------------------------------------
@@ -122,7 +71,9 @@ def test_a_socket_is_in_nobodys_way(redis: dict[str, Any]) -> None:
     assert (found["refusals"], found["adopted_container"]) == ([], None)
     assert len(found["announce"]) == bool(redis)
     # Nor does it hide what else is to be said.
-    found = judge("unix", hosts, redis_port_container={**FOREIGN, "redis": redis}, container=ours("host x"))
+    found = judge(
+        "unix", hosts, redis_port_container={**FOREIGN, "redis": redis}, container=samples.container("host x")
+    )
     assert "is reached by host x" in found["announce"][0]
 
 
@@ -158,13 +109,13 @@ def test_a_port_of_another_container_is_refused(transport: str, hosts: Any, redi
     ("container", "refused"),
     [
         (None, True),
-        (ours("host 127.0.0.1:6379"), False),
-        (ours("published 127.0.0.1:6379", ports=[6379]), False),
-        (ours(None, ports=[6379]), False),  # made before there was a label
-        (ours("host 127.0.0.1:6380"), True),
-        (ours("published 127.0.0.1:6380", ports=[6380]), True),
-        (ours(WAYS["unix"]), True),
-        (ours("host 127.0.0.1:6379", running=False), True),
+        (samples.container("host 127.0.0.1:6379"), False),
+        (samples.container("published 127.0.0.1:6379", ports=[6379]), False),
+        (samples.container(None, ports=[6379]), False),  # made before there was a label
+        (samples.container("host 127.0.0.1:6380"), True),
+        (samples.container("published 127.0.0.1:6380", ports=[6380]), True),
+        (samples.container(WAYS["unix"]), True),
+        (samples.container("host 127.0.0.1:6379", running=False), True),
     ],
 )
 def test_who_listens_on_the_port(transport: str, container: Any, refused: bool) -> None:
@@ -177,13 +128,15 @@ def test_who_listens_on_the_port(transport: str, container: Any, refused: bool) 
 
 @pytest.mark.parametrize("transport", WAYS)
 def test_a_container_of_our_name_that_is_not_ours(transport: str) -> None:
-    (reason,) = judge(transport, container={**OURS, "labels": {}})["refusals"]
+    (reason,) = judge(transport, container=samples.container(labels={}))["refusals"]
     assert reason.startswith("redis_container_name is tethys-channels-redis, and the container of that name ")
 
 
 @pytest.mark.parametrize("transport", WAYS)
 def test_nor_is_it_taken_for_ours_beside_one_that_is_adopted(transport: str) -> None:
-    found = judge(transport, [["127.0.0.1", 6379]], redis_port_container=FOREIGN, container={**OURS, "labels": {}})
+    found = judge(
+        transport, [["127.0.0.1", 6379]], redis_port_container=FOREIGN, container=samples.container(labels={})
+    )
     assert found["refusals"][0].startswith("redis_container_name is tethys-channels-redis, and the container of that ")
     assert found["adopted_container"] is None
 
@@ -217,7 +170,7 @@ def test_nor_do_its_logs(name: str) -> None:
 @pytest.mark.parametrize("before", [*WAYS.values(), None])
 @pytest.mark.parametrize("transport", WAYS)
 def test_a_change_of_transport_is_announced(transport: str, before: str | None) -> None:
-    container = ours(before, ports=[6379] if before is None else [])
+    container = samples.container(before, ports=[6379] if before is None else [])
     # Another image is no second replacement.
     for image in ("redis:8.2", "redis:7.0"):
         found = judge(transport, container={**container, "image": image})
@@ -238,38 +191,45 @@ def test_a_change_of_transport_is_announced(transport: str, before: str | None) 
 
 @pytest.mark.parametrize("transport", ["published", "host"])
 def test_another_port_is_another_way(transport: str) -> None:
-    container = ours(f"{transport} 127.0.0.1:6379", ports=[6379])
+    container = samples.container(f"{transport} 127.0.0.1:6379", ports=[6379])
     (said,) = judge(transport, port=6380, container=container)["announce"]
     assert f"reached by {transport} 127.0.0.1:6379, and will be by {transport} 127.0.0.1:6380 " in said
 
 
 def test_another_group_is_another_way() -> None:
-    (said,) = judge("unix", container=ours(f"unix {SOCKET} (group alice)"))["announce"]
+    (said,) = judge("unix", container=samples.container(f"unix {SOCKET} (group alice)"))["announce"]
     assert "(group alice), and will be by unix" in said
 
 
 @pytest.mark.parametrize("before", [*WAYS.values(), "host 127.0.0.1:6390", None])
 def test_where_it_is_now(before: str | None) -> None:
-    now = judge("unix", container=ours(before, ports=[6378] if before is None else []))["redis_now"]
+    now = judge("unix", container=samples.container(before, ports=[6378] if before is None else []))["redis_now"]
     port = {None: 6378, "host 127.0.0.1:6390": 6390, WAYS["host"]: 6379, WAYS["published"]: 6379}.get(before)
     assert now == ({"host": "127.0.0.1", "port": port} if port else {"path": SOCKET})
 
 
 def test_another_class_is_announced() -> None:
     layer_hosts = [{"address": f"unix://{SOCKET}"}]
-    (said,) = judge("unix", layer_hosts, container=ours(WAYS["unix"]), layer_backend=PUBSUB_BACKEND)["announce"]
+    (said,) = judge("unix", layer_hosts, container=samples.container(WAYS["unix"]), layer_backend=PUBSUB_BACKEND)[
+        "announce"
+    ]
     assert said.startswith(f"tethys_layer_backend changes from {PUBSUB_BACKEND} to {CORE_BACKEND}: Redis starts anew")
 
 
 def test_a_redis_that_the_portal_leaves_is_told_of() -> None:
     (said,) = judge("unix", [["127.0.0.1", 6380]])["announce"]
     assert said.startswith("The Redis on port 6380, which portal_config.yml names until now, is left as it is: stop it")
-    assert judge("unix", [["127.0.0.1", 6380]], container=ours("host 127.0.0.1:6380", running=False))["announce"] == []
+    assert (
+        judge("unix", [["127.0.0.1", 6380]], container=samples.container("host 127.0.0.1:6380", running=False))[
+            "announce"
+        ]
+        == []
+    )
     assert judge("published", [["127.0.0.1", 6379]])["announce"] == []
 
 
 def test_one_that_is_stopped_is_missed_by_nobody() -> None:
-    found = judge("unix", container=ours(WAYS["host"], running=False, image="redis:7.0"))
+    found = judge("unix", container=samples.container(WAYS["host"], running=False, image="redis:7.0"))
     assert (found["refusals"], found["announce"]) == ([], [])
 
 

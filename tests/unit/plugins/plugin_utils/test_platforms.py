@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tethys.channels.plugins.plugin_utils import platforms
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND
-from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
 
 # os-release as each of them has it.
 DEBIAN_11 = {"id": "debian", "id_like": "", "name": "Debian GNU/Linux", "version_id": "11"}
@@ -33,31 +31,6 @@ INI = "/etc/supervisord.d/asgi_supervisord.ini"
 GIVEN = " or set tethys_layer_hosts to a Redis that exists already."
 BY_HAND = "(dnf can be used by Python 3.6 only there, which ansible-core no longer knows): install it"
 
-ASKED: dict[str, Any] = {
-    "tethys_home": "/srv/home",
-    "tethys_conda_prefix": "/srv/env",
-    "tethys_asgi_processes": 2,
-    "tethys_port": 8000,
-    "tethys_user": "",
-    "tethys_layer_backend": CORE_BACKEND,
-    "tethys_layer_hosts": [],
-    "tethys_bokeh": "auto",
-    "tethys_bokeh_policy": "single",
-    "tethys_asgi_layout": "shared_socket",
-}
-OPTIONS: dict[str, Any] = {
-    "goal": "site",
-    "redis_container_image": "redis:8.2",
-    "redis_container_port": 6379,
-    "redis_container_transport": "unix",
-}
-PORTAL: dict[str, Any] = {
-    "user": "nginx",
-    "group": "nginx",
-    "versions": {"tethys_platform": "4.6.1"},
-    "settings": {},
-    "bokeh": [],
-}
 RUNS: dict[str, Any] = {
     "installed": True,
     "running": True,
@@ -70,18 +43,9 @@ ABSENT: dict[str, Any] = {"installed": False, "running": False, "config": None, 
 
 def judge(os: dict[str, str], asked: dict[str, Any] | None = None, **server: Any) -> dict[str, Any]:
     """The plan for a server of this system that has nothing yet, with these differences."""
-    bare = {
-        "root": True,
-        "name": "portal1",
-        "os": os,
-        "python": "3.11",
-        "repositories": [],
-        "selinux": {"mode": "disabled", "web_connects": None},
-        "docker": {"installed": False, "running": False},
-        "docker_library": False,
-        "supervisor": ABSENT,
-    }
-    return decided(plan, {**ASKED, **(asked or {})}, OPTIONS, {"portal": PORTAL, "server": {**bare, **server}})
+    bare = {"os": os, "docker": samples.MISSING, "docker_library": False, "supervisor": ABSENT}
+    given = {"portal": samples.portal(user="nginx", group="nginx"), "server": samples.server(**{**bare, **server})}
+    return samples.planned(samples.asked(**(asked or {})), samples.options(redis_container_transport="unix"), **given)
 
 
 # --- what is installed ----------------------------------------------------------------------------------------------

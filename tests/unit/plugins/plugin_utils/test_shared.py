@@ -22,6 +22,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.shared import address_reason, redis_plan, shared_redis
 from ansible_collections.tethys.channels.tests.unit.plugins.certificates import make
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided
 
 HOSTS: dict[str, dict[str, Any]] = {
@@ -384,33 +385,15 @@ def test_the_tasks_make_what_is_known_as_ours() -> None:
 
 # --- the portal's own plan ------------------------------------------------------------------------------------------
 
-ASKED: dict[str, Any] = {
-    "tethys_home": "/srv/home",
-    "tethys_conda_prefix": "/srv/env",
-    "tethys_asgi_processes": 2,
-    "tethys_port": 8000,
-    "tethys_user": "",
-    "tethys_layer_backend": CORE_BACKEND,
-    "tethys_layer_hosts": [],
-    "tethys_layer_redis": ["redis1"],
-    "tethys_bokeh": "not_in_use",
-    "tethys_bokeh_policy": "single",
-    "tethys_asgi_layout": "shared_socket",
-}
-OPTIONS = {
-    "goal": "site",
-    "redis_container_image": "redis:8.2",
-    "redis_container_port": 6379,
-    "redis_container_transport": "unix",
-}
+ASKED = samples.asked(tethys_bokeh="not_in_use", tethys_layer_redis=["redis1"])
+OPTIONS = samples.options()
 
 
 def portals_plan(**server: Any) -> dict[str, Any]:
     """The plan of a portal that shares a Redis."""
     redis = {"problems": server.pop("problems", [])}
-    there = {"root": True, "docker": {"installed": False}, "os": {"id": "debian"}, **server}
-    portal = {"user": "www-data", "group": "www-data", "versions": {"tethys_platform": "4.6.1"}, "settings": {}}
-    return decided(plan, ASKED, OPTIONS, {"values": {}, "portal": portal, "server": there, "redis": redis})
+    there = samples.server(**{"docker": samples.MISSING, **server})
+    return samples.planned(ASKED, OPTIONS, portal=samples.portal(), server=there, redis=redis)
 
 
 def test_a_portal_needs_no_docker() -> None:
