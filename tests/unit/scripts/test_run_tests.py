@@ -57,6 +57,21 @@ def test_a_step_that_costs_more_than_its_budget_is_marked(costs: ModuleType) -> 
     assert lines[3].split()[7] == "FAILED"
 
 
+def test_a_run_that_is_told_to_writes_what_its_steps_cost_as_their_budget(costs: ModuleType, tmp_path: Path) -> None:
+    file = tmp_path / "budget.yml"
+    file.write_text("---\n# Kept.\nunit: [9.0, 900, 0]\nscenario:a: [1.0, 10, 1]\nscenario:ab: [2.0, 20, 2]\n")
+    good = costs.Result("unit", seconds=61, cpu=141.2)
+    failed = costs.Result("scenario:a", ok=False, seconds=600, cpu=600, runs=60)
+    costs.write_budget(file, [good, failed, costs.Result("scenario:ab", seconds=120, cpu=200, runs=7)])
+    assert file.read_text().splitlines() == [
+        "---",
+        "# Kept.",
+        "unit: [1.1, 150, 0]",
+        "scenario:a: [1.0, 10, 1]",
+        "scenario:ab: [2.0, 200, 7]",
+    ]
+
+
 @pytest.mark.parametrize(
     ("path", "text"),
     [
