@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -87,6 +88,39 @@ def clock_reasons(server: Data, name: str) -> list[Problem]:
             " and run again.",
         )
     ]
+
+
+def address_reason(value: Any, here: bool | None) -> Problem | None:
+    """Why Redis cannot answer on that address of its server."""
+    out = "set it, for this host, to the address of this server by which the portals reach it"
+    if value in (None, ""):
+        return Problem("address-missing", "redis_container_address", f"redis_container_address is not set: {out}.")
+    try:
+        address = ip_address(str(value))
+    except ValueError:
+        return Problem(
+            "address-invalid",
+            "redis_container_address",
+            f"redis_container_address is {show(value)}, which is no IP address: {out}.",
+        )
+    if address.is_unspecified:
+        every = "which is every address of this server, also those that face the internet"
+        return Problem(
+            "address-unspecified", "redis_container_address", f"redis_container_address is {address}, {every}: {out}."
+        )
+    if address.is_loopback:
+        return Problem(
+            "address-loopback",
+            "redis_container_address",
+            f"redis_container_address is {address}, which no other server reaches: {out}.",
+        )
+    if here is False:
+        return Problem(
+            "address-not-here",
+            "redis_container_address",
+            f"redis_container_address is {address}, which is none of this server's addresses: {out}.",
+        )
+    return None
 
 
 class Redis(Subject):

@@ -18,8 +18,8 @@ from ansible_collections.tethys.channels.plugins.module_utils.engines import Doc
 from ansible_collections.tethys.channels.plugins.modules import layer_packages
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.portal import Portal
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import Redis
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.sentinel import quorum_reasons
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Facts, Inputs, texts
-from ansible_collections.tethys.channels.plugins.plugin_utils.sentinel import quorum_reasons
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,20 +8,21 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import port_reasons, wrong_role_values
-from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers, redis_endpoints
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal, texts
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, PUBSUB_BACKEND
-from ansible_collections.tethys.channels.plugins.plugin_utils.sentinel import (
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.sentinel import (
     authority_reasons,
-    common_secrets,
     host_reasons,
     plan_of,
     present_primary,
     quorum_reasons,
     topology_reasons,
 )
-from ansible_collections.tethys.channels.plugins.plugin_utils.shared import redis_plan, servers_of, shared_redis
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.shared import redis_plan
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import port_reasons, wrong_role_values
+from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers, redis_endpoints
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal, texts
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, PUBSUB_BACKEND
+from ansible_collections.tethys.channels.plugins.plugin_utils.sentinel import common_secrets
+from ansible_collections.tethys.channels.plugins.plugin_utils.shared import servers_of, shared_redis
 from ansible_collections.tethys.channels.tests.unit.plugins.certificates import make
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided
 

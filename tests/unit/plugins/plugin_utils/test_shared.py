@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.tethys.channels.plugins.plugin_utils import tls
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import address_reason
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.shared import redis_plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import check_variables
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import texts
@@ -20,7 +22,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     MEMORY_BACKEND,
     PUBSUB_BACKEND,
 )
-from ansible_collections.tethys.channels.plugins.plugin_utils.shared import address_reason, redis_plan, shared_redis
+from ansible_collections.tethys.channels.plugins.plugin_utils.shared import shared_redis
 from ansible_collections.tethys.channels.tests.unit.plugins.certificates import make
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided

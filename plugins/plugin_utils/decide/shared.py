@@ -1,0 +1,287 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A host of the Redis that portals share: what is in the way of it, and what a run does there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide import trust
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.certificate import (
+    AUTHORITY_KEY,
+    FILES,
+    certificate_due,
+    is_about_tls,
+    next_authority,
+    tls_reasons,
+)
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.portal import not_root
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import (
+    Redis,
+    address_reason,
+    clock_reasons,
+    image_version,
+)
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.sentinel import (
+    SENTINEL,
+    authority_reasons,
+    host_reasons,
+    plan_of,
+    quorum_reasons,
+    topology_reasons,
+)
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import (
+    misspelt,
+    wrong_role_values,
+)
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
+    TRANSPORT_LABEL,
+    Facts,
+    Inputs,
+    Problem,
+    codes,
+    texts,
+)
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
+    CORE_BACKEND,
+    MEMORY_BACKEND,
+    show,
+)
+from ansible_collections.tethys.channels.plugins.plugin_utils.shared import servers_of, url_host
+from ansible_collections.tethys.channels.plugins.plugin_utils.tls import out_of_time
+
+# Where the collection keeps the authority's certificate on Redis's own server.
+CA_BESIDE_REDIS = "/etc/tethys_channels/redis/ca.crt"
+
+
+def site_reasons(portals: Sequence[Mapping[str, Any]]) -> list[Problem]:
+    """Why these portals cannot have one login to one Redis."""
+    reasons = []
+    for key, variable in (
+        ("backend", "tethys_layer_backend"),
+        ("prefix", "prefix (of portal_config_layer_options)"),
+    ):
+        values = {portal[key]: portal["name"] for portal in reversed(portals)}
+        if len(values) > 1:
+            told = " and ".join(f"{show(value)} on {name}" for value, name in sorted(values.items()))
+            reasons.append(
+                Problem(
+                    "portals-differ",
+                    key,
+                    f"{variable} is {told}, and they share one Redis: give them the same, or, where they have nothing"
+                    " to say to each other, a group of Redis hosts each (-e tethys_layer_redis=… with -e"
+                    " tethys_hosts=…).",
+                )
+            )
+    return reasons
+
+
+class RedisLook(Redis):
+    """What the look at a server of the shared Redis found, and what follows from it."""
+
+    @property
+    def redis(self) -> str:
+        """It is a container of ours."""
+        return "container"
+
+    @property
+    def transport(self) -> str:
+        """It answers other machines, encrypted."""
+        return "tls"
+
+    @property
+    def redis_endpoint(self) -> dict[str, Any]:
+        """Where it answers."""
+        return {"host": self.options["address"], "port": self.redis_port, "tls": True, "ca": CA_BESIDE_REDIS}
+
+    @property
+    def redis_place(self) -> str:
+        """The same in a word."""
+        return f"{url_host(str(self.options['address']))}:{self.redis_port}"
+
+    @property
+    def redis_way(self) -> str:
+        """What a container carries as its label that is reached as it shall be."""
+        return f"{self.transport} {self.redis_place}"
+
+    @property
+    def redis_now(self) -> dict[str, Any]:
+        """It answers where it shall, or not at all."""
+        return self.redis_endpoint
+
+    @property
+    def watched(self) -> bool:
+        """Whether Sentinel watches it, and another one takes its place."""
+        return bool(self.options.get("topology") == SENTINEL)
+
+    @property
+    def loss_of_a_new_image(self) -> str:
+        """Where there are copies, they are replaced one after the other."""
+        if self.watched:
+            return (
+                "the primary after the others and once one of them has its place, and open WebSockets are closed then"
+            )
+        return super().loss_of_a_new_image
+
+    def in_the_way(self, listener: Mapping[str, Any]) -> bool:
+        """Whether a listener on the port is on this address as well; the loopback is another one."""
+        return listener.get("address") in ("redis", "everything")
+
+    def _holds_port(self, ours: Mapping[str, Any]) -> bool:
+        """Whether a container of ours is why the port is taken: it may publish the same one of another address."""
+        return bool(ours.get("running")) and ours.get("labels", {}).get(TRANSPORT_LABEL) == self.redis_way
+
+    def _not_the_layers(self, other: Mapping[str, Any], port: int) -> str | None:
+        """No portal is here, so that no container can be a portal's until now."""
+        return "it is not this collection's"
+
+
+def _sites(names: Iterable[str], hosts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What each portal wants of its Redis."""
+    found = []
+    for name in sorted(names):
+        options = hosts[name].get("portal_config_layer_options")
+        prefix = options.get("prefix") if isinstance(options, Mapping) else None
+        backend = hosts[name].get("tethys_layer_backend")
+        found.append({"name": str(name), "backend": str(backend or CORE_BACKEND), "prefix": str(prefix or "asgi")})
+    return found
+
+
+def _own_reasons(name: str, options: Mapping[str, Any]) -> Iterable[Problem]:
+    """Yield what a host that serves others cannot have: another transport, an old image, no access rules."""
+    if options["transport_asked"] not in ("", "tls"):
+        yield Problem(
+            "transport-not-tls",
+            "redis_container_transport",
+            f"redis_container_transport is {show(options['transport_asked'])} for {name}, whose Redis answers"
+            " other servers and so by tls only: leave it away for this host.",
+        )
+    acl, image = options["redis_container_acl"], str(options["redis_container_image"])
+    old = (image_version(image) or "9").split(".")[0] in ("1", "2", "3", "4", "5")
+    if old and re.search(r"redis[^/]*:", image):
+        yield Problem(
+            "image-without-users",
+            "redis_container_image",
+            f"redis_container_image is {image}, and Redis 5 knows neither users nor TLS: set it to Redis 6 or later.",
+        )
+    elif str(acl) != "auto" and not boolean(acl, strict=False):
+        yield Problem(
+            "acl-off",
+            "redis_container_acl",
+            f"redis_container_acl is {show(acl)} for {name}, whom other servers reach: leave it away.",
+        )
+
+
+def _reasons(
+    options: Mapping[str, Any],
+    found: Mapping[str, Any],
+    portals: Sequence[Mapping[str, Any]],
+    asked: Mapping[str, Any],
+    hosts: Mapping[str, Any],
+) -> list[Problem]:
+    """Everything that the variables, the clock and the address say against it."""
+    values, name, server = found.get("values") or {}, options["name"], found["server"]
+    backend = asked["tethys_layer_backend"]
+    own = {key: value for key, value in values.items() if key.startswith("redis_container_")}
+    reasons = [*misspelt(found.get("names") or [], found.get("known") or []), *wrong_role_values(own, asked)]
+    if name in [portal["name"] for portal in portals]:
+        reasons.append(
+            Problem(
+                "portal-is-redis-host",
+                name,
+                f"{name} is a portal and a host of the Redis that the portals share: take it out of one of the two"
+                " groups; a Redis that serves other machines belongs on a server of its own.",
+            )
+        )
+    if backend == MEMORY_BACKEND:
+        reasons.append(
+            Problem(
+                "memory-beside-shared",
+                "tethys_layer_backend",
+                f"tethys_layer_backend is {MEMORY_BACKEND} on {portals[0]['name']}, and the inventory has hosts for a"
+                " Redis that the portals share: remove one of the two.",
+            )
+        )
+    else:
+        reasons += site_reasons(portals)
+    reasons += filter(None, [address_reason(own.get("redis_container_address"), server.get("redis_address_here"))])
+    reasons += _own_reasons(name, options)
+    servers = servers_of(options["names"], hosts)
+    reasons += topology_reasons(name, servers, hosts)
+    if options["topology"] == SENTINEL:
+        reasons += host_reasons(options, str(options["redis_container_image"]), server)
+        if not reasons and server.get("root"):
+            reasons += quorum_reasons(servers, hosts, options["sentinel_name"])
+            reasons += authority_reasons(name, hosts, next_authority(options, found.get("files") or {}))
+    reasons += clock_reasons(server, name)
+    if not any(is_about_tls(reason) for reason in reasons):
+        reasons += tls_reasons(name, own, found)
+    return reasons
+
+
+def _authority_key_missing(name: str) -> Problem:
+    return Problem(
+        "authority-key-missing",
+        "redis_container_tls_dir",
+        f"The certificate of {name} has to be made anew, and redis_container_tls_dir holds the"
+        " authority's ca.crt without its ca.key: put that back, or, for a new authority, take ca.crt away.",
+    )
+
+
+def redis_plan(options: Mapping[str, Any], found: Mapping[str, Any], hosts: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan for one server of the shared Redis, with every reason against it, in the form that `plan` has.
+
+    Args:
+        options: `goal`, `name` (the inventory's of this server), `names` (of all servers of that Redis), the names of
+            its `portals`, `address`, and the role's variables that matter, each with its default.
+        found: `names` and `values` of the host's variables, `known` ones of the user's own, `files` (the texts of the
+            certificate's files on the controller, by variable, and of `authority_key`), `unreadable` (which of these,
+            or of `redis_container_tls_dir`, are there and say nothing), and `server` as the module returned it.
+        hosts: every host's variables by its name, with what the sentinels said.
+
+    Returns:
+        Besides what `plan` has, `certificate_due`, why the private authority is to give a certificate, or None,
+        `authority_due`, whether its own is to be made anew as well, and `sentinel`, where it watches this Redis.
+    """
+    portals = _sites(options["portals"], hosts)
+    backend = portals[0]["backend"] if portals else CORE_BACKEND
+    # What the portals' plan is judged by, as far as it matters here.
+    asked: dict[str, Any] = {"tethys_layer_backend": backend, "tethys_layer_hosts": [], "tethys_layer_redis": []}
+    look = RedisLook(Inputs.given(asked, options, found), Facts.given(found))
+    server = look.server
+    # The way back is open whatever the inventory says by now.
+    reasons = [] if look.goal == "remove" else _reasons(options, found, portals, asked, hosts)
+    if not server.get("root"):
+        reasons.append(not_root())
+    elif look.goal == "site" and not reasons:
+        look.redis_reasons()
+        reasons += look.problems
+    trusted = trust.verdict(server.get("trust"), uses=trust.OF_REDIS)
+    if look.goal != "check":
+        reasons += trusted.refusals
+    files = found.get("files") or {}
+    # Where reasons were not asked for, the address may be none.
+    due = None if reasons or look.goal not in ("site", "check") else certificate_due(options, files)
+    authority = str(files.get(FILES[2]) or "")
+    if due and authority and not files.get(AUTHORITY_KEY):
+        reasons.append(_authority_key_missing(options["name"]))
+    return {
+        **look.of_redis(),
+        "refusals": texts(reasons),
+        "codes": codes(reasons),
+        "warnings": texts(look.warnings),
+        "announce": look.announce,
+        "trust": {"lines": trust.lines(trusted, {}), "problems": texts(trusted.refusals)},
+        "backend": backend,
+        "prefix": portals[0]["prefix"] if portals else "asgi",
+        "certificate_due": due,
+        # Its key stays, so that what it has given is good until its own end.
+        "authority_due": bool(due and authority and out_of_time(authority, int(options["renew_days"]))),
+        "portal": {"group": ""},
+        "sentinel": plan_of(options["name"], servers_of(options["names"], hosts), hosts) if look.watched else None,
+    }
