@@ -16,16 +16,16 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refus
 def tethys_docker_files(asked: Any, look: Any, redis: Any = None, layers: Any = None) -> dict[str, Any]:
     """See tethys_docker_files.yml."""
     # Not above: to find one filter Ansible loads every file of this folder, in each process that it forks.
-    from ansible_collections.tethys.channels.plugins.plugin_utils import tethys_docker
+    from ansible_collections.tethys.channels.plugins.plugin_utils import compose_file
 
     try:
         return {
-            "override": tethys_docker.override_file(asked, look, redis) if look.get("project") else "",
-            "dockerfile": tethys_docker.dockerfile_block(asked),
-            "carried": tethys_docker.carried(asked),
-            "config_sum": tethys_docker.config_sum(redis) if redis else "",
-            "layers": tethys_docker.layers(asked, (redis or {}).get("credentials")),
-            "further": tethys_docker.further(asked, (redis or {}).get("credentials"), layers),
+            "override": compose_file.override_file(asked, look, redis) if look.get("project") else "",
+            "dockerfile": compose_file.dockerfile_block(asked),
+            "carried": compose_file.carried(asked),
+            "config_sum": compose_file.config_sum(redis) if redis else "",
+            "layers": compose_file.layers(asked, (redis or {}).get("credentials")),
+            "further": compose_file.further(asked, (redis or {}).get("credentials"), layers),
         }
     except Refusal as refusal:
         raise AnsibleFilterError(f"tethys_docker_files: {refusal}") from None

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.tethys.channels.plugins.plugin_utils import tethys_docker
+from ansible_collections.tethys.channels.plugins.plugin_utils import compose_file, tethys_docker
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, MEMORY_BACKEND
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided
 
@@ -312,7 +312,7 @@ def test_a_volume_that_nobody_can_look_at() -> None:
     ],
 )
 def test_a_redis_that_would_be_left_behind(variables: dict[str, Any], changes: dict[str, Any], words: str) -> None:
-    text = tethys_docker.override_file(asked(), look(), REDIS)
+    text = compose_file.override_file(asked(), look(), REDIS)
     held = look(**{"override": {"exists": True, "ours": True, "text": text}, **changes})
     (reason,) = plan(asked(**variables), held)["refusals"]
     assert words in reason
@@ -325,7 +325,7 @@ def test_a_redis_that_would_be_left_behind(variables: dict[str, Any], changes: d
 @pytest.mark.parametrize("theirs", [None, ["environment", "labels", "networks", "ports", "tmpfs", "volumes"]])
 def test_our_own_redis_is_found_again_in_our_file(theirs: list[str] | None) -> None:
     project_ = project(redis=theirs and service(image="redis:5", keys=theirs))
-    text = tethys_docker.override_file(asked(), look(project=project_), REDIS)
+    text = compose_file.override_file(asked(), look(project=project_), REDIS)
     held = look(project=project_, override={"exists": True, "ours": True, "text": text})
     found = plan(asked(), held)
     assert (found["refusals"], found["redis_before"]) == ([], "redis")
@@ -346,7 +346,7 @@ def test_a_container_of_redis_that_is_somebody_elses() -> None:
 
 
 def test_the_candidate_can_be_written_before_there_are_credentials() -> None:
-    found = yaml.load(tethys_docker.override_file(asked(), look()), _Loader)  # noqa: S506 - a SafeLoader
+    found = yaml.load(compose_file.override_file(asked(), look()), _Loader)  # noqa: S506 - a SafeLoader
     assert found["services"]["redis"]["volumes"][0]["source"] == "/etc/tethys-channels-docker/redis"
 
 
@@ -417,7 +417,7 @@ def test_a_volume_that_was_set_up_before_is_told() -> None:
 
 def test_nothing_is_told_where_nothing_changes() -> None:
     variables = asked()
-    env = tethys_docker.environment(variables, "compose")
+    env = compose_file.environment(variables, "compose")
     found = plan(
         variables,
         look(container=container(env=env), inside=inside(), override={"exists": True, "ours": True, "text": "x"}),
@@ -521,7 +521,7 @@ def test_who_set_the_volume_up(at: float | None, here: bool) -> None:
 def test_the_layer_in_memory_is_the_same_without_a_config() -> None:
     variables = asked(layer_backend=MEMORY_BACKEND)
     settings = {"layer_backend": MEMORY_BACKEND, "channel_layers": {"default": {"BACKEND": MEMORY_BACKEND}}}
-    ours = container(env=tethys_docker.environment(variables, "compose"))
+    ours = container(env=compose_file.environment(variables, "compose"))
     found = plan(variables, look(container=ours, inside=inside()), portal={"settings": settings})
     assert found["announce"] == []
 
@@ -540,7 +540,7 @@ def test_a_changed_setting_is_told_also_with_the_same_backend(config: dict[str, 
         "layer_backend": CORE_BACKEND,
         "channel_layers": {"default": {"BACKEND": CORE_BACKEND, "CONFIG": config}},
     }
-    ours = container(env=tethys_docker.environment(variables, "compose"))
+    ours = container(env=compose_file.environment(variables, "compose"))
     found = plan(variables, look(container=ours, inside=inside()), portal={"settings": settings})
     assert len([text for text in found["announce"] if "CHANNEL_LAYERS is changed inside" in text]) == told
 
@@ -555,7 +555,7 @@ def settings_with(**layers: Any) -> dict[str, Any]:
 
 def told_of(**layers: Any) -> dict[str, Any]:
     variables = asked()
-    ours = container(env=tethys_docker.environment(variables, "compose"))
+    ours = container(env=compose_file.environment(variables, "compose"))
     return plan(variables, look(container=ours, inside=inside(), override=OURS), portal=settings_with(**layers))
 
 
@@ -574,11 +574,11 @@ def test_a_further_layer_on_our_redis_gets_the_login() -> None:
     now = {"default": {}, "tribs": FURTHER}
     login = {"username": "tethys", "password": "p'w"}
     written = {"tribs": {"CONFIG": {"hosts": [{**CONFIG["hosts"][0], **login}]}}}
-    assert tethys_docker.further(asked(), REDIS["credentials"], now) == written
+    assert compose_file.further(asked(), REDIS["credentials"], now) == written
     # The next run finds the login masked, and writes what is there.
     masked = {"host": "redis", "port": 6379, "socket_timeout": 15, "username": "tethys", "password": "********"}
     now = {"tribs": {"BACKEND": CORE_BACKEND, "CONFIG": {"hosts": [masked]}}}
-    assert tethys_docker.further(asked(), REDIS["credentials"], now) == written
+    assert compose_file.further(asked(), REDIS["credentials"], now) == written
     assert told_of(**now)["announce"] == []
 
 
@@ -587,10 +587,10 @@ def test_a_further_layer_on_our_redis_gets_the_login() -> None:
     [{"layer_hosts": [["h", 1]]}, {"layer_backend": MEMORY_BACKEND}, {"redis_service": "channels-redis"}],
 )
 def test_a_further_layer_on_another_redis_is_left_alone(variables: dict[str, Any]) -> None:
-    assert tethys_docker.further(asked(**variables), REDIS["credentials"], {"tribs": FURTHER}) == {}
-    assert tethys_docker.further(asked(), None, {"tribs": FURTHER}) == {}
+    assert compose_file.further(asked(**variables), REDIS["credentials"], {"tribs": FURTHER}) == {}
+    assert compose_file.further(asked(), None, {"tribs": FURTHER}) == {}
     own = {"host": "redis", "username": "app", "password": "********"}
-    assert tethys_docker.further(asked(), REDIS["credentials"], {"t": {"CONFIG": {"hosts": [own]}}}) == {}
+    assert compose_file.further(asked(), REDIS["credentials"], {"t": {"CONFIG": {"hosts": [own]}}}) == {}
 
 
 def test_a_further_layer_on_our_redis_and_another_is_refused() -> None:
@@ -628,7 +628,7 @@ SQLITE = {"setting": "DATABASES.default.NAME", "path": "/usr/lib/tethys/tethys_p
 def test_data_outside_every_volume(
     variables: dict[str, Any], changes: dict[str, Any], row: dict[str, Any], refused: bool
 ) -> None:
-    ours = container(env=tethys_docker.environment(asked(), "compose"))
+    ours = container(env=compose_file.environment(asked(), "compose"))
     portal = settings_with()
     portal["settings"]["data"] = [row]
     portal["site_packages"] = "/x"
@@ -645,7 +645,7 @@ def test_data_outside_every_volume(
 
 
 def override(variables: dict[str, Any], found: dict[str, Any], redis: dict[str, Any] | None = None) -> Any:
-    text = tethys_docker.override_file(variables, found, redis or REDIS)
+    text = compose_file.override_file(variables, found, redis or REDIS)
     assert text.startswith("# Managed by tethys.channels")
     for secret in ("p'w", "adm"):
         assert secret not in text.replace("adm" + "in", "")
@@ -717,7 +717,7 @@ def test_the_layer_in_memory_needs_no_redis() -> None:
 def test_a_dockerfile_carries_the_variables_instead() -> None:
     variables = asked(carrier="dockerfile")
     assert "environment" not in override(variables, look())["services"]["tethys"]
-    assert tethys_docker.dockerfile_block(variables).splitlines() == [
+    assert compose_file.dockerfile_block(variables).splitlines() == [
         "ENV ASGI_PROCESSES=1",
         f"ENV CHANNEL_LAYERS_BACKEND={CORE_BACKEND}",
         r"""ENV CHANNEL_LAYERS_CONFIG="'{\"hosts\": [{\"host\": \"redis\", \"port\": 6379, """
@@ -726,24 +726,24 @@ def test_a_dockerfile_carries_the_variables_instead() -> None:
 
 
 def test_a_dollar_sign_is_none_of_composes() -> None:
-    text = tethys_docker.override_file(asked(redis_image="r$x:1"), look(), {**REDIS, "config_dir": "/etc/${x}"})
+    text = compose_file.override_file(asked(redis_image="r$x:1"), look(), {**REDIS, "config_dir": "/etc/${x}"})
     assert "r$$x:1" in text
     assert "/etc/$${x}" in text
 
 
 def test_the_setting_has_the_password_and_the_variables_have_not() -> None:
     variables = asked()
-    assert tethys_docker.layers(variables, REDIS["credentials"])["default"]["CONFIG"]["hosts"] == [
+    assert compose_file.layers(variables, REDIS["credentials"])["default"]["CONFIG"]["hosts"] == [
         {**CONFIG["hosts"][0], "username": "tethys", "password": "p'w"}
     ]
-    assert tethys_docker.carried(variables) == {"default": {"BACKEND": CORE_BACKEND, "CONFIG": CONFIG}}
+    assert compose_file.carried(variables) == {"default": {"BACKEND": CORE_BACKEND, "CONFIG": CONFIG}}
 
 
 @pytest.mark.parametrize("key", ["password", "admin_password"])
 def test_a_new_password_makes_a_new_redis(key: str) -> None:
     other = copy.deepcopy(REDIS)
     other["credentials"][key] = "other"  # type: ignore[index]
-    assert tethys_docker.config_sum(other) != tethys_docker.config_sum(REDIS)
+    assert compose_file.config_sum(other) != compose_file.config_sum(REDIS)
 
 
 @pytest.mark.parametrize(
@@ -758,9 +758,9 @@ def test_a_new_password_makes_a_new_redis(key: str) -> None:
 def test_no_secret_of_a_host_is_in_what_others_read(host: Any) -> None:
     variables = asked(layer_hosts=[host])
     assert plan(variables, look())["refusals"] == []
-    for text in (tethys_docker.override_file(variables, look()), tethys_docker.dockerfile_block(variables)):
+    for text in (compose_file.override_file(variables, look()), compose_file.dockerfile_block(variables)):
         assert "geheim" not in text
-    assert "geheim" in repr(tethys_docker.layers(variables))
+    assert "geheim" in repr(compose_file.layers(variables))
 
 
 # --- one hardening --------------------------------------------------------------------------------------------------

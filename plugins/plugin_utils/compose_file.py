@@ -1,0 +1,218 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What Tethys Docker reads: our compose file, the block of a Dockerfile, and the setting CHANNEL_LAYERS."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from ansible_collections.tethys.channels.plugins.module_utils.secrets import without_secrets
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide import compose
+from ansible_collections.tethys.channels.plugins.plugin_utils.docker_env import docker_env
+from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
+    MEMORY_BACKEND,
+    whole_number,
+)
+
+HEADER = "# Managed by tethys.channels: each run of its role tethys_docker writes this file anew.\n"
+REDIS = ("compose", "container")
+# Inside the Redis container.
+MOUNT = "/etc/tethys-channels"
+# The network of a Redis that is started directly, as our compose file calls it.
+OUTSIDE = "tethys_channels"
+CONFIG_LABEL = "tethys.channels.config"
+# Lists and mappings that Compose merges: what the user's file has there would stay.
+_MERGED = ("environment", "networks", "ports", "tmpfs", "volumes")
+
+
+class _Replaced(dict[str, Any]):
+    """A mapping that takes the place of the one in the user's file."""
+
+
+class _ReplacedList(list[Any]):
+    """A list that does."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML for Compose."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+class Loader(yaml.SafeLoader):
+    """Reads what the dumper wrote."""
+
+
+Loader.add_multi_constructor("!", lambda _loader, _tag, _node: None)
+_Dumper.add_representer(_Replaced, lambda dumper, data: dumper.represent_mapping("!override", data))
+_Dumper.add_representer(_ReplacedList, lambda dumper, data: dumper.represent_sequence("!override", data))
+
+
+def layers(asked: Mapping[str, Any], credentials: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The setting CHANNEL_LAYERS; without credentials, as the variables carry it."""
+    backend, hosts = asked["tethys_docker_layer_backend"], asked["tethys_docker_layer_hosts"]
+    login = None
+    if not hosts and backend != MEMORY_BACKEND:
+        hosts, login = (
+            [{"host": asked["tethys_docker_redis_service"], "port": 6379}],
+            credentials and {key: credentials[key] for key in ("username", "password")},
+        )
+    return channel_layers(hosts, login, asked["tethys_docker_layer_options"], backend)
+
+
+def further(asked: Mapping[str, Any], credentials: Mapping[str, Any] | None, layers_now: Any) -> dict[str, Any]:
+    """Return what CHANNEL_LAYERS gets besides `default`: the login in each layer that the same Redis serves."""
+    if not credentials or asked["tethys_docker_layer_hosts"] or asked["tethys_docker_layer_backend"] == MEMORY_BACKEND:
+        return {}
+    login = {key: credentials[key] for key in ("username", "password")}
+    return compose.further_logins(layers_now, asked["tethys_docker_redis_service"], login)
+
+
+def carried(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The setting CHANNEL_LAYERS as the variables bring it about, without a secret."""
+    layer = layers(asked)["default"]
+    return {"default": {"BACKEND": layer["BACKEND"], "CONFIG": without_secrets(layer.get("CONFIG", {}))}}
+
+
+def environment(asked: Mapping[str, Any], carrier: str) -> dict[str, str]:
+    """The three variables as the carrier has to hold them."""
+    layer = carried(asked)["default"]
+    return {
+        "ASGI_PROCESSES": str(whole_number(asked["tethys_docker_asgi_processes"])),
+        "CHANNEL_LAYERS_BACKEND": layer["BACKEND"],
+        "CHANNEL_LAYERS_CONFIG": docker_env(layer["CONFIG"], carrier),
+    }
+
+
+def config_sum(redis: Mapping[str, Any]) -> str:
+    """A sum of all that Redis reads when it starts, its users' passwords included.
+
+    The sum of `redis_settings` leaves them out, since there a running server is told of a new one. This one can be
+    reached by the portal only, and is made anew. The admin's password, which nobody chose, keeps a guessable one safe.
+    """
+    secret = redis["credentials"]
+    told = "\n".join([redis["config_sum"], secret["admin_password"], secret["password"]])
+    return hashlib.sha256(told.encode()).hexdigest()[:32]
+
+
+def dockerfile_block(asked: Mapping[str, Any]) -> str:
+    """The ENV instructions of a Dockerfile."""
+    return "\n".join(f"ENV {name}={value}" for name, value in environment(asked, "dockerfile").items())
+
+
+def redis_of(asked: Mapping[str, Any]) -> str:
+    """Return where the layer's Redis comes from, by the role's variables: `compose`, `container`, `given` or `none`."""
+    if asked["tethys_docker_layer_backend"] == MEMORY_BACKEND:
+        return "none"
+    return "given" if asked["tethys_docker_layer_hosts"] else str(asked["tethys_docker_redis"])
+
+
+def override_file(asked: Mapping[str, Any], look: Mapping[str, Any], redis: Mapping[str, Any] | None = None) -> str:
+    """The text of our compose file.
+
+    Args:
+        asked: the role's variables, by their names.
+        look: what `tethys_docker_info` returned.
+        redis: what `redis_settings` returned, where Redis is a service.
+    """
+    ours = {name.removeprefix("tethys_docker_"): value for name, value in asked.items()}
+    project = look["project"]
+    portal: dict[str, Any] = {}
+    services: dict[str, Any] = {ours["portal_service"]: portal}
+    networks: dict[str, Any] = {}
+    kind = redis_of(asked)
+    if ours["carrier"] == "compose":
+        portal["environment"] = environment(asked, "compose")
+    if kind in REDIS:
+        network = ours["network"]
+        if kind == "container":
+            networks[OUTSIDE] = {"external": True, "name": network}
+            network = OUTSIDE
+        elif network not in project["networks"]:
+            # Nothing of a channel layer has business outside; a port can only be published where it has.
+            networks[network] = {"internal": not ours.get("redis_port")}
+        joined = project["portal"]["networks"]
+        if network not in joined:
+            # A service that names networks is no longer on the default one by itself.
+            portal["networks"] = {name: None for name in [*joined, network]}
+        if kind == "compose":
+            portal["depends_on"] = {ours["redis_service"]: {"condition": "service_healthy"}}
+            services[ours["redis_service"]] = _redis_service(ours, project, network, redis or {})
+    if not portal:
+        del services[ours["portal_service"]]
+    text = _escaped({"services": services, **({"networks": networks} if networks else {})})
+    return HEADER + yaml.dump(text, Dumper=_Dumper, sort_keys=False, width=1000)
+
+
+def _escaped(value: Any) -> Any:
+    """The same in plain types, with every dollar sign doubled, since Compose would take one for a variable."""
+    if isinstance(value, Mapping):
+        plain = {str(key): _escaped(held) for key, held in value.items()}
+        return _Replaced(plain) if isinstance(value, _Replaced) else plain
+    if isinstance(value, (list, tuple)):
+        rows = [_escaped(held) for held in value]
+        return _ReplacedList(rows) if isinstance(value, _ReplacedList) else rows
+    if isinstance(value, str):
+        return str(value).replace("$", "$$")
+    return value if value is None or isinstance(value, bool) else int(value)
+
+
+def _redis_service(
+    ours: Mapping[str, Any], project: Mapping[str, Any], network: str, redis: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Redis with the hardening of the role redis_container."""
+    uid, memory = ours["redis_uid"], f"{ours['redis_memory_mb']}m"
+    port = ours.get("redis_port")
+    service: dict[str, Any] = {
+        "image": ours["redis_image"],
+        "restart": "unless-stopped",
+        "entrypoint": ["redis-server"],
+        "command": [f"{MOUNT}/redis.conf"],
+        "user": f"{uid}:{uid}",
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "mem_limit": memory,
+        "memswap_limit": memory,
+        "pids_limit": 64,
+        "networks": {network: None},
+        "ports": [f"127.0.0.1:{port}:6379"] if port else [],
+        # Some images declare a volume, and nothing is ever kept in it.
+        "tmpfs": ["/data:size=1m"],
+        "volumes": [
+            {
+                "type": "bind",
+                # As redis_settings will make it.
+                "source": redis.get("config_dir") or f"{ours['credentials_dir']}/redis",
+                "target": MOUNT,
+                "read_only": True,
+                "bind": {"create_host_path": False},
+            }
+        ],
+        "environment": {},
+        "healthcheck": {
+            # Without a password: an answer of any kind shows that the server works through its queue.
+            "test": ["CMD-SHELL", "redis-cli ping 2>&1 | grep -qE 'PONG|NOAUTH'"],
+            "interval": "3s",
+            "timeout": "3s",
+            "retries": 5,
+        },
+        "logging": {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}},
+        # A changed configuration makes a new container.
+        "labels": {CONFIG_LABEL: config_sum(redis) if redis else ""},
+    }
+    theirs = (project["redis"] or {}).get("keys", [])
+    for key in _MERGED:
+        held = service[key]
+        if key in theirs:
+            service[key] = _Replaced(held) if isinstance(held, dict) else _ReplacedList(held)
+        elif not held:
+            del service[key]
+    return service

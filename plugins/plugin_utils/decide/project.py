@@ -1,0 +1,348 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The project of Tethys Docker on a server: Compose, its files, the services, and what is in the way there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+import yaml
+from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
+from ansible_collections.tethys.channels.plugins.plugin_utils.compose_file import CONFIG_LABEL, REDIS, Loader, redis_of
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Found
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
+    show,
+)
+
+VARIABLES = ("ASGI_PROCESSES", "CHANNEL_LAYERS_BACKEND", "CHANNEL_LAYERS_CONFIG")
+# `!override` and `!reset`, by which our file takes a list of the user's file away, came with 2.24.
+LEAST_COMPOSE = (2, 24)
+# Docker's own rules for a name.
+NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+
+
+class Project(Found):
+    """The project, and what is found about it."""
+
+    def __init__(self, asked: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.asked = {name.removeprefix("tethys_docker_"): value for name, value in asked.items()}
+        self.written = asked
+        self.look: Mapping[str, Any] = found.get("docker") or {}
+        self.portal: Mapping[str, Any] = found.get("portal") or {}
+        self.processes: int | None = None
+
+    @property
+    def absent(self) -> bool:
+        """Whether the layer shall go."""
+        return bool(self.asked["state"] == "absent")
+
+    @property
+    def wrote(self) -> bool:
+        """Whether an earlier run wrote our file or our block."""
+        return bool(self.look["override"]["ours"] or self.look["dockerfile"]["ours"])
+
+    @property
+    def ours(self) -> bool:
+        """Whether anything of ours is there for this project."""
+        redis, inside = self.look["redis_container"] or {}, self.look["inside"] or {}
+        return bool(self.wrote or redis.get("ours") or inside.get("kept"))
+
+    @property
+    def redis_before(self) -> str | None:
+        """The service under which an earlier run had Compose run Redis."""
+        try:
+            services = (yaml.load(self.look["override"]["text"], Loader) or {})["services"]  # noqa: S506 - a SafeLoader
+            names = (str(name) for name, held in services.items() if CONFIG_LABEL in (held.get("labels") or {}))
+            # It becomes a word of a command.
+            return next((name for name in names if NAME.fullmatch(name)), None)
+        except (yaml.YAMLError, AttributeError, KeyError, TypeError):
+            return None
+
+    @property
+    def redis(self) -> str:
+        """Where the layer's Redis comes from: `compose`, `container`, `given` or `none`."""
+        return redis_of(self.written)
+
+    def server(self) -> None:
+        """Docker, Compose and the folder."""
+        look, asked = self.look, self.asked
+        if not look["engine"]:
+            self.refuse(
+                "engine-silent",
+                "Docker",
+                "No Docker engine answers on this server: start it (`systemctl start docker`).",
+            )
+        if not look["folder"]:
+            self.refuse(
+                "project-missing",
+                "tethys_docker_project_dir",
+                f"tethys_docker_project_dir is {show(asked['project_dir'])}, and there is no such folder on the server:"
+                " set it to the folder of the compose file (or of the Dockerfile).",
+            )
+            return
+        if look["files"]:
+            self.compose()
+        elif asked["carrier"] == "compose" or self.redis == "compose":
+            self.refuse(
+                "compose-file-missing",
+                "tethys_docker_project_dir",
+                f"tethys_docker_project_dir is {show(asked['project_dir'])}, and Compose finds no file of its own"
+                " there: set it to the folder of docker-compose.yml, or set tethys_docker_carrier to dockerfile and"
+                " tethys_docker_redis to container.",
+            )
+        if asked["carrier"] == "dockerfile":
+            self.dockerfile()
+        of = look["credentials_of"]
+        if of and PurePosixPath(of) != PurePosixPath(asked["project_dir"]) and (self.redis in REDIS or self.absent):
+            self.refuse(
+                "credentials-of-other-project",
+                "tethys_docker_credentials_dir",
+                f"tethys_docker_credentials_dir is {asked['credentials_dir']}, and the credentials in it are those of"
+                f" the project in {of}: set it to a folder of this project's own.",
+            )
+        if self.absent:
+            return
+        self.first_run()
+        self.other_redis()
+        if self.redis == "container" and (look["redis_container"] or {}).get("ours") is False:
+            self.refuse(
+                "container-of-somebody",
+                "tethys_docker_redis_service",
+                f"tethys_docker_redis_service is {asked['redis_service']}, and a container of that name"
+                f" ({look['redis_container']['image']}) is not this collection's: remove it, or set"
+                " tethys_docker_redis_service to another name.",
+            )
+
+    def first_run(self) -> None:
+        """A volume that nobody can look at: what it holds could not be kept before it is changed."""
+        look, container = self.look, self.look["container"]
+        if self.wrote or (container and (container["running"] or not container["persisted"])):
+            return
+        if container or look["volume"]:
+            what = f"container {container['name']}" if container else f"service {self.asked['portal_service']}"
+            self.refuse(
+                "volume-unreadable",
+                "tethys_docker_portal_service",
+                f"The portal's volume is there, and its {what} does not run, so that nobody can look what the volume"
+                " holds: start the portal as it was until now, so that this can be kept before it is changed.",
+            )
+
+    def other_redis(self) -> None:
+        """The layer's Redis of until now, where another one is asked for."""
+        asked, before = self.asked, self.redis_before
+        if (self.look["redis_container"] or {}).get("ours") and self.redis != "container":
+            before = f"container {asked['redis_service']}"
+        elif before and (self.redis != "compose" or before != asked["redis_service"]):
+            before = f"service {before}"
+        else:
+            return
+        self.refuse(
+            "redis-left-behind",
+            "tethys_docker_redis_service",
+            f"The layer's Redis runs as {before} until now, which would be left behind, since the variables ask for"
+            " another one: run once with -e tethys_docker_state=absent, and then this again.",
+        )
+
+    def removal(self) -> None:
+        """What stands in the way of putting back what the portal's volume held."""
+        look, container, inside = self.look, self.look["container"], self.look["inside"] or {}
+        if look["elsewhere"] and not look["override"]["ours"]:
+            self.refuse(
+                "override-file-elsewhere",
+                "tethys_docker_override_file",
+                f"tethys_docker_override_file is {self.asked['override_file']}, and an earlier run wrote"
+                f" {' and '.join(look['elsewhere'])}: set tethys_docker_override_file to its name.",
+            )
+        if not self.ours:
+            return
+        if container and container["running"]:
+            if inside.get("kept") and not self.portal.get("site_packages"):
+                logs = shell_words("docker", "logs", container["name"])
+                self.refuse(
+                    "portal-starting",
+                    "tethys_docker_state",
+                    f"tethys_docker_state is absent, and container {container['name']} does not answer yet: wait until"
+                    f" its portal has started, or see why it does not (`{logs}`).",
+                )
+            return
+        if container or look["volume"] is not False:
+            name = container["name"] if container else self.asked["portal_service" if look["files"] else "container"]
+            by_hand = (
+                ""
+                if container or look["files"]
+                else (
+                    " If its volume is gone, delete the block, Redis's container and"
+                    f" {self.asked['credentials_dir']} yourself."
+                )
+            )
+            self.refuse(
+                "portal-stopped",
+                "tethys_docker_state",
+                f"tethys_docker_state is absent, and container {name} does not run: start it, so that the settings on"
+                f" its volume can be put back.{by_hand}",
+            )
+
+    def compose(self) -> None:
+        """Compose, its files and its services."""
+        look, asked, project = self.look, self.asked, self.look["project"]
+        if not look["compose"]:
+            self.refuse(
+                "compose-missing",
+                "Docker Compose",
+                "Docker's Compose plugin is not on this server: install it (Debian 13 and later: `apt install"
+                " docker-compose`).",
+            )
+            return
+        version = tuple(int(number) for number in re.findall(r"\d+", look["compose"])[:2])
+        if version < LEAST_COMPOSE:
+            self.refuse(
+                "compose-too-old",
+                "Docker Compose",
+                f"Docker's Compose plugin has the version {look['compose']}, and"
+                f" {'.'.join(map(str, LEAST_COMPOSE))} is the first that this collection can use: install a newer one.",
+            )
+        self._override_reasons()
+        if look["problem"]:
+            self.refuse(
+                "compose-file-unusable",
+                str(look["files"][0]),
+                f"Compose cannot use {' and '.join(look['files'])}: {look['problem']}. Correct that.",
+            )
+            return
+        if not project["portal"]:
+            self.refuse(
+                "portal-service-unknown",
+                "tethys_docker_portal_service",
+                f"tethys_docker_portal_service is {asked['portal_service']}, and the services of"
+                f" {' and '.join(look['files'])} are {', '.join(project['services'])}: set it to the portal's.",
+            )
+            return
+        if not self.absent:
+            self._service_reasons()
+
+    def _override_reasons(self) -> None:
+        """Why our compose file cannot have its name."""
+        look, asked = self.look, self.asked
+        override = look["override"]
+        if override["exists"] and not override["ours"] and not self.absent:
+            self.refuse(
+                "override-file-of-somebody",
+                "tethys_docker_override_file",
+                f"tethys_docker_override_file is {asked['override_file']}, and that file is there and not this"
+                " collection's: set it to another name, such as docker-compose.channels.yml.",
+            )
+        elif look["earlier"]:
+            self.refuse(
+                "override-file-elsewhere",
+                "tethys_docker_override_file",
+                f"tethys_docker_override_file is {asked['override_file']}, and Compose still reads"
+                f" {' and '.join(look['earlier'])}, which an earlier run wrote: delete that, or set"
+                " tethys_docker_override_file to its name.",
+            )
+        elif self.absent:
+            pass
+        elif look["in_place"]:
+            self.refuse(
+                "override-file-shadowed",
+                "tethys_docker_override_file",
+                f"tethys_docker_override_file is {asked['override_file']}, and Compose reads {look['in_place']} in its"
+                " place: set it to a name that Compose does not look for by itself, such as"
+                " docker-compose.channels.yml.",
+            )
+        elif not look["reads_ours"]:
+            names = ":".join([*look["files"], asked["override_file"]])
+            self.warn(
+                "override-file-not-read",
+                "tethys_docker_override_file",
+                f"Compose does not read {asked['override_file']} by itself: for your own calls of `docker compose`,"
+                f" write COMPOSE_FILE={names} into the file .env beside it.",
+            )
+
+    def _service_reasons(self) -> None:
+        """Why the portal's service cannot have the layer."""
+        asked, project = self.asked, self.look["project"]
+        mode = project["portal"]["network_mode"]
+        if mode and self.redis in REDIS:
+            self.refuse(
+                "network-mode-set",
+                "tethys_docker_portal_service",
+                f"The service {asked['portal_service']} (tethys_docker_portal_service) has network_mode {mode}, with"
+                " which it can join no network of Redis's: take network_mode out of the compose file, or set"
+                " tethys_layer_hosts to a Redis that the portal reaches.",
+            )
+        if asked["carrier"] == "dockerfile":
+            stronger = [name for name in VARIABLES if name in project["portal"]["env"]]
+            if stronger:
+                self.refuse(
+                    "compose-outranks-dockerfile",
+                    "tethys_docker_carrier",
+                    f"tethys_docker_carrier is dockerfile, and the service {asked['portal_service']} sets"
+                    f" {' and '.join(stronger)} in the compose file, which wins: take that out, or set"
+                    " tethys_docker_carrier to compose.",
+                )
+        if self.redis == "compose":
+            self.redis_service()
+
+    def redis_service(self) -> None:
+        """A service of Redis's name that the user's file has already, such as the manual's."""
+        asked, project = self.asked, self.look["project"]
+        theirs = project["redis"]
+        if not theirs:
+            return
+        name, image = asked["redis_service"], theirs["image"] or "built from a Dockerfile"
+        way_out = "set tethys_docker_redis_service to another name, such as channels-redis."
+        if not re.search(r"(redis|valkey)[^/]*$", image):
+            self.refuse(
+                "service-not-redis",
+                "tethys_docker_redis_service",
+                f"tethys_docker_redis_service is {name}, and the service of that name is no Redis ({image}): {way_out}",
+            )
+        elif project["redis_users"]:
+            self.refuse(
+                "service-used-by-others",
+                "tethys_docker_redis_service",
+                f"tethys_docker_redis_service is {name}, and that service is used by"
+                f" {' and '.join(project['redis_users'])} as well, which would lose it: {way_out}",
+            )
+        elif theirs["network_mode"]:
+            self.refuse(
+                "network-mode-set",
+                "tethys_docker_redis_service",
+                f"tethys_docker_redis_service is {name}, and that service has network_mode {theirs['network_mode']}:"
+                f" {way_out}",
+            )
+        elif "volumes" in theirs["keys"] and not self.look["override"]["ours"]:
+            self.refuse(
+                "service-has-volumes",
+                "tethys_docker_redis_service",
+                f"tethys_docker_redis_service is {name}, and that service has volumes, so it may keep what is not the"
+                f" channel layer's: {way_out}",
+            )
+        elif not self.look["override"]["ours"]:
+            published = " and is no longer published" if "ports" in theirs["keys"] else ""
+            self.announce.append(
+                f"The service {name} ({image}) of your compose file runs with tethys_docker_redis_image and a password"
+                f" from now on{published}; the file itself stays as it is."
+            )
+
+    def dockerfile(self) -> None:
+        """The file that takes the ENV block."""
+        about, name = self.look["dockerfile"], self.asked["dockerfile"]
+        if not about["exists"]:
+            self.refuse(
+                "dockerfile-missing",
+                "tethys_docker_dockerfile",
+                f"tethys_docker_dockerfile is {name}, and there is no such file: set it to its name.",
+            )
+        elif about["problem"]:
+            self.refuse(
+                "dockerfile-unusable",
+                "tethys_docker_dockerfile",
+                f"tethys_docker_dockerfile is {name}, and it {about['problem']}: correct that.",
+            )
