@@ -335,10 +335,17 @@ def read_redis(
     look: dict[str, Any], portal: dict[str, Any], prefix: str, keeps: bool, connect: Connect = Redis
 ) -> dict[str, Any]:
     """One server, asked for its figures as `look`, and for its messages as `portal` where that is another user."""
+    return _read_redis(look, portal, prefix, keeps, connect)[0]
+
+
+def _read_redis(
+    look: dict[str, Any], portal: dict[str, Any], prefix: str, keeps: bool, connect: Connect
+) -> tuple[dict[str, Any], bool]:
+    """Return the same, and whether it refused the login or the command."""
     found = {**UNKNOWN, "place": place(look)}
     if look.get("sentinel"):
         # It watches a Redis and is none. One that is not the collection's own may have a login of its own.
-        return {**found, **watched(look)} if look.get("inventory_name") else found
+        return {**found, **watched(look)} if look.get("inventory_name") else found, False
     try:
         with connect(look) as redis:
             redis.command("PING")
@@ -346,17 +353,18 @@ def read_redis(
                 found.update(figures(info_of(redis)))
                 keys, complete = channel_keys(redis, prefix) if keeps else (set(), True)
             except RedisError:
-                return found  # what this user may not ask is not known
+                return found, False  # what this user may not ask is not known
         if keeps:
             with connect(portal) as redis, contextlib.suppress(RedisError):
                 found["backlog"] = waiting(redis, keys, complete)
     except ssl.SSLCertVerificationError:
-        return found  # which certificates the portal trusts is the portal's
+        return found, False  # which certificates the portal trusts is the portal's
     except RedisError as error:
         found["problem"] = f"refuses {'the login' if 'PASS' in str(error) or 'AUTH' in str(error) else 'us'} ({error})"
+        return found, True
     except (OSError, ValueError) as error:
         found["problem"] = f"cannot be reached ({error})"
-    return found
+    return found, False
 
 
 def read_container(
@@ -373,8 +381,8 @@ def read_container(
         admin = {**server, "username": ADMIN_USER, "password": kept["admin_password"]}
     except (OSError, ValueError, KeyError, TypeError):
         return {**UNKNOWN, "place": place(server), "problem": f"has no credentials in {state_dir}"}
-    found = read_redis(admin, portal, prefix, keeps, connect)
-    if found["problem"] and found["problem"].startswith("refuses"):
+    found, is_refused = _read_redis(admin, portal, prefix, keeps, connect)
+    if is_refused:
         # Before Redis 6 there are no users, and one password opens everything.
         only = {**server, "password": kept["password"]}
         again = read_redis(only, only, prefix, keeps, connect)

@@ -18,6 +18,7 @@ from typing import Any, Iterator
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.folder import opened
 from ansible_collections.tethys.channels.plugins.module_utils.files.owned_file import Refused, owned_file
+from ansible_collections.tethys.channels.plugins.module_utils.problem import Problem
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import group_name, user_name
 
 OPTIONS: dict[str, Any] = {
@@ -39,34 +40,46 @@ class NotPut(Exception):
 
 def why_differs(expected: dict[str, Any]) -> str | None:
     """Return why a file, or a folder where no content is expected, is not as expected; or None."""
-    content = expected["content"]
+    problem = how_differs(expected)
+    return problem.text if problem else None
+
+
+def how_differs(expected: dict[str, Any]) -> Problem | None:
+    """Return the same with a code."""
+    content, path = expected["content"], expected["path"]
+    another_text = Problem("text-differs", path, "has another text")
     try:
         if content is not None:
             with opened(expected["path"]) as place:
                 if stat.S_ISLNK(os.stat(place.name, dir_fd=place.folder, follow_symlinks=False).st_mode):
-                    return "is a link"
+                    return Problem("file-is-link", path, "is a link")
                 descriptor, raw = atomic_file.read_regular(place, max(len(content.encode()), 65536))
                 with _closing(descriptor):
-                    return "has another text" if raw != content.encode() else _attributes_differ(expected, descriptor)
+                    return another_text if raw != content.encode() else _attributes_differ(expected, descriptor)
         with _folder(expected["path"]) as descriptor:
             planted = _planted(descriptor, _was_open(expected, descriptor)) if expected.get("logs") else []
-            return f"holds {planted[0]}, which is no log" if planted else _attributes_differ(expected, descriptor)
+            if planted:
+                return Problem("not-a-log", path, f"holds {planted[0]}, which is no log")
+            return _attributes_differ(expected, descriptor)
     except FileNotFoundError:
-        return "is not there"
+        return Problem("file-missing", path, "is not there")
     except OSError as error:
-        known = {errno.EINVAL: "is no file", errno.EFBIG: "has another text"}
+        known = {errno.EINVAL: Problem("not-a-file", path, "is no file"), errno.EFBIG: another_text}
         if content is None:
-            known = {errno.ENOTDIR: "is no folder"}
-        return known.get(error.errno or 0, f"cannot be read ({error.strerror})")
+            known = {errno.ENOTDIR: Problem("not-a-folder", path, "is no folder")}
+        unread = Problem("file-unreadable", path, f"cannot be read ({error.strerror})")
+        return known.get(error.errno or 0, unread)
 
 
-def _attributes_differ(expected: dict[str, Any], descriptor: int) -> str | None:
+def _attributes_differ(expected: dict[str, Any], descriptor: int) -> Problem | None:
     found = os.fstat(descriptor)
     user, group = user_name(found.st_uid), group_name(found.st_gid)
     if expected["owner"] not in (user, str(found.st_uid)) or expected["group"] not in (None, group, str(found.st_gid)):
-        return f"belongs to {user}:{group}"
+        return Problem("owner-differs", expected["path"], f"belongs to {user}:{group}")
     mode = stat.S_IMODE(found.st_mode)
-    return None if mode == int(expected["mode"], 8) else f"has the mode {mode:04o}"
+    if mode == int(expected["mode"], 8):
+        return None
+    return Problem("mode-differs", expected["path"], f"has the mode {mode:04o}")
 
 
 @contextlib.contextmanager
@@ -160,11 +173,11 @@ def put_right(expected: dict[str, Any]) -> None:
         os.fchmod(descriptor, mode)
 
 
-def difference(expected: dict[str, Any], why: str) -> dict[str, str]:
+def difference(expected: dict[str, Any], problem: Problem) -> dict[str, str]:
     """The change of one of them, as Ansible shows it."""
     path, content = Path(expected["path"]), expected["content"]
-    if content is None or why.startswith(("belongs", "has the mode")):
-        return {"prepared": f"{path} {why}\n"}
+    if content is None or problem.code in ("owner-differs", "mode-differs"):
+        return {"prepared": f"{path} {problem.text}\n"}
     try:
         # What a link leads to, too: the manual's leads to a file of the portal's user.
         with owned_file(str(path), MOST_SHOWN) as file:
@@ -184,10 +197,10 @@ def put_all_right(files: list[dict[str, Any]], dry: bool) -> tuple[list[str], li
         path = expected["path"]
         if not re.fullmatch("[0-7]{3,4}", expected["mode"]):
             raise NotPut(f"{path} has the mode {expected['mode']}: write octal digits, as 0644.")
-        why = why_differs(expected)
-        if why is None:
+        problem = how_differs(expected)
+        if problem is None:
             continue
-        diff.append(difference(expected, why))
+        diff.append(difference(expected, problem))
         written.append(path)
         if dry:
             continue
