@@ -660,10 +660,11 @@ class Probe:
 
     def short_read(self, name: str, seconds: float) -> str:
         """Return the sentence for a layer of the core class whose reads end before Redis answers."""
-        client = f"redis-py {self.result['versions'].get('redis')}"
+        client = self.result["versions"].get("redis")
         return (
-            f"CHANNEL_LAYERS.{name} ends a read after {seconds:g} s ({client}), and its class waits in one for 5 s,"
-            " so that idle WebSockets are closed with code 1011. Set socket_timeout to 15 in each of its hosts."
+            f"CHANNEL_LAYERS.{name} ends a read after {seconds:g} s (redis-py {client}), and its class waits in one"
+            " for 5 s, so that idle WebSockets are closed with code 1011. Set socket_timeout to 15 in each of its"
+            " hosts."
         )
 
     def report(self) -> dict[str, Any]:
