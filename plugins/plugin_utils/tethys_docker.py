@@ -238,7 +238,7 @@ class _Plan(Project):
         if self.redis not in REDIS:
             return
         service = self.asked["redis_service"]
-        self.problems += compose.mixed_refusals(layers, service, PORTAL_USER)
+        self.problems += compose.further_refusals(layers, service, PORTAL_USER)
         new = compose.lacking_login(layers, service, PORTAL_USER)
         if new:
             self.announce.append(compose.login_announcement(new))

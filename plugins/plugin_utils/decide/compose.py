@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
+from ansible_collections.tethys.channels.plugins.module_utils.secrets import is_secret
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import (
     DEFAULT_PORT,
@@ -35,22 +36,35 @@ def _reaches(host: Any, service: str, user: str) -> bool:
     )
 
 
-def _on_redis(layers: Any, service: str, user: str) -> dict[str, tuple[list[Any], list[Any]]]:
-    """Return the further layers on that Redis: their hosts that are it, and all of them."""
-    found: dict[str, tuple[list[Any], list[Any]]] = {}
+class _Further(NamedTuple):
+    """A layer besides `default` on the Redis of `default`."""
+
+    layer: Mapping[str, Any]
+    # Whether nothing keeps the role from writing it: all its hosts are that Redis, and no secret of its own is masked.
+    writable: bool
+
+    @property
+    def hosts(self) -> list[Any]:
+        """Return the layer's hosts."""
+        return list(self.layer["CONFIG"]["hosts"])
+
+
+def _on_redis(layers: Any, service: str, user: str) -> dict[str, _Further]:
+    """Return the further layers of which a host is that Redis."""
+    found: dict[str, _Further] = {}
     for name, layer in layers.items() if isinstance(layers, Mapping) else ():
         config = layer.get("CONFIG") if isinstance(layer, Mapping) else None
         hosts = config.get("hosts") if isinstance(config, Mapping) else None
-        if name == OURS or not isinstance(hosts, list):
+        if name == OURS or not isinstance(config, Mapping) or not isinstance(hosts, list):
             continue
-        same = [host for host in hosts if _reaches(host, service, user)]
-        if same:
-            found[str(name)] = (same, hosts)
+        same = [_reaches(host, service, user) for host in hosts]
+        if any(same):
+            found[str(name)] = _Further(layer, all(same) and not any(map(is_secret, config)))
     return found
 
 
 def further_logins(layers: Any, service: str, login: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what CHANNEL_LAYERS gets besides `default`: the login in each further layer on the same Redis.
+    """Return the further layers on the same Redis as they are, with the login in their hosts.
 
     Args:
         layers: CHANNEL_LAYERS as the portal has it, with its secrets masked.
@@ -58,10 +72,11 @@ def further_logins(layers: Any, service: str, login: Mapping[str, Any]) -> dict[
         login: `username` and `password` of the portal.
     """
     found = {}
-    for name, (same, hosts) in _on_redis(layers, service, str(login["username"])).items():
-        if len(same) == len(hosts):
-            bare = [_without_login(host) for host in hosts]
-            found[name] = {"CONFIG": {"hosts": channel_layers(bare, login)[OURS]["CONFIG"]["hosts"]}}
+    for name, further in _on_redis(layers, service, str(login["username"])).items():
+        if further.writable:
+            bare = [_without_login(host) for host in further.hosts]
+            hosts = channel_layers(bare, login)[OURS]["CONFIG"]["hosts"]
+            found[name] = {**further.layer, "CONFIG": {**further.layer["CONFIG"], "hosts": hosts}}
     return found
 
 
@@ -75,22 +90,22 @@ def lacking_login(layers: Any, service: str, user: str) -> list[str]:
     """Return the further layers on that Redis that have no login yet and can get one."""
     return [
         name
-        for name, (same, hosts) in _on_redis(layers, service, user).items()
-        if len(same) == len(hosts) and any(not each["password"] for host in same for each in redis_endpoints([host]))
+        for name, further in _on_redis(layers, service, user).items()
+        if further.writable and any(not each["password"] for host in further.hosts for each in redis_endpoints([host]))
     ]
 
 
-def mixed_refusals(layers: Any, service: str, user: str) -> list[Problem]:
-    """Return why further layers cannot get the login: one that uses another Redis besides."""
+def further_refusals(layers: Any, service: str, user: str) -> list[Problem]:
+    """Return why further layers cannot get the login: they use another Redis besides, or have secrets."""
     return [
         Problem(
-            "further-layer-mixed",
+            "further-layer-not-writable",
             name,
-            f"CHANNEL_LAYERS.{name} uses Redis at {service}:{DEFAULT_PORT}, which gets a password, and another Redis"
-            " besides. Set tethys_docker_redis_service to another name, such as channels-redis.",
+            f"CHANNEL_LAYERS.{name} uses Redis at {service}:{DEFAULT_PORT}, which gets a password, and it has other"
+            " hosts or secrets besides. Set tethys_docker_redis_service to another name, such as channels-redis.",
         )
-        for name, (same, hosts) in _on_redis(layers, service, user).items()
-        if len(same) < len(hosts)
+        for name, further in _on_redis(layers, service, user).items()
+        if not further.writable
     ]
 
 

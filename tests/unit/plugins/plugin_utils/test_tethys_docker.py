@@ -573,11 +573,12 @@ def test_a_further_layer_on_our_redis_gets_the_login() -> None:
     ]
     now = {"default": {}, "tribs": FURTHER}
     login = {"username": "tethys", "password": "p'w"}
-    written = {"tribs": {"CONFIG": {"hosts": [{**CONFIG["hosts"][0], **login}]}}}
+    # The whole layer: the merge of settings replaces one layer by another.
+    written = {"tribs": {**FURTHER, "CONFIG": {**FURTHER["CONFIG"], "hosts": [{**CONFIG["hosts"][0], **login}]}}}
     assert compose_file.further(asked(), REDIS["credentials"], now) == written
     # The next run finds the login masked, and writes what is there.
     masked = {"host": "redis", "port": 6379, "socket_timeout": 15, "username": "tethys", "password": "********"}
-    now = {"tribs": {"BACKEND": CORE_BACKEND, "CONFIG": {"hosts": [masked]}}}
+    now = {"tribs": {**FURTHER, "CONFIG": {**FURTHER["CONFIG"], "hosts": [masked]}}}
     assert compose_file.further(asked(), REDIS["credentials"], now) == written
     assert told_of(**now)["announce"] == []
 
@@ -593,11 +594,20 @@ def test_a_further_layer_on_another_redis_is_left_alone(variables: dict[str, Any
     assert compose_file.further(asked(), REDIS["credentials"], {"t": {"CONFIG": {"hosts": [own]}}}) == {}
 
 
-def test_a_further_layer_on_our_redis_and_another_is_refused() -> None:
-    (reason,) = told_of(tribs={"BACKEND": CORE_BACKEND, "CONFIG": {"hosts": [["redis", 6379], ["other", 6379]]}})[
-        "refusals"
-    ]
-    assert reason.startswith("CHANNEL_LAYERS.tribs uses Redis at redis:6379, which gets a password, and another Redis")
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"hosts": [["redis", 6379], ["other", 6379]]},
+        {"hosts": [["redis", 6379]], "symmetric_encryption_keys": ["********"]},
+    ],
+)
+def test_a_further_layer_that_cannot_be_written_is_refused(config: dict[str, Any]) -> None:
+    layer = {"BACKEND": CORE_BACKEND, "CONFIG": config}
+    found = told_of(tribs=layer)
+    (reason,) = found["refusals"]
+    assert reason.startswith("CHANNEL_LAYERS.tribs uses Redis at redis:6379, which gets a password, and it has other")
+    assert found["announce"] == []
+    assert compose_file.further(asked(), REDIS["credentials"], {"tribs": layer}) == {}
 
 
 @pytest.mark.parametrize("odd", ["x", [], {"CONFIG": 5}, {"CONFIG": {"hosts": 5}}, {"CONFIG": {"hosts": [5, None]}}])
