@@ -14,8 +14,9 @@ from typing import Any
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import without_secrets
 from ansible_collections.tethys.channels.plugins.plugin_utils.compose_file import REDIS, carried, environment, layers
-from ansible_collections.tethys.channels.plugins.plugin_utils.decide import compose, trust
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide import client, compose, trust
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.project import NAME, Project
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import image_version
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import (
     is_system_folder,
     misspelt,
@@ -159,6 +160,15 @@ class _Plan(Project):
                 f" tethys_asgi_processes to 1{known}.{why}",
             )
 
+    def old_redis(self) -> None:
+        """An image of Redis that the portal's redis-py cannot connect to."""
+        image = str(self.asked["redis_image"])
+        if self.redis in REDIS and re.search(r"redis[^/]*:", image):
+            redis_py = (self.portal.get("versions") or {}).get("redis")
+            fix = "Set it to docker.io/library/redis:8.2."
+            wrong = client.hello_refusal("tethys_docker_redis_image", image, image_version(image), redis_py, fix)
+            self.problems.extend([wrong] if wrong else [])
+
     def asked_portal(self) -> tuple[Any, str]:
         """What is known of Bokeh, and why it is not known."""
         container, image = self.look["container"], self.look["image_id"]
@@ -283,6 +293,7 @@ def docker_plan(asked: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str,
         plan.removal()
     else:
         plan.bokeh()
+        plan.old_redis()
     plan.inside()
     look = plan.look
     trusted = trust.verdict(look.get("trust"))

@@ -615,6 +615,25 @@ def test_a_further_layer_may_be_anything(odd: Any) -> None:
     assert told_of(tribs=odd)["refusals"] == []
 
 
+@pytest.mark.parametrize(
+    ("variables", "redis_py", "refused"),
+    [
+        ({"redis_image": "redis:5"}, "8.1.0", True),
+        ({"redis_image": "redis:5"}, "7.4.1", False),
+        ({"redis_image": "redis:5"}, None, False),
+        ({"redis_image": "redis:6"}, "8.1.0", False),
+        ({"redis_image": "redis:5", "layer_hosts": [["h", 1]]}, "8.1.0", False),
+    ],
+)
+def test_redis_5_and_redis_py_8(variables: dict[str, Any], redis_py: str | None, refused: bool) -> None:
+    found = plan(asked(**variables), look(), portal={"versions": {"redis": redis_py}})
+    assert len(found["refusals"]) == refused
+    if refused:
+        assert found["refusals"][0].startswith(
+            "tethys_docker_redis_image is redis:5: redis-py 8.1.0 opens a connection"
+        )
+
+
 SQLITE = {"setting": "DATABASES.default.NAME", "path": "/usr/lib/tethys/tethys_platform.sqlite", "holds": True}
 
 
