@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis_way import url_host
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.sentinel import (
     SENTINEL,
     topology_of,
@@ -102,11 +103,6 @@ def servers_of(names: Iterable[str], hosts: Mapping[str, Any]) -> list[dict[str,
             }
         )
     return found
-
-
-def url_host(address: str) -> str:
-    """Return an address as a URL has it."""
-    return f"[{address}]" if ":" in address else address
 
 
 def _hosts(servers: Sequence[Mapping[str, Any]], logins: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -17,12 +17,14 @@ from ansible_collections.tethys.channels.plugins.module_utils.server_facts impor
 from ansible_collections.tethys.channels.plugins.module_utils.services import REDIS_SOCKET
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import client
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis_way import Way, portals_way
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import redis_endpoints
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
-    DEFAULT_REDIS_PORT,
     TRANSPORT_LABEL,
     Data,
+    Facts,
+    Inputs,
     Problem,
     Refusal,
 )
@@ -126,6 +128,15 @@ def address_reason(value: Any, here: bool | None) -> Problem | None:
 class Redis(Subject):
     """The layer's Redis."""
 
+    def __init__(self, inputs: Inputs, facts: Facts, way: Way | None = None) -> None:
+        super().__init__(inputs, facts)
+        self.way = way or portals_way(inputs.options, facts.portal.get("group"))
+
+    @property
+    def redis(self) -> str:
+        """Where the layer's Redis comes from; on a shared Redis host it is always a container of ours."""
+        return "container" if self.way.is_shared else super().redis
+
     @property
     def engine(self) -> str:
         """The engine that the container shall be in: `docker` or `podman`."""
@@ -135,14 +146,6 @@ class Redis(Subject):
     def state_of(self, engine: str) -> EngineState:
         """Return what is known of a container engine."""
         return (self.server.get("podman") if engine == "podman" else self.server.get("docker")) or {}
-
-    @property
-    def loss_of_a_new_image(self) -> str:
-        """What is felt where a container is replaced."""
-        return (
-            "messages of about a second are lost, and the processes restart one at a time, since Redis forgets who"
-            " listens"
-        )
 
     @property
     def left_container(self) -> ContainerFacts | None:
@@ -166,32 +169,6 @@ class Redis(Subject):
         return sorted(found | ({"podman"} if self.server.get("redis_unit") else set()))
 
     @property
-    def redis_port(self) -> int:
-        """The port of the container, a number also where the command line delivered its digits."""
-        return whole_number(self.options["redis_container_port"]) or DEFAULT_REDIS_PORT
-
-    @property
-    def transport(self) -> str:
-        """How the portal reaches its container: `published`, `host` or `unix`."""
-        return str(self.options.get("redis_container_transport", "unix"))
-
-    @property
-    def redis_endpoint(self) -> dict[str, Any]:
-        """Where the container answers."""
-        return {"path": REDIS_SOCKET} if self.transport == "unix" else {"host": "127.0.0.1", "port": self.redis_port}
-
-    @property
-    def redis_place(self) -> str:
-        """The same in a word."""
-        return REDIS_SOCKET if self.transport == "unix" else f"127.0.0.1:{self.redis_port}"
-
-    @property
-    def redis_way(self) -> str:
-        """What a container carries as its label that is reached as it shall be."""
-        group = f" (group {self.portal.get('group')})" if self.transport == "unix" else ""
-        return f"{self.transport} {self.redis_place}{group}"
-
-    @property
     def redis_way_now(self) -> str:
         """How our container is reached at present, in the words of `redis_way`; empty where that is not known."""
         ours: ContainerFacts = self.server.get("container") or self.left_container or {}
@@ -206,8 +183,9 @@ class Redis(Subject):
         ours: ContainerFacts = self.server.get("container") or self.left_container or {}
         way = self.redis_way_now
         port = whole_number(way.rpartition(":")[2])
-        if not ours.get("running") or not way:
-            return self.redis_endpoint
+        # A shared one answers where it shall, or not at all.
+        if self.way.is_shared or not ours.get("running") or not way:
+            return self.way.endpoint
         return {"host": "127.0.0.1", "port": port} if port else {"path": REDIS_SOCKET}
 
     def of_redis(self, adopted_container: Data | None = None) -> dict[str, Any]:
@@ -223,10 +201,10 @@ class Redis(Subject):
             "redis_image": server.get("image_name") or full_name(str(self.options["redis_container_image"])),
             "redis_unit": UNIT,
             "redis_unit_path": UNIT_PATH,
-            "transport": self.transport,
-            "redis_endpoint": self.redis_endpoint,
-            "redis_place": self.redis_place,
-            "redis_way": self.redis_way,
+            "transport": self.way.transport,
+            "redis_endpoint": self.way.endpoint,
+            "redis_place": self.way.place,
+            "redis_way": self.way.label,
             "redis_way_now": self.redis_way_now,
             "redis_now": self.redis_now,
             "redis_socket": REDIS_SOCKET,
@@ -261,7 +239,7 @@ class Redis(Subject):
             return None
         other: Data | None = self.server.get("redis_port_container")
         if other:
-            why = self._not_the_layers(other, self.redis_port)
+            why = self._not_the_layers(other, self.way.port)
             if why is None and not self.left_container:
                 return self._adopted(other)
             if not self._port_is_free(other, why):
@@ -335,7 +313,7 @@ class Redis(Subject):
                 " collection's: set redis_container_name to a name of its own.",
             )
             return False
-        if self.transport == "unix" and server.get("socket_folder_problem"):
+        if self.way.transport == "unix" and server.get("socket_folder_problem"):
             self.refuse(
                 "socket-folder-unusable",
                 str(PurePosixPath(REDIS_SOCKET).parent),
@@ -346,7 +324,7 @@ class Redis(Subject):
 
     def _port_is_free(self, other: Data, why: str | None) -> bool:
         """Whether a run can go on beside a container on the port, which `why` says is not the layer's."""
-        port, left = self.redis_port, self.left_container
+        port, left = self.way.port, self.left_container
         if why is None and left:
             self.refuse(
                 "container-found-beside-left",
@@ -355,7 +333,7 @@ class Redis(Subject):
                 f" names, and {left['name']} is still in {ENGINES[str(left['engine'])].title}: stop the former"
                 f" (`{shell_words('docker', 'stop', other['id'])}`) and run again.",
             )
-        elif self.transport != "unix":
+        elif self.way.transport != "unix":
             self.refuse(
                 "redis-port-published",
                 str(port),
@@ -371,7 +349,7 @@ class Redis(Subject):
         if self.engine != "docker":
             self._library_reasons()
         self.announce.append(
-            f"Container {other['name']} ({other['image']}), the portal's Redis on port {self.redis_port} until now, is"
+            f"Container {other['name']} ({other['image']}), the portal's Redis on port {self.way.port} until now, is"
             " stopped and kept; WebSockets fail from then until the processes have restarted."
         )
         return other
@@ -388,9 +366,9 @@ class Redis(Subject):
             )
         way = self.redis_way_now
         backend = (self.portal.get("settings") or {}).get("layer_backend")
-        if ours.get("running") and way != self.redis_way:
+        if ours.get("running") and way != self.way.label:
             self.announce.append(
-                f"The layer's Redis is reached by {way or 'another way'}, and will be by {self.redis_way}"
+                f"The layer's Redis is reached by {way or 'another way'}, and will be by {self.way.label}"
                 " (redis_container_transport): it is replaced, and WebSockets fail from then until their process has"
                 " restarted, one after the other."
             )
@@ -402,13 +380,13 @@ class Redis(Subject):
         elif ours.get("running") and image_name(ours["image"]) != image_name(image):
             self.announce.append(
                 f"The Redis container runs {ours['image']} and redis_container_image is {image}: it is replaced,"
-                f" {self.loss_of_a_new_image}."
+                f" {self.way.loss}."
             )
 
     def _kept_redis(self) -> None:
         """Another Redis of the layer, which the run leaves."""
-        ours, left, port = self.server.get("container"), self.left_container, self.redis_port
-        taken = [] if self.transport == "unix" else [port]
+        ours, left, port = self.server.get("container"), self.left_container, self.way.port
+        taken = [] if self.way.transport == "unix" else [port]
         kept = [number for number in self._ports_of_the_layer() if number not in taken]
         if kept and not ours and not left:
             self.announce.append(
@@ -418,9 +396,9 @@ class Redis(Subject):
 
     def _listener_reasons(self) -> None:
         """Who else listens on Redis's port."""
-        server, port = self.server, self.redis_port
+        server, port = self.server, self.way.port
         ours, left = self.server.get("container") or {}, self.left_container
-        if self.transport != "unix" and not any(self._holds_port(one) for one in (ours, left) if one):
+        if self.way.transport != "unix" and not any(self._holds_port(one) for one in (ours, left) if one):
             for row in server.get("listeners") or []:
                 if row["port"] == port and self.in_the_way(row):
                     self.refuse(
@@ -442,13 +420,15 @@ class Redis(Subject):
     def _holds_port(self, ours: Data) -> bool:
         """Whether a container of ours is why the port is taken."""
         way = ours.get("labels", {}).get(TRANSPORT_LABEL)
-        return bool(ours.get("running")) and (
-            way == f"host {self.redis_place}" or self.redis_port in ours.get("ports", [])
-        )
+        if self.way.is_shared:
+            # It may publish the same port of another address.
+            return bool(ours.get("running")) and way == self.way.label
+        return bool(ours.get("running")) and (way == f"host {self.way.place}" or self.way.port in ours.get("ports", []))
 
     def in_the_way(self, listener: Data) -> bool:
-        """Whether a listener on Redis's port is on the loopback as well."""
-        return bool(listener.get("address") != "other")
+        """Whether a listener on Redis's port is on an address of Redis's as well: its own, or the loopback."""
+        address = listener.get("address")
+        return address in ("redis", "everything") if self.way.is_shared else address != "other"
 
     def _leave_own(self) -> None:
         """A container of ours that this server's portal does not need any more."""
@@ -465,6 +445,8 @@ class Redis(Subject):
 
     def _not_the_layers(self, other: Data, port: int) -> str | None:
         """Why a container that publishes the port is somebody else's; None for the manual's own."""
+        if self.way.is_shared:
+            return "it is not this collection's"
         redis = other.get("redis") or {}
         if redis.get("problem"):
             return f"it cannot be asked what it holds ({redis['problem']})"

@@ -27,6 +27,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis impor
     clock_reasons,
     image_version,
 )
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis_way import shared_way
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.sentinel import (
     SENTINEL,
     authority_reasons,
@@ -40,7 +41,6 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables i
     wrong_role_values,
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
-    TRANSPORT_LABEL,
     Facts,
     Inputs,
     Problem,
@@ -52,11 +52,8 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     MEMORY_BACKEND,
     show,
 )
-from ansible_collections.tethys.channels.plugins.plugin_utils.shared import servers_of, url_host
+from ansible_collections.tethys.channels.plugins.plugin_utils.shared import servers_of
 from ansible_collections.tethys.channels.plugins.plugin_utils.tls import out_of_time
-
-# Where the collection keeps the authority's certificate on Redis's own server.
-CA_BESIDE_REDIS = "/etc/tethys_channels/redis/ca.crt"
 
 
 def site_reasons(portals: Sequence[Mapping[str, Any]]) -> list[Problem]:
@@ -79,66 +76,6 @@ def site_reasons(portals: Sequence[Mapping[str, Any]]) -> list[Problem]:
                 )
             )
     return reasons
-
-
-class RedisLook(Redis):
-    """What the look at a server of the shared Redis found, and what follows from it."""
-
-    @property
-    def redis(self) -> str:
-        """It is a container of ours."""
-        return "container"
-
-    @property
-    def transport(self) -> str:
-        """It answers other machines, encrypted."""
-        return "tls"
-
-    @property
-    def redis_endpoint(self) -> dict[str, Any]:
-        """Where it answers."""
-        return {"host": self.options["address"], "port": self.redis_port, "tls": True, "ca": CA_BESIDE_REDIS}
-
-    @property
-    def redis_place(self) -> str:
-        """The same in a word."""
-        return f"{url_host(str(self.options['address']))}:{self.redis_port}"
-
-    @property
-    def redis_way(self) -> str:
-        """What a container carries as its label that is reached as it shall be."""
-        return f"{self.transport} {self.redis_place}"
-
-    @property
-    def redis_now(self) -> dict[str, Any]:
-        """It answers where it shall, or not at all."""
-        return self.redis_endpoint
-
-    @property
-    def watched(self) -> bool:
-        """Whether Sentinel watches it, and another one takes its place."""
-        return bool(self.options.get("topology") == SENTINEL)
-
-    @property
-    def loss_of_a_new_image(self) -> str:
-        """Where there are copies, they are replaced one after the other."""
-        if self.watched:
-            return (
-                "the primary after the others and once one of them has its place, and open WebSockets are closed then"
-            )
-        return super().loss_of_a_new_image
-
-    def in_the_way(self, listener: Mapping[str, Any]) -> bool:
-        """Whether a listener on the port is on this address as well; the loopback is another one."""
-        return listener.get("address") in ("redis", "everything")
-
-    def _holds_port(self, ours: Mapping[str, Any]) -> bool:
-        """Whether a container of ours is why the port is taken: it may publish the same one of another address."""
-        return bool(ours.get("running")) and ours.get("labels", {}).get(TRANSPORT_LABEL) == self.redis_way
-
-    def _not_the_layers(self, other: Mapping[str, Any], port: int) -> str | None:
-        """No portal is here, so that no container can be a portal's until now."""
-        return "it is not this collection's"
 
 
 def _sites(names: Iterable[str], hosts: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -252,7 +189,8 @@ def redis_plan(options: Mapping[str, Any], found: Mapping[str, Any], hosts: Mapp
     backend = portals[0]["backend"] if portals else CORE_BACKEND
     # What the portals' plan is judged by, as far as it matters here.
     asked: dict[str, Any] = {"tethys_layer_backend": backend, "tethys_layer_hosts": [], "tethys_layer_redis": []}
-    look = RedisLook(Inputs.given(asked, options, found), Facts.given(found))
+    watched = options.get("topology") == SENTINEL
+    look = Redis(Inputs.given(asked, options, found), Facts.given(found), shared_way(options, watched))
     server = look.server
     # The way back is open whatever the inventory says by now.
     reasons = [] if look.goal == "remove" else _reasons(options, found, portals, asked, hosts)
@@ -283,5 +221,5 @@ def redis_plan(options: Mapping[str, Any], found: Mapping[str, Any], hosts: Mapp
         # Its key stays, so that what it has given is good until its own end.
         "authority_due": bool(due and authority and out_of_time(authority, int(options["renew_days"]))),
         "portal": {"group": ""},
-        "sentinel": plan_of(options["name"], servers_of(options["names"], hosts), hosts) if look.watched else None,
+        "sentinel": plan_of(options["name"], servers_of(options["names"], hosts), hosts) if watched else None,
     }
