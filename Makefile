@@ -27,7 +27,7 @@ test-changed: $(VENV)/.ready engine ## Run what can see the changes since main: 
 test-core: $(VENV)/.ready engine ## Run lint, the unit tests and the core scenarios
 	@scripts/run-tests --core
 
-lint: $(VENV)/.ready ## Run ruff, mypy, yamllint, ansible-lint, the changelog's lint and the check of the README's tables
+lint: $(VENV)/.ready ## Run ruff, mypy, yamllint, ansible-lint, the changelog's lint and the check of the reference of variables
 	@scripts/run-tests lint
 
 sanity: $(VENV)/.ready ## Run ansible-test sanity

@@ -95,7 +95,7 @@ def text(table: Table) -> str:
 
 
 def markdown(table: Table) -> str:
-    """The same for the README."""
+    """Return the table in Markdown."""
     head = "| " + " | ".join(table.columns) + " |"
     line = "|" + "|".join("---:" if column else "---" for column in range(len(table.columns))) + "|"
     return "\n".join([head, line, *("| " + " | ".join(row) + " |" for row in table.rows)])

@@ -112,7 +112,7 @@ def test_all_roles_read_a_collection_wide_variable_with_one_default() -> None:
     for role in NAMES:
         for name, value in defaults(role).items():
             match = reads(value)
-            # Another form would hide a default from this test and from the README's table.
+            # Another form would hide a default from this test and from the reference of variables.
             assert match or "tethys_" not in str(value).replace("/tethys_channels", ""), f"{name}: {value}"
             if match:
                 kinds = found.setdefault(match["variable"], {"preflight": set(), "others": set()})

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The README's tables of variables come from the roles."""
+"""The reference of variables comes from the roles."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[3]
+PAGE = Path("docs", "docsite", "rst", "reference_variables.rst")
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +36,17 @@ def tree(tmp_path: Path) -> Path:
     """A copy of what the script reads and writes."""
     for name in ("roles", "playbooks"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    shutil.copy(ROOT / "README.md", tmp_path)
+    (tmp_path / PAGE).parent.mkdir(parents=True)
+    shutil.copy(ROOT / PAGE, tmp_path / PAGE)
     return tmp_path
 
 
-def test_the_readme_is_up_to_date(script: ModuleType) -> None:
+def test_the_page_is_up_to_date(script: ModuleType) -> None:
     assert script.main(["--check"], ROOT) == 0
 
 
-def test_every_variable_is_in_the_readme(script: ModuleType) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_every_variable_is_on_the_page(script: ModuleType) -> None:
+    text = (ROOT / PAGE).read_text(encoding="utf-8")
     for path in ROOT.glob("roles/*/meta/argument_specs.yml"):
         for name in yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"]:
             assert f"`{name}`" in text
@@ -66,37 +68,38 @@ def test_a_changed_role_makes_the_tables_out_of_date(
     text = file.read_text(encoding="utf-8")
     assert old in text
     file.write_text(text.replace(old, new), encoding="utf-8")
-    before = (tree / "README.md").read_text(encoding="utf-8")
+    before = (tree / PAGE).read_text(encoding="utf-8")
     assert script.main(["--check"], tree) == 1
     assert "run scripts/readme-variables" in capsys.readouterr().err
-    assert (tree / "README.md").read_text(encoding="utf-8") == before
+    assert (tree / PAGE).read_text(encoding="utf-8") == before
 
     assert script.main([], tree) == 0
     assert script.main(["--check"], tree) == 0
-    after = (tree / "README.md").read_text(encoding="utf-8")
+    after = (tree / PAGE).read_text(encoding="utf-8")
     assert after != before
     # Nothing but the tables is touched.
     assert after.partition(script.BEGIN)[0] == before.partition(script.BEGIN)[0]
     assert after.partition(script.END)[2] == before.partition(script.END)[2]
 
 
-def test_a_readme_without_the_marks_is_refused(
+def test_a_page_without_the_marks_is_refused(
     script: ModuleType, tree: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tree / "README.md").write_text("# Nothing\n", encoding="utf-8")
+    (tree / PAGE).write_text("# Nothing\n", encoding="utf-8")
     assert script.main([], tree) == 1
     assert script.BEGIN in capsys.readouterr().err
-    assert (tree / "README.md").read_text(encoding="utf-8") == "# Nothing\n"
+    assert (tree / PAGE).read_text(encoding="utf-8") == "# Nothing\n"
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("C(<prefix>/bin/python) exists.", "`<prefix>/bin/python` exists."),
-        ("V(auto) or O(other)", "`auto` or `other`"),
-        ("a|b", "a\\|b"),
+        ("C(<prefix>/bin/python) exists.", "``<prefix>/bin/python`` exists."),
+        ("V(auto) or O(other)", "``auto`` or ``other``"),
+        ("a|b, x_ and all*", "a\\|b, x\\_ and all\\*"),
+        ("C(a_) of a_b", "``a_`` of a_b"),
         ("ABC(x)", "ABC(x)"),
     ],
 )
-def test_ansibles_markup_becomes_markdown(script: ModuleType, text: str, expected: str) -> None:
-    assert script.markdown(text) == expected
+def test_ansibles_markup_becomes_restructuredtext(script: ModuleType, text: str, expected: str) -> None:
+    assert script.rst(text) == expected
