@@ -125,6 +125,55 @@ def bokeh_pins(bokeh: Any) -> list[str]:
     return [_BOKEH_REQUESTS, *(f"^{page}/?$" for page in plain)]
 
 
+def _number_refusal(value: Any) -> Problem | None:
+    """Return the problem of a value that is no number of processes, or None."""
+    number = whole_number(value)
+    if number is None:
+        return Problem(
+            "processes-invalid",
+            "tethys_asgi_processes",
+            f"tethys_asgi_processes is {show(value)}: set it to a whole number of at least 1, written in digits.",
+        )
+    if number > MAX_PROCESSES:
+        return Problem(
+            "processes-too-many",
+            "tethys_asgi_processes",
+            f"tethys_asgi_processes is {show(value)}, and each of these processes would be a whole portal in"
+            f" memory: set it to the number of processes that the server can hold, at most {MAX_PROCESSES}.",
+        )
+    return None
+
+
+def _several_refusals(
+    number: int, in_use: str | None, is_known: bool, policy: str, backend: str, layout: str
+) -> Iterable[Problem]:
+    """Yield why several processes would lose messages or break Bokeh pages."""
+    if backend == MEMORY_BACKEND:
+        yield Problem(
+            "memory-layer-needs-one-process",
+            "tethys_asgi_processes",
+            f"tethys_asgi_processes is {number} with tethys_layer_backend {backend}, where only the sender's own "
+            f"process hears a message: set tethys_asgi_processes to 1, or tethys_layer_backend to {CORE_BACKEND}.",
+        )
+    if policy == "single" and in_use:
+        known = "" if is_known else ", or tethys_bokeh to not_in_use where no app uses it"
+        yield Problem(
+            "bokeh-needs-one-process",
+            "tethys_asgi_processes",
+            f"tethys_asgi_processes is {number} and {in_use}, whose pages work in a single process only"
+            " (tethys_bokeh_policy: single): set tethys_asgi_processes to 1, or tethys_bokeh_policy to pin"
+            f" together with tethys_asgi_layout to socket_per_process{known}.",
+        )
+    if policy == "pin" and layout != "socket_per_process":
+        yield Problem(
+            "pin-needs-layout",
+            "tethys_bokeh_policy",
+            f"tethys_bokeh_policy is pin with tethys_asgi_processes {number} and tethys_asgi_layout {layout}, in"
+            " which nginx cannot tell the processes apart: set tethys_asgi_layout to socket_per_process, or"
+            " tethys_asgi_processes to 1.",
+        )
+
+
 def asgi_processes(
     value: Any,
     bokeh: Any = None,
@@ -146,73 +195,21 @@ def asgi_processes(
         Refusal: the number is none, or so many processes would lose messages or break Bokeh pages.
     """
     problems = [
-        problem
-        for problem in (
-            choice_refusal("tethys_bokeh_policy", policy, POLICIES),
-            choice_refusal("tethys_layer_backend", backend, BACKENDS),
-            choice_refusal("tethys_asgi_layout", layout, LAYOUTS),
-        )
-        if problem
+        choice_refusal("tethys_bokeh_policy", policy, POLICIES),
+        choice_refusal("tethys_layer_backend", backend, BACKENDS),
+        choice_refusal("tethys_asgi_layout", layout, LAYOUTS),
     ]
     in_use: str | None = None
     try:
         in_use = bokeh_in_use(bokeh)
     except Refusal as refusal:
         problems.extend(refusal.problems)
-
     number = whole_number(value)
-    if number is None:
-        problems.append(
-            Problem(
-                "processes-invalid",
-                "tethys_asgi_processes",
-                f"tethys_asgi_processes is {show(value)}: set it to a whole number of at least 1, written in digits.",
-            )
-        )
-    elif number > MAX_PROCESSES:
-        problems.append(
-            Problem(
-                "processes-too-many",
-                "tethys_asgi_processes",
-                f"tethys_asgi_processes is {show(value)}, and each of these processes would be a whole portal in"
-                f" memory: set it to the number of processes that the server can hold, at most {MAX_PROCESSES}.",
-            )
-        )
-    if problems or number is None:
-        raise Refusal(*problems)
-    if number == 1:
-        return number
-
-    if backend == MEMORY_BACKEND:
-        problems.append(
-            Problem(
-                "memory-layer-needs-one-process",
-                "tethys_asgi_processes",
-                f"tethys_asgi_processes is {number} with tethys_layer_backend {backend}, where only the sender's own "
-                f"process hears a message: set tethys_asgi_processes to 1, or tethys_layer_backend to {CORE_BACKEND}.",
-            )
-        )
-    if policy == "single" and in_use:
-        known = "" if bokeh not in (None, "unknown", "auto") else ", or tethys_bokeh to not_in_use where no app uses it"
-        problems.append(
-            Problem(
-                "bokeh-needs-one-process",
-                "tethys_asgi_processes",
-                f"tethys_asgi_processes is {number} and {in_use}, whose pages work in a single process only"
-                " (tethys_bokeh_policy: single): set tethys_asgi_processes to 1, or tethys_bokeh_policy to pin"
-                f" together with tethys_asgi_layout to socket_per_process{known}.",
-            )
-        )
-    if policy == "pin" and layout != "socket_per_process":
-        problems.append(
-            Problem(
-                "pin-needs-layout",
-                "tethys_bokeh_policy",
-                f"tethys_bokeh_policy is pin with tethys_asgi_processes {number} and tethys_asgi_layout {layout}, in"
-                " which nginx cannot tell the processes apart: set tethys_asgi_layout to socket_per_process, or"
-                " tethys_asgi_processes to 1.",
-            )
-        )
-    if problems:
-        raise Refusal(*problems)
+    problems.append(_number_refusal(value))
+    if not any(problems) and number and number > 1:
+        is_known = bokeh not in (None, "unknown", "auto")
+        problems.extend(_several_refusals(number, in_use, is_known, policy, backend, layout))
+    found = [problem for problem in problems if problem]
+    if found or number is None:
+        raise Refusal(*found)
     return number

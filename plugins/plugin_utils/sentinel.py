@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER, PRIMARY_NAME
-from ansible_collections.tethys.channels.plugins.plugin_utils.layers import SENTINEL_PORT
+from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import SENTINEL_PORT
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import SHARED_CA_HERE, refused
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import whole_number
 

@@ -15,7 +15,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.sentinel im
     SENTINEL,
     topology_of,
 )
-from ansible_collections.tethys.channels.plugins.plugin_utils.layers import DEFAULT_PORT
+from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import DEFAULT_PORT
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     SHARED_CA_HERE,
 )

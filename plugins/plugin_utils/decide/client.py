@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.tethys.channels.plugins.plugin_utils.layers import READ_TIMEOUT, sets_timeout
+from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import READ_TIMEOUT
+from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import sets_timeout
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem
 
 # The first redis-py that opens a connection with HELLO unless `protocol` is 2, and the first Redis that has it.

@@ -12,11 +12,9 @@ from typing import Any, NamedTuple
 
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import is_secret
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
-from ansible_collections.tethys.channels.plugins.plugin_utils.layers import (
-    DEFAULT_PORT,
-    channel_layers,
-    redis_endpoints,
-)
+from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import DEFAULT_PORT
+from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints
+from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem, Refusal
 
 # The layer that the role writes.

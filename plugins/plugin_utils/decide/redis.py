@@ -19,7 +19,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.text import shell_
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import client
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis_way import Way, portals_way
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
-from ansible_collections.tethys.channels.plugins.plugin_utils.layers import redis_endpoints
+from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     TRANSPORT_LABEL,
     Data,

@@ -16,11 +16,9 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import is_shared
 from ansible_collections.tethys.channels.plugins.plugin_utils import own_files
-from ansible_collections.tethys.channels.plugins.plugin_utils.layers import (
-    MOST_SOCKET_PATH,
-    channel_layers,
-    redis_endpoints,
-)
+from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import MOST_SOCKET_PATH
+from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints
+from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     APART,
     DEFAULT_REDIS_PORT,

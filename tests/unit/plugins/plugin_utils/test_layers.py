@@ -8,12 +8,9 @@ import copy
 from typing import Any
 
 import pytest
-from ansible_collections.tethys.channels.plugins.plugin_utils.layers import (
-    READ_TIMEOUT,
-    channel_layers,
-    redis_endpoints,
-    sets_timeout,
-)
+from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import READ_TIMEOUT
+from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints, sets_timeout
+from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal
 
 NOTHING = {

@@ -18,7 +18,8 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.sentinel im
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.shared import redis_plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import port_reasons, wrong_role_values
-from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers, redis_endpoints
+from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints
+from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal, texts
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, PUBSUB_BACKEND
 from ansible_collections.tethys.channels.plugins.plugin_utils.sentinel import common_secrets
