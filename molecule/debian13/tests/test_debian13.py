@@ -52,8 +52,6 @@ def test_valkey_in_the_place_of_redis_and_a_socket_in_the_place_of_a_port(host: 
     assert "Valkey" in host.check_output("docker exec tethys-channels-redis redis-server --version")
     assert host.check_output("ss -Hltn sport = :6390") == ""
     assert delivered(host, 2)
-    again = bed.playbook("site", **there, redis_container_port=6379)
-    assert (again.returncode, bed.changed(again)) == (0, 0), again.stdout
 
 
 def test_a_redis_that_exists_already_is_used_as_it_is(host: Any) -> None:
@@ -87,5 +85,3 @@ def test_a_portal_without_a_portal_config_gets_one(host: Any) -> None:
     assert (file.user, file.mode) == ("www-data", 0o600)
     assert "SECRET_KEY" in file.content_string
     assert bed.django_layers(host)["default"]["BACKEND"] == "channels_redis.pubsub.RedisPubSubChannelLayer"
-    again = bed.playbook("site")
-    assert (again.returncode, bed.changed(again)) == (0, 0), again.stdout
