@@ -4,7 +4,7 @@
 """What goes on attacking while a run works. usage: attack.py NAME"""
 
 # These race with the run: the bare system calls are the fastest.
-# ruff: noqa: PTH104, PTH108, PTH208, PTH211
+# ruff: noqa: PTH104, PTH108, PTH114, PTH208, PTH211
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ HOME = Path("/var/lib/tethys")
 CANARIES = Path("/etc/hostile")
 SEEN = Path("/opt/hostile/seen")
 OFF = Path("/opt/hostile/off")
+SLEEPER = "/usr/local/sbin/hostile-sleeper"
 LIBC = ctypes.CDLL(None, use_errno=True)
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
@@ -33,6 +34,12 @@ def resting(name: str) -> bool:
         return False
     time.sleep(0.05)
     return True
+
+
+def count(name: str) -> None:
+    """Record one more attack of this kind: the tests see by it that their attacker was active."""
+    with contextlib.suppress(OSError), (SEEN / name).open("a", encoding="ascii") as file:
+        file.write(".")
 
 
 def logs() -> None:
@@ -63,6 +70,7 @@ def work() -> None:
             if not entry.name.startswith("tethys_channels_") or entry.name in done:
                 continue
             done.add(entry.name)
+            count("work.tried")
             end = time.monotonic() + 2
             while time.monotonic() < end and not os.access(entry.path, os.W_OK):
                 pass
@@ -70,7 +78,7 @@ def work() -> None:
                 for name in os.listdir(entry.path)[::-1]:
                     os.rename(f"{entry.path}/{name}", f"{entry.path}/_{name}")
                     os.symlink(CANARIES / "private", f"{entry.path}/{name}")
-                    (SEEN / "work.swapped").touch()
+                    count("work.swapped")
                 # What the run needs comes back, or it would only fail.
                 for name in os.listdir(entry.path):
                     if name.startswith("_"):
@@ -93,6 +101,7 @@ def config() -> None:
             continue
         if any(name.endswith(".tethys_channels") for name in os.listdir(HOME)):
             for target in ("program", "settings.yml"):
+                count("config.tried")
                 with contextlib.suppress(OSError):
                     os.symlink(CANARIES / target, other)
                     exchange(real, other)
@@ -100,7 +109,7 @@ def config() -> None:
                     if not other.is_symlink():
                         # The run has written over the link: undoing that is an owner's right, and proves nothing.
                         exchange(real, other)
-                    (SEEN / "config.swapped").touch()
+                    count("config.swapped")
                 with contextlib.suppress(OSError):
                     os.unlink(other)
         time.sleep(0.0002)
@@ -141,6 +150,7 @@ def answer_slowly() -> None:
             while not (OFF / "socket").exists() and path.stat().st_ino == ours:
                 with contextlib.suppress(socket.timeout):
                     connection, _address = server.accept()
+                    count("socket.met")
                     connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
                     held.append(connection)
                 for connection in held:
@@ -154,17 +164,25 @@ def stranger(port: int, record: str, tls: bool = False) -> None:
     if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain("/opt/hostile/other.crt", "/opt/hostile/other.key")
-    while resting(record.partition(".")[0]):
+    name = record.partition(".")[0]
+    while resting(name):
         pass
     with socket.create_server(("127.0.0.1", port)) as server:
         while True:
             connection, _address = server.accept()
+            count(f"{name}.met")
             try:
                 if context:
                     connection = context.wrap_socket(connection, server_side=True)
-            except OSError:
+            except OSError as error:
+                (SEEN / f"{name}.refused").write_text(str(error), encoding="utf-8")
                 continue
             threading.Thread(target=answer_redis, args=(connection, SEEN / record), daemon=True).start()
+
+
+def title() -> None:
+    """As the portal's user: have a set-user-ID program of root's pass for nginx, with a configuration of one's own."""
+    os.execv(SLEEPER, ["nginx: master process nginx -c /opt/hostile/nginx.conf", "4000"])  # noqa: S606 - the attack
 
 
 ATTACKS = {
@@ -172,6 +190,7 @@ ATTACKS = {
     "work": work,
     "config": config,
     "socket": answer_slowly,
+    "title": title,
     "redis": lambda: stranger(6379, "redis.told"),
     "tls": lambda: stranger(7443, "tls.told", tls=True),
 }

@@ -163,4 +163,5 @@ def play(part: str) -> None:
     serves = any("daphne" in word for word in sys.argv[:1])
     for word in words:
         if word == "text" or not serves:
+            note(f"serving-{word}" if serves else f"played-{word}")
             globals()[word]()

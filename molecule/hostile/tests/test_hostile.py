@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Parties with fewer rights than root attack every run: each playbook runs through or refuses, and root stays root's.
 
-The attackers (attackers/) work while the playbooks run. After each run, whatever it came to, `unharmed` compares
-root's files, the set-user-id programs, who owns what, who runs as whom, what strangers were sent, and what reached the
-terminal.
+The attackers (attackers/) work while the playbooks run. Each test says whether its run goes through or is refused, in
+which words, and that its attackers were active (`active`). After each run `unharmed` compares root's files, the
+set-user-id programs, who owns what, who runs as whom, what strangers were sent, and what reached the terminal.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from typing import Any
 
 import bed
@@ -55,8 +56,10 @@ def before(host: Any) -> str:
 @pytest.fixture(autouse=True)
 def clean(host: Any) -> Iterator[None]:
     """Each test begins with what root had, and with nothing in the attackers' records."""
-    host.run("rm -rf /root/hostile-* /opt/hostile/seen/* /opt/hostile/plays/*; pkill -f '[s]leep 3141'")
-    host.check_output("cp -a --remove-destination /root/canaries/. /etc/hostile/")
+    host.check_output(
+        "rm -rf /root/hostile-* /opt/hostile/seen/* /opt/hostile/plays/*; pkill -f '[s]leep 3141';"
+        " cp -a --remove-destination /root/canaries/. /etc/hostile/"
+    )
     yield
     host.run("rm -f /opt/hostile/plays/*; pkill -9 -f '[A]nsiballZ|[o]pt/hostile/measured'")
 
@@ -76,28 +79,57 @@ def unharmed(host: Any, before: str, output: str) -> None:
     assert not bad, [line for line in output.splitlines() if CONTROL.search(line)][:3]
 
 
-def attacked(host: Any, before: str, name: str, *arguments: str, app: str = "", **variables: Any) -> bool:
-    """Run a playbook with an app that plays these attacks; whether it went well. If not, it says why."""
+def active(host: Any, *records: str) -> None:
+    """See that these attackers attacked since the test began; each leaves a record."""
+    seen = host.check_output("ls /opt/hostile/seen").split()
+    missing = [record for record in records if not any(fnmatch(name, record) for name in seen)]
+    assert not missing, f"{missing} is not among {seen}"
+
+
+def played(words: str) -> list[str]:
+    """The records that these attacks of the portal's app leave when the portal's user runs it."""
+    return [f"played-{word}.33" for word in words.split()]
+
+
+def attacked(
+    host: Any, before: str, name: str, *arguments: str, app: str = "", **variables: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a playbook with an app that plays these attacks, and return what the run came to."""
     host.check_output(f"echo {app} > /opt/hostile/plays/app")
     run = bed.playbook(name, *arguments, within=200, **variables)
-    print(run.stdout[-3000:])
+    print(run.stdout, host.run("wc -c /opt/hostile/seen/*").stdout)
     unharmed(host, before, run.stdout)
+    active(host, *played(app))
     assert "PLAY RECAP" in run.stdout
     assert "Traceback" not in run.stdout
-    return run.returncode == 0
+    return run
 
 
-def succeeds(host: Any, before: str, name: str, app: str = "") -> None:
+def refuses(
+    host: Any, before: str, name: str, *words: str, arguments: tuple[str, ...] = (), app: str = "", **variables: Any
+) -> None:
+    """Run a playbook under attack, and see that it is refused in these words."""
+    refusal = bed.refusal(attacked(host, before, name, *arguments, app=app, **variables))
+    for word in words:
+        assert word in refusal, refusal
+
+
+def succeeds(host: Any, before: str, name: str, app: str = "") -> str:
     """Run a playbook under attack; if it did not go well, once more without those who swap files under its hands.
 
-    The portal's user and the environment's owner can keep a run from its end, and nothing more.
+    The portal's user and the environment's owner can keep a run from its end, and nothing more. Returns what the run
+    printed.
     """
-    if not attacked(host, before, name, app=app):
+    run = attacked(host, before, name, app=app)
+    if run.returncode:
+        active(host, "*.swapped")
         host.check_output("touch /opt/hostile/off/config /opt/hostile/off/work && sleep 1")
         try:
-            assert attacked(host, before, name, app=app)
+            run = attacked(host, before, name, app=app)
         finally:
             host.check_output("rm /opt/hostile/off/config /opt/hostile/off/work")
+    assert run.returncode == 0, run.stdout
+    return bed.words(run)
 
 
 @contextmanager
@@ -110,19 +142,24 @@ def instead(host: Any, path: str, command: str) -> Iterator[None]:
         host.check_output(f"rm -rf {path}; mv -T {path}.kept {path}")
 
 
+# What a refusal says of the manual's folder of logs, which is the portal user's.
+LOGS = (
+    "asgi_service_log_dir is /var/log/tethys, where Supervisor writes as root, and its owner {} can change it. Set"
+    " asgi_service_log_dir to a folder that only root can change, such as /var/log/tethys_channels."
+)
+# The end of the text by which an app would reach the terminal.
+PLAIN = "all is well"
+UNKNOWN = "it could not be found out whether an app uses Bokeh"
+
+
 def test_a_dry_run_on_a_server_never_touched(host: Any, before: str) -> None:
     """No YAML for root, an environment and an app that attack: nothing of theirs runs as root, under --check either."""
     layer = (
         r'  CHANNEL_LAYERS: {"a\e[31m\x9b31m\u202e": {BACKEND: "b\e[31m\x9b31m\u202e", CONFIG: {hosts: ["\e[31m"]}}}'
     )
     with bed.setting(host, layer):
-        attacked(host, before, "site", "--check", "--diff", app="root text children")
-
-
-def test_a_setting_in_a_file_of_roots(host: Any, before: str) -> None:
-    """The portal's user makes portal_config.yml a link to a file of root's that everybody can read."""
-    with instead(host, bed.CONFIG, f"ln -s /etc/hostile/settings.yml {bed.CONFIG} && chown -h www-data {bed.CONFIG}"):
-        attacked(host, before, "site")
+        refuses(host, before, "site", UNKNOWN, PLAIN, arguments=("--check", "--diff"), app="children text directory")
+    active(host, "python.33", "activate.33")
 
 
 def test_no_user_of_a_web_server(host: Any, before: str) -> None:
@@ -130,12 +167,12 @@ def test_no_user_of_a_web_server(host: Any, before: str) -> None:
     rename = "cp -p /etc/passwd /etc/passwd.kept && sed -i 's/^www-data:/web:/' /etc/passwd && chown root: "
     host.check_output(rename + bed.HOME)
     try:
-        run = bed.playbook("site", "--check", within=200, asgi_service_log_dir="/var/log/tethys")
+        run = bed.playbook("site", within=200, asgi_service_log_dir="/var/log/tethys")
     finally:
         host.check_output(f"mv /etc/passwd.kept /etc/passwd && chown www-data: {bed.HOME}")
     refusal = bed.refusal(run)
     assert "tethys_user is not set" in refusal
-    assert "asgi_service_log_dir is /var/log/tethys" in refusal
+    assert LOGS.format("web") in refusal
     unharmed(host, before, run.stdout)
 
 
@@ -144,32 +181,92 @@ def commands(text: str) -> list[str]:
     return re.findall("`([^`]+)`", text)
 
 
-def test_commands_that_are_pasted(host: Any, before: str) -> None:
-    """A folder whose name is a command, and one of the system's: what the refusal has one paste touches neither."""
-    folder = f"{bed.HOME}/w; touch hostile-pasted #"
-    lines = f'  TETHYS_WORKSPACES_ROOT: "{folder}"\n  MEDIA_ROOT: /etc'
-    host.check_output(f"mkdir -m 0 {shlex.quote(folder)} && chown builder: {shlex.quote(folder)}")
+# A folder whose name is a command.
+PASTED = f"{bed.HOME}-pasted/w; touch hostile-pasted #"
+CASES: dict[str, dict[str, Any]] = {
+    # portal_config.yml is a link of the portal's user to a file of root's that everybody can read.
+    "link": {"tethys_home": f"{bed.HOME}-link"},
+    "commands": {"tethys_home": f"{bed.HOME}-pasted"},
+    # A CA that this server trusts signed its certificate, for another name than the one in the URL.
+    "certificate": {"tethys_layer_hosts": [{"address": "rediss://redis.example.org:7443", "password": "s3cret-layer"}]},
+    # Supervisor would write through the links that the portal's user planted there.
+    "logs": {"asgi_service_log_dir": "/var/log/tethys"},
+    # The run would start nginx, and a program that a file of the portal's user defines.
+    "sites": {"tethys_asgi_layout": "socket_per_process"},
+}
+HOMES = (
+    bed.home("link", "ln -sf /etc/hostile/settings.yml portal_config.yml && chown -h www-data portal_config.yml"),
+    bed.home(
+        "pasted",
+        "sed -i -E '/TETHYS_WORKSPACES_ROOT|MEDIA_ROOT/d; s|^settings:$|&\\n"
+        f'  TETHYS_WORKSPACES_ROOT: "{PASTED}"\\n  MEDIA_ROOT: /etc|\' portal_config.yml'
+        f" && mkdir -m 0 {shlex.quote(PASTED)} && chown builder: {shlex.quote(PASTED)}",
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def judged(host: Any, before: str) -> dict[str, str]:
+    """What a run of `site` refuses, of the cases above."""
+    host.run("rm -rf /opt/hostile/seen/*")
+    host.check_output(" && ".join(f"({home})" for home in HOMES))
+    program = f"printf '[program:tethys_asgi1]\\ncommand=/bin/sleep 4000\\n' >> {bed.HOME}/nginx_supervisord.conf"
+    host.check_output(f"cp -p {bed.HOME}/nginx_supervisord.conf /root/kept && {program}")
     try:
-        with bed.setting(host, lines, drop="TETHYS_WORKSPACES_ROOT|MEDIA_ROOT"):
-            run = bed.playbook("site", "--check", within=200)
+        found = bed.judge(host, CASES)
     finally:
-        host.check_output(f"rmdir {shlex.quote(folder)}")
-    found = commands(bed.refusal(run))
-    assert any("hostile-pasted" in command for command in found), run.stdout
+        host.check_output(f"cp -p /root/kept {bed.HOME}/nginx_supervisord.conf; rm -rf {bed.HOME}-*")
+    output = "".join(run.stdout for run in found.values())
+    print(output)
+    unharmed(host, before, output)
+    active(host, "tls.met", "tls.refused")
+    assert not host.file("/opt/hostile/seen/tls.told").exists
+    return {case: bed.refusal(run) for case, run in found.items()}
+
+
+def test_a_setting_in_a_file_of_roots(judged: dict[str, str]) -> None:
+    """The portal's user makes portal_config.yml a link to a file of root's that everybody can read."""
+    assert (
+        f"{bed.HOME}-link/portal_config.yml is a symbolic link of user www-data, and leads to a file of user root in a"
+        " folder of user root" in judged["link"]
+    )
+
+
+def test_commands_that_are_pasted(host: Any, before: str, judged: dict[str, str]) -> None:
+    """A folder whose name is a command, and one of the system's: what the refusal has one paste touches neither."""
+    found = commands(judged["commands"])
+    assert any("hostile-pasted" in command for command in found), judged["commands"]
     assert not [command for command in found if re.search(r"\s/etc(\s|$)", command)], found
     # Of all that a pasted command may name, this shell finds `touch` alone.
     host.check_output("mkdir -p /opt/hostile/nothing && ln -sf /usr/bin/touch /opt/hostile/nothing/")
     for command in found:
         host.run(f"cd /root && PATH=/opt/hostile/nothing /bin/sh -c {shlex.quote(command)}")
-    unharmed(host, before, run.stdout)
+    unharmed(host, before, "")
 
 
-def test_a_server_with_the_certificate_of_another(host: Any, before: str) -> None:
-    """Its authority is one that this server trusts, its name is not the one asked for: it gets no password."""
-    hosts = [{"address": "rediss://redis.example.org:7443", "password": "s3cret-of-the-layer"}]
-    run = bed.playbook("site", within=200, tethys_layer_hosts=hosts)
-    assert run.returncode != 0
-    unharmed(host, before, run.stdout)
+def test_a_server_with_the_certificate_of_another(judged: dict[str, str]) -> None:
+    """Its CA is one that this server trusts, its name is not the one in the URL: it gets no password."""
+    assert (
+        "the Redis at redis.example.org:7443 shows a certificate that its authority did not give to redis.example.org"
+        " (Hostname mismatch" in judged["certificate"]
+    )
+
+
+def test_logs_where_links_are_planted(host: Any, judged: dict[str, str]) -> None:
+    """The manual's folder of logs is the portal user's, who planted a link and a FIFO there."""
+    assert LOGS.format("www-data") in judged["logs"]
+    planted = host.check_output(
+        "readlink /var/log/tethys/tethys_asgi0.log; stat -c %F /var/log/tethys/tethys_asgi1.log"
+    )
+    assert planted == "/etc/hostile/log\nfifo"
+
+
+def test_sites_and_programs_of_the_portals_user(judged: dict[str, str]) -> None:
+    """The run would have nginx read a site, and Supervisor start a program, that the portal's user can change."""
+    site = "/etc/nginx/sites-enabled/planted"
+    assert f"nginx starts as root and reads {site}, and its owner www-data can change {bed.HOME}" in judged["sites"]
+    planted = "/etc/supervisor/conf.d/nginx_supervisord.conf"
+    assert f"{planted} defines program:planted besides the portal's program, and would lose it" in judged["sites"]
 
 
 def call(host: Any, module: str, **arguments: Any) -> tuple[float, int, str]:
@@ -194,8 +291,18 @@ MOST_MEBIBYTES = 64 + 32
 UNCAUGHT = "Traceback|MODULE FAILURE"
 
 
-@pytest.mark.parametrize("attack", ["flood", "lines", "lies", "keys", "children drip", "hare wait"])
-def test_answers_without_an_end(host: Any, before: str, attack: str) -> None:
+@pytest.mark.parametrize(
+    ("attack", "words"),
+    [
+        ("flood", "gave an answer that is not accepted"),
+        ("lines", "answered more than"),
+        ("lies", "gave an answer that is not accepted"),
+        ("keys", "gave an answer that is not accepted"),
+        ("children drip", "did not finish within 3 seconds"),
+        ("hare wait", "did not finish within 3 seconds"),
+    ],
+)
+def test_answers_without_an_end(host: Any, before: str, attack: str, words: str) -> None:
     """The portal's Python answers what no program does: one sentence, in time, in little memory, and nothing left."""
     host.check_output(f"echo {attack} > /opt/hostile/plays/start")
     portal = {"prefix": bed.PREFIX, "home": bed.HOME, "timeout": 3}
@@ -205,43 +312,54 @@ def test_answers_without_an_end(host: Any, before: str, attack: str) -> None:
     assert peak <= MOST_MEBIBYTES
     # What is wrong with a portal is a fact about it, and no failure of the module.
     assert "| SUCCESS =>" in text, text[-2000:]
+    assert words in text
     assert len(text) < 100_000
+    active(host, *played(attack))
     if "hare" in attack:
         time.sleep(max(0.0, 9 - seconds))
     unharmed(host, before, text)
 
 
-@pytest.mark.parametrize("attack", ["output", "children", "report"])
-def test_packages_without_an_end(host: Any, before: str, attack: str) -> None:
+@pytest.mark.parametrize(
+    ("attack", "words"),
+    [
+        ("output", "wrote more than"),
+        ("children", "No matching distribution found for nosuch"),
+        ("report", "report.json is no regular file"),
+    ],
+)
+def test_packages_without_an_end(host: Any, before: str, attack: str, words: str) -> None:
     """The same of the environment's Python and pip."""
     host.check_output(f"echo {attack} > /opt/hostile/plays/start")
     # Whether it ends at all is what `call` tests: it starts Python several times, each with a limit of its own.
     seconds, peak, text = call(
         host, "tethys.channels.layer_packages", prefix=bed.PREFIX, requirements="nosuch", no_index="true", timeout=10
     )
-    print(f"{attack}: {seconds} s, {peak} MiB")
+    print(f"{attack}: {seconds} s, {peak} MiB\n{text}")
     assert peak <= MOST_MEBIBYTES
     assert not re.search(UNCAUGHT, text), text[-2000:]
+    assert words in text
+    active(host, f"played-{attack}.*", "work.tried")
     unharmed(host, before, text)
 
 
 @pytest.mark.parametrize(
-    "command",
+    ("command", "words"),
     [
-        "truncate -s 200G {} && chown www-data {}",
-        "ln -s /proc/kmsg {}",
+        ("truncate -s 200G {} && chown www-data {}", f"{bed.CONFIG} cannot be read: File too large."),
+        ("ln -s /proc/kmsg {}", f"{bed.CONFIG} cannot be read: Permission denied."),
     ],
     ids=["200 GiB", "the kernel's messages"],
 )
-def test_what_is_no_settings_file(host: Any, before: str, command: str) -> None:
+def test_what_is_no_settings_file(host: Any, before: str, command: str, words: str) -> None:
     """In the place of portal_config.yml: one sentence, in time and in little memory."""
     with instead(host, bed.CONFIG, command.replace("{}", bed.CONFIG)):
         seconds, peak, text = call(host, "tethys.channels.portal_info", prefix=bed.PREFIX, home=bed.HOME, timeout=3)
-    print(f"{seconds} s, {peak} MiB")
+    print(f"{seconds} s, {peak} MiB\n{text}")
     assert seconds <= 3 + 2 + START_SECONDS
     assert peak <= MOST_MEBIBYTES
     assert "| SUCCESS =>" in text, text[-2000:]
-    assert "portal_config.yml" in text
+    assert words in text
     unharmed(host, before, text)
 
 
@@ -252,27 +370,75 @@ def test_an_environment_that_leads_elsewhere(host: Any, before: str) -> None:
     host.check_output(f"cp -a {lib}/site-packages {there} && chown -hR root: {there}")
     with instead(host, f"{lib}/site-packages", f"ln -s {there} {lib}/ && mv {lib}/packages {lib}/site-packages"):
         host.check_output(f"chown -h builder {lib}/site-packages")
-        call(host, "tethys.channels.layer_packages", prefix=bed.PREFIX, requirements="redis", timeout=20)
+        _seconds, _peak, text = call(
+            host, "tethys.channels.layer_packages", prefix=bed.PREFIX, requirements="redis", timeout=20
+        )
     host.check_output(f"rm -rf {there}")
-    unharmed(host, before, "")
+    print(text)
+    active(host, "start.*", "python.*")
+    unharmed(host, before, text)
+
+
+def test_an_environment_of_roots(host: Any, before: str) -> None:
+    """pip runs as root there, and what a .pth file would have it import does not."""
+    python = f"{bed.PREFIX}/bin/python"
+    host.check_output(
+        f"chown -hR root: {bed.PREFIX} && mv {python} {python}.kept && ln -s $(basename {python}3.*[0-9]) {python}"
+    )
+    try:
+        more = {"prefix": bed.PREFIX, "requirements": "nosuch", "no_index": "true", "timeout": 20}
+        _seconds, _peak, text = call(host, "tethys.channels.layer_packages", **more)
+        # The attack itself: what that Python does where nothing keeps it from it.
+        host.check_output(f"cd / && {python} -c pass && rm /root/hostile-start")
+    finally:
+        host.check_output(f"mv -T {python}.kept {python} && chown -hR builder: {bed.PREFIX}")
+    assert "No matching distribution found for nosuch" in text, text
+    unharmed(host, before, text)
+
+
+def test_programs_of_the_environment_first_in_path(host: Any, before: str) -> None:
+    """Root's PATH begins with the environment, as after `conda activate`, and its owner has put a `runuser` there."""
+    there = f"{bed.HOME}-new"
+    host.check_output(f"install -d -o www-data -g www-data {there} && touch /opt/hostile/activated")
+    try:
+        more = {"prefix": bed.PREFIX, "home": there, "user": "www-data"}
+        _seconds, _peak, text = call(host, "tethys.channels.portal_config_file", **more)
+        made = host.run(f"stat -c '%U %a' {there}/portal_config.yml").stdout.strip()
+    finally:
+        host.check_output(f"rm -rf {there} /opt/hostile/activated")
+    assert "| CHANGED =>" in text, text
+    assert made == "www-data 600"
+    active(host, "start.33")
+    unharmed(host, before, text)
 
 
 def test_site(host: Any, before: str) -> None:
     """The whole run, while links and a FIFO are planted where logs were, and names are swapped under root's hands."""
-    succeeds(host, before, "site")
+    printed = succeeds(host, before, "site")
+    active(host, "config.swapped", "work.tried")
     assert len(bed.daphnes(host)) == 2
+    # What the manual has nginx and Supervisor read from the portal user's folder is reported, with what to do.
+    for link in ("/etc/nginx/sites-enabled/planted", "/etc/supervisor/conf.d/nginx_supervisord.conf"):
+        assert f"{link}`, which puts a copy of root's in place of the link" in printed, printed
+    assert "Trust: " in printed
+    # A set-user-ID program of root's that calls itself nginx is not taken for it.
+    assert "nginx -c /opt/hostile/nginx.conf" in host.check_output("ps -eo args -u root")
+    assert "/opt/hostile" not in printed
+    host.run("rm -f /root/hostile-planted")
 
 
 def test_an_app_that_says_it_is_root(host: Any, before: str) -> None:
     """On a server that serves: neither its user nor its program is the app's to say."""
-    attacked(host, before, "site", app="root directory text children", preflight_trust_proof=False)
-    assert "hostile" not in host.check_output("supervisorctl status; cat /etc/supervisor/conf.d/*")
+    refuses(host, before, "site", UNKNOWN, app="children root", preflight_trust_proof=False)
+    assert "hostile" not in host.check_output("supervisorctl status; cat /etc/supervisor/conf.d/asgi_*")
 
 
 def test_check_and_restart(host: Any, before: str) -> None:
     """What an app has to say reaches the terminal as plain text."""
-    attacked(host, before, "check", app="root text")
-    attacked(host, before, "restart", app="root text children")
+    run = attacked(host, before, "check", app="text")
+    assert PLAIN in run.stdout
+    assert run.returncode == 0
+    refuses(host, before, "restart", UNKNOWN, app="children text root")
 
 
 def test_a_socket_of_somebody_elses(host: Any, before: str) -> None:
@@ -282,7 +448,11 @@ def test_a_socket_of_somebody_elses(host: Any, before: str) -> None:
         run = bed.playbook("restart", within=90, asgi_service_start_timeout=8)
     finally:
         host.check_output("touch /opt/hostile/off/socket && sleep 2 && supervisorctl restart asgi:*")
+    print(run.stdout)
+    assert run.returncode != 0
+    assert re.search(r"Process asgi:tethys_asgi0 does not answer \(\w+\) after 8 s at the most", bed.words(run))
     assert "Traceback" not in run.stdout
+    active(host, "socket.met")
     unharmed(host, before, run.stdout)
 
 
@@ -298,15 +468,28 @@ def test_a_stranger_on_the_port_of_redis(host: Any, before: str) -> None:
         unharmed(host, before, check.stdout)
         site = bed.playbook("site", within=200)
         unharmed(host, before, site.stdout)
+        # The stranger records what it is sent, to the end.
+        host.check_output("bash -c 'echo HELLO > /dev/tcp/127.0.0.1/6379' && sleep 0.5")
+        active(host, "redis.met")
+        sent = host.run("cat /opt/hostile/seen/redis.told").stdout
     finally:
         host.check_output(
             "touch /opt/hostile/off/redis; systemctl restart hostile-redis; docker start tethys-channels-redis"
         )
+    print(check.stdout, site.stdout)
+    passwords = [secret for secret in bed.secrets(host) if secret in sent]
+    assert "HELLO\n" in sent
+    # Not of root, and not of the delivery check, which nobody could hear: the portal's own processes are down.
+    assert not re.search(r"\bAUTH\b", sent.upper()), sent
+    assert not passwords
     assert check.returncode != 0
+    assert "The layer's Redis at 127.0.0.1:6379 cannot be reached" in bed.words(check)
+    assert "Port 6379, on which Redis shall answer, is held by process" in bed.refusal(site)
     assert "Traceback" not in check.stdout + site.stdout
 
 
 def test_remove(host: Any, before: str) -> None:
     """And all of it is undone, while they attack."""
     succeeds(host, before, "remove", app="text")
+    active(host, "config.swapped")
     assert host.check_output(f"cat {bed.CONFIG}") == host.check_output("cat /root/portal_config.before")
