@@ -4,7 +4,7 @@
 """What goes on attacking while a run works. usage: attack.py NAME"""
 
 # These race with the run: the bare system calls are the fastest.
-# ruff: noqa: PTH104, PTH108, PTH114, PTH208, PTH211
+# ruff: noqa: PTH104, PTH108, PTH208, PTH211
 
 from __future__ import annotations
 
@@ -182,7 +182,8 @@ def stranger(port: int, record: str, tls: bool = False) -> None:
 
 def title() -> None:
     """As the portal's user: have a set-user-ID program of root's pass for nginx, with a configuration of one's own."""
-    os.execv(SLEEPER, ["nginx: master process nginx -c /opt/hostile/nginx.conf", "4000"])  # noqa: S606 - the attack
+    # The seconds that it sleeps for pass for the file of another option.
+    os.execv(SLEEPER, ["nginx: master process nginx -c /opt/hostile/nginx.conf -e", "4000"])  # noqa: S606 - the attack
 
 
 ATTACKS = {
