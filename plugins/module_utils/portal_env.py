@@ -38,6 +38,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server.accounts im
     account_of,
     become,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.server.conda_variables import of_conda
 
 _HERE = __name__.rpartition(".")[0]
 _COLOR = re.compile(rb"\x1b\[[0-9;]*m")
@@ -156,6 +157,7 @@ def runner_for(user: str | None, home: str) -> Account | None:
 def environment(prefix: str, home: str, who: Account) -> dict[str, str]:
     """The environment of the portal's Python before its activation scripts: nothing of Ansible's own is handed on."""
     return {
+        **of_conda(prefix)[0],
         "PATH": os.pathsep.join(
             [str(Path(prefix, "bin")), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
         ),

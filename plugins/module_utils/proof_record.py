@@ -59,12 +59,13 @@ def _entry(path: Path) -> list[Any]:
     return [str(path), *_attributes(itself), link, *_attributes(found), content]
 
 
-def _processes() -> dict[str, Any]:
+def _processes(of: dict[str, Any]) -> dict[str, Any]:
     """The portal's processes by name, each with its number and the moment of its start, and whether it is stopped.
 
     Supervisor's word for its state changes by itself when it has run for a while.
     """
-    rows = [row for row in Supervisor().rpc().getAllProcessInfo() if is_asgi_group(row["group"])]
+    every = Supervisor().rpc().getAllProcessInfo()
+    rows = [row for row in every if is_asgi_group(row["group"]) and row["group"] not in of["other_groups"]]
     return {row["name"]: [proc.process_key(row["pid"]), proc.is_stopped(row["pid"])] for row in rows}
 
 
@@ -87,7 +88,8 @@ def seen(state_dir: Path, of: dict[str, Any]) -> str:
 
     Args:
         state_dir: the folder in which the collection keeps what it must remember, all of which counts.
-        of: the other `files` and folders, `site_packages`, and, where a container of ours is run (else null),
+        of: the other `files` and folders, `site_packages`, the `other_groups` of Supervisor's, and, where a
+            container of ours is run (else null),
             `container`, `image`, `engine`, and `endpoint`, where its Redis knows users.
     """
     inside = sorted(path for path in state_dir.rglob("*") if path.name != NAME)
@@ -96,7 +98,7 @@ def seen(state_dir: Path, of: dict[str, Any]) -> str:
         [_entry(path) for path in [state_dir, *inside, *map(Path, of["files"])]],
         Sources([], of["site_packages"]).sum,
         engine.whole(of["container"], of["image"]) if engine else None,
-        _processes(),
+        _processes(of),
     ]
     return _sum(state)
 
@@ -105,7 +107,7 @@ def are_up_to_date(state_dir: Path, of: dict[str, Any]) -> bool:
     """Whether each process runs with what it would read now, as the roll has written it down: an edit comes between."""
     now = Sources(of["reads"], of["site_packages"]).sum
     kept = atomic_file.read_notes(state_dir / "processes.json")
-    return all(kept.get(key) == now for key, _stopped in _processes().values())
+    return all(kept.get(key) == now for key, _stopped in _processes(of).values())
 
 
 def proved_plan(state_dir: Path, inputs: str) -> str | None:

@@ -8,6 +8,9 @@ from __future__ import annotations
 from typing import TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Upstream
+from ansible_collections.tethys.channels.plugins.module_utils.server.front import Fronts
+from ansible_collections.tethys.channels.plugins.module_utils.server.kept_environment import Names
+from ansible_collections.tethys.channels.plugins.module_utils.server.portal_program import OtherProgram
 from ansible_collections.tethys.channels.plugins.module_utils.server.root_files import Trust
 
 
@@ -67,12 +70,22 @@ class Program(TypedDict, total=False):
     path: str
     link: str | None
     others: list[str]
+    groups: list[str]
     user: str
     layout: str
     numprocs: str
     socket: str
+    address: str | None
+    port: int | None
+    unix_socket: str | None
     logs: str
     unbuffered: bool
+    # Names of variables, which may be secret; daphne's options; Supervisor's other settings.
+    environment: list[str]
+    environment_lost: list[str]
+    arguments: list[str]
+    arguments_lost: list[str]
+    settings: list[str]
     managed: bool
     sha256: str
 
@@ -118,8 +131,11 @@ class Server(TypedDict, total=False):
     redis_port_container: ContainerFacts | None
     supervisor: SupervisorState
     programs: list[Program]
+    other_programs: list[OtherProgram]
     unread_programs: list[str]
+    environment: Names | None
     processes: list[Process]
+    fronts: Fronts | None
     nginx: Upstream | None
     listeners: list[ListenerFacts]
     redis_address_here: bool | None

@@ -51,11 +51,14 @@ REDIS_SOCKET = "/var/lib/tethys_channels/redis.sock"
 SUPERVISOR_CONFIGS = ("/etc/supervisor/supervisord.conf", "/etc/supervisord.conf", "/etc/supervisor.conf")
 
 
-_ASGI_GROUP = re.compile(r"asgi|tethys_asgi(0|[1-9][0-9]*)")
+_ASGI_GROUP = re.compile(r"asgi|tethys_asgi(0|[1-9][0-9]*)?")
 
 
 def is_asgi_group(name: str) -> bool:
-    """Whether a Supervisor group is the portal's: `asgi`, or `tethys_asgi<i>` where each process has one of its own."""
+    """Return whether a group of Supervisor's has a name of the portal's.
+
+    That is `asgi`, `tethys_asgi` where another site has that one, or `tethys_asgi<i>` for each process.
+    """
     return _ASGI_GROUP.fullmatch(name) is not None
 
 
@@ -65,7 +68,7 @@ def asgi_groups(sections: Iterable[str]) -> list[str]:
 
 
 def asgi_number(group: str) -> int | None:
-    """The number of the process that a group of its own is for; None for the group of all, `asgi`."""
+    """Return the number of the process that a group of its own is for; None for the group of all processes."""
     found = _ASGI_GROUP.fullmatch(group)
     return int(found.group(1)) if found and found.group(1) else None
 

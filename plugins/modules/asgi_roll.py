@@ -133,11 +133,51 @@ options:
           - Whether it is a folder in which root writes logs. Links and FIFOs of others and hard links are deleted.
         type: bool
         default: false
+  environment:
+    description:
+      - The file with the variables of the processes besides those that every portal has. Its text is made on the
+        server, of conda's variables and those that it has already, or, where it is not there, of
+        O(environment.program).
+    type: dict
+    suboptions:
+      path:
+        description: Its path.
+        type: path
+        required: true
+      group:
+        description: The group that may read it.
+        type: str
+        required: true
+      program:
+        description: The program file that is adopted.
+        type: path
+        required: true
+      prefix:
+        description: The conda environment.
+        type: path
+        required: true
+      given:
+        description: The variables in JSON that take the place of those that it has already.
+        type: str
   program:
     description:
       - The program file. Groups that another file defines, and that somebody besides root can change, are not started.
       - With O(processes=0) the groups that it defines are the portal's; without it, C(asgi) alone.
     type: path
+  group:
+    description: The name of the group that holds all processes (V(shared_socket)).
+    type: str
+    default: asgi
+  other_groups:
+    description: Groups that have a name of the portal's and run something else. They are left alone.
+    type: list
+    elements: str
+    default: []
+  replaces:
+    description: Groups of other names that run the portal. They are ended where no file defines them any more.
+    type: list
+    elements: str
+    default: []
   record:
     description: The file in which to keep what each process runs with.
     type: path
@@ -215,7 +255,12 @@ from ansible_collections.tethys.channels.plugins.module_utils.files import atomi
 from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import OPTIONS, NotPut, put_all_right
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx, NginxError
-from ansible_collections.tethys.channels.plugins.module_utils.server import proc, supervisor_files
+from ansible_collections.tethys.channels.plugins.module_utils.server import (
+    kept_environment,
+    portal_program,
+    proc,
+    supervisor_files,
+)
 from ansible_collections.tethys.channels.plugins.module_utils.server.lock import Busy, alone
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import writable_by_others
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
@@ -228,6 +273,8 @@ from ansible_collections.tethys.channels.plugins.module_utils.services import (
 
 # A process that has not begun to answer after so long is taken for one that hangs.
 ANSWER_SECONDS = 10.0
+# A process that Supervisor has started again so often while it was waited for crashes as it starts.
+MOST_STARTS = 3
 # The folder of the sockets is the portal's user's, who can put any number of them there.
 SWEEP_SECONDS = 10.0
 MOST_NAMES = 1000
@@ -253,9 +300,21 @@ def answers(path: str) -> bool:
     return heard(UnixConnection(path, timeout=ANSWER_SECONDS))
 
 
-def port_answers(port: int) -> bool:
-    """Whether an HTTP server answers on this port of the loopback."""
-    return heard(http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS))
+def port_answers(port: int, address: str = "127.0.0.1") -> bool:
+    """Whether an HTTP server answers on this port of an address of this server."""
+    return heard(http.client.HTTPConnection(address, port, timeout=ANSWER_SECONDS))
+
+
+def endpoints_of(program: str) -> dict[str, portal_program.Endpoint]:
+    """Return where each group of a program file listens that has a portal's name or runs the portal."""
+    file = supervisor_files.read(program)
+    found = {}
+    for title, section in file.sections.items() if file else ():
+        kind, _colon, group = title.partition(":")
+        runs = (portal_program.application_of(section) or "").partition(":")[0] == portal_program.PORTAL
+        if is_asgi_group(group.strip()) or (runs and kind.strip() in ("program", "fcgi-program")):
+            found[group.strip()] = portal_program.endpoint_of(section)
+    return found
 
 
 def mode_of(path: Path) -> int:
@@ -307,6 +366,8 @@ class Roll:
         self.rpc = rpc
         self.nginx = nginx
         self.files = files
+        # Where each group of the file listens that a removal puts back.
+        self.put_back = endpoints_of(params["program"]) if params.get("program") and not params["processes"] else {}
         # The ports that each group holds, and the groups of which no process answers: nginx sends them nothing.
         self.serving: dict[str, set[int]] = {}
         self.silent: set[str] = set()
@@ -322,12 +383,18 @@ class Roll:
 
     def rows(self) -> list[dict[str, Any]]:
         """Supervisor's processes of the portal, in order."""
-        rows = [row for row in self.rpc.getAllProcessInfo() if is_asgi_group(row["group"])]
+        rows = [row for row in self.rpc.getAllProcessInfo() if self.is_portals(row["group"])]
         return sorted(rows, key=lambda row: (len(row["name"]), row["name"]))
+
+    def is_portals(self, group: str) -> bool:
+        """Return whether a group runs the portal, by its name and by what the file says that is put back."""
+        named = is_asgi_group(group) and group not in self.params["other_groups"]
+        return named or group in self.params["replaces"] or group in self.put_back
 
     def wanted_ports(self, group: str) -> set[int]:
         """The ports that a group's program has in the file."""
-        return {self.params["port"] + (asgi_number(group) or 0)}
+        port = self.put_back[group].port if group in self.put_back else None
+        return {port or self.params["port"] + (asgi_number(group) or 0)}
 
     def held_ports(self, group: str) -> set[int]:
         """The ports that a group's processes serve, as the kernel tells it, whatever a file says."""
@@ -349,7 +416,7 @@ class Roll:
             ) from error
         added, changed, dropped = (set(groups) for groups in found)
         expected = self.expected()
-        added, changed, dropped = added & expected, changed & expected, set(filter(is_asgi_group, dropped))
+        added, changed, dropped = added & expected, changed & expected, set(filter(self.is_portals, dropped))
         self.refuse_others(added | changed)
         for group in {row["group"] for row in self.rows()} - added:
             self.serving[group] = self.held_ports(group) or self.wanted_ports(group)
@@ -360,11 +427,10 @@ class Roll:
 
     def expected(self) -> set[str]:
         """The groups that this run is to start. Supervisor starts a program without `user` as root."""
-        program = self.params.get("program")
-        if not self.params["processes"] and program:
-            file = supervisor_files.read(program)
-            return set(asgi_groups(file.sections)) if file else {"asgi"}
-        return {f"tethys_asgi{number}" for number in range(self.params["processes"])} if self.apart else {"asgi"}
+        if not self.params["processes"] and self.params.get("program"):
+            return set(self.put_back) or {self.params["group"]}
+        apart = {f"tethys_asgi{number}" for number in range(self.params["processes"])}
+        return apart if self.apart else {self.params["group"]}
 
     def refuse_others(self, groups: set[str]) -> None:
         """Start no group that a file besides the program file defines, too, and that others can change."""
@@ -486,25 +552,39 @@ class Roll:
 
     def answers(self, row: dict[str, Any]) -> bool:
         """Whether this process answers."""
-        return answers(self.own_socket(row)) if self.params["processes"] else port_answers(self.params["port"])
+        if self.params["processes"]:
+            return answers(self.own_socket(row))
+        where = self.put_back.get(row["group"])
+        if where and where.path:
+            return answers(where.path)
+        address = where.address if where and where.address not in (None, "*", "0.0.0.0") else None  # noqa: S104
+        return port_answers((where.port if where else None) or self.params["port"], address or "127.0.0.1")
 
     def wait(self, row: dict[str, Any]) -> None:
         """Until the process answers; an error names the log to read."""
         name, full = row["name"], f"{row['group']}:{row['name']}"
         end = time.monotonic() + self.params["timeout"]
+        pids: set[int] = set()
         while True:
-            is_up, state = self.answers(row), self.rpc.getProcessInfo(full)["statename"]
+            is_up, info = self.answers(row), self.rpc.getProcessInfo(full)
+            state = info["statename"]
+            pids |= {info["pid"]} - {0}
             # One that answers within a second is still STARTING for Supervisor.
             if is_up and state == "RUNNING":
                 return
-            if state == "FATAL" or time.monotonic() > end:
-                others = [row["name"] for row in self.rows() if row["name"] != name and row["statename"] == "RUNNING"]
-                raise RollError(
-                    f"Process {full} does not answer ({state}) after {self.params['timeout']} s at the"
-                    f" most: read {self.params['log_dir']}/{name}.log."
-                    f" {'Still serving: ' + ', '.join(others) if others else 'No other process is running'}."
-                )
+            why = ""
+            if len(pids) > MOST_STARTS:
+                why = f"Process {full} ended {MOST_STARTS} times while it started ({state})"
+            elif state == "FATAL" or time.monotonic() > end:
+                why = f"Process {full} does not answer ({state}) after {self.params['timeout']} s at the most"
+            if why:
+                raise RollError(f"{why}: read {self.params['log_dir']}/{name}.log. {self.others_serving(name)}")
             time.sleep(0.2)
+
+    def others_serving(self, name: str) -> str:
+        """Say which processes besides that one answer. One that crashes as it starts is STARTING or RUNNING, too."""
+        others = [row["name"] for row in self.rows() if row["name"] != name and self.answers(row)]
+        return f"Still serving: {', '.join(others)}." if others else "No other process answers."
 
     def restart(self, row: dict[str, Any]) -> None:
         """One process, until it answers again."""
@@ -603,6 +683,10 @@ def main() -> None:
             "redis_started_at": {"type": "float", "default": 0},
             "files": {"type": "list", "elements": "dict", "default": [], "options": OPTIONS},
             "program": {"type": "path"},
+            "environment": {"type": "dict", "options": kept_environment.OPTIONS},
+            "group": {"type": "str", "default": "asgi"},
+            "other_groups": {"type": "list", "elements": "str", "default": []},
+            "replaces": {"type": "list", "elements": "str", "default": []},
             "record": {"type": "path", "default": "/etc/tethys_channels/processes.json"},
             "pending": {"type": "bool", "default": False},
             "program_changed": {"type": "bool", "default": False},
@@ -613,7 +697,9 @@ def main() -> None:
     )
     params = module.params
     try:
-        written, diff = put_all_right(params["files"], dry=module.check_mode)
+        # First, while the program that is adopted is still there.
+        files = [*kept_environment.expected(params["environment"]), *params["files"]]
+        written, diff = put_all_right(files, dry=module.check_mode)
     except NotPut as error:
         module.fail_json(msg=str(error))
     supervisor = Supervisor(timeout=params["timeout"] + 30.0)

@@ -36,6 +36,11 @@ options:
     description: The name of the Redis container that the collection runs. Without it and O(endpoints), no Redis is
       asked.
     type: str
+  other_groups:
+    description: Groups of Supervisor's that have a name of the portal's and run something else.
+    type: list
+    elements: str
+    default: []
   redis_engine:
     description: The engine that O(redis_container) is in.
     type: str
@@ -149,6 +154,32 @@ options:
         description: Whether it is a folder in which root writes logs, so that nobody else may have put a link there.
         type: bool
         default: false
+  environment:
+    description:
+      - The file with the variables of the processes besides those that every portal has. Its text is made on the
+        server, of conda's variables and those that it has already, or, where it is not there, of
+        O(environment.program).
+    type: dict
+    suboptions:
+      path:
+        description: Its path.
+        type: path
+        required: true
+      group:
+        description: The group that may read it.
+        type: str
+        required: true
+      program:
+        description: The program file that is adopted.
+        type: path
+        required: true
+      prefix:
+        description: The conda environment.
+        type: path
+        required: true
+      given:
+        description: The variables in JSON that take the place of those that it has already.
+        type: str
   state_dir:
     description: The folder in which the collection keeps what it must remember on a server.
     type: path
@@ -205,7 +236,7 @@ import json
 import ssl
 import xmlrpc.client
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Collection
 
 from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import clean
@@ -226,7 +257,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.redis.users import
     ADMIN_USER,
     PORTAL_USER,
 )
-from ansible_collections.tethys.channels.plugins.module_utils.server import proc
+from ansible_collections.tethys.channels.plugins.module_utils.server import kept_environment, proc
 from ansible_collections.tethys.channels.plugins.module_utils.services import Supervisor, is_asgi_group
 
 # A look must not keep a busy server from its work: so many keys at a time, and no more than so many in all.
@@ -424,12 +455,13 @@ def read_processes(
     return found
 
 
-def supervised(supervisor: Supervisor) -> list[dict[str, Any]] | None:
+def supervised(supervisor: Supervisor, other_groups: Collection[str] = ()) -> list[dict[str, Any]] | None:
     """Supervisor's rows of the portal's processes, in order; None where it does not answer."""
     try:
-        rows = [row for row in supervisor.rpc().getAllProcessInfo() if is_asgi_group(row["group"])]
+        every = supervisor.rpc().getAllProcessInfo()
     except (OSError, http.client.HTTPException, xmlrpc.client.Error):
         return None
+    rows = [row for row in every if is_asgi_group(row["group"]) and row["group"] not in other_groups]
     return sorted(rows, key=lambda row: (len(row["name"]), row["name"]))
 
 
@@ -438,6 +470,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "redis_container": {"type": "str"},
+            "other_groups": {"type": "list", "elements": "str", "default": []},
             "redis_engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
             "redis_endpoint": {
                 "type": "dict",
@@ -477,6 +510,7 @@ def main() -> None:
                 "default": [],
                 "options": OPTIONS,
             },
+            "environment": {"type": "dict", "options": kept_environment.OPTIONS},
             "state_dir": {"type": "path", "default": "/etc/tethys_channels"},
         },
         supports_check_mode=True,
@@ -501,7 +535,7 @@ def main() -> None:
 
     supervisor = Supervisor(timeout=10.0)
     state = supervisor.state()
-    rows = supervised(supervisor) if state else None
+    rows = supervised(supervisor, params["other_groups"]) if state else None
     health = {
         "supervisor": {
             "running": rows is not None,
@@ -517,7 +551,7 @@ def main() -> None:
         "redis": redis,
         "differs": [
             {"path": expected["path"], "why": why}
-            for expected in params["files"]
+            for expected in [*kept_environment.expected(params["environment"]), *params["files"]]
             for why in [why_differs(expected)]
             if why
         ],

@@ -56,6 +56,11 @@ options:
     description: The folder of the portal's packages.
     type: path
     required: true
+  other_groups:
+    description: Groups of Supervisor's that have a name of the portal's and run something else.
+    type: list
+    elements: str
+    default: []
   container:
     description: The name of the Redis container that the collection runs, if it runs one.
     type: str
@@ -99,7 +104,7 @@ from ansible_collections.tethys.channels.plugins.module_utils import proof_recor
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 
 # What tells the server's part of the record.
-PARTS = ("files", "reads", "site_packages", "container", "image", "engine", "endpoint")
+PARTS = ("files", "reads", "site_packages", "container", "image", "engine", "endpoint", "other_groups")
 
 
 def main() -> None:
@@ -112,6 +117,7 @@ def main() -> None:
             "reads": {"type": "list", "elements": "path", "required": True},
             "site_packages": {"type": "path", "required": True},
             "endpoint": {"type": "dict"},
+            "other_groups": {"type": "list", "elements": "str", "default": []},
             "container": {"type": "str"},
             "image": {"type": "str"},
             "engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},

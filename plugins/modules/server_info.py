@@ -54,10 +54,16 @@ options:
         type: int
         default: 60
   ports:
-    description: The TCP ports of which to tell who listens.
+    description:
+      - The TCP ports of which to tell who listens, besides those on which the portal's program listens and those to
+        which the web server sends the portal's requests.
     type: list
     elements: int
     required: true
+  port_count:
+    description: How many ports in a row the portal takes, from each of the latter on.
+    type: int
+    default: 1
   engine:
     description: The engine in which the collection's Redis container shall be.
     type: str
@@ -200,10 +206,34 @@ server:
       type: dict
     programs:
       description:
-        - The files under Supervisor that define the portal's programs, each with C(layout), its C(sha256) and other
-          sections.
+        - The files under Supervisor that define the portal's programs, each with C(groups), C(layout), its C(sha256)
+          and other sections, and the C(address), C(port) or C(unix_socket) on which the first program listens.
+        - A program is the portal's if it runs C(tethys_portal.asgi) with O(portal.home), or from O(portal.prefix) where
+          it names no TETHYS_HOME.
+        - What it sets besides is told by C(environment) and C(environment_lost) (names), C(arguments) and
+          C(arguments_lost) (daphne's options), and C(settings).
+        - One with a portal's name counts as well where its command does not tell what it runs.
       type: list
       elements: dict
+    environment:
+      description:
+        - The names of the variables that the portal's processes get besides those that every portal has, or null where
+          O(portal) was not given.
+        - C(kept) are those that an earlier run has kept, or null. C(conda) are those that C(conda activate) sets, and
+          C(rejected) those of them that a program cannot be given.
+      type: dict
+    other_programs:
+      description:
+        - The programs that have a name of the portal's and run something else, each with its C(path) and C(group), and
+          with the TETHYS_HOME of another portal as C(home).
+      type: list
+      elements: dict
+    fronts:
+      description:
+        - Where the web server on this host sends requests, or null where O(portal) was not given.
+        - C(portal) is what sends on the portal's, with C(server), C(path), C(line), C(targets), and whether C(each) of
+          them has to be the portal's, and is C(ours); null where nothing tells. C(addresses) are all of them.
+      type: dict
     unread_programs:
       description: The files that Supervisor reads besides its own, and that the module could not read.
       type: list
@@ -263,7 +293,7 @@ import sys
 import time
 import xmlrpc.client
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.tethys.channels.plugins.module_utils import portal_state, proof_record
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import clean
@@ -277,7 +307,17 @@ from ansible_collections.tethys.channels.plugins.module_utils.engines import (
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
-from ansible_collections.tethys.channels.plugins.module_utils.server import addresses, proc, root_files, system_python
+from ansible_collections.tethys.channels.plugins.module_utils.server import (
+    addresses,
+    conda_variables,
+    front,
+    kept_environment,
+    portal_program,
+    proc,
+    root_files,
+    system_python,
+)
+from ansible_collections.tethys.channels.plugins.module_utils.server.supervisor_files import File
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import (
     ContainerFacts,
     EngineState,
@@ -444,44 +484,125 @@ def describe_redis(port: int, layer_prefix: str = "asgi") -> RedisContent:
         return {"version": None, "foreign_key": None, "problem": str(error)}
 
 
-def programs(supervisor: Supervisor) -> list[Program]:
-    """The program files that define the portal's processes, and what else they define."""
-    found: list[Program] = []
+# The kinds of sections that define a program.
+PROGRAMS = ("program", "fcgi-program")
+
+
+class Programs(NamedTuple):
+    """The programs of Supervisor's that have a portal's name, or run the portal."""
+
+    portals: list[Program]
+    others: list[portal_program.OtherProgram]
+
+
+NO_PROGRAMS = Programs([], [])
+
+
+def programs(supervisor: Supervisor, home: str = "", prefix: str = "") -> Programs:
+    """Return the files that define the portal's programs, and the programs that only have their names.
+
+    A program of another name counts where none with a portal's name is the portal's.
+
+    Args:
+        home: the portal's TETHYS_HOME. Without one, the name alone decides.
+        prefix: its environment.
+    """
+    by_name: list[Program] = []
+    by_command: list[Program] = []
+    others: list[portal_program.OtherProgram] = []
     # Supervisor's own file too: it may hold programs besides what the distribution has in it.
     for file in supervisor.files():
-        ours = [title for title in file.sections if asgi_groups([title])]
+        named = [title for title in file.sections if asgi_groups([title])]
+        runs = {
+            title: portal_program.is_portals(section, home, prefix) if home else None
+            for title, section in file.sections.items()
+            if title.partition(":")[0].strip() in PROGRAMS
+        }
+        ours = [title for title in named if runs.get(title) is not False]
+        unnamed = [title for title, is_ours in runs.items() if is_ours and title not in named]
         if ours:
-            section = {option: clean(value) for option, value in file.sections[ours[0]].items()}
-            apart = asgi_number(asgi_groups(ours)[0]) is not None
-            found.append(
-                {
-                    "path": file.path,
-                    "link": os.readlink(file.path) if Path(file.path).is_symlink() else None,
-                    "others": [clean(title) for title in file.sections if title not in ours],
-                    "user": section.get("user", "root"),
-                    "layout": "socket_per_process" if apart else "shared_socket",
-                    "numprocs": str(len(ours)) if apart else section.get("numprocs", "1"),
-                    "socket": section.get("socket", ""),
-                    "logs": str(Path(section.get("stdout_logfile", "/")).parent),
-                    "unbuffered": "PYTHONUNBUFFERED=" in section.get("environment", ""),
-                    "managed": OUR_HEADER.encode() in file.raw,
-                    "sha256": hashlib.sha256(file.raw).hexdigest(),
-                }
-            )
-    return found
+            by_name.append(_program(file, ours, prefix))
+        elif unnamed:
+            by_command.append(_program(file, unnamed, prefix))
+        others.extend(_other_program(file, title) for title in named if title not in ours)
+    return Programs(by_name or by_command, others)
 
 
-def processes(supervisor: Supervisor) -> list[Process]:
-    """Supervisor's processes of the portal."""
+def _group(title: str) -> str:
+    return clean(title.partition(":")[2].strip(), 200)
+
+
+def _program(file: File, ours: list[str], prefix: str) -> Program:
+    """Describe a file that defines the portal's programs, by the first of them."""
+    section = {option: clean(value) for option, value in file.sections[ours[0]].items()}
+    names = asgi_groups(ours)
+    apart = bool(names) and asgi_number(names[0]) is not None
+    endpoint = portal_program.endpoint_of(section)
+    environment, lost = portal_program.environment_of(section, prefix, conda_variables.accepted)
+    arguments, lost_arguments = portal_program.arguments_of(section)
+    return {
+        "path": file.path,
+        "link": os.readlink(file.path) if Path(file.path).is_symlink() else None,
+        "others": [clean(title) for title in file.sections if title not in ours],
+        "groups": [_group(title) for title in ours],
+        "user": section.get("user", "root"),
+        "layout": "socket_per_process" if apart else "shared_socket",
+        "numprocs": str(len(ours)) if apart else section.get("numprocs", "1"),
+        "socket": section.get("socket", ""),
+        "address": endpoint.address,
+        "port": endpoint.port,
+        "unix_socket": endpoint.path,
+        "logs": str(Path(section.get("stdout_logfile", "/")).parent),
+        "unbuffered": "PYTHONUNBUFFERED=" in section.get("environment", ""),
+        # By name: values may be secret, and stay on the server.
+        "environment": sorted(environment),
+        "environment_lost": lost,
+        "arguments": arguments,
+        "arguments_lost": lost_arguments,
+        "settings": portal_program.settings_of(section, prefix),
+        "managed": OUR_HEADER.encode() in file.raw,
+        "sha256": hashlib.sha256(file.raw).hexdigest(),
+    }
+
+
+def _other_program(file: File, title: str) -> portal_program.OtherProgram:
+    section = file.sections[title]
+    application = portal_program.application_of(section) or ""
+    is_portal = application.partition(":")[0] == portal_program.PORTAL
+    home = clean(portal_program.home_of(section), 4096) if is_portal else ""
+    return {"path": file.path, "group": _group(title), "home": home}
+
+
+def processes(supervisor: Supervisor, found: Programs = NO_PROGRAMS) -> list[Process]:
+    """Return Supervisor's processes of the portal."""
     try:
         rows = supervisor.rpc().getAllProcessInfo()
     except (OSError, http.client.HTTPException, xmlrpc.client.Error):
         return []
+    groups = {group for program in found.portals for group in program["groups"]}
+    not_ours = {program["group"] for program in found.others} - groups
     return [
         {"name": row["name"], "state": row["statename"], "pid": row["pid"]}
         for row in rows
-        if is_asgi_group(row["group"])
+        if row["group"] in groups or (is_asgi_group(row["group"]) and row["group"] not in not_ours)
     ]
+
+
+def ports_of(found: Programs, fronts: front.Fronts | None, count: int) -> set[int]:
+    """Return the ports on which the portal's program listens, and to which the web server sends its requests."""
+    first = {program["port"] for program in found.portals}
+    portals = fronts["portal"] if fronts else None
+    first |= {target["port"] for target in portals["targets"] if target["here"]} if portals else set()
+    return {port + number for port in first if port for number in range(count)}
+
+
+def fronts_of(nginx: Nginx, portal: dict[str, Any] | None, home: str) -> front.Fronts | None:
+    """Return where the web server sends requests; None where no portal is looked at."""
+    if portal is None:
+        return None
+    settings = portal.get("settings") or {}
+    folders = [home, *(settings.get(name) or "" for name in ("static_root", "media_root", "workspaces_root"))]
+    return front.find(nginx.processes, nginx.upstream, folders)
 
 
 def folder_problem(path: str) -> str | None:
@@ -501,6 +622,7 @@ def main() -> None:
         argument_spec={
             "portal": {"type": "dict", "options": portal_state.OPTIONS},
             "ports": {"type": "list", "elements": "int", "required": True},
+            "port_count": {"type": "int", "default": 1},
             "engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
             "container_name": {"type": "str", "required": True},
             "container_image": {"type": "str", "required": True},
@@ -540,6 +662,9 @@ def main() -> None:
     image = engines[asked].holds(params["container_image"]) if states[asked]["running"] else None
     supervisor = Supervisor()
     answer = supervisor.state()
+    portal = portal_state.look(**params["portal"], if_late=IF_LATE) if params["portal"] else None
+    where = params["portal"] or {"home": "", "prefix": ""}
+    found = programs(supervisor, where["home"], where["prefix"])
     state_dir = Path(params["state_dir"])
     state = sorted(path.name for path in state_dir.iterdir()) if os.access(state_dir, os.R_OK) else []
     root = os.geteuid() == 0
@@ -550,6 +675,8 @@ def main() -> None:
     look_at_nginx = (params["upstream_wanted"] or "nginx_upstream.original" in state) and not root_files.of_others(
         trust, "nginx", "site"
     )
+    fronts = fronts_of(nginx, portal, where["home"])
+    ports = {*params["ports"], *ports_of(found, fronts, params["port_count"]), params["redis_port"]}
     server: Server = {
         "root": root,
         "name": socket.gethostname(),
@@ -580,11 +707,14 @@ def main() -> None:
             "config": supervisor.config,
             "include": supervisor.include_globs,
         },
-        "programs": programs(supervisor),
+        "programs": found.portals,
+        "other_programs": found.others,
         "unread_programs": supervisor.unread(),
-        "processes": processes(supervisor) if answer else [],
+        "environment": kept_environment.names(where["prefix"]) if portal is not None else None,
+        "processes": processes(supervisor, found) if answer else [],
+        "fronts": fronts,
         "nginx": nginx.look() if look_at_nginx else None,
-        "listeners": listeners({*params["ports"], params["redis_port"]}, address),
+        "listeners": listeners(ports, address),
         "redis_address_here": addresses.is_own(params["redis_address"]) if params["redis_address"] else None,
         "clock_ahead": now - params["controller_time"] if params["controller_time"] else None,
         "state": state,
@@ -592,7 +722,6 @@ def main() -> None:
         "trust": trust,
         "socket_folder_problem": folder_problem(str(Path(REDIS_SOCKET).parent)),
     }
-    portal = portal_state.look(**params["portal"], if_late=IF_LATE) if params["portal"] else None
     # Programs, containers and command lines are named by others, and Ansible prints all of it with -v.
     module.exit_json(changed=False, server=each_text(server), portal=portal)
 

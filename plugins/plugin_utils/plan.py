@@ -16,6 +16,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide import trus
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.bokeh import Bokeh
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.nginx import Nginx
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.portal import Portal
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.processes import kept_problems
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.programs import Programs
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import Redis, clock_reasons
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject, sentence
@@ -34,7 +35,8 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.processes import w
 
 # What of a plan decides how the server shall be and comes from the look, not from the variables; and what of it is done
 # once, where no sum over the server tells that it is due.
-GONE_BY = ("pins", "user", "program_path", "selinux", "platform")
+OF_PROCESSES = ("port", "address", "group", "arguments", "environment", "pins")
+GONE_BY = (*OF_PROCESSES, "user", "program_path", "selinux", "platform")
 GONE_BY_OF_PORTAL = ("group", "site_packages")
 CHANGES = ("moves", "install_docker_library", "install_yaml", "adopted_container", "adopted_program", "left_container")
 
@@ -63,6 +65,7 @@ def of_variables(inputs: Inputs, goal: str) -> list[Problem]:
         *variables.misspelt(inputs.names, inputs.known),
         *variables.wrong_role_values(values, asked),
         *variables.check_variables(asked),
+        *kept_problems(values),
         *variables.rotation_reasons(values, asked),
         *(variables.port_reasons(values, inputs.options, asked) if goal in ("site", "check") else []),
     ]
@@ -128,7 +131,7 @@ def decide(inputs: Inputs, facts: Facts) -> Decision:
     run = Run(inputs, facts)
     decision = Decision(of_variables(inputs, run.goal))
     # Where to look is known before anything was seen.
-    decision.step["ports"] = run.ports
+    decision.step.update(ports=run.ports, port_count=len(run.ports))
     return _with_server(decision, run, inputs, facts) if facts.server else decision
 
 
@@ -147,6 +150,7 @@ def _with_server(decision: Decision, run: Run, inputs: Inputs, facts: Facts) -> 
     elif run.goal == "restart" and run.is_root:
         programs.restart_reasons()
     if run.is_root:
+        nginx.front_reasons()
         nginx.nginx_reasons()
         nginx.selinux_warning()
     trusted, verdict = of_trust(run, adopted_program)
@@ -183,6 +187,15 @@ def _programs_step(programs: Programs, adopted: Data | None) -> dict[str, Any]:
     supervisor = server.get("supervisor") or {}
     return {
         "layout": programs.asked["tethys_asgi_layout"],
+        "ports": programs.ports,
+        "port": programs.place.port,
+        "address": programs.place.address,
+        "reached_at": programs.place.reached_at,
+        "group": programs.group,
+        "arguments": programs.kept.arguments,
+        "environment": programs.kept.environment,
+        "other_groups": programs.other_groups,
+        "replaced_groups": programs.replaced_groups,
         "user": portal.get("user"),
         "shared_ca": SHARED_CA_HERE,
         "moves": programs.packages.get("moves") or [],

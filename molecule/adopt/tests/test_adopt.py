@@ -9,6 +9,9 @@ The tests stand in the order of the story: refused, dry run, taken over, given b
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import bed
@@ -18,6 +21,9 @@ N = 2
 PROGRAM = "/etc/supervisor/conf.d/asgi_supervisord.conf"
 NGINX = "/etc/supervisor/conf.d/nginx_supervisord.conf"
 THEIRS = f"{bed.HOME}/asgi_supervisord.conf"
+# The inventory names no port: this is the one of the manual's program and of nginx's site.
+PORT = 8080
+CHAT = bed.CHAT.replace(":8000", f":{PORT}")
 
 
 def folded(text: str) -> str:
@@ -62,9 +68,25 @@ def before(host: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def taken_over(host: Any, before: dict[str, Any]) -> str:
     """The first run, and what it printed."""
-    run = bed.playbook("site")
+    with asking(host):
+        run = bed.playbook("site")
     assert run.returncode == 0, run.stdout
     return folded(run.stdout)
+
+
+ANSWERS = "/root/answers"
+
+
+@contextmanager
+def asking(host: Any) -> Iterator[None]:
+    """Ask for a page through nginx, five times a second, and write down when it was answered, and how."""
+    ask = "curl -s -m 5 -o /dev/null -w '%{http_code}' -H 'Host: portal.example.org' http://127.0.0.1/"
+    loop = f"while [ ! -e /root/asked ]; do echo $(date +%s.%N) $({ask}) >> {ANSWERS}; sleep 0.2; done"
+    host.check_output(f"rm -f {ANSWERS} /root/asked; nohup setsid bash -c {shlex.quote(loop)} > /dev/null 2>&1 &")
+    try:
+        yield
+    finally:
+        host.check_output("touch /root/asked")
 
 
 def test_the_server_is_the_manuals(host: Any, before: dict[str, Any]) -> None:
@@ -110,21 +132,29 @@ def test_what_the_root_process_left_in_the_workspaces_is_told_beforehand(host: A
     host.check_output(way_out)
 
 
-def test_a_program_of_another_name_is_named(host: Any, before: dict[str, Any]) -> None:
-    other = "/etc/supervisor/conf.d/portal.conf"
+@contextmanager
+def program_named(host: Any, name: str) -> Iterator[None]:
+    """Have the manual's program run under another name meanwhile."""
+    other = f"/etc/supervisor/conf.d/{name}.conf"
+    wait = f"for i in $(seq 60); do curl -s -o /dev/null http://127.0.0.1:{PORT}/ && break; sleep 0.5; done"
     host.check_output(
-        f"rm {PROGRAM} && sed 's/fcgi-program:asgi/fcgi-program:portal/' {THEIRS} > {other} && supervisorctl update"
-        " && for i in $(seq 60); do curl -s -o /dev/null http://127.0.0.1:8000/ && break; sleep 0.5; done"
+        f"rm {PROGRAM} && sed 's/fcgi-program:asgi/fcgi-program:{name}/' {THEIRS} > {other} && supervisorctl update"
+        f" && {wait}"
     )
     try:
-        text = refused(host)
-        assert "tethys_port 8000 is held by Supervisor's program portal" in text
-        assert "rename it to asgi" in text
+        yield
     finally:
-        host.check_output(
-            f"rm {other} && ln -s {THEIRS} {PROGRAM} && supervisorctl update"
-            " && for i in $(seq 60); do curl -s -o /dev/null http://127.0.0.1:8000/ && break; sleep 0.5; done"
-        )
+        host.check_output(f"rm {other} && ln -s {THEIRS} {PROGRAM} && supervisorctl update && {wait}")
+
+
+def test_a_program_of_another_name_is_the_portals(host: Any, before: dict[str, Any]) -> None:
+    with program_named(host, "portal"):
+        # Another port than nginx's is refused in the same run, which so ends before its first change.
+        text = refused(host, tethys_port=8000)
+    site = "/etc/nginx/sites-enabled/tethys"
+    assert f"tethys_port is 8000: nginx sends the portal's requests to 127.0.0.1:{PORT} ({site}, line" in text
+    assert f"Set tethys_port to {PORT}, or have nginx send them to 127.0.0.1:8000." in text
+    assert "Supervisor's program portal (process" not in text
 
 
 def test_a_dry_run_changes_nothing_and_tells_what_is_taken_over(host: Any, before: dict[str, Any]) -> None:
@@ -133,6 +163,8 @@ def test_a_dry_run_changes_nothing_and_tells_what_is_taken_over(host: Any, befor
     assert run.returncode == 0, run.stdout
     assert bed.snapshot(host) == state
     text = folded(run.stdout)
+    assert f"socket=tcp://127.0.0.1:{PORT}" in text
+    assert "s3cr3t" not in text
     assert f"{PROGRAM} is taken over (processes run by root until now; they will run as www-data)" in text
     assert "(tethys-channels-test/redis:5.0), the portal's Redis on port 6379 until now, is stopped and kept" in text
     # The run replaces one of the manual's two links into TETHYS_HOME by a file of root's, and names the other.
@@ -156,7 +188,35 @@ def test_the_run_takes_over_and_says_so(host: Any, before: dict[str, Any], taken
     assert f"{PROGRAM} is taken over (processes run by root until now; they will run as www-data)" in taken_over
     found = bed.daphnes(host)
     assert [row["user"] for row in found] == ["www-data"] * N
+    assert f"socket=tcp://127.0.0.1:{PORT}" in host.file(PROGRAM).content_string
+    assert host.check_output("ss -Hltn sport = :8000") == "", "No second portal."
+    assert host.run("curl -sf -o /dev/null -H 'Host: portal.example.org' http://127.0.0.1/").rc == 0
     assert not {row["pid"] for row in found} & set(before["processes"])
+
+
+def test_nginx_answers_but_for_the_gap(host: Any, taken_over: str) -> None:
+    rows = [line.split() for line in host.check_output(f"cat {ANSWERS}").splitlines()]
+    failed = [float(when) for when, status in rows if status != "200"]
+    assert len(rows) > 20
+    assert rows[-1][1] == "200"
+    # All in one gap, while Supervisor stops the old process and starts the new ones.
+    assert not failed or failed[-1] - failed[0] < 40, failed
+
+
+def test_each_setting_is_kept_or_named(host: Any, taken_over: str) -> None:
+    kept = (
+        f"{PROGRAM}: the processes keep address 127.0.0.1:{PORT}; variables EARTHDATA_TOKEN, GDAL_CACHEMAX,"
+        " PROJ_NETWORK; daphne's --websocket_timeout 3600 --http-timeout 900."
+    )
+    assert kept in taken_over
+    assert f"{PROGRAM}: the processes do not keep priority=10, umask=027. Set" in taken_over
+    for row in bed.daphnes(host):
+        assert "--proxy-headers --websocket_timeout 3600 --http-timeout 900 tethys_portal" in row["command"]
+        environ = host.check_output(f"tr '\\0' '\\n' < /proc/{row['pid']}/environ").splitlines()
+        assert {"GDAL_CACHEMAX=512", "EARTHDATA_TOKEN=s3cr3t of mk", "PROJ_NETWORK=ON"} <= set(environ)
+    found = host.file("/etc/tethys_channels.env")
+    assert (found.user, found.group, found.mode) == ("root", "www-data", 0o640)
+    assert "s3cr3t" not in taken_over
 
 
 def test_a_second_run_changes_nothing(host: Any, taken_over: str) -> None:
@@ -167,7 +227,7 @@ def test_a_second_run_changes_nothing(host: Any, taken_over: str) -> None:
 
 
 def test_every_listener_hears(host: Any, taken_over: str) -> None:
-    found = bed.client(host, "ws_fanout", "--url", bed.CHAT, "--clients", "12", "--processes", str(N))
+    found = bed.client(host, "ws_fanout", "--url", CHAT, "--clients", "12", "--processes", str(N))
     assert found["delivered"] == found["clients"] >= 12
     assert len(found["pids"]) == N
     through_nginx = bed.CHAT.replace(":8000", "")
@@ -229,13 +289,14 @@ def test_remove_gives_everything_back(host: Any, before: dict[str, Any], taken_o
     assert found["State"]["Running"]
     assert found["HostConfig"]["RestartPolicy"]["Name"] == "no"
     assert not host.file("/etc/tethys_channels").exists
+    assert not host.file("/etc/tethys_channels.env").exists
     assert not host.file("/etc/tmpfiles.d/tethys_channels.conf").exists
     assert not host.file("/run/tethys").exists
     [daphne] = bed.daphnes(host)
     assert daphne["user"] == "root"
     assert nginx_master(host) == before["nginx"]
     assert host.run("curl -sf -o /dev/null -H 'Host: portal.example.org' http://127.0.0.1/").rc == 0
-    fanout = bed.client(host, "ws_fanout", "--url", bed.CHAT, "--clients", "6")
+    fanout = bed.client(host, "ws_fanout", "--url", CHAT, "--clients", "6")
     assert fanout["delivered"] == 6
 
 

@@ -173,15 +173,38 @@ def put_right(expected: dict[str, Any]) -> None:
         os.fchmod(descriptor, mode)
 
 
+_PROGRAM = re.compile(r"^\[(?:fcgi-)?program:", re.MULTILINE)
+_ENVIRONMENT = re.compile(r"^environment\s*=.*(?:\n[ \t]+.*)*", re.MULTILINE)
+_VARIABLE = re.compile(r"([A-Za-z_]\w*)=(\"[^\"]*\"|'[^']*'|[^,\s]*)")
+# Variables of a program that are no secrets.
+_SHOWN = ("TETHYS_HOME", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "PATH", "USER", "LANG", "PYTHONUNBUFFERED")
+
+
+def without_values(text: str) -> str:
+    """Return the text of a program file of Supervisor's with its variables masked, as they may be secret."""
+    if not _PROGRAM.search(text):
+        return text
+
+    def masked(found: re.Match[str]) -> str:
+        return found.group() if found.group(1) in _SHOWN else f'{found.group(1)}="********"'
+
+    def environment(found: re.Match[str]) -> str:
+        name, equals, values = found.group().partition("=")
+        return name + equals + _VARIABLE.sub(masked, values)
+
+    return _ENVIRONMENT.sub(environment, text)
+
+
 def difference(expected: dict[str, Any], problem: Problem) -> dict[str, str]:
     """The change of one of them, as Ansible shows it."""
     path, content = Path(expected["path"]), expected["content"]
-    if content is None or problem.code in ("owner-differs", "mode-differs"):
+    # Values that may be secret.
+    if content is None or expected.get("hidden") or problem.code in ("owner-differs", "mode-differs"):
         return {"prepared": f"{path} {problem.text}\n"}
     try:
         # What a link leads to, too: the manual's leads to a file of the portal's user.
         with owned_file(str(path), MOST_SHOWN) as file:
-            before = file.read().raw.decode("utf-8", "replace")
+            before = without_values(file.read().raw.decode("utf-8", "replace"))
     except (OSError, Refused):
         before = ""
     return {"before": before, "after": content, "before_header": str(path), "after_header": str(path)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Upstream
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import SELinux
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide import processes
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.bokeh import Bokeh
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject, sentence
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART
@@ -30,6 +31,17 @@ class Nginx(Subject):
                 f" on`), or give the ports that type (`semanage port -a -t http_port_t -p tcp {ports}`, with -m in"
                 " place of -a where they have another).",
             )
+
+    def front_reasons(self) -> None:
+        """Whether the web server on this host sends requests to the processes."""
+        found = processes.front_problems(self.place, self.ports, self.server, self.apart)
+        if self.goal == "site":
+            self.problems.extend(found)
+        elif self.goal == "check":
+            self.warnings.extend(found)
+        if self.goal in ("site", "check"):
+            self.warnings.extend(processes.front_warnings(self.place, self.ports, self.server))
+            self.warnings.extend(processes.address_warnings(self.asked, self.server))
 
     def nginx_reasons(self) -> None:
         """The upstream block, through which alone nginx can tell the processes apart."""

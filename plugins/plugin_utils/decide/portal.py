@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import is_of_the_system
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.processes import start_problem, start_refusal
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject, sentence
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Data, Problem
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import show
@@ -93,6 +94,8 @@ class Portal(Subject):
                 f"{config.get('path')} cannot be edited safely: {sentence(config['problem'])}"
                 " Correct the file and run again.",
             )
+        elif self.goal in ("site", "restart") and start_problem(portal):
+            self.problems.extend(filter(None, [start_refusal(self.asked, portal)]))
         elif portal.get("settings_problem") and not portal.get("prefix_problem") and not portal.get("home_problem"):
             self.warn(
                 "settings-unreadable",

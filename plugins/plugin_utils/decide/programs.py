@@ -11,7 +11,9 @@ from pathlib import PurePosixPath
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Settings
 from ansible_collections.tethys.channels.plugins.module_utils.services import is_asgi_group
+from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import client
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide import processes as processes_kept
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.portal import Portal
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART, Data
@@ -21,6 +23,9 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
     wants_repository,
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import whole_number
+
+# Names of the group that holds all processes, the usual one first. The other is used where that is another site's.
+SHARED_GROUPS = ("asgi", "tethys_asgi")
 
 
 class Programs(Subject):
@@ -43,13 +48,15 @@ class Programs(Subject):
         """Supervisor, the program and the port; returns the program file that is taken over, if there is one."""
         server = self.server
         self._supervisor_reasons()
+        self.warnings.extend(processes_kept.conda_warnings(self.kept, server))
+        self.problems.extend(processes_kept.second_portal_problems(self.asked, server))
         programs = server.get("programs") or []
         if len(programs) > 1:
             files = " and ".join(program["path"] for program in programs)
             self.refuse(
                 "program-in-two-files",
                 "asgi",
-                f"Supervisor's program asgi is defined in {files}: leave it in one file only.",
+                f"Supervisor's program of the portal is defined in {files}: leave it in one file only.",
             )
             return None
         program = programs[0] if programs else None
@@ -74,7 +81,37 @@ class Programs(Subject):
             f"{program['path']} is taken over (processes {before} until now; they will run as"
             f" {self.portal.get('user')}): {how}."
         )
+        self.announce.extend(processes_kept.kept_lines(self.place, self.kept, self.server))
+        if self.replaced_groups:
+            self.announce.append(
+                f"Supervisor's program {', '.join(self.replaced_groups)} runs the portal, and becomes"
+                f" {'tethys_asgi0 and so on' if self.apart else self.group}."
+            )
         return program
+
+    @property
+    def other_groups(self) -> list[str]:
+        """The groups of Supervisor's that have a name of the portal's and run something else."""
+        return sorted({program["group"] for program in self.server.get("other_programs") or []})
+
+    @property
+    def group(self) -> str:
+        """The name of the portal's group where it has one for all processes, which is free here."""
+        ours = [program for program in self.server.get("programs") or [] if program["managed"]]
+        kept = [name for name in ours[0].get("groups", []) if name in SHARED_GROUPS] if ours else []
+        free = [name for name in SHARED_GROUPS if name not in self.other_groups]
+        return [*kept, *free, SHARED_GROUPS[-1]][0]
+
+    @property
+    def replaced_groups(self) -> list[str]:
+        """The groups of other names that run the portal, and that this run replaces."""
+        programs = self.server.get("programs") or []
+        groups = programs[0].get("groups", []) if programs and not programs[0]["managed"] else []
+        return sorted(group for group in groups if not is_asgi_group(group))
+
+    def _is_portals_group(self, name: str) -> bool:
+        groups = {group for program in self.server.get("programs") or [] for group in program.get("groups", [])}
+        return name in groups or (is_asgi_group(name) and name not in self.other_groups)
 
     def _supervisor_reasons(self) -> None:
         """Why Supervisor cannot be used, or installed."""
@@ -122,7 +159,7 @@ class Programs(Subject):
         # Supervisor holds the sockets of its fcgi-programs itself; which of its programs serves there is what matters.
         known = {*served, (server.get("supervisor") or {}).get("pid")}
         strangers = [
-            row for row in held if row["pid"] not in known and not is_asgi_group(str(row.get("program") or ""))
+            row for row in held if row["pid"] not in known and not self._is_portals_group(str(row.get("program") or ""))
         ]
         if not strangers or any(row["pid"] in served for row in held):
             return
@@ -136,13 +173,13 @@ class Programs(Subject):
                 f" {who}: stop it, or set tethys_port to the first of as many free ports as there are processes.",
             )
         elif row.get("program"):
+            stop = shell_words("supervisorctl", "stop", f"{row['program']}:*")
             self.refuse(
                 "port-in-use",
                 str(port),
-                f"tethys_port {port} is held by Supervisor's program {row['program']} ({who}), and the portal's"
-                " program is to be asgi: rename it to asgi in its file, or take that file away, and run"
-                " `supervisorctl update`; or set tethys_port to another port, to which nginx then has to send the"
-                " portal's requests.",
+                f"tethys_port is {port}: Supervisor's program {row['program']} ({who}) listens there, and its command"
+                f" does not show that it runs this portal. Stop it (`{stop}`) and delete it from its file, or set"
+                " tethys_port to another port, to which nginx then has to send the portal's requests.",
             )
         else:
             self.refuse(

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.processes import Kept, Place, kept, place
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART, Facts, Found, Inputs
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     MAX_PROCESSES,
@@ -56,9 +57,19 @@ class Subject(Found):
         return bool(self.asked["tethys_asgi_layout"] == APART)
 
     @property
+    def place(self) -> Place:
+        """Where the processes listen; with a port for each, the first of them."""
+        return place(self.asked, self.server)
+
+    @property
+    def kept(self) -> Kept:
+        """What the processes get besides what every portal has."""
+        return kept(self.values, self.server)
+
+    @property
     def ports(self) -> list[int]:
         """The ports of the processes; one for all of them, or one for each."""
-        first = whole_number(self.asked["tethys_port"]) or 0
+        first = self.place.port
         return [first + number for number in range(self.wanted if self.apart else 1)]
 
     @property

@@ -16,6 +16,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import is_shared
 from ansible_collections.tethys.channels.plugins.plugin_utils import own_files
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide import processes as processes_place
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import MOST_SOCKET_PATH
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
@@ -45,6 +46,7 @@ VARIABLES = (
     "tethys_conda_prefix",
     "tethys_asgi_processes",
     "tethys_port",
+    "tethys_bind_address",
     "tethys_user",
     "tethys_layer_backend",
     "tethys_layer_hosts",
@@ -73,6 +75,15 @@ LEAST = {
 # The most, where that is less than any number. A certificate is good for two years: one that is made anew sooner than
 # after a half would be so in every run, or nearly.
 MOST = {"redis_container_tls_renew_days": 365, "redis_container_sentinel_down_seconds": 60}
+
+# The type of what may be `auto` as well.
+AUTOMATIC = {
+    "redis_container_acl": "bool",
+    "tethys_docker_redis_acl": "bool",
+    "layer_check_idle_seconds": "int",
+    "layer_check_port": "int",
+    "asgi_service_port": "int",
+}
 
 
 @lru_cache(maxsize=1)
@@ -192,9 +203,9 @@ def _role_value_refusal(name: str, described: Data, value: Any, asked: Data) -> 
             or _system_folder(name, value)
             or _socket_refusal(name, value, asked)
         )
-    auto = name in ("redis_container_acl", "tethys_docker_redis_acl", "layer_check_idle_seconds")
+    auto = name in AUTOMATIC
     if auto:
-        kind = option["type"] = "int" if name == "layer_check_idle_seconds" else "bool"
+        kind = option["type"] = AUTOMATIC[name]
     if kind == "raw" or (auto and value == "auto"):
         return None
     if kind == "int":
@@ -313,12 +324,8 @@ def _of_folders(asked: Data) -> Iterable[Problem | None]:
 
 def _of_processes(asked: Data) -> Iterable[Problem | None]:
     port, processes = whole_number(asked["tethys_port"]), whole_number(asked["tethys_asgi_processes"])
-    if port is None or port > LARGEST_PORT:
-        yield Problem(
-            "port-invalid",
-            "tethys_port",
-            f"tethys_port is {show(asked['tethys_port'])}: set it to a port number from 1 to 65535.",
-        )
+    yield processes_place.port_problem(asked["tethys_port"])
+    yield processes_place.address_problem(asked.get("tethys_bind_address", "auto"), asked["tethys_asgi_layout"])
     user = asked["tethys_user"]
     if user not in (None, "") and not (isinstance(user, str) and re.fullmatch(_USER, user)):
         yield Problem(

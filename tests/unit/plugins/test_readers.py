@@ -67,6 +67,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "module_utils/portal_wire.py": ({"json.loads", "read_text"}, "runs in the portal's Python, never as root"),
     "module_utils/redis/client.py": ({"recv"}, "has its own bounds of size, depth and time for Redis's protocol"),
     "module_utils/server/cgroup.py": ({"os.open", "read_text"}, "reads files of the kernel"),
+    "module_utils/server/kept_environment.py": ({"json.loads"}, "reads what Ansible hands over"),
     "module_utils/server/lock.py": ({"os.open"}, "opens root's state folder to lock it"),
     "module_utils/server/proc.py": ({"open"}, "reads files of the kernel, within a size"),
     "module_utils/server/trust.py": ({"read_text"}, "reads /etc/group, which is root's"),

@@ -57,7 +57,7 @@ def test_every_variable_is_on_the_page(script: ModuleType) -> None:
     [
         ("roles/redis_container/meta/argument_specs.yml", "default: 256", "default: 512"),
         ("roles/redis_container/meta/argument_specs.yml", "The container's name.", "What it is called."),
-        ("roles/preflight/defaults/main.yml", "default(8000)", "default(9000)"),
+        ("roles/preflight/defaults/main.yml", "default(1)", "default(2)"),
         ("playbooks/site.yml", "default('portals')", "default('webservers')"),
     ],
 )

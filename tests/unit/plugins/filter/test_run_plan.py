@@ -21,7 +21,7 @@ ASKED = samples.asked(tethys_asgi_processes=1)
 def test_the_variables_alone() -> None:
     before = copy.deepcopy(ASKED)
     assert run_plan(ASKED, {}, {}) == {
-        "refusals": [], "codes": [], "warnings": [], "announce": [], "ports": [8000],
+        "refusals": [], "codes": [], "warnings": [], "announce": [], "ports": [8000], "port_count": 1,
     }  # fmt: skip
     assert before == ASKED
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import pwd
 import sys
@@ -114,12 +115,16 @@ def test_nobody_waits_for_an_answer_to_a_question(prefix: Path, program: Program
 def test_environment_is_the_portals_own(prefix: Path, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANSIBLE_SECRET", "x")
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    (prefix / "conda-meta").mkdir(exist_ok=True)
+    state = {"env_vars": {"GDAL_DATA": "/opt/gdal", "TETHYS_HOME": "/elsewhere"}}
+    (prefix / "conda-meta/state").write_text(json.dumps(state), encoding="utf-8")
     env = run(prefix, program("say({'env': dict(os.environ), 'cwd': os.getcwd()})")).answer
     assert env["cwd"] == "/"
     seen = env["env"]
     assert seen["PATH"].startswith(f"{prefix}/bin:")
     assert seen["CONDA_PREFIX"] == str(prefix)
     assert seen["TETHYS_HOME"] == "/srv/portal"
+    assert seen["GDAL_DATA"] == "/opt/gdal"
     assert seen["PYTHONDONTWRITEBYTECODE"] == "1"
     assert seen["DJANGO_SETTINGS_MODULE"] == "tethys_portal.settings"
     assert not {"ANSIBLE_SECRET", "PYTHONPATH"} & seen.keys()

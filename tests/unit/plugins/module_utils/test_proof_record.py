@@ -63,6 +63,7 @@ class Server:
             "reads": [str(self.config)],
             "site_packages": str(self.packages),
             "endpoint": {"path": "/run/redis.sock"},
+            "other_groups": [],
             "container": "redis",
             "image": "redis:8.2",
             "engine": "docker",

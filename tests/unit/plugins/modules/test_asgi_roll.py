@@ -133,6 +133,9 @@ class Ground:
         self.site_packages = folder / "site-packages"
         self.record = folder / "state" / "processes.json"
         self.params: dict[str, Any] = {
+            "group": "asgi",
+            "other_groups": [],
+            "replaces": [],
             "processes": 3,
             "port": 8000,
             "layout": "shared_socket",
@@ -426,9 +429,29 @@ def test_the_last_process_that_does_not_come_back(ground: Ground, fake: FakeSupe
     fake.start("asgi:tethys_asgi0")
     fake.states["asgi:tethys_asgi0"] = "FATAL"
     start = time.monotonic()
-    with pytest.raises(RollError, match=r"\(FATAL\).*No other process is running\."):
+    with pytest.raises(RollError, match=r"\(FATAL\).*No other process answers\."):
         Roll({**ground.params, "timeout": 60}, fake).wait(fake.row("asgi:tethys_asgi0"))
     assert time.monotonic() - start < 5, "What Supervisor has given up is not waited for."
+
+
+def test_one_that_crashes_as_it_starts_is_not_waited_for(
+    ground: Ground, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.silent |= {"tethys_asgi0", "tethys_asgi1"}
+    for number in range(3):
+        fake.start(f"asgi:tethys_asgi{number}")
+    fake.states["asgi:tethys_asgi1"] = "STARTING"
+    pids = iter(range(1, 100))
+    monkeypatch.setattr(fake, "getProcessInfo", lambda full: {**fake.row(full), "pid": next(pids)})
+    start = time.monotonic()
+    with pytest.raises(RollError) as failed:
+        Roll({**ground.params, "timeout": 60}, fake).wait(fake.row("asgi:tethys_asgi0"))
+    assert time.monotonic() - start < 5
+    assert str(failed.value) == (
+        "Process asgi:tethys_asgi0 ended 3 times while it started (RUNNING): read /var/log/tethys/tethys_asgi0.log."
+        # Number 1 runs, for Supervisor, and does not answer.
+        " Still serving: tethys_asgi2."
+    )
 
 
 def test_one_that_answers_is_waited_for_until_supervisor_calls_it_running(
@@ -491,6 +514,7 @@ def test_a_file_of_somebody_else_starts_what_it_defines(ground: Ground, fake: Fa
     roll = Roll({**ground.params, "processes": 0, "program": str(program)}, fake)
     assert roll.expected() == {"tethys_asgi0"}
     program.unlink()
+    roll = Roll({**ground.params, "processes": 0, "program": str(program)}, fake)
     assert roll.expected() == {"asgi"}, "One that cannot be read is the manual's."
 
 
@@ -545,11 +569,64 @@ def test_a_program_file_of_somebody_else_is_asked_by_its_port(
     module: Module, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(asgi_roll, "port_answers", lambda port: not asked.append(port))
+    monkeypatch.setattr(asgi_roll, "port_answers", lambda port, _address: not asked.append(port))
     fake.silent.add("tethys_asgi0")
     fake.reread, fake.program = (["asgi"], [], []), 1
     assert module(processes=0, port=8000)["regrouped"] is True
     assert set(asked) == {8000}
+
+
+# --- programs of other names ------------------------------------------------------------------------------------------
+
+PORTAL = "[program:portal]\ncommand=daphne -b 10.0.0.5 -p 8001 tethys_portal.asgi:application\n"
+
+
+def test_a_group_of_another_name_that_runs_the_portal_is_replaced(
+    module: Module, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.start("portal:portal")
+    fake.reread, fake.program = (["asgi"], [], ["portal"]), 3
+    assert module(replaces=["portal"])["regrouped"] is True
+    # Its port has to be free first.
+    assert fake.calls[1:] == ["stop portal", "remove portal", "add asgi"]
+
+
+def test_a_group_of_another_name_that_runs_something_else_is_left_alone(module: Module, fake: FakeSupervisor) -> None:
+    fake.start("portal:portal")
+    fake.reread, fake.program = (["asgi"], [], ["portal"]), 3
+    module()
+    assert fake.calls[1:] == ["add asgi"]
+
+
+def test_another_site_named_asgi_is_left_alone(module: Module, fake: FakeSupervisor) -> None:
+    for number in range(3):
+        fake.start(f"tethys_asgi:tethys_asgi{number}")
+    fake.states["asgi:asgi0"] = "STOPPED"
+    fake.reread = ([], ["asgi"], [])
+    result = module(group="tethys_asgi", other_groups=["asgi"])
+    assert (result["regrouped"], result["restarted"]) == (False, [])
+    assert fake.calls == ["reloadConfig"]
+    fake.reread = ([], [], ["asgi"])
+    assert module(group="tethys_asgi", other_groups=["asgi"])["regrouped"] is False
+
+
+def test_a_portal_of_another_name_comes_back(
+    module: Module, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[tuple[int, str]] = []
+    monkeypatch.setattr(asgi_roll, "port_answers", lambda *where: not asked.append(where))
+    (tmp_path / "portal.conf").write_text(PORTAL, encoding="utf-8")
+    for number in range(3):
+        fake.start(f"asgi:tethys_asgi{number}")
+    fake.reread = (["portal"], [], ["asgi"])
+    module(processes=0, program=str(tmp_path / "portal.conf"))
+    # It has a port of its own, so nothing stands in its way.
+    assert [call for call in fake.calls if "asgi" in call or "portal" in call] == [
+        "add portal",
+        "stop asgi",
+        "remove asgi",
+    ]
+    assert set(asked) >= {(8001, "10.0.0.5")}
 
 
 def test_supervisor_that_stops_answering(module: Module, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch) -> None:

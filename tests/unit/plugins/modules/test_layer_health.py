@@ -406,7 +406,7 @@ def test_a_process_older_than_a_given_redis(
     run: Start, redis: Start, monkeypatch: pytest.MonkeyPatch, redis_age: int | None, older: bool | None
 ) -> None:
     monkeypatch.setattr(layer_health.Supervisor, "state", lambda self: {"version": "4.2.5", "pid": 1})
-    monkeypatch.setattr(layer_health, "supervised", lambda supervisor: [supervisor_row(os.getpid())])
+    monkeypatch.setattr(layer_health, "supervised", lambda *_given: [supervisor_row(os.getpid())])
     real = layer_health.proc.describe
     # However young this process is.
     monkeypatch.setattr(layer_health.proc, "describe", lambda pid, port: real(pid, port)._replace(age_seconds=100.0))  # type: ignore[union-attr]
@@ -422,7 +422,7 @@ def test_a_process_older_than_the_container(
     run: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ahead: float, older: bool
 ) -> None:
     monkeypatch.setattr(layer_health.Supervisor, "state", lambda self: {"version": "4.2.5", "pid": 1})
-    monkeypatch.setattr(layer_health, "supervised", lambda supervisor: [supervisor_row(os.getpid())])
+    monkeypatch.setattr(layer_health, "supervised", lambda *_given: [supervisor_row(os.getpid())])
     monkeypatch.setattr(asgi_record, "groups_lost_at", lambda name, engine: time.time() + ahead)
     assert run(redis_container="redis")["processes"][0]["before_redis"] is older
 

@@ -329,19 +329,33 @@ def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     return start
 
 
+def listed(here: Any) -> list[dict[str, Any]]:
+    """The portal's programs, by their names alone."""
+    return server_info.programs(here).portals
+
+
 def test_the_manuals_program(supervisor: Start, tmp_path: Path) -> None:
-    found = server_info.programs(supervisor(asgi=MANUAL, nginx="[program:nginx]\ncommand=nginx\n"))
+    found = listed(supervisor(asgi=MANUAL, nginx="[program:nginx]\ncommand=nginx\n"))
     assert found == [
         {
             "path": str(tmp_path / "conf.d" / "asgi.conf"),
             "link": None,
             "others": [],
+            "groups": ["asgi"],
             "user": "root",
             "layout": "shared_socket",
             "numprocs": "2",
             "socket": "tcp://127.0.0.1:8000",
+            "address": "127.0.0.1",
+            "port": 8000,
+            "unix_socket": None,
             "logs": "/",
             "unbuffered": False,
+            "environment": [],
+            "environment_lost": [],
+            "arguments": [],
+            "arguments_lost": [],
+            "settings": [],
             "managed": False,
             "sha256": hashlib.sha256(MANUAL.encode()).hexdigest(),
         }
@@ -360,12 +374,12 @@ def test_a_program_file_that_is_no_ordinary_file_is_passed_over(supervisor: Star
     else:
         target = Path("/dev/zero")
     (tmp_path / "conf.d" / "asgi.conf").symlink_to(target)
-    assert [found["path"] for found in server_info.programs(here)] == [str(tmp_path / "conf.d" / "good.conf")]
+    assert [found["path"] for found in listed(here)] == [str(tmp_path / "conf.d" / "good.conf")]
 
 
 def test_a_program_file_shows_no_control_characters(supervisor: Start) -> None:
     text = OURS.replace("www-data", "www\x1b[31m\x9b") + "[program:x\x1b]0;y\x07]\n"
-    (found,) = server_info.programs(supervisor(asgi=text))
+    (found,) = listed(supervisor(asgi=text))
     assert found["user"] == "www[31m"
     assert found["others"] == ["program:x]0;y"]
 
@@ -375,18 +389,18 @@ def test_a_link_into_the_home(supervisor: Start, tmp_path: Path) -> None:
     here = supervisor()
     (tmp_path / "conf.d" / "asgi.conf").symlink_to(tmp_path / "home.conf")
     (tmp_path / "conf.d" / "gone.conf").symlink_to(tmp_path / "nowhere.conf")
-    (found,) = server_info.programs(here)
+    (found,) = listed(here)
     assert (found["path"], found["link"]) == (str(tmp_path / "conf.d" / "asgi.conf"), str(tmp_path / "home.conf"))
 
 
 def test_the_collections_own_program(supervisor: Start) -> None:
-    (found,) = server_info.programs(supervisor(asgi=OURS))
+    (found,) = listed(supervisor(asgi=OURS))
     assert (found["managed"], found["user"], found["numprocs"]) == (True, "www-data", "1")
 
 
 def test_where_a_program_logs(supervisor: Start) -> None:
     more = 'stdout_logfile=/var/log/tethys/%(program_name)s.log\nenvironment=A="b",PYTHONUNBUFFERED="1"\n'
-    (found,) = server_info.programs(supervisor(asgi=OURS + more))
+    (found,) = listed(supervisor(asgi=OURS + more))
     assert (found["logs"], found["unbuffered"]) == ("/var/log/tethys", True)
 
 
@@ -395,7 +409,7 @@ def test_the_programs_user_as_supervisor_reads_it(
     supervisor: Start, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     monkeypatch.setattr(supervisor_files, "environment_of_supervisord", lambda: {"PORTAL_USER": "root"})
-    (found,) = server_info.programs(supervisor(asgi=f"[fcgi-program:asgi]\n{line}\n"))
+    (found,) = listed(supervisor(asgi=f"[fcgi-program:asgi]\n{line}\n"))
     assert found["user"] == "root"
 
 
@@ -404,7 +418,7 @@ def test_a_program_for_each_process(supervisor: Start) -> None:
         f"[fcgi-program:tethys_asgi{number}]\nuser=www-data\nsocket=tcp://127.0.0.1:{8000 + number}\nnumprocs=1\n"
         for number in range(12)
     )
-    (found,) = server_info.programs(supervisor(asgi=each + "[program:tethys_asgi_old]\n[program:tethys_asgi01]\n"))
+    (found,) = listed(supervisor(asgi=each + "[program:tethys_asgi_old]\n[program:tethys_asgi01]\n"))
     assert (found["layout"], found["numprocs"], found["socket"]) == (
         "socket_per_process",
         "12",
@@ -414,35 +428,114 @@ def test_a_program_for_each_process(supervisor: Start) -> None:
 
 
 def test_blanks_around_a_name_hide_nothing(supervisor: Start) -> None:
-    (found,) = server_info.programs(supervisor(asgi="[program: tethys_asgi7 ]\ncommand=/home/u/x\n"))
+    (found,) = listed(supervisor(asgi="[program: tethys_asgi7 ]\ncommand=/home/u/x\n"))
     assert (found["layout"], found["user"]) == ("socket_per_process", "root")
 
 
 def test_a_file_with_other_programs(supervisor: Start) -> None:
-    (found,) = server_info.programs(supervisor(all=MANUAL + "[program:nginx]\n[program:celery]\n"))
+    (found,) = listed(supervisor(all=MANUAL + "[program:nginx]\n[program:celery]\n"))
     assert found["others"] == ["program:nginx", "program:celery"]
 
 
 def test_two_files_with_the_program(supervisor: Start, tmp_path: Path) -> None:
-    found = server_info.programs(supervisor(a=MANUAL, b="[program:asgi]\n"))
+    found = listed(supervisor(a=MANUAL, b="[program:asgi]\n"))
     assert [Path(row["path"]).name for row in found] == ["a.conf", "b.conf"]
 
 
 def test_the_program_in_supervisors_own_file(supervisor: Start, tmp_path: Path) -> None:
-    (found,) = server_info.programs(supervisor("[supervisord]\n" + MANUAL))
+    (found,) = listed(supervisor("[supervisord]\n" + MANUAL))
     assert found["path"] == str(tmp_path / "supervisord.conf")
     assert found["others"] == ["supervisord", "include"]
 
 
 def test_files_that_cannot_be_read_as_configuration(supervisor: Start) -> None:
     latin = "; für alle\n".encode("latin-1") + MANUAL.encode()
-    found = server_info.programs(supervisor(broken="nonsense\n", asgi=latin))
+    found = listed(supervisor(broken="nonsense\n", asgi=latin))
     assert [Path(row["path"]).name for row in found] == ["asgi.conf"]
 
 
 def test_no_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "SUPERVISOR_CONFIGS", ())
-    assert server_info.programs(services.Supervisor()) == []
+    assert listed(services.Supervisor()) == []
+
+
+# --- whose program it is ----------------------------------------------------------------------------------------------
+
+HOME, PREFIX = "/var/lib/tethys", "/opt/conda/envs/tethys"
+# As `tethys gen asgi_service` writes it.
+GENERATED = f"""\
+[fcgi-program:asgi]
+environment=
+    TETHYS_HOME={HOME}
+socket=tcp://127.0.0.1:8080
+command=bash -c "{PREFIX}/bin/daphne -u /run/tethys_asgi%(process_num)d.sock --fd 0 tethys_portal.asgi:application"
+numprocs=1
+process_name=tethys_asgi%(process_num)d
+"""
+# As the manual of Channels has it.
+LIBRARY = """\
+[fcgi-program:asgi]
+socket=tcp://localhost:8001
+command=/home/library/venv/bin/daphne -u /run/daphne%(process_num)d.sock --fd 0 --proxy-headers chat.asgi:application
+numprocs=2
+user=library
+"""
+
+
+def names(found: server_info.Programs) -> tuple[list[str], list[tuple[str, str]]]:
+    return (
+        [Path(row["path"]).stem for row in found.portals],
+        [(Path(row["path"]).stem, row["home"]) for row in found.others],
+    )
+
+
+@pytest.mark.parametrize(
+    ("files", "portals", "others"),
+    [
+        ({"a": GENERATED}, ["a"], []),
+        ({"a": LIBRARY}, [], [("a", "")]),
+        ({"a": GENERATED.replace(HOME, "/srv/prod")}, [], [("a", "/srv/prod")]),
+        ({"a": GENERATED.replace("asgi]", "portal]")}, ["a"], []),
+        ({"a": GENERATED.replace("asgi]", "portal]"), "b": LIBRARY}, ["a"], [("b", "")]),
+        # One of another name besides is somebody's own.
+        ({"a": GENERATED.replace("asgi]", "admin]"), "b": GENERATED}, ["b"], []),
+        ({"a": GENERATED.replace("asgi]", "portal]").replace(HOME, "/srv/prod")}, [], []),
+        # What does not tell what it runs is judged by its name, as somebody else's program may be Supervisor's then.
+        ({"a": "[program:tethys_asgi7]\ncommand=/home/u/x\n"}, ["a"], []),
+        ({"a": "[eventlistener:asgi]\ncommand=/x\n"}, ["a"], []),
+    ],
+    ids=str,
+)
+def test_whose_program_it_is(supervisor: Start, files: dict[str, str], portals: Any, others: Any) -> None:
+    assert names(server_info.programs(supervisor(**files), HOME, PREFIX)) == (portals, others)
+
+
+def test_where_the_portals_program_listens(supervisor: Start) -> None:
+    (found,) = server_info.programs(supervisor(a=GENERATED.replace("asgi]", "portal]")), HOME, PREFIX).portals
+    assert (found["groups"], found["address"], found["port"], found["unix_socket"]) == (
+        ["portal"],
+        "127.0.0.1",
+        8080,
+        None,
+    )
+
+
+def test_the_ports_of_which_listeners_are_told(supervisor: Start) -> None:
+    found = server_info.programs(supervisor(a=GENERATED), HOME, PREFIX)
+    target = {"address": "127.0.0.1:9000", "port": 9000, "here": True}
+    away = {"address": "192.0.2.1:9100", "port": 9100, "here": False}
+    plain = {"address": "unix:/x", "port": None, "here": True}
+    front = {"server": "nginx", "path": "/s", "line": 1, "each": True, "ours": False, "targets": [target, away, plain]}
+    assert server_info.ports_of(found, {"portal": front, "addresses": []}, 2) == {8080, 8081, 9000, 9001}  # type: ignore[typeddict-item]
+    assert server_info.ports_of(server_info.Programs([], []), None, 2) == set()
+
+
+def test_the_processes_of_another_name_and_of_another_site(supervisor: Start) -> None:
+    found = server_info.programs(supervisor(a=GENERATED.replace("asgi]", "portal]"), b=LIBRARY), HOME, PREFIX)
+    rows = [
+        {"group": group, "name": f"{group}0", "statename": "RUNNING", "pid": 7} for group in ("asgi", "portal", "b")
+    ]
+    assert [row["name"] for row in server_info.processes(Rpc(rows), found)] == ["portal0"]
 
 
 class Rpc:

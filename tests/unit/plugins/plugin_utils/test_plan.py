@@ -487,6 +487,30 @@ def test_a_portal_is_refused(portal: dict[str, Any], asked: dict[str, Any], sent
     assert refusals(asked, portal=portal) == [sentence]
 
 
+@pytest.mark.parametrize(
+    ("portal", "problem"),
+    [
+        ({"start_problem": "Tethys cannot be started: ImportError: x."}, "Tethys cannot be started: ImportError: x"),
+        (
+            {"settings": None, "settings_problem": "Django's settings cannot be loaded."},
+            "Django's settings cannot be loaded",
+        ),
+    ],
+)
+def test_a_portal_that_does_not_start_is_refused(portal: dict[str, Any], problem: str) -> None:
+    sentence = (
+        f"tethys_home is '{HOME}': the portal does not start. {problem}. Correct that until"
+        f" `sudo -u www-data env TETHYS_HOME={HOME} {PREFIX}/bin/tethys list` works, or set preflight_timeout to more"
+        " seconds if the portal needs them."
+    )
+    assert refusals(portal=portal) == [sentence]
+    assert sentence in judge(options={"goal": "restart"}, portal=portal)["refusals"]
+    for goal in ("check", "remove"):
+        assert sentence not in judge(options={"goal": goal}, portal=portal)["refusals"]
+    # Why the environment cannot be asked is told once.
+    assert sentence not in refusals(portal={**portal, "prefix_problem": "There is none."})
+
+
 def test_settings_that_could_not_be_read_are_a_warning() -> None:
     result = judge(portal={"settings_problem": "KeyError: 'X'"})
     assert result["refusals"] == []
@@ -992,7 +1016,9 @@ def test_no_supervisor_on_an_unknown_system() -> None:
 
 def test_the_program_in_two_files() -> None:
     (reason,) = refusals(server={"programs": [OURS, {**MANUAL, "path": "/b.conf"}]})
-    assert reason == (f"Supervisor's program asgi is defined in {OURS['path']} and /b.conf: leave it in one file only.")
+    assert reason == (
+        f"Supervisor's program of the portal is defined in {OURS['path']} and /b.conf: leave it in one file only."
+    )
 
 
 def test_a_file_with_other_programs() -> None:
@@ -1013,7 +1039,8 @@ def test_the_manuals_program_is_taken_over(user: str, before: str) -> None:
     assert result["adopted_program"] == program
     assert result["announce"] == [
         f"{MANUAL['path']} is taken over (processes {before} until now; they will run as www-data): Supervisor stops"
-        " and starts them together for it."
+        " and starts them together for it.",
+        f"{MANUAL['path']}: the processes keep address 127.0.0.1:8000.",
     ]
 
 
@@ -1036,8 +1063,11 @@ def test_the_portals_port_is_held(port: Any) -> None:
 
 def test_the_portals_port_is_held_by_another_program_of_supervisor() -> None:
     (reason,) = refusals(server={"listeners": [row(300, 8000), row(7, 8000, program="portal")]})
-    assert "is held by Supervisor's program portal (process 7 of alice" in reason
-    assert "rename it to asgi" in reason
+    assert reason == (
+        "tethys_port is 8000: Supervisor's program portal (process 7 of alice (python3 -m http.server)) listens there,"
+        " and its command does not show that it runs this portal. Stop it (`supervisorctl stop 'portal:*'`) and delete"
+        " it from its file, or set tethys_port to another port, to which nginx then has to send the portal's requests."
+    )
 
 
 def test_a_child_of_ours_may_hold_the_portals_port() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
+from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file, expected_files
 from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import put_right, why_differs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -312,3 +312,15 @@ def test_a_folder_on_the_way_is_for_everybody(tmp_path: Path) -> None:
     finally:
         os.umask(mask)
     assert (mode(tmp_path / "way"), mode(tmp_path / "way" / "folder")) == (0o755, 0o750)
+
+
+def test_variables_of_a_program_are_not_shown() -> None:
+    text = (
+        "[program:x]\nenvironment=\n    TETHYS_HOME=/h,A=\"s3cret,\n of two\",B='s3cret' ,C=s3cret\n\tD=s3cret\n"
+        "command=x A=shown\n"
+    )
+    shown = expected_files.without_values(text)
+    assert "TETHYS_HOME=/h" in shown
+    assert "A=shown" in shown
+    assert shown.count("********") == 4
+    assert expected_files.without_values("environment=A=1\n") == "environment=A=1\n"

@@ -1,0 +1,115 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The variables of the portal's processes besides those that every portal has.
+
+They are the administrator's (of the variable `asgi_service_environment`, else of the program that was adopted), and
+conda's (`conda env config vars`, and the `env_vars.d` of packages). They are in a file of root's that the processes'
+shell reads as the portal's user. Their values, which may be secret, do not leave the server.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any, Mapping, TypedDict
+
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, read_file
+from ansible_collections.tethys.channels.plugins.module_utils.server.conda_variables import accepted, of_conda
+from ansible_collections.tethys.channels.plugins.module_utils.server.portal_program import environment_of
+from ansible_collections.tethys.channels.plugins.module_utils.services import Supervisor, asgi_groups
+
+PATH = "/etc/tethys_channels.env"
+MOST_BYTES = 64 * 1024
+HEADER = "# The role tethys.channels.asgi_service writes this file. The portal's processes get these variables.\n"
+# What stands below it is conda's, and is read anew in each run.
+CONDAS = "# By conda (`conda env config vars list`, etc/conda/env_vars.d):\n"
+# What a module is told of the file.
+OPTIONS: dict[str, Any] = {
+    "path": {"type": "path", "required": True},
+    "group": {"type": "str", "required": True},
+    "program": {"type": "path", "required": True},
+    "prefix": {"type": "path", "required": True},
+    "given": {"type": "str", "no_log": True},
+}
+
+
+class Names(TypedDict):
+    """The names of variables, without their values."""
+
+    # Of the file that an earlier run has written; None where there is none.
+    kept: list[str] | None
+    conda: list[str]
+    # Of conda's, and cannot be set.
+    rejected: list[str]
+
+
+def _of_file(path: str) -> dict[str, str] | None:
+    """Return the administrator's variables of the file that an earlier run has written; None where there is none."""
+    try:
+        text = read_file(path, None, MOST_BYTES * 2).decode("utf-8", "replace")
+    except (OSError, Rejected):
+        return None
+    found = {}
+    for line in text.partition(CONDAS)[0].splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["export"] and len(words) == 2:
+            name, _equals, value = words[1].partition("=")
+            found[name] = value
+    return found
+
+
+def names(prefix: str, path: str = PATH) -> Names:
+    """Return what is there, by name."""
+    conda, rejected = of_conda(prefix)
+    kept = _of_file(path)
+    return {"kept": None if kept is None else sorted(kept), "conda": sorted(conda), "rejected": rejected}
+
+
+def of_program(path: str, prefix: str) -> dict[str, str]:
+    """Return the variables that a program file gives the portal, besides those that every portal has."""
+    for file in Supervisor().files():
+        for title in asgi_groups_or_all(file.sections) if file.path == path else ():
+            return environment_of(file.sections[title], prefix, accepted)[0]
+    return {}
+
+
+def asgi_groups_or_all(sections: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return the sections of a file with a portal's name, or all programs, the portal's being the only ones there."""
+    named = [title for title in sections if asgi_groups([title])]
+    return named or [title for title in sections if title.partition(":")[0] in ("program", "fcgi-program")]
+
+
+def text_of(path: str, program: str, prefix: str, given: str | None) -> str:
+    """Return what the file is to be.
+
+    Args:
+        path: the file.
+        program: the program file, which is adopted where there is no such file yet.
+        prefix: the conda environment.
+        given: the administrator's variables as JSON, in place of those that are there.
+    """
+    if given:
+        own = {str(name): str(value) for name, value in json.loads(given).items()}
+    else:
+        kept = _of_file(path)
+        own = of_program(program, prefix) if kept is None else kept
+    conda, _rejected = of_conda(prefix)
+    # conda's are set by `conda activate`, after Supervisor's. What the administrator sets here comes last.
+    shown = {name: value for name, value in own.items() if given or name not in conda}
+    rest = {name: value for name, value in conda.items() if name not in shown}
+    return HEADER + _exports(shown) + CONDAS + _exports(rest)
+
+
+def expected(environment: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Return the file as `expected_files` takes it, or nothing without an `environment` (`OPTIONS`)."""
+    if not environment:
+        return []
+    given = environment["given"]
+    text = text_of(environment["path"], environment["program"], environment["prefix"], given)
+    rights = {"owner": "root", "group": environment["group"], "mode": "0640"}
+    return [{"path": environment["path"], "content": text, "hidden": True, **rights}]
+
+
+def _exports(values: Mapping[str, str]) -> str:
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(values.items()))

@@ -1,0 +1,338 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where the portal's processes listen: what the administrator set, else what is there, else the defaults."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import IPv4Address, ip_address
+from typing import Any, NamedTuple
+
+from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
+from ansible_collections.tethys.channels.plugins.module_utils.server.conda_variables import accepted
+from ansible_collections.tethys.channels.plugins.module_utils.server.front import Front, Target
+from ansible_collections.tethys.channels.plugins.module_utils.server.kept_environment import Names
+from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Program, Server
+from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART, LARGEST_PORT, Data, Problem
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import show, whole_number
+
+AUTO = "auto"
+PORT = 8000
+LOOPBACK = "127.0.0.1"
+ANY = "0.0.0.0"  # noqa: S104 - it is compared
+# Only root's programs listen below it, so it is followed from a file of root's only.
+LEAST_OF_OTHERS = 1024
+
+
+class Place(NamedTuple):
+    """Where the processes listen, and the file that says so where the inventory does not."""
+
+    address: str
+    port: int
+    port_from: str
+
+    @property
+    def reached_at(self) -> str:
+        """The address at which this server reaches them."""
+        return LOOPBACK if self.address == ANY else self.address
+
+
+def port_problem(port: Any) -> Problem | None:
+    """Return why a port cannot be tethys_port, or None."""
+    number = whole_number(port)
+    if port == AUTO or (number is not None and number <= LARGEST_PORT):
+        return None
+    return Problem(
+        "port-invalid", "tethys_port", f"tethys_port is {show(port)}: set it to a port number from 1 to 65535."
+    )
+
+
+def address_problem(address: Any, layout: Any) -> Problem | None:
+    """Return why an address cannot be tethys_bind_address, or None."""
+    if address == AUTO:
+        return None
+    if not isinstance(address, str) or not _ipv4(address):
+        return Problem(
+            "address-invalid",
+            "tethys_bind_address",
+            f"tethys_bind_address is {show(address)}: Supervisor listens on an IPv4 address. Set it to 127.0.0.1,"
+            " 0.0.0.0 or one of this server's addresses.",
+        )
+    if layout == APART and address not in (LOOPBACK, ANY):
+        return Problem(
+            "address-without-loopback",
+            "tethys_bind_address",
+            f"tethys_bind_address is {address}: with tethys_asgi_layout socket_per_process nginx reaches the processes"
+            " at 127.0.0.1. Set it to 127.0.0.1 or 0.0.0.0.",
+        )
+    return None
+
+
+def _ipv4(text: str) -> bool:
+    try:
+        return isinstance(ip_address(text), IPv4Address)
+    except ValueError:
+        return False
+
+
+def place(asked: Data, server: Server) -> Place:
+    """Return where the processes listen.
+
+    Args:
+        asked: the `tethys_` variables.
+        server: the facts of `server_info`; empty before they are gathered.
+    """
+    programs = server.get("programs") or []
+    program: Program = programs[0] if programs else {}
+    address = asked.get("tethys_bind_address", AUTO)
+    if address == AUTO:
+        found = {"localhost": LOOPBACK, "*": ANY}.get(str(program.get("address")), program.get("address"))
+        address = found if found and _ipv4(found) else LOOPBACK
+    port = whole_number(asked["tethys_port"])
+    if port:
+        return Place(str(address), port, "")
+    front = portals_front(server)
+    targets = front["targets"] if front else []
+    rows = [(program.get("port"), program.get("path"))]
+    rows += [(target["port"], front["path"]) for target in targets if front and target["here"]]
+    trust = server.get("trust")
+    open_files = {row["path"] for row in trust["open"]} if trust else set()
+    for followed, path in rows:
+        if followed and (followed >= LEAST_OF_OTHERS or path not in open_files):
+            return Place(str(address), followed, str(path))
+    return Place(str(address), PORT, "")
+
+
+def portals_front(server: Server) -> Front | None:
+    """Return what sends the portal's requests on, where that is known."""
+    fronts = server.get("fronts")
+    return fronts["portal"] if fronts else None
+
+
+def front_problems(where: Place, ports: Sequence[int], server: Server, is_apart: bool) -> list[Problem]:
+    """Return why the web server's requests would not reach the processes.
+
+    Args:
+        where: where the first of them listens.
+        ports: all of their ports.
+        is_apart: whether each has a port of its own: then the run writes nginx's upstream block.
+    """
+    front = portals_front(server)
+    if not front or front["ours"] or (is_apart and front["server"] == "nginx"):
+        return []
+    lost = [target for target in front["targets"] if not _is_served(target, where, ports)]
+    elsewhere = [target for target in lost if target["here"]] if front["each"] else []
+    if not elsewhere and len(lost) < len(front["targets"]):
+        return []
+    return [_front_problem(where, front, (elsewhere or lost)[0])]
+
+
+def _front_problem(where: Place, front: Front, target: Target) -> Problem:
+    server, there = front["server"], f"{target['address']} ({front['path']}, line {front['line']})"
+    here = f"{where.reached_at}:{where.port}"
+    if target["here"] and target["port"] == where.port:
+        host = target["address"].rpartition(":")[0]
+        return Problem(
+            "front-elsewhere",
+            "tethys_bind_address",
+            f"tethys_bind_address is {where.address}: {server} sends the portal's requests to {there}."
+            f" Set it to {host if _ipv4(host) else ANY}, or have {server} send them to {here}.",
+        )
+    source = f" (from {where.port_from})" if where.port_from else ""
+    fixes = [f"have {server} send them to {here}"]
+    if target["here"] and target["port"]:
+        fixes.insert(0, f"set tethys_port to {target['port']}")
+    elif server == "nginx" and front["each"] and target["here"]:
+        fixes.append("set tethys_asgi_layout to socket_per_process, with which the run writes that upstream block")
+    fix = ", or ".join(fixes)
+    return Problem(
+        "front-elsewhere",
+        "tethys_port",
+        f"tethys_port is {where.port}{source}: {server} sends the portal's requests to {there}."
+        f" {fix[0].upper()}{fix[1:]}.",
+    )
+
+
+def _is_served(target: Target, where: Place, ports: Sequence[int]) -> bool:
+    if not target["here"] or target["port"] not in ports:
+        return False
+    host = re.sub(r":\d+$", "", target["address"])
+    loopback = not _ipv4(host) or host == ANY or ip_address(host).is_loopback
+    return where.address == ANY or (loopback and where.address == LOOPBACK) or host == where.address
+
+
+def front_warnings(where: Place, ports: Sequence[int], server: Server) -> list[Problem]:
+    """Return what is said where the web server sends requests, and none of them to the portal's ports."""
+    fronts = server.get("fronts")
+    if not fronts or fronts["portal"] or not fronts["addresses"]:
+        return []
+    if any(address.endswith(f":{port}") for address in fronts["addresses"] for port in ports):
+        return []
+    shown = ", ".join(fronts["addresses"][:3]) + (" and others" if len(fronts["addresses"]) > 3 else "")
+    return [
+        Problem(
+            "front-unknown",
+            "tethys_port",
+            f"The web server on this host sends requests to {shown}, and none to {where.reached_at}:{where.port}, where"
+            " the portal will listen. If it is the portal's web server, set tethys_port to the port in its"
+            " configuration.",
+        )
+    ]
+
+
+def start_problem(portal: Portal) -> str | None:
+    """Return why Django does not start in the portal's environment, in its own words, or None."""
+    found = portal.get("start_problem") or (portal.get("settings_problem") if not portal.get("settings") else None)
+    return str(found) if found and not portal.get("prefix_problem") and not portal.get("home_problem") else None
+
+
+def start_refusal(asked: Data, portal: Portal) -> Problem | None:
+    """Refuse to restart processes that would not start again."""
+    found = start_problem(portal)
+    if not found:
+        return None
+    as_user = ("sudo", "-u", str(portal.get("user")), "env", f"TETHYS_HOME={asked['tethys_home']}")
+    command = shell_words(*as_user, f"{asked['tethys_conda_prefix']}/bin/tethys", "list")
+    return Problem(
+        "portal-does-not-start",
+        "tethys_home",
+        f"tethys_home is {show(asked['tethys_home'])}: the portal does not start. {found.strip().rstrip('.')}. Correct"
+        f" that until `{command}` works, or set preflight_timeout to more seconds if the portal needs them.",
+    )
+
+
+class Kept(NamedTuple):
+    """What the processes get besides what every portal has."""
+
+    arguments: list[str]
+    # Whether there is a file with variables.
+    environment: bool
+
+
+_ARGUMENT = re.compile(r"[A-Za-z0-9_./:=,@+-]+")
+
+
+def arguments_problem(value: Any) -> Problem | None:
+    """Return why the value of asgi_service_arguments cannot be used, or None."""
+    words = value if isinstance(value, list) else [value]
+    wrong = [word for word in words if not isinstance(word, str) or not _ARGUMENT.fullmatch(word)]
+    if value == AUTO or (isinstance(value, list) and not wrong):
+        return None
+    return Problem(
+        "arguments-invalid",
+        "asgi_service_arguments",
+        f"asgi_service_arguments is {show(value)}: set it to auto, or to a list of daphne's options, each word one"
+        " entry, without blanks, quotes or other characters that a shell reads.",
+    )
+
+
+def environment_problem(value: Any) -> Problem | None:
+    """Return why the value of asgi_service_environment cannot be used, or None. Values may be secret."""
+    if value == AUTO:
+        return None
+    if not isinstance(value, Mapping):
+        text = "asgi_service_environment is not shown: set it to auto, or to a mapping of names to texts."
+        return Problem("environment-invalid", "asgi_service_environment", text)
+    wrong = [show(name) for name, text in value.items() if not accepted(name, text)]
+    if not wrong:
+        return None
+    return Problem(
+        "environment-invalid",
+        "asgi_service_environment",
+        f"asgi_service_environment has {', '.join(wrong)}: the processes take no such variable. Remove it, or write a"
+        " name that the program does not set itself, and a text of one line.",
+    )
+
+
+def kept_problems(values: Data) -> list[Problem]:
+    """Return why the variables for what is kept cannot be used."""
+    found = (
+        arguments_problem(given(values, "asgi_service_arguments")),
+        environment_problem(given(values, "asgi_service_environment")),
+    )
+    return [problem for problem in found if problem]
+
+
+def given(values: Data, name: str) -> Any:
+    """Return the value of a role's variable that is `auto` by default."""
+    value = values.get(name)
+    return AUTO if value is None else value
+
+
+def kept(values: Data, server: Server) -> Kept:
+    """Return what the processes get: what the administrator set, else what is there.
+
+    Args:
+        values: the variables of the roles.
+        server: the facts of `server_info`.
+    """
+    programs = server.get("programs") or []
+    program: Program = programs[0] if programs else {}
+    own = given(values, "asgi_service_arguments")
+    arguments = program.get("arguments") or [] if own == AUTO else own
+    names: Names = server.get("environment") or {"kept": None, "conda": [], "rejected": []}
+    here = bool(program.get("environment") or names.get("conda"))
+    if given(values, "asgi_service_environment") != AUTO or names.get("kept") is not None:
+        return Kept(list(arguments), True)
+    return Kept(list(arguments), here and not program.get("managed"))
+
+
+def kept_lines(where: Place, found: Kept, server: Server) -> Iterable[str]:
+    """Announce what of an adopted program is kept, and what is not."""
+    program = server["programs"][0]
+    names: Names = server.get("environment") or {"kept": None, "conda": [], "rejected": []}
+    variables = sorted({*program.get("environment", []), *names.get("conda", [])}) if found.environment else []
+    parts = [f"address {where.address}:{where.port}"]
+    parts += [f"variables {', '.join(variables)}"] if variables else []
+    parts += [f"daphne's {' '.join(found.arguments)}"] if found.arguments else []
+    yield f"{program['path']}: the processes keep {'; '.join(parts)}."
+    lost = [*program.get("environment_lost", []), *names.get("rejected", [])]
+    lost = [f"variable {name}" for name in lost] + [*program.get("arguments_lost", []), *program.get("settings", [])]
+    if lost:
+        yield (
+            f"{program['path']}: the processes do not keep {', '.join(lost)}. Set asgi_service_environment or"
+            " asgi_service_arguments if the portal needs one of them."
+        )
+
+
+def conda_warnings(found: Kept, server: Server) -> Iterable[Problem]:
+    """Name conda's variables that the processes of an earlier version do not get."""
+    names = server.get("environment")
+    if names and names["conda"] and not found.environment:
+        yield Problem(
+            "conda-variables-missing",
+            "asgi_service_environment",
+            f"`conda activate` sets {', '.join(names['conda'])}, which the portal's processes do not get. Set"
+            " asgi_service_environment to {} if they need them: the processes restart for it.",
+        )
+
+
+def second_portal_problems(asked: Data, server: Server) -> Iterable[Problem]:
+    """Refuse a second portal: its program would replace the first one's."""
+    for program in server.get("other_programs") or []:
+        if program["home"]:
+            yield Problem(
+                "second-portal",
+                "tethys_home",
+                f"tethys_home is {show(asked['tethys_home'])}: Supervisor's program {program['group']}"
+                f" ({program['path']}) runs the portal of {program['home']}, and the collection runs one portal on a"
+                " server. Put this portal on another server; if the portal has moved, delete that program first.",
+            )
+
+
+def address_warnings(asked: Data, server: Server) -> Iterable[Problem]:
+    """Name the address of an adopted program that the run cannot keep."""
+    programs = server.get("programs") or []
+    address = programs[0].get("address") if programs else None
+    is_set = asked.get("tethys_bind_address", AUTO) != AUTO
+    if not is_set and address and address not in ("localhost", "*") and not _ipv4(address):
+        yield Problem(
+            "address-not-kept",
+            "tethys_bind_address",
+            f"{programs[0]['path']} listens on {address}, and tethys_bind_address takes an IPv4 address: the processes"
+            f" will listen on {LOOPBACK}. Set tethys_bind_address if that is not what the web server uses.",
+        )

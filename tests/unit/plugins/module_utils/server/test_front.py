@@ -1,0 +1,237 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the web server on this host sends the portal's requests."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from ansible_collections.tethys.channels.plugins.module_utils.server import front
+from hypothesis import given
+from hypothesis import strategies as st
+
+HOME = "/var/lib/tethys"
+# As `tethys gen nginx` writes it.
+NGINX = """\
+upstream channels-backend {
+    server 127.0.0.1:8080;
+}
+server {
+    listen 80;
+    location /static { alias /var/lib/tethys/static; }
+    location / { try_files $uri @proxy_to_app; }
+    location @proxy_to_app { proxy_pass http://channels-backend; }
+}
+"""
+# As `tethys gen apache` writes it.
+APACHE = """\
+ServerName portal.example.org
+Listen 80
+<VirtualHost *:80>
+    ProxyPass /static !
+    Alias /static /var/lib/tethys/static
+    <Directory /var/lib/tethys/static>
+        Require all granted
+    </Directory>
+    ProxyRequests Off
+    ProxyPreserveHost On
+    ProxyPassMatch ^/(.*/ws)$ ws://127.0.0.1:8080/$1
+    ProxyPass / http://127.0.0.1:8080/
+    ProxyPassReverse / http://127.0.0.1:8080/
+</VirtualHost>
+"""
+
+
+@pytest.fixture
+def nginx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What is found in an nginx with this site, and no Apache."""
+    main = tmp_path / "nginx.conf"
+    (tmp_path / "sites").mkdir()
+    main.write_text("events { }\nhttp { include sites/*; }\n")
+    monkeypatch.setattr(front.root_files, "main_files", lambda _processes: [str(main)])
+    monkeypatch.setattr(front.proc, "named", lambda _name: [])
+
+    def find(site: str, other: str | None = None, masters: Any = (1,)) -> front.Fronts:
+        (tmp_path / "sites/portal").write_text(site)
+        processes = Mock(masters=lambda: list(masters), other_web_server=lambda: other)
+        return front.find(processes, "channels-backend", [HOME])
+
+    return find
+
+
+def addresses(found: front.Fronts) -> list[tuple[str, int | None, bool]]:
+    targets = found["portal"]["targets"] if found["portal"] else []
+    return [(each["address"], each["port"], each["here"]) for each in targets]
+
+
+def test_the_manuals_site(nginx: Any, tmp_path: Path) -> None:
+    found = nginx(NGINX)
+    assert found == {
+        "portal": {
+            "server": "nginx",
+            "path": str(tmp_path / "sites/portal"),
+            "line": 1,
+            "each": True,
+            "ours": False,
+            "targets": [{"address": "127.0.0.1:8080", "port": 8080, "here": True}],
+        },
+        "addresses": ["127.0.0.1:8080"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("site", "expected"),
+    [
+        (NGINX.replace("127.0.0.1:8080", "unix:/run/x.sock"), [("unix:/run/x.sock", None, True)]),
+        (NGINX.replace("127.0.0.1:8080", "192.0.2.7:8080"), [("192.0.2.7:8080", 8080, False)]),
+        (NGINX.replace("127.0.0.1:8080", "0.0.0.0:8080"), [("0.0.0.0:8080", 8080, True)]),
+        (
+            NGINX.replace("8080;", "8080; server 127.0.0.1:9 down; server 127.0.0.1:8 backup;"),
+            [("127.0.0.1:8080", 8080, True)],
+        ),
+        # A site of another upstream's name is known by the portal's files.
+        (NGINX.replace("channels-backend", "hydro"), [("127.0.0.1:8080", 8080, True)]),
+        (
+            NGINX.replace("http://channels-backend", "http://localhost:8001/").partition("}\n")[2],
+            [("localhost:8001", 8001, True)],
+        ),
+        (
+            NGINX.replace("http://channels-backend", "http://unix:/run/y.sock:/").partition("}\n")[2],
+            [("unix:/run/y.sock", None, True)],
+        ),
+        (NGINX.replace("channels-backend", "hydro").replace(HOME, "/srv/www"), []),
+        ("server { listen 80; root /var/www; }", []),
+        ("this is no configuration", []),
+    ],
+    ids=str,
+)
+def test_where_nginx_sends_requests(nginx: Any, site: str, expected: list[Any]) -> None:
+    assert addresses(nginx(site)) == expected
+
+
+def test_a_site_of_another_upstreams_name_is_listed(nginx: Any) -> None:
+    found = nginx(NGINX.replace("channels-backend", "hydro").replace(HOME, "/srv/www"))
+    assert found == {"portal": None, "addresses": ["127.0.0.1:8080"]}
+
+
+def test_an_nginx_that_does_not_run(nginx: Any) -> None:
+    assert nginx(NGINX, masters=())["portal"] is not None, "Its configuration says what it will do."
+    assert nginx(NGINX, masters=(), other="caddy") == {"portal": None, "addresses": []}
+
+
+def test_a_block_of_ours(nginx: Any) -> None:
+    text = NGINX.replace(
+        "server 127.0.0.1:8080;", "server 127.0.0.1:8080 max_fails=0; server 127.0.0.1:8081 max_fails=0;"
+    )
+    found = nginx(text)["portal"]
+    assert (found["ours"], len(found["targets"])) == (True, 2)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to other users")
+def test_what_a_file_of_others_includes_is_not_read(nginx: Any, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("upstream channels-backend { server 127.0.0.1:25; }\n")
+    tmp_path.chmod(0o755)
+    site = tmp_path / "sites/other"
+    site.write_text(f"include {secret};\nupstream hydro {{ server 127.0.0.1:1; }}\n")
+    os.chown(site, 65534, 65534)
+    assert nginx("map $a $b { default 1; }")["portal"] is None
+    os.chown(site, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["include a;" * 6000, "server { " * 9000, "proxy_pass http://a;" * 3000, "upstream a { } " * 4000]
+)
+def test_a_site_of_64_kib_takes_no_time(nginx: Any, text: str) -> None:
+    began = time.monotonic()
+    nginx(text)
+    assert time.monotonic() - began < 10
+
+
+# -- Apache ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def apache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What is found in an Apache with this site, and an nginx that does not run."""
+    monkeypatch.setattr(front.root_files, "main_files", lambda _processes: [])
+    monkeypatch.setattr(front.proc, "named", lambda name: [7] if name == "apache2" else [])
+    monkeypatch.setattr(front.proc, "is_roots", lambda _pid: True)
+    monkeypatch.setattr(front, "APACHE_FILES", (str(tmp_path / "*.conf"),))
+
+    def find(site: str) -> front.Fronts:
+        (tmp_path / "portal.conf").write_text(site)
+        processes = Mock(masters=lambda: [], other_web_server=lambda: "apache2")
+        return front.find(processes, "channels-backend", [HOME])
+
+    return find
+
+
+def test_the_site_of_tethys_gen_apache(apache: Any, tmp_path: Path) -> None:
+    found = apache(APACHE)
+    assert found == {
+        "portal": {
+            "server": "Apache",
+            "path": str(tmp_path / "portal.conf"),
+            "line": 3,
+            "each": True,
+            "ours": False,
+            "targets": [{"address": "127.0.0.1:8080", "port": 8080, "here": True}],
+        },
+        "addresses": ["127.0.0.1:8080"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("site", "expected"),
+    [
+        (
+            APACHE.replace("http://127.0.0.1:8080", "http://10.255.0.1"),
+            [("127.0.0.1:8080", 8080, True), ("10.255.0.1:80", 80, False)],
+        ),
+        (
+            APACHE.replace("ProxyRequests Off", "ProxyPass /thredds http://localhost:8081/"),
+            [("127.0.0.1:8080", 8080, True)],
+        ),
+        (
+            APACHE.replace("http://127.0.0.1:8080/\n    ProxyPassR", "unix:/run/x.sock|http://localhost/\n ProxyPassR"),
+            [("127.0.0.1:8080", 8080, True), ("unix:/run/x.sock", None, True)],
+        ),
+        (APACHE.replace(HOME, "/srv/www"), []),
+        ("# ProxyPass / http://127.0.0.1:1/\n", []),
+    ],
+    ids=str,
+)
+def test_where_apache_sends_requests(apache: Any, site: str, expected: list[Any]) -> None:
+    assert addresses(apache(site)) == expected
+
+
+def test_other_ways_of_apache() -> None:
+    text = (
+        f'DocumentRoot {HOME}/static\n<Location "/">\n ProxyPass http://127.0.0.1:1\n</Location>\n'
+        "RewriteRule /(.*) ws://127.0.0.1:2/$1 [P,L]\nRewriteRule /x http://127.0.0.1:3/ [R]\n"
+        "<Proxy balancer://b>\nBalancerMember http://127.0.0.1:4\n</Proxy>\n"
+    )
+    (site,) = front.apache_sites("/a.conf", text)
+    assert site.folders == [f"{HOME}/static"]
+    assert site.proxied == [("/", "127.0.0.1:1"), ("/(.*)", "127.0.0.1:2"), ("/", "127.0.0.1:4")]
+
+
+@given(st.text(max_size=500))
+def test_any_text_of_apache_is_read(text: str) -> None:
+    assert list(front.apache_sites("/a.conf", text))
+
+
+@pytest.mark.parametrize(
+    "text", ["[P " * 30_000, "rewriterule a [P " + "P " * 30_000, '"' * 60_000, "alias a b\n" * 6000]
+)
+def test_a_file_of_apache_takes_no_time(text: str) -> None:
+    began = time.monotonic()
+    list(front.apache_sites("/a.conf", text))
+    assert time.monotonic() - began < 5

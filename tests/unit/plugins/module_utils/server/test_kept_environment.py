@@ -1,0 +1,164 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The variables that the portal's processes keep: the administrator's, the adopted program's and conda's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import put_all_right
+from ansible_collections.tethys.channels.plugins.module_utils.server import conda_variables, kept_environment
+from hypothesis import given
+from hypothesis import strategies as st
+
+SECRET = "s3cr3t 'quoted' \"twice\" $HOME `id` \\ % ; # ü"
+
+
+class Server:
+    """A conda environment, a program file and the file of the variables."""
+
+    def __init__(self, folder: Path) -> None:
+        self.prefix, self.program, self.file = folder / "env", folder / "asgi.conf", folder / "tethys.env"
+        (self.prefix / "conda-meta").mkdir(parents=True)
+        (self.prefix / "etc/conda/env_vars.d").mkdir(parents=True)
+
+    def conda(self, **values: object) -> None:
+        (self.prefix / "conda-meta/state").write_text(json.dumps({"version": 1, "env_vars": values}))
+
+    def package(self, name: str, **values: object) -> None:
+        (self.prefix / f"etc/conda/env_vars.d/{name}.json").write_text(json.dumps(values))
+
+    def put(self, dry: bool = False, **values: str) -> tuple[list[str], list[dict[str, str]]]:
+        """Write the file as a run does."""
+        asked = {"path": str(self.file), "group": str(os.getgid()), "program": str(self.program)}
+        given_values = json.dumps(values) if values else None
+        rows = kept_environment.expected({**asked, "prefix": str(self.prefix), "given": given_values})
+        return put_all_right([{**rows[0], "owner": str(os.getuid())}], dry)
+
+    def seen(self) -> dict[str, str]:
+        """What a process has that reads it, as the program's command does."""
+        line = f"cd /; . {self.file} </dev/null; exec env -0"
+        done = subprocess.run(
+            ["/bin/bash", "-c", line], env={"PATH": os.environ["PATH"]}, capture_output=True, check=True
+        )
+        assert done.stderr == b""
+        rows = dict(row.split("=", 1) for row in done.stdout.decode().split("\0") if row)
+        return {name: value for name, value in rows.items() if name not in ("PATH", "PWD", "OLDPWD", "SHLVL", "_")}
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+    found = Server(tmp_path)
+    here = {
+        "fcgi-program:asgi": {"command": "x", "environment": 'TETHYS_HOME="/h",GDAL_DATA="/adopted",AWS_PROFILE="p"'}
+    }
+    files = [kept_environment.Supervisor, str(found.program), here]
+    monkeypatch.setattr(
+        kept_environment,
+        "Supervisor",
+        lambda: type("S", (), {"files": lambda _self: [type("F", (), {"path": files[1], "sections": files[2]})]})(),
+    )
+    return found
+
+
+def test_what_conda_activate_sets(server: Server) -> None:
+    server.package("a", PROJ_DATA="/opt/proj", GDAL_DATA="/package")
+    server.package("b", GDAL_DATA="/later")
+    server.conda(EARTHDATA_TOKEN=SECRET, PROJ_DATA="***unset***")
+    assert conda_variables.of_conda(str(server.prefix)) == ({"GDAL_DATA": "/later", "EARTHDATA_TOKEN": SECRET}, [])
+    server.put()
+    assert server.seen() == {"GDAL_DATA": "/later", "AWS_PROFILE": "p", "EARTHDATA_TOKEN": SECRET}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TETHYS_HOME", "/elsewhere"),
+        ("A", "two\nlines"),
+        ("A", "a\x1b[31m"),
+        ("A", 7),
+        ("A", None),
+        ("A", ["x"]),
+        ("A B", "x"),
+        ("A;id", "x"),
+        ("SUPERVISOR_GROUP_NAME", "x"),
+        ("UID", "0"),
+        ("A", "x" * 9000),
+    ],
+    ids=str,
+)
+def test_what_conda_has_and_a_process_cannot_get_is_named(server: Server, name: str, value: Any) -> None:
+    server.conda(**{name: value, "B": "good"})
+    assert kept_environment.names(str(server.prefix), str(server.file)) == {
+        "kept": None,
+        "conda": ["B"],
+        "rejected": [name],
+    }
+
+
+@pytest.mark.parametrize("text", ["", "[]", "nonsense", '{"env_vars": 7}', "{" * 60_000, "x" * 70_000])
+def test_a_state_that_is_none(server: Server, text: str) -> None:
+    (server.prefix / "conda-meta/state").write_text(text)
+    assert conda_variables.of_conda(str(server.prefix)) == ({}, [])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to other users")
+def test_condas_files_are_read_as_their_owner(server: Server, tmp_path: Path) -> None:
+    """The environment's owner links to what only root can read."""
+    secret = tmp_path / "shadow"
+    secret.write_text(json.dumps({"env_vars": {"STOLEN": "x"}}))
+    secret.chmod(0o600)
+    os.chown(server.prefix, 65534, 65534)
+    link = server.prefix / "conda-meta/state"
+    link.symlink_to(secret)
+    assert conda_variables.of_conda(str(server.prefix)) == ({}, [])
+    os.chown(secret, 65534, 65534)
+
+
+def test_what_was_adopted_stays(server: Server) -> None:
+    written, _diff = server.put()
+    assert written == [str(server.file)]
+    server.program = Path("/gone")
+    assert server.put() == ([], [])
+    assert server.seen() == {"GDAL_DATA": "/adopted", "AWS_PROFILE": "p"}
+    # A variable that conda has only from now on, and no more then.
+    server.conda(GDAL_DATA="/conda", NEW="x")
+    server.put()
+    assert server.seen() == {"AWS_PROFILE": "p", "GDAL_DATA": "/conda", "NEW": "x"}
+    server.conda()
+    server.put()
+    assert server.seen() == {"AWS_PROFILE": "p"}
+
+
+def test_what_the_administrator_sets_takes_its_place(server: Server) -> None:
+    server.conda(A="conda", B="conda")
+    server.put(A="given", C="given")
+    assert server.seen() == {"A": "given", "B": "conda", "C": "given"}
+    server.put()
+    assert kept_environment.names(str(server.prefix), str(server.file))["kept"] == ["C"], "conda has A."
+
+
+def test_no_value_is_shown_and_only_the_group_reads_it(server: Server) -> None:
+    server.conda(EARTHDATA_TOKEN=SECRET)
+    for dry in (True, False):
+        _written, diff = server.put(dry)
+        assert diff == [{"prepared": f"{server.file} is not there\n"}]
+    assert "s3cr3t" not in json.dumps(kept_environment.names(str(server.prefix), str(server.file)))
+    assert server.file.stat().st_mode & 0o777 == 0o640
+
+
+VALUES = st.text(st.characters(blacklist_categories=["Cc", "Cf", "Cs", "Zl", "Zp", "Co", "Cn"]), max_size=60)
+
+
+@given(st.dictionaries(st.from_regex(r"[A-Z][A-Z0-9_]{0,8}", fullmatch=True), VALUES, max_size=3))
+def test_any_value_comes_back(tmp_path_factory: pytest.TempPathFactory, values: dict[str, str]) -> None:
+    path = tmp_path_factory.mktemp("env") / "e"
+    good = {name: value for name, value in values.items() if conda_variables.accepted(name, value)}
+    path.write_text(kept_environment.HEADER + kept_environment._exports(good) + kept_environment.CONDAS)
+    assert kept_environment._of_file(str(path)) == good

@@ -1,0 +1,368 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the portal's processes listen: port, address and program follow what is there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide import processes
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import wrong_role_values
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import texts
+from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
+
+PATH = "/etc/supervisor/conf.d/asgi_supervisord.conf"
+SITE = "/etc/nginx/sites-enabled/portal"
+ASKED: dict[str, Any] = {
+    "tethys_home": "/var/lib/tethys",
+    "tethys_conda_prefix": "/opt/conda/envs/tethys",
+    "tethys_asgi_processes": 2,
+    "tethys_port": "auto",
+    "tethys_bind_address": "auto",
+    "tethys_user": "",
+    "tethys_layer_backend": "channels_redis.core.RedisChannelLayer",
+    "tethys_layer_hosts": [],
+    "tethys_bokeh": "auto",
+    "tethys_bokeh_policy": "single",
+    "tethys_asgi_layout": "shared_socket",
+}
+
+
+def program(address: str | None = "127.0.0.1", port: int | None = 8000, **other: Any) -> dict[str, Any]:
+    """A program that the manual's command has written."""
+    return {
+        "path": PATH,
+        "link": None,
+        "others": [],
+        "groups": ["asgi"],
+        "user": "www-data",
+        "layout": "shared_socket",
+        "numprocs": "1",
+        "socket": f"tcp://{address}:{port}",
+        "address": address,
+        "port": port,
+        "managed": False,
+        **other,
+    }
+
+
+def target(address: str, port: int | None, here: bool = True) -> dict[str, Any]:
+    return {"address": address, "port": port, "here": here}
+
+
+def fronts(*targets: dict[str, Any], **other: Any) -> dict[str, Any]:
+    front = {"server": "nginx", "path": SITE, "line": 3, "each": True, "ours": False, "targets": list(targets)}
+    return {"portal": {**front, **other}, "addresses": [each["address"] for each in targets]}
+
+
+def decide(asked: dict[str, Any] | None = None, goal: str = "site", **server: Any) -> dict[str, Any]:
+    """The plan for a server that is healthy besides."""
+    options = {"goal": goal, "redis_container_image": "redis:8.2", "redis_container_port": 6379}
+    portal = {"user": "www-data", "versions": {"tethys_platform": "4.6.1"}, "bokeh": [], "lifecycle_consumer": True}
+    found = {
+        "root": True,
+        "docker": {"installed": True, "running": True},
+        "supervisor": {"installed": True, "running": True, "pid": 300, "config": "/c", "include": ["/c/*"]},
+        "programs": [],
+        "processes": [],
+        "listeners": [],
+        "state": [],
+        **server,
+    }
+    return plan({**ASKED, **(asked or {})}, options, {"portal": portal, "server": found})
+
+
+# --- the order --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "server", "place"),
+    [
+        ({}, {}, ("127.0.0.1", 8000)),
+        ({}, {"programs": [program(port=8080)]}, ("127.0.0.1", 8080)),
+        ({}, {"programs": [program("0.0.0.0", 8000)]}, ("0.0.0.0", 8000)),  # noqa: S104
+        ({}, {"programs": [program("localhost", 8080)]}, ("127.0.0.1", 8080)),
+        ({}, {"programs": [program("10.1.2.3", 8080)]}, ("10.1.2.3", 8080)),
+        (
+            {},
+            {"programs": [program(None, None)], "fronts": fronts(target("127.0.0.1:8081", 8081))},
+            ("127.0.0.1", 8081),
+        ),
+        ({}, {"fronts": fronts(target("127.0.0.1:8081", 8081))}, ("127.0.0.1", 8081)),
+        ({}, {"fronts": fronts(target("10.9.9.9:80", 80, here=False))}, ("127.0.0.1", 8000)),
+        ({}, {"programs": [program(port=8080)], "fronts": fronts(target("127.0.0.1:8081", 8081))}, ("127.0.0.1", 8080)),
+        ({"tethys_port": 9000}, {"programs": [program(port=8080)]}, ("127.0.0.1", 9000)),
+        ({"tethys_port": "9000"}, {"programs": [program(port=8080)]}, ("127.0.0.1", 9000)),
+        ({"tethys_bind_address": "127.0.0.1"}, {"programs": [program("0.0.0.0", 8080)]}, ("127.0.0.1", 8080)),  # noqa: S104
+    ],
+    ids=str,
+)
+def test_the_order(asked: dict[str, Any], server: dict[str, Any], place: tuple[str, int]) -> None:
+    found = processes.place({**ASKED, **asked}, server)
+    assert (found.address, found.port) == place
+
+
+def test_the_manuals_portal_on_another_port_stays_there() -> None:
+    result = decide(programs=[program(port=8080)], fronts=fronts(target("127.0.0.1:8080", 8080)))
+    assert result["refusals"] == []
+    assert (result["port"], result["ports"], result["address"], result["reached_at"]) == (
+        8080,
+        [8080],
+        "127.0.0.1",
+        "127.0.0.1",
+    )
+    assert not any("port" in line and "changes" in line for line in result["announce"])
+
+
+def test_a_port_of_roots_is_followed_from_a_file_of_roots_only() -> None:
+    server = {"programs": [program(port=25)], "trust": {"files": 1, "open": [{"path": PATH}]}}
+    assert processes.place(ASKED, server).port == 8000
+    assert processes.place(ASKED, {"programs": [program(port=25)]}).port == 25
+    assert processes.place(ASKED, {**server, "programs": [program(port=8080)]}).port == 8080
+
+
+def test_where_a_host_name_is_the_address() -> None:
+    (told,) = texts(processes.address_warnings(ASKED, {"programs": [program("portal.example.org")]}))
+    assert told.startswith(f"{PATH} listens on portal.example.org, and tethys_bind_address takes an IPv4 address")
+    assert list(processes.address_warnings(ASKED, {"programs": [program("0.0.0.0")]})) == []  # noqa: S104
+
+
+def test_a_role_may_follow_too() -> None:
+    values = {
+        "asgi_service_port": "auto",
+        "preflight_port": "auto",
+        "layer_check_port": "auto",
+        "asgi_service_bind_address": "auto",
+    }
+    assert wrong_role_values(values, ASKED) == []
+    # What is compared is what was set, not what was found.
+    (reason,) = texts(wrong_role_values({"asgi_service_port": 8000}, ASKED))
+    assert (
+        reason
+        == "asgi_service_port is 8000, and differs from tethys_port, by which the run is judged: set tethys_port only."
+    )
+    (reason,) = texts(wrong_role_values({"layer_check_port": "x"}, ASKED))
+    assert reason == "layer_check_port is 'x': set it to auto or a whole number (int) from 1 to 65535."
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "found", "reason"),
+    [
+        (
+            {"tethys_port": 8000},
+            fronts(target("127.0.0.1:8080", 8080)),
+            f"tethys_port is 8000: nginx sends the portal's requests to 127.0.0.1:8080 ({SITE}, line 3). Set"
+            " tethys_port to 8080, or have nginx send them to 127.0.0.1:8000.",
+        ),
+        (
+            {},
+            fronts(target("unix:/run/tethys/uvicorn.sock", None)),
+            "tethys_port is 8000: nginx sends the portal's requests to unix:/run/tethys/uvicorn.sock"
+            f" ({SITE}, line 3). Have nginx send them to 127.0.0.1:8000, or set tethys_asgi_layout to"
+            " socket_per_process, with which the run writes that upstream block.",
+        ),
+        (
+            {},
+            fronts(target("127.0.0.1:8080", 8080), target("127.0.0.1:8081", 8081)),
+            f"tethys_port is 8080 (from {SITE}): nginx sends the portal's requests to 127.0.0.1:8081 ({SITE}, line 3)."
+            " Set tethys_port to 8081, or have nginx send them to 127.0.0.1:8080.",
+        ),
+        (
+            {},
+            fronts(target("10.9.9.9:8000", 8000, here=False)),
+            f"tethys_port is 8000: nginx sends the portal's requests to 10.9.9.9:8000 ({SITE}, line 3). Have nginx send"
+            " them to 127.0.0.1:8000.",
+        ),
+        (
+            {},
+            fronts(target("10.1.2.3:8000", 8000)),
+            f"tethys_bind_address is 127.0.0.1: nginx sends the portal's requests to 10.1.2.3:8000 ({SITE}, line 3)."
+            " Set it to 10.1.2.3, or have nginx send them to 127.0.0.1:8000.",
+        ),
+        (
+            {"tethys_asgi_layout": "socket_per_process", "tethys_port": 8000},
+            fronts(target("127.0.0.1:8080", 8080), server="Apache"),
+            f"tethys_port is 8000: Apache sends the portal's requests to 127.0.0.1:8080 ({SITE}, line 3). Set"
+            " tethys_port to 8080, or have Apache send them to 127.0.0.1:8000.",
+        ),
+    ],
+    ids=str,
+)
+def test_a_web_server_that_sends_requests_elsewhere(asked: dict[str, Any], found: dict[str, Any], reason: str) -> None:
+    assert [each for each in decide(asked, fronts=found)["refusals"] if SITE in each] == [reason]
+    assert reason in decide(asked, goal="check", fronts=found)["warnings"]
+    for goal in ("restart", "remove"):
+        assert reason not in str(decide(asked, goal=goal, fronts=found))
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({}, None),
+        ({}, fronts(target("127.0.0.1:8000", 8000))),
+        ({}, fronts(target("localhost:8000", 8000))),
+        ({}, fronts(target("[::1]:8000", 8000))),
+        ({"tethys_bind_address": "0.0.0.0"}, fronts(target("10.1.2.3:8000", 8000))),  # noqa: S104
+        ({"tethys_bind_address": "10.1.2.3"}, fronts(target("10.1.2.3:8000", 8000))),
+        # A server among several that nginx spreads requests over.
+        ({}, fronts(target("10.9.9.9:8000", 8000, here=False), target("127.0.0.1:8000", 8000))),
+        # A site known by the portal's files may proxy other things besides.
+        ({"tethys_port": 8000}, fronts(target("127.0.0.1:8000", 8000), target("127.0.0.1:3000", 3000), each=False)),
+        # What this collection wrote, it also takes back.
+        ({}, fronts(target("127.0.0.1:8000", 8000), target("127.0.0.1:8001", 8001), ours=True)),
+        ({"tethys_asgi_layout": "socket_per_process", "tethys_port": 9000}, fronts(target("127.0.0.1:8080", 8080))),
+    ],
+    ids=str,
+)
+def test_a_web_server_that_sends_requests_here(asked: dict[str, Any], found: dict[str, Any] | None) -> None:
+    result = decide(asked, fronts=found)
+    assert [each for each in result["refusals"] if SITE in each] == []
+    assert "sends requests" not in str(result["warnings"])
+
+
+def test_a_site_that_nothing_tells_to_be_the_portals() -> None:
+    found = {"portal": None, "addresses": ["unix:/run/tethys/uvicorn.sock"]}
+    (told,) = [line for line in decide(fronts=found)["warnings"] if "web server" in line]
+    assert told.startswith("The web server on this host sends requests to unix:/run/tethys/uvicorn.sock, and none to")
+    assert "sends" not in str(decide(fronts={"portal": None, "addresses": ["127.0.0.1:8000"]})["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"tethys_bind_address": "portal"}, "tethys_bind_address is 'portal': Supervisor listens on an IPv4 address."),
+        ({"tethys_bind_address": "::1"}, "tethys_bind_address is '::1': Supervisor listens on an IPv4 address."),
+        ({"tethys_bind_address": 7}, "tethys_bind_address is 7: Supervisor listens on an IPv4 address."),
+        (
+            {"tethys_bind_address": "10.1.2.3", "tethys_asgi_layout": "socket_per_process"},
+            "tethys_bind_address is 10.1.2.3: with tethys_asgi_layout socket_per_process nginx reaches",
+        ),
+    ],
+)
+def test_an_address_that_cannot_be_used(asked: dict[str, Any], words: str) -> None:
+    (reason,) = plan({**ASKED, **asked}, {}, {})["refusals"]
+    assert reason.startswith(words)
+
+
+# --- whose program ----------------------------------------------------------------------------------------------------
+
+
+def test_a_portal_behind_another_name_is_adopted() -> None:
+    portal = program(port=8001, groups=["portal"], path="/etc/supervisor/conf.d/portal.conf")
+    result = decide(
+        programs=[portal],
+        processes=[{"name": "portal", "state": "RUNNING", "pid": 7}],
+        listeners=[
+            {"port": 8001, "address": "loopback", "pid": 7, "user": "root", "command": "daphne", "program": "portal"}
+        ],
+    )
+    assert result["refusals"] == []
+    assert (result["program_path"], result["replaced_groups"], result["port"]) == (portal["path"], ["portal"], 8001)
+    assert "Supervisor's program portal runs the portal, and becomes asgi." in result["announce"]
+
+
+def test_another_django_site_keeps_its_program_and_its_name() -> None:
+    listener = {"port": 8001, "address": "loopback", "pid": 400, "user": "library", "command": "daphne"}
+    other = {"path": "/etc/supervisor/conf.d/asgi.conf", "group": "asgi", "home": ""}
+    server = {"other_programs": [other], "listeners": [{**listener, "program": "asgi"}]}
+    result = decide(**server)
+    assert result["refusals"] == []
+    assert result["adopted_program"] is None
+    assert (result["group"], result["other_groups"]) == ("tethys_asgi", ["asgi"])
+    assert result["program_path"] == "/c/asgi_supervisord"
+    # On the port that the portal is to have, it is a stranger.
+    (reason,) = decide({"tethys_port": 8001}, **server)["refusals"]
+    assert reason.startswith("tethys_port is 8001: Supervisor's program asgi (process 400 of library (daphne))")
+
+
+def test_a_name_is_kept_once_it_is_given() -> None:
+    other = {"path": "/o.conf", "group": "asgi", "home": ""}
+    ours = program(managed=True, groups=["tethys_asgi"])
+    assert decide(programs=[ours], other_programs=[other])["group"] == "tethys_asgi"
+    assert decide(programs=[ours])["group"] == "tethys_asgi"
+    assert decide(programs=[program(managed=True)])["group"] == "asgi"
+    assert decide()["group"] == "asgi"
+
+
+def test_a_second_portal_on_the_server_is_refused() -> None:
+    other = {"path": PATH, "group": "asgi", "home": "/srv/prod"}
+    (reason,) = decide(other_programs=[other])["refusals"]
+    assert reason == (
+        f"tethys_home is '/var/lib/tethys': Supervisor's program asgi ({PATH}) runs the portal of /srv/prod, and the"
+        " collection runs one portal on a server. Put this portal on another server; if the portal has moved, delete"
+        " that program first."
+    )
+
+
+# --- what is kept -----------------------------------------------------------------------------------------------------
+
+EDITED = program(
+    environment=["AWS_PROFILE", "GDAL_DATA"],
+    environment_lost=["N"],
+    arguments=["--websocket_timeout", "3600"],
+    arguments_lost=["--access-log /a.log"],
+    settings=["priority=10", "umask=027"],
+)
+NAMES = {"kept": None, "conda": ["GDAL_DATA", "TOKEN"], "rejected": ["BAD"]}
+
+
+def test_what_an_adopted_program_has_is_kept_or_named() -> None:
+    result = decide(programs=[EDITED], environment=NAMES)
+    assert (result["arguments"], result["environment"]) == (["--websocket_timeout", "3600"], True)
+    assert result["announce"][1:3] == [
+        f"{PATH}: the processes keep address 127.0.0.1:8000; variables AWS_PROFILE, GDAL_DATA, TOKEN; daphne's"
+        " --websocket_timeout 3600.",
+        f"{PATH}: the processes do not keep variable N, variable BAD, --access-log /a.log, priority=10, umask=027. Set"
+        " asgi_service_environment or asgi_service_arguments if the portal needs one of them.",
+    ]
+
+
+def kept(values: dict[str, Any], **server: Any) -> tuple[list[str], bool]:
+    found = processes.kept(values, server)
+    return found.arguments, found.environment
+
+
+def test_what_was_kept_stays_and_nothing_starts_by_an_upgrade() -> None:
+    ours = program(managed=True, environment=["LANG", "PATH"], arguments=["-v", "2"])
+    nothing = {"kept": None, "conda": [], "rejected": []}
+    assert kept({}) == ([], False)
+    assert kept({}, environment=nothing, programs=[program()]) == ([], False)
+    assert kept({}, environment=NAMES) == ([], True)
+    assert kept({}, environment=NAMES, programs=[ours]) == (["-v", "2"], False)
+    assert kept({}, environment={**NAMES, "kept": []}, programs=[ours]) == (["-v", "2"], True)
+    assert kept({"asgi_service_arguments": []}, environment=NAMES, programs=[ours]) == ([], False)
+    assert kept({"asgi_service_environment": {}}, environment=nothing, programs=[ours]) == (["-v", "2"], True)
+    assert kept({"asgi_service_environment": "auto", "asgi_service_arguments": None}, programs=[ours])[1] is False
+    found = processes.kept({}, {"environment": NAMES, "programs": [ours]})
+    (told,) = texts(processes.conda_warnings(found, {"environment": NAMES}))
+    assert told.startswith("`conda activate` sets GDAL_DATA, TOKEN, which the portal's processes do not get.")
+    assert list(processes.conda_warnings(processes.Kept([], True), {"environment": NAMES})) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"asgi_service_arguments": "-v 2"}, "asgi_service_arguments is '-v 2': set it to auto, or to a list"),
+        ({"asgi_service_arguments": ["-v", 2]}, "asgi_service_arguments is ['-v', 2]: set it to auto, or to a list"),
+        ({"asgi_service_arguments": ["$(id)"]}, "asgi_service_arguments is ['$(id)']: set it to auto, or to a list"),
+        ({"asgi_service_environment": "A=s3cret"}, "asgi_service_environment is not shown: set it to auto, or to a"),
+        ({"asgi_service_environment": {"A": "s3cret\nB"}}, "asgi_service_environment has 'A': the processes take no"),
+        ({"asgi_service_environment": {"TETHYS_HOME": "/x"}}, "asgi_service_environment has 'TETHYS_HOME': the"),
+        ({"asgi_service_environment": {"A": 7}}, "asgi_service_environment has 'A': the processes take no"),
+    ],
+    ids=str,
+)
+def test_values_that_cannot_be_kept(values: dict[str, Any], words: str) -> None:
+    (reason,) = plan(ASKED, {}, {"values": values})["refusals"]
+    assert reason.startswith(words)
+    assert "s3cret" not in reason
+
+
+def test_values_that_can() -> None:
+    values = {"asgi_service_arguments": ["--root-path", "/hydro"], "asgi_service_environment": {"A": "s3cret ü"}}
+    assert plan(ASKED, {}, {"values": values})["refusals"] == []
