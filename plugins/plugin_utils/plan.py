@@ -149,6 +149,8 @@ def _with_server(decision: Decision, run: Run, inputs: Inputs, facts: Facts) -> 
             programs.refuse("packages-unusable", "channels_redis", sentence(str(run.packages["msg"])))
     elif run.goal == "restart" and run.is_root:
         programs.restart_reasons()
+    if run.goal in ("restart", "remove") and run.is_root:
+        programs.name_reasons()
     if run.is_root:
         nginx.front_reasons()
         nginx.nginx_reasons()

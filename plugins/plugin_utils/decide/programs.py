@@ -50,6 +50,7 @@ class Programs(Subject):
         self._supervisor_reasons()
         self.warnings.extend(processes_kept.conda_warnings(self.kept, server))
         self.problems.extend(processes_kept.second_portal_problems(self.asked, server))
+        self.name_reasons()
         programs = server.get("programs") or []
         if len(programs) > 1:
             files = " and ".join(program["path"] for program in programs)
@@ -72,6 +73,24 @@ class Programs(Subject):
         if program and not program["managed"] and program["user"] != self.portal.get("user"):
             self.problems.extend(Portal(self.inputs, self.facts).leftover_reasons(program["user"]))
         return self._adopted(program) if program and not program["managed"] else None
+
+    def name_reasons(self) -> None:
+        """Refuse a name of the portal's programs that another file gives to something else: one would replace both."""
+        programs = self.server.get("programs") or []
+        ours = {group: str(program["path"]) for program in programs for group in program.get("groups") or []}
+        new = [f"tethys_asgi{number}" for number in range(self.wanted)] if self.apart else [self.group]
+        names = {*ours, *(new if self.goal == "site" else [])}
+        for other in self.server.get("other_programs") or []:
+            name, path = other["group"], other["path"]
+            # A second portal has a reason of its own.
+            if name in names and not (other["home"] and name not in ours):
+                where = f" and in {ours[name]}" if name in ours else ", and the portal's program needs that name"
+                self.refuse(
+                    "program-in-two-files",
+                    name,
+                    f"Supervisor's program {name} is defined in {path} for something else than the portal{where}: give"
+                    f" the program in {path} another name.",
+                )
 
     def _adopted(self, program: Data) -> Data:
         """Return the program that the run replaces, which was not ours."""

@@ -289,6 +289,36 @@ def test_a_name_is_kept_once_it_is_given() -> None:
     assert decide()["group"] == "asgi"
 
 
+@pytest.mark.parametrize("goal", ["site", "restart", "remove"])
+@pytest.mark.parametrize("managed", [True, False])
+def test_a_name_of_ours_that_another_file_has_too(goal: str, managed: bool) -> None:
+    other = {"path": "/o.conf", "group": "asgi", "home": ""}
+    ours = program(managed=managed, numprocs="2")
+    refusals = decide(goal=goal, programs=[ours], other_programs=[other])["refusals"]
+    assert [each for each in refusals if "/o.conf" in each] == [
+        f"Supervisor's program asgi is defined in /o.conf for something else than the portal and in {PATH}: give the"
+        " program in /o.conf another name."
+    ]
+    assert "/o.conf" not in str(decide(goal="check", programs=[ours], other_programs=[other])["refusals"])
+
+
+def test_a_name_that_the_layout_needs() -> None:
+    others = [{"path": "/o.conf", "group": name, "home": ""} for name in ("asgi", "tethys_asgi1", "tethys_asgi7")]
+    assert decide(other_programs=others)["refusals"] == []
+    (reason,) = [
+        each
+        for each in decide({"tethys_asgi_layout": "socket_per_process"}, other_programs=others)["refusals"]
+        if "/o.conf" in each
+    ]
+    assert reason == (
+        "Supervisor's program tethys_asgi1 is defined in /o.conf for something else than the portal, and the portal's"
+        " program needs that name: give the program in /o.conf another name."
+    )
+    taken = [{"path": "/o.conf", "group": name, "home": ""} for name in ("asgi", "tethys_asgi")]
+    (reason,) = decide(other_programs=taken)["refusals"]
+    assert reason.startswith("Supervisor's program tethys_asgi is defined in /o.conf")
+
+
 def test_a_second_portal_on_the_server_is_refused() -> None:
     other = {"path": PATH, "group": "asgi", "home": "/srv/prod"}
     (reason,) = decide(other_programs=[other])["refusals"]
