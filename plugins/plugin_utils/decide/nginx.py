@@ -35,9 +35,11 @@ class Nginx(Subject):
     def front_reasons(self) -> None:
         """Whether the web server on this host sends requests to the processes."""
         found = processes.front_problems(self.place, self.ports, self.server, self.apart)
-        if self.goal == "site":
+        is_refused = self.goal == "site" and processes.is_moved(self.asked, self.place, self.server)
+        found = list(processes.with_proxy(found, self.place, is_refused))
+        if is_refused:
             self.problems.extend(found)
-        elif self.goal == "check":
+        elif self.goal in ("site", "check"):
             self.warnings.extend(found)
         if self.goal in ("site", "check"):
             self.warnings.extend(processes.front_warnings(self.place, self.ports, self.server))

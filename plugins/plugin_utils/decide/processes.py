@@ -90,8 +90,7 @@ def place(asked: Data, server: Server) -> Place:
     program: Program = programs[0] if programs else {}
     address = asked.get("tethys_bind_address", AUTO)
     if address == AUTO:
-        found = {"localhost": LOOPBACK, "*": ANY}.get(str(program.get("address")), program.get("address"))
-        address = found if found and _ipv4(found) else LOOPBACK
+        address = _address_of(program)
     port = whole_number(asked["tethys_port"])
     if port:
         return Place(str(address), port, "")
@@ -105,6 +104,12 @@ def place(asked: Data, server: Server) -> Place:
         if followed and (followed >= LEAST_OF_OTHERS or path not in open_files):
             return Place(str(address), followed, str(path))
     return Place(str(address), PORT, "")
+
+
+def _address_of(program: Program) -> str:
+    """Return the IPv4 address on which a program listens, or the loopback."""
+    found = {"localhost": LOOPBACK, "*": ANY}.get(str(program.get("address")), program.get("address"))
+    return found if found and _ipv4(found) else LOOPBACK
 
 
 def portals_front(server: Server) -> Front | None:
@@ -131,6 +136,26 @@ def front_problems(where: Place, ports: Sequence[int], server: Server, is_apart:
     return [_front_problem(where, front, (elsewhere or lost)[0])]
 
 
+def is_moved(asked: Data, where: Place, server: Server) -> bool:
+    """Return whether the run, by no port that the administrator set, begins to serve or changes port or address."""
+    if whole_number(asked["tethys_port"]):
+        return False
+    programs = server.get("programs") or []
+    return not programs or (_address_of(programs[0]), programs[0].get("port")) != (where.address, where.port)
+
+
+def with_proxy(problems: Iterable[Problem], where: Place, is_refused: bool) -> Iterable[Problem]:
+    """Add what holds where a cache or another proxy is between the web server and the processes."""
+    fix = f"set tethys_port to {where.port}" if is_refused else "nothing has to change"
+    text = f"If a cache or proxy at that address sends them on to {where.reached_at}:{where.port}, {fix}."
+    return [Problem(problem.code, problem.subject, f"{problem.text} {text}") for problem in problems]
+
+
+def _ports_here(front: Front) -> list[int]:
+    """Return the ports of this server to which the portal's requests are sent."""
+    return sorted({target["port"] for target in front["targets"] if target["here"] and target["port"]})
+
+
 def _front_problem(where: Place, front: Front, target: Target) -> Problem:
     server, there = front["server"], f"{target['address']} ({front['path']}, line {front['line']})"
     here = f"{where.reached_at}:{where.port}"
@@ -144,7 +169,7 @@ def _front_problem(where: Place, front: Front, target: Target) -> Problem:
         )
     source = f" (from {where.port_from})" if where.port_from else ""
     fixes = [f"have {server} send them to {here}"]
-    if target["here"] and target["port"]:
+    if target["here"] and _ports_here(front) == [target["port"]]:
         fixes.insert(0, f"set tethys_port to {target['port']}")
     elif server == "nginx" and front["each"] and target["here"]:
         fixes.append("set tethys_asgi_layout to socket_per_process, with which the run writes that upstream block")

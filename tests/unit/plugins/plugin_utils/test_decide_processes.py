@@ -154,12 +154,6 @@ def test_a_role_may_follow_too() -> None:
     ("asked", "found", "reason"),
     [
         (
-            {"tethys_port": 8000},
-            fronts(target("127.0.0.1:8080", 8080)),
-            f"tethys_port is 8000: nginx sends the portal's requests to 127.0.0.1:8080 ({SITE}, line 3). Set"
-            " tethys_port to 8080, or have nginx send them to 127.0.0.1:8000.",
-        ),
-        (
             {},
             fronts(target("unix:/run/tethys/uvicorn.sock", None)),
             "tethys_port is 8000: nginx sends the portal's requests to unix:/run/tethys/uvicorn.sock"
@@ -170,7 +164,8 @@ def test_a_role_may_follow_too() -> None:
             {},
             fronts(target("127.0.0.1:8080", 8080), target("127.0.0.1:8081", 8081)),
             f"tethys_port is 8080 (from {SITE}): nginx sends the portal's requests to 127.0.0.1:8081 ({SITE}, line 3)."
-            " Set tethys_port to 8081, or have nginx send them to 127.0.0.1:8080.",
+            " Have nginx send them to 127.0.0.1:8080, or set tethys_asgi_layout to socket_per_process, with which the"
+            " run writes that upstream block.",
         ),
         (
             {},
@@ -185,19 +180,54 @@ def test_a_role_may_follow_too() -> None:
             " Set it to 10.1.2.3, or have nginx send them to 127.0.0.1:8000.",
         ),
         (
-            {"tethys_asgi_layout": "socket_per_process", "tethys_port": 8000},
-            fronts(target("127.0.0.1:8080", 8080), server="Apache"),
-            f"tethys_port is 8000: Apache sends the portal's requests to 127.0.0.1:8080 ({SITE}, line 3). Set"
-            " tethys_port to 8080, or have Apache send them to 127.0.0.1:8000.",
+            {"tethys_asgi_layout": "socket_per_process"},
+            fronts(target("10.9.9.9:8080", 8080, here=False), server="Apache"),
+            f"tethys_port is 8000: Apache sends the portal's requests to 10.9.9.9:8080 ({SITE}, line 3). Have Apache"
+            " send them to 127.0.0.1:8000.",
         ),
     ],
     ids=str,
 )
 def test_a_web_server_that_sends_requests_elsewhere(asked: dict[str, Any], found: dict[str, Any], reason: str) -> None:
-    assert [each for each in decide(asked, fronts=found)["refusals"] if SITE in each] == [reason]
-    assert reason in decide(asked, goal="check", fronts=found)["warnings"]
+    (refused,) = [each for each in decide(asked, fronts=found)["refusals"] if SITE in each]
+    assert refused.startswith(f"{reason} If a cache or proxy at that address sends them on to 127.0.0.1:80")
+    assert refused.endswith(f", set tethys_port to {processes.place({**ASKED, **asked}, {'fronts': found}).port}.")
+    assert any(each.startswith(reason) for each in decide(asked, goal="check", fronts=found)["warnings"])
     for goal in ("restart", "remove"):
         assert reason not in str(decide(asked, goal=goal, fronts=found))
+
+
+@pytest.mark.parametrize(
+    ("asked", "programs"),
+    [
+        ({"tethys_port": 8000}, []),
+        ({"tethys_port": 8000}, [program(port=9000)]),
+        ({}, [program()]),
+        ({}, [program("localhost")]),
+        ({}, [program(managed=True)]),
+        ({"tethys_asgi_processes": 4}, [program(managed=True)]),
+    ],
+    ids=str,
+)
+def test_a_proxy_between_the_web_server_and_the_processes(
+    asked: dict[str, Any], programs: list[dict[str, Any]]
+) -> None:
+    found = fronts(target("127.0.0.1:6081", 6081))
+    result = decide(asked, programs=programs, fronts=found)
+    assert result["refusals"] == []
+    (warning,) = [each for each in result["warnings"] if SITE in each]
+    source = "" if asked.get("tethys_port") else f" (from {PATH})"
+    assert warning == (
+        f"tethys_port is 8000{source}: nginx sends the portal's requests to 127.0.0.1:6081 ({SITE}, line 3). Set"
+        " tethys_port to 6081, or have nginx send them to 127.0.0.1:8000. If a cache or proxy at that address sends"
+        " them on to 127.0.0.1:8000, nothing has to change."
+    )
+
+
+def test_a_program_that_would_leave_where_the_web_server_sends_requests() -> None:
+    found = fronts(target("unix:/run/portal.sock", None))
+    (reason,) = decide(programs=[program(None, None)], fronts=found)["refusals"]
+    assert reason.startswith("tethys_port is 8000: nginx sends the portal's requests to unix:/run/portal.sock")
 
 
 @pytest.mark.parametrize(
