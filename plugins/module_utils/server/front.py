@@ -35,6 +35,8 @@ APACHE_FILES = (
     "/etc/httpd/conf/httpd.conf",
     "/etc/httpd/conf.d/*.conf",
 )
+# The root of a site, as nginx's `location` names it.
+_ROOTS = (("/",), ("^~", "/"), ("~", "/"), ("~*", "/"), ("~", "^/"), ("~*", "^/"))
 _APACHE_URL = re.compile(r"(?:https?|wss?)://(\[[^\]]*\]|[^/:\s\"'$]+)(?::([0-9]{1,5}))?", re.IGNORECASE)
 _APACHE_UNIX = re.compile(r"unix:([^|\s\"']+)\|", re.IGNORECASE)
 
@@ -95,7 +97,7 @@ def find(processes: nginx_upstream.Processes, upstream: str, folders: Iterable[s
         for main in root_files.main_files(processes):
             tree = _tree(main)
             found += [front for front in [_of_nginx(tree, upstream, own)] if front] if tree else []
-            addresses += [target["address"] for target in _of_passes(tree, tree.http())] if tree else []
+            addresses += [target["address"] for target in _of_passes(tree, _passes(tree.http()))] if tree else []
     if any(proc.is_roots(pid) for name in APACHE_NAMES for pid in proc.named(name)):
         for site in _apache_sites():
             targets = [_target(address) for _path, address in site.proxied]
@@ -184,11 +186,31 @@ def _passes(nodes: Iterable[nginx_config.Node]) -> list[nginx_config.Node]:
     return list(itertools.islice(found, MOST_TARGETS))
 
 
+def _portals_passes(site: nginx_config.Node) -> list[nginx_config.Node]:
+    """Return the `proxy_pass` directives of a site's root and WebSockets, or, where it has neither, all of them."""
+    locations = [node for node in site.walk() if node.name == "location" and node.args]
+    chosen = [node for node in locations if node.args in _ROOTS or re.search(r"/ws\b", node.args[-1])]
+    # `try_files $uri @proxy_to_app` leads to the location of that name.
+    levels = [node for each in chosen for node in _of_level(each)] + site.children
+    names = {name for node in levels if node.name in ("try_files", "error_page") for name in node.args[-1:]}
+    chosen += [node for node in locations if node.args[-1].startswith("@") and node.args[-1] in names]
+    found = [node for each in chosen for node in _of_level(each) if node.name == "proxy_pass" and node.args]
+    return found[:MOST_TARGETS] or _passes([site])
+
+
+def _of_level(location: nginx_config.Node) -> Iterator[nginx_config.Node]:
+    """Yield what is in a location, without the locations in it."""
+    for node in location.children:
+        if node.name != "location":
+            yield node
+            yield from _of_level(node)
+
+
 def _of_passes(tree: nginx_config.Tree, nodes: Iterable[nginx_config.Node]) -> list[Target]:
-    """Return where the `proxy_pass` directives below these lead, through an upstream block where they name one."""
+    """Return where these `proxy_pass` directives lead, through an upstream block where they name one."""
     blocks = {block.args[0].lower(): block for block in tree.upstreams()}
     targets: list[Target] = []
-    for node in _passes(nodes):
+    for node in nodes:
         found = re.match(r"https?://(unix:[^:\s]+|\[[^\]]*\](?::[0-9]+)?|[^/?#$\s]+)", node.args[0], re.IGNORECASE)
         host = found.group(1) if found else ""
         if host.lower() in blocks:
@@ -214,9 +236,10 @@ def _of_nginx(tree: nginx_config.Tree, upstream: str, folders: Sequence[str]) ->
     for site in (node for node in tree.http() if node.name == "server"):
         files = [node.args[0] for node in site.walk() if node.name in ("alias", "root") and node.args]
         if any(_within(path, folders) for path in files):
-            targets = _of_passes(tree, [site])
+            passes = _portals_passes(site)
+            targets = _of_passes(tree, passes)
             if targets:
-                return _front(tree, _passes([site])[0], targets, False, False)
+                return _front(tree, passes[0], targets, False, False)
     return None
 
 

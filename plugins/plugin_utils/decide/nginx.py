@@ -42,6 +42,7 @@ class Nginx(Subject):
         elif self.goal in ("site", "check"):
             self.warnings.extend(found)
         if self.goal in ("site", "check"):
+            self.warnings.extend(processes.ports_warnings(self.asked, self.place, self.server))
             self.warnings.extend(processes.front_warnings(self.place, self.ports, self.server))
             self.warnings.extend(processes.address_warnings(self.asked, self.server))
 

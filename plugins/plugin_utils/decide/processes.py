@@ -95,7 +95,8 @@ def place(asked: Data, server: Server) -> Place:
     if port:
         return Place(str(address), port, "")
     front = portals_front(server)
-    targets = front["targets"] if front else []
+    # With several ports nothing shows which is the portal's, except in nginx's upstream block for it.
+    targets = front["targets"] if front and (front["each"] or len(_ports_here(front)) == 1) else []
     rows = [(program.get("port"), program.get("path"))]
     rows += [(target["port"], front["path"]) for target in targets if front and target["here"]]
     trust = server.get("trust")
@@ -136,6 +137,20 @@ def front_problems(where: Place, ports: Sequence[int], server: Server, is_apart:
     return [_front_problem(where, front, (elsewhere or lost)[0])]
 
 
+def ports_warnings(asked: Data, where: Place, server: Server) -> Iterable[Problem]:
+    """Name the ports of a site that sends requests to several, of which none was followed."""
+    front = portals_front(server)
+    found = _ports_here(front) if front and not front["each"] else []
+    if front and len(found) > 1 and not where.port_from and not whole_number(asked["tethys_port"]):
+        yield Problem(
+            "front-ports-differ",
+            "tethys_port",
+            f"tethys_port is {AUTO}: {front['server']} sends requests of the portal's site to the ports"
+            f" {', '.join(map(str, found))} ({front['path']}, line {front['line']}), and the processes will listen on"
+            f" {where.port}. Set tethys_port to the portal's port.",
+        )
+
+
 def is_moved(asked: Data, where: Place, server: Server) -> bool:
     """Return whether the run, by no port that the administrator set, begins to serve or changes port or address."""
     if whole_number(asked["tethys_port"]):
@@ -171,6 +186,8 @@ def _front_problem(where: Place, front: Front, target: Target) -> Problem:
     fixes = [f"have {server} send them to {here}"]
     if target["here"] and _ports_here(front) == [target["port"]]:
         fixes.insert(0, f"set tethys_port to {target['port']}")
+    elif not front["each"] and len(_ports_here(front)) > 1:
+        fixes.insert(0, "set tethys_port to the portal's port")
     elif server == "nginx" and front["each"] and target["here"]:
         fixes.append("set tethys_asgi_layout to socket_per_process, with which the run writes that upstream block")
     fix = ", or ".join(fixes)

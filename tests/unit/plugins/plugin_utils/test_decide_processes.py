@@ -262,6 +262,24 @@ def test_a_site_that_nothing_tells_to_be_the_portals() -> None:
     assert "sends" not in str(decide(fronts={"portal": None, "addresses": ["127.0.0.1:8000"]})["warnings"])
 
 
+def test_a_site_that_sends_requests_to_several_ports() -> None:
+    found = fronts(target("127.0.0.1:8181", 8181), target("127.0.0.1:8000", 8000), each=False)
+    result = decide(fronts=found)
+    assert (result["refusals"], result["port"]) == ([], 8000)
+    (told,) = [line for line in result["warnings"] if SITE in line]
+    assert told == (
+        f"tethys_port is auto: nginx sends requests of the portal's site to the ports 8000, 8181 ({SITE}, line 3), and"
+        " the processes will listen on 8000. Set tethys_port to the portal's port."
+    )
+    assert SITE not in str(decide({"tethys_port": 8181}, fronts=found)["warnings"])
+    assert SITE not in str(decide(programs=[program(port=8181)], fronts=found)["warnings"])
+    # None of them is the default.
+    found = fronts(target("127.0.0.1:8181", 8181), target("127.0.0.1:8001", 8001), each=False)
+    (reason,) = decide(fronts=found)["refusals"]
+    assert reason.startswith("tethys_port is 8000: nginx sends the portal's requests to 127.0.0.1:8181")
+    assert "Set tethys_port to the portal's port, or have nginx send them to 127.0.0.1:8000." in reason
+
+
 @pytest.mark.parametrize(
     ("asked", "words"),
     [

@@ -115,6 +115,42 @@ def test_where_nginx_sends_requests(nginx: Any, site: str, expected: list[Any]) 
     assert addresses(nginx(site)) == expected
 
 
+BESIDES = """\
+server {
+    root /var/lib/tethys/static;
+    location /geoserver/ { proxy_pass http://127.0.0.1:8181; }
+    location /wsgi/ { proxy_pass http://127.0.0.1:8282; }
+    location / { proxy_pass http://127.0.0.1:8000; location /thredds { proxy_pass http://127.0.0.1:8383; } }
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("site", "ports"),
+    [
+        (BESIDES, [8000]),
+        (
+            BESIDES.replace("location / {", "location ^~ / { if ($a) { proxy_pass http://127.0.0.1:8001; }"),
+            [8001, 8000],
+        ),
+        (
+            BESIDES.replace("proxy_pass http://127.0.0.1:8000;", "try_files $uri @app;").replace(
+                "{\n",
+                "{ location @other { proxy_pass http://127.0.0.1:1; } location @app { proxy_pass http://[::1]:2; }\n",
+            ),
+            [2],
+        ),
+        (BESIDES.replace("location / {", "try_files $uri @a; location @a {"), [8000]),
+        (BESIDES.replace("/wsgi/", "~ ^/(.*/ws)$"), [8282, 8000]),
+        # Without any of these, whatever the site proxies.
+        (BESIDES.replace("location / {", "location /hydro {"), [8181, 8282, 8000, 8383]),
+    ],
+    ids=str,
+)
+def test_what_a_site_proxies_besides_is_not_the_portals(nginx: Any, site: str, ports: list[int]) -> None:
+    assert [port for _address, port, _here in addresses(nginx(site))] == ports
+
+
 def test_a_site_of_another_upstreams_name_is_listed(nginx: Any) -> None:
     found = nginx(NGINX.replace("channels-backend", "hydro").replace(HOME, "/srv/www"))
     assert found == {"portal": None, "addresses": ["127.0.0.1:8080"]}
