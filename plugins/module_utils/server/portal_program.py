@@ -9,7 +9,7 @@ import os
 import posixpath
 import re
 import shlex
-from typing import Callable, Mapping, NamedTuple, TypedDict
+from typing import Callable, Iterator, Mapping, NamedTuple, TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import clean
 from ansible_collections.tethys.channels.plugins.module_utils.server.supervisor_files import pairs
@@ -36,6 +36,8 @@ KEPT_OPTIONS = (
     *("--proxy-headers-host", "--proxy-headers-port", "-s", "--server-name", "--no-server-name", "--log-fmt"),
 )
 OUR_OPTIONS = ("-u", "--unix-socket", "--fd", "--proxy-headers", "-b", "--bind", "-p", "--port")
+# A long option's name, or a short one's, which a value may follow at once (`-v2`).
+_OPTION = re.compile(r"--[A-Za-z][\w-]{0,60}|-[A-Za-z]")
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=,@+-]{1,200}")
 # What `tethys gen asgi_service` or this collection writes; an empty tuple for what is looked at elsewhere.
 STANDARD_SETTINGS: dict[str, tuple[str, ...]] = {
@@ -135,23 +137,40 @@ def environment_of(
 
 
 def arguments_of(section: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """Return daphne's options that can be kept, and those that cannot, or that the program has anyway."""
+    """Return daphne's options that can be kept, and the names of those that cannot, or that the program has anyway.
+
+    Values that are not kept may be secret, and are not returned.
+    """
     words = words_of(section.get("command", ""))
     server = next((name for name in map(posixpath.basename, reversed(words)) if name in SERVERS), "daphne")
     kept: list[str] = []
     lost: list[str] = [] if server == "daphne" else [server]
-    rest = iter(_arguments(section))
-    for word in rest:
-        if not word.startswith("-"):
-            continue
-        name, equals, value = word.partition("=")
-        value = value if equals or name in FLAGS else next(rest, "")
-        option = [name] if name in FLAGS else [name, value]
-        if server != "daphne" or name not in KEPT_OPTIONS or not _PLAIN.fullmatch(value or "-"):
-            lost += [] if _is_ours(name, value) else [clean(" ".join(option), 200)]
-        else:
-            kept += option
+    for name, value in _given_options(_arguments(section)):
+        is_flag = name in FLAGS and not value
+        is_plain = _PLAIN.fullmatch(value) and not value.startswith("-") and not _APPLICATION.fullmatch(value)
+        if server == "daphne" and name in KEPT_OPTIONS and (is_flag or (is_plain and name not in FLAGS)):
+            kept += [name] if is_flag else [name, value]
+        elif not _is_ours(name, value):
+            lost.append(name)
     return kept, lost
+
+
+def _given_options(words: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield the options of a command with their values; an empty value where an option has none."""
+    number = 0
+    while number < len(words):
+        word = words[number]
+        found = _OPTION.match(word)
+        number += 1
+        if not found:
+            continue
+        name, rest = found.group(), word[found.end() :]
+        following = words[number] if number < len(words) else ""
+        if rest or name in FLAGS or (following.startswith("-") and following != "-"):
+            yield name, rest[1:] if rest.startswith("=") else rest
+        else:
+            number += 1
+            yield name, following
 
 
 def _is_ours(name: str, value: str) -> bool:
