@@ -36,6 +36,7 @@ KEPT_OPTIONS = (
     *("--proxy-headers-host", "--proxy-headers-port", "-s", "--server-name", "--no-server-name", "--log-fmt"),
 )
 OUR_OPTIONS = ("-u", "--unix-socket", "--fd", "--proxy-headers", "-b", "--bind", "-p", "--port")
+_ASSIGNMENT = re.compile(r"([A-Za-z_]\w{0,200})=")
 # A long option's name, or a short one's, which a value may follow at once (`-v2`).
 _OPTION = re.compile(r"--[A-Za-z][\w-]{0,60}|-[A-Za-z]")
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=,@+-]{1,200}")
@@ -133,7 +134,17 @@ def environment_of(
     path = good.get("PATH")
     if path and f"{prefix}/bin" not in path.split(":"):
         good["PATH"] = f"{prefix}/bin:{path}"
-    return good, sorted(clean(name, 200) for name in set(others) - set(good))
+    # What the command sets itself (`env A=b daphne`) is not written again, whatever it is.
+    lost = (set(others) - set(good)) | set(_set_by_command(section))
+    return good, sorted(clean(name, 200) for name in lost)
+
+
+def _set_by_command(section: Mapping[str, str]) -> list[str]:
+    """Return the names of the variables that a command sets before its ASGI server."""
+    words = words_of(section.get("command", ""))
+    number = next((number for number, word in enumerate(words) if posixpath.basename(word) in SERVERS), 0)
+    found = [_ASSIGNMENT.match(word) for word in words[:number]]
+    return [match.group(1) for match in found if match and match.group(1) not in STANDARD_VARIABLES]
 
 
 def arguments_of(section: Mapping[str, str]) -> tuple[list[str], list[str]]:

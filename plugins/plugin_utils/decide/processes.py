@@ -323,22 +323,46 @@ def kept(values: Data, server: Server) -> Kept:
     return Kept(list(arguments), here and not program.get("managed"))
 
 
-def kept_lines(where: Place, found: Kept, server: Server) -> Iterable[str]:
-    """Announce what of an adopted program is kept, and what is not."""
+def kept_lines(where: Place, found: Kept, server: Server, values: Data) -> Iterable[str]:
+    """Announce what of an adopted program is kept, and what is not.
+
+    Args:
+        values: the variables of the roles.
+    """
     program = server["programs"][0]
     names: Names = server.get("environment") or {"kept": None, "conda": [], "rejected": []}
-    variables = sorted({*program.get("environment", []), *names.get("conda", [])}) if found.environment else []
+    variables = _variables(values, program, names) if found.environment else []
     parts = [f"address {where.address}:{where.port}"]
     parts += [f"variables {', '.join(variables)}"] if variables else []
     parts += [f"daphne's {' '.join(found.arguments)}"] if found.arguments else []
     yield f"{program['path']}: the processes keep {'; '.join(parts)}."
-    lost = [*program.get("environment_lost", []), *names.get("rejected", [])]
-    lost = [f"variable {name}" for name in lost] + [*program.get("arguments_lost", []), *program.get("settings", [])]
+    replaced = _own_variables(values, names) or []
+    names_lost = [name for name in program.get("environment", []) if name not in variables]
+    names_lost += [*program.get("environment_lost", []), *names.get("rejected", [])]
+    lost = [
+        # Supervisor's value is kept, which the command replaces.
+        f"variable {name}{' as its command sets it' if name in variables else ''}"
+        for name in dict.fromkeys(names_lost)
+        if name not in replaced
+    ]
+    lost += [*program.get("arguments_lost", []), *program.get("settings", [])]
     if lost:
         yield (
             f"{program['path']}: the processes do not keep {', '.join(lost)}. Set asgi_service_environment or"
             " asgi_service_arguments if the portal needs one of them."
         )
+
+
+def _variables(values: Data, program: Program, names: Names) -> list[str]:
+    """Return the names of the variables in the file that the processes read, in the order of `kept_environment`."""
+    own = _own_variables(values, names)
+    return sorted({*(program.get("environment", []) if own is None else own), *names["conda"]})
+
+
+def _own_variables(values: Data, names: Names) -> list[str] | None:
+    """Return the names of the variables that replace those of an adopted program; None where nothing does."""
+    setting = given(values, "asgi_service_environment")
+    return names["kept"] if setting == AUTO else list(setting)
 
 
 def conda_warnings(found: Kept, server: Server) -> Iterable[Problem]:

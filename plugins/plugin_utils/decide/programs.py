@@ -100,7 +100,7 @@ class Programs(Subject):
             f"{program['path']} is taken over (processes {before} until now; they will run as"
             f" {self.portal.get('user')}): {how}."
         )
-        self.announce.extend(processes_kept.kept_lines(self.place, self.kept, self.server))
+        self.announce.extend(processes_kept.kept_lines(self.place, self.kept, self.server, self.values))
         if self.replaced_groups:
             self.announce.append(
                 f"Supervisor's program {', '.join(self.replaced_groups)} runs the portal, and becomes"

@@ -57,7 +57,9 @@ def fronts(*targets: dict[str, Any], **other: Any) -> dict[str, Any]:
     return {"portal": {**front, **other}, "addresses": [each["address"] for each in targets]}
 
 
-def decide(asked: dict[str, Any] | None = None, goal: str = "site", **server: Any) -> dict[str, Any]:
+def decide(
+    asked: dict[str, Any] | None = None, goal: str = "site", values: dict[str, Any] | None = None, **server: Any
+) -> dict[str, Any]:
     """The plan for a server that is healthy besides."""
     options = {"goal": goal, "redis_container_image": "redis:8.2", "redis_container_port": 6379}
     portal = {"user": "www-data", "versions": {"tethys_platform": "4.6.1"}, "bokeh": [], "lifecycle_consumer": True}
@@ -71,7 +73,7 @@ def decide(asked: dict[str, Any] | None = None, goal: str = "site", **server: An
         "state": [],
         **server,
     }
-    return plan({**ASKED, **(asked or {})}, options, {"portal": portal, "server": found})
+    return plan({**ASKED, **(asked or {})}, options, {"portal": portal, "server": found, "values": values or {}})
 
 
 # --- the order --------------------------------------------------------------------------------------------------------
@@ -383,7 +385,7 @@ EDITED = program(
     environment=["AWS_PROFILE", "GDAL_DATA"],
     environment_lost=["N"],
     arguments=["--websocket_timeout", "3600"],
-    arguments_lost=["--access-log /a.log"],
+    arguments_lost=["--access-log"],
     settings=["priority=10", "umask=027"],
 )
 NAMES = {"kept": None, "conda": ["GDAL_DATA", "TOKEN"], "rejected": ["BAD"]}
@@ -395,9 +397,38 @@ def test_what_an_adopted_program_has_is_kept_or_named() -> None:
     assert result["announce"][1:3] == [
         f"{PATH}: the processes keep address 127.0.0.1:8000; variables AWS_PROFILE, GDAL_DATA, TOKEN; daphne's"
         " --websocket_timeout 3600.",
-        f"{PATH}: the processes do not keep variable N, variable BAD, --access-log /a.log, priority=10, umask=027. Set"
+        f"{PATH}: the processes do not keep variable N, variable BAD, --access-log, priority=10, umask=027. Set"
         " asgi_service_environment or asgi_service_arguments if the portal needs one of them.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("setting", "names", "variables", "lost"),
+    [
+        ("auto", {}, "AWS_PROFILE, GDAL_DATA, TOKEN", "variable N, variable BAD"),
+        ({}, {}, "GDAL_DATA, TOKEN", "variable AWS_PROFILE, variable N, variable BAD"),
+        ({"N": "1"}, {}, "GDAL_DATA, N, TOKEN", "variable AWS_PROFILE, variable BAD"),
+        # The file of an earlier run, which is used in place of the program's variables.
+        ("auto", {"kept": ["OLD"]}, "GDAL_DATA, OLD, TOKEN", "variable AWS_PROFILE, variable N, variable BAD"),
+        ("auto", {"kept": []}, "GDAL_DATA, TOKEN", "variable AWS_PROFILE, variable N, variable BAD"),
+        ({}, {"conda": []}, None, "variable AWS_PROFILE, variable GDAL_DATA, variable N, variable BAD"),
+    ],
+    ids=str,
+)
+def test_the_variables_that_are_kept(setting: Any, names: dict[str, Any], variables: str | None, lost: str) -> None:
+    result = decide(programs=[EDITED], environment={**NAMES, **names}, values={"asgi_service_environment": setting})
+    keeps, loses = result["announce"][1:3]
+    assert keeps.partition("variables ")[2].partition(";")[0] == (variables or "")
+    assert loses.startswith(f"{PATH}: the processes do not keep {lost}, --access-log")
+
+
+def test_a_variable_that_the_command_sets_again() -> None:
+    found = program(environment=["FOO"], environment_lost=["DB", "FOO"])
+    keeps, loses = decide(programs=[found])["announce"][1:3]
+    assert "variables FOO." in keeps
+    assert "do not keep variable DB, variable FOO as its command sets it. Set" in loses
+    set_here = {"asgi_service_environment": {"FOO": "1", "DB": "x"}}
+    assert "do not keep" not in str(decide(programs=[found], values=set_here)["announce"])
 
 
 def kept(values: dict[str, Any], **server: Any) -> tuple[list[str], bool]:

@@ -161,6 +161,22 @@ def test_the_variables() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "lost"),
+    [
+        (f"env FOO=1 BAR=s3cret daphne {APPLICATION}", ["BAR", "FOO"]),
+        (f"/bin/bash -c 'export DB=s3cret; HOME=/x TETHYS_HOME=/y exec daphne -s a=b {APPLICATION}'", ["DB"]),
+        (f"daphne --root-path A=b {APPLICATION}", []),
+        ("env FOO=1 /usr/local/bin/start", []),
+    ],
+    ids=str,
+)
+def test_variables_that_the_command_sets(text: str, lost: list[str]) -> None:
+    section = {"command": text, "environment": "FOO=2"}
+    found = portal_program.environment_of(section, PREFIX, lambda _name, _value: True)
+    assert found == ({"FOO": "2"}, lost)
+
+
 def test_other_settings_are_named() -> None:
     section = {"command": "x", "numprocs": "1", "autostart": "true", "stopsignal": "QUIT", "umask": "027"}
     section.update(priority="10", stdout_logfile="/var/log/tethys/tethys.log", autorestart="unexpected")
