@@ -90,10 +90,11 @@ def application_of(section: Mapping[str, str]) -> str | None:
 
 
 def home_of(section: Mapping[str, str]) -> str:
-    """Return the TETHYS_HOME that a program is given, or an empty text."""
+    """Return the TETHYS_HOME that a program is given; an empty text without one, or with one that is to be expanded."""
     given = pairs(section.get("environment", "")).get("TETHYS_HOME")
     found = _HOME.search(section.get("command", ""))
-    return given or (found.group(1) if found else "")
+    home = given or (found.group(1) if found else "")
+    return home if home.startswith("/") and not re.search(r"[$~%]", home) else ""
 
 
 def is_portals(section: Mapping[str, str], home: str, prefix: str) -> bool | None:

@@ -29,6 +29,12 @@ DAPHNE = f'bash -c "source /opt/conda/bin/activate && {PREFIX}/bin/daphne -u /ru
         ({"command": DAPHNE.replace(PREFIX, "/srv/old"), "environment": f"TETHYS_HOME={HOME}"}, True),
         ({"command": DAPHNE.replace('bash -c "', f'bash -c "export TETHYS_HOME={HOME}; ')}, True),
         ({"command": DAPHNE.replace('bash -c "', 'bash -c "export TETHYS_HOME=/srv/other; ')}, False),
+        # One that is still to be expanded, or depends on the folder of the start, tells nothing.
+        ({"command": DAPHNE.replace('bash -c "', 'bash -c "export TETHYS_HOME=$HOME/tethys; ')}, True),
+        ({"command": DAPHNE.replace('bash -c "', 'bash -c "export TETHYS_HOME=~/tethys; ')}, True),
+        ({"command": DAPHNE, "environment": "TETHYS_HOME=/srv/%(program_name)s"}, True),
+        ({"command": DAPHNE, "environment": "TETHYS_HOME=tethys"}, True),
+        ({"command": DAPHNE.replace(PREFIX, "/srv/other"), "environment": "TETHYS_HOME=$HOME"}, False),
         ({"command": DAPHNE}, True),
         ({"command": DAPHNE.replace(PREFIX, "/srv/other")}, False),
         ({"command": f"{PREFIX}/bin/uvicorn --fd 0 tethys_portal.asgi:application"}, True),
@@ -46,6 +52,13 @@ DAPHNE = f'bash -c "source /opt/conda/bin/activate && {PREFIX}/bin/daphne -u /ru
 )
 def test_whose_program_it_is(section: dict[str, str], expected: bool | None) -> None:
     assert portal_program.is_portals(section, HOME, PREFIX) is expected
+
+
+@pytest.mark.parametrize("home", ["$HOME/tethys", "~/tethys", "/srv/%(program_name)s", "tethys", "/srv/${A}"])
+def test_a_home_that_is_not_known(home: str) -> None:
+    assert portal_program.home_of({"environment": f'TETHYS_HOME="{home}"'}) == ""
+    assert portal_program.home_of({"command": f"env TETHYS_HOME={home} daphne"}) == ""
+    assert portal_program.home_of({"environment": f"TETHYS_HOME={HOME}"}) == HOME
 
 
 def test_a_link_to_the_home_is_the_home(tmp_path: Path) -> None:
