@@ -76,6 +76,8 @@ class Program(TypedDict, total=False):
     numprocs: str
     socket: str
     address: str | None
+    # Whether it is one of this server's; a name is not looked up.
+    address_here: bool
     port: int | None
     unix_socket: str | None
     logs: str

@@ -208,6 +208,7 @@ server:
       description:
         - The files under Supervisor that define the portal's programs, each with C(groups), C(layout), its C(sha256)
           and other sections, and the C(address), C(port) or C(unix_socket) on which the first program listens.
+          C(address_here) is false where C(address) is an IP address of another server.
         - A program is the portal's if it runs C(tethys_portal.asgi) with O(portal.home), or from O(portal.prefix) where
           it names no TETHYS_HOME.
         - What it sets besides is told by C(environment) and C(environment_lost) (names), C(arguments) and
@@ -550,6 +551,7 @@ def _program(file: File, ours: list[str], prefix: str) -> Program:
         "numprocs": str(len(ours)) if apart else section.get("numprocs", "1"),
         "socket": section.get("socket", ""),
         "address": endpoint.address,
+        "address_here": not addresses.is_address(endpoint.address) or addresses.reaches_this_server(endpoint.address),
         "port": endpoint.port,
         "unix_socket": endpoint.path,
         "logs": str(Path(section.get("stdout_logfile", "/")).parent),

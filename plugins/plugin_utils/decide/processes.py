@@ -90,7 +90,7 @@ def place(asked: Data, server: Server) -> Place:
     program: Program = programs[0] if programs else {}
     address = asked.get("tethys_bind_address", AUTO)
     if address == AUTO:
-        address = _address_of(program)
+        address = LOOPBACK if _not_followed(program, server) else _address_of(program)
     port = whole_number(asked["tethys_port"])
     if port:
         return Place(str(address), port, "")
@@ -99,8 +99,7 @@ def place(asked: Data, server: Server) -> Place:
     targets = front["targets"] if front and (front["each"] or len(_ports_here(front)) == 1) else []
     rows = [(program.get("port"), program.get("path"))]
     rows += [(target["port"], front["path"]) for target in targets if front and target["here"]]
-    trust = server.get("trust")
-    open_files = {row["path"] for row in trust["open"]} if trust else set()
+    open_files = _open_files(server)
     for followed, path in rows:
         if followed and (followed >= LEAST_OF_OTHERS or path not in open_files):
             return Place(str(address), followed, str(path))
@@ -111,6 +110,24 @@ def _address_of(program: Program) -> str:
     """Return the IPv4 address on which a program listens, or the loopback."""
     found = {"localhost": LOOPBACK, "*": ANY}.get(str(program.get("address")), program.get("address"))
     return found if found and _ipv4(found) else LOOPBACK
+
+
+def _open_files(server: Server) -> set[str]:
+    """Return the files of root's programs that somebody besides root can change."""
+    trust = server.get("trust")
+    return {row["path"] for row in trust["open"]} if trust else set()
+
+
+def _not_followed(program: Program, server: Server) -> str:
+    """Return why the address of a program is not followed, or an empty text."""
+    address = program.get("address")
+    if not address or address in ("localhost", "*") or _ipv4(address):
+        if ip_address(_address_of(program)).is_loopback:
+            return ""
+        if program.get("address_here") is False:
+            return "which is no address of this server"
+        return "and users besides root can change that file" if program["path"] in _open_files(server) else ""
+    return "and tethys_bind_address takes an IPv4 address"
 
 
 def portals_front(server: Server) -> Front | None:
@@ -391,14 +408,13 @@ def second_portal_problems(asked: Data, server: Server) -> Iterable[Problem]:
 
 
 def address_warnings(asked: Data, server: Server) -> Iterable[Problem]:
-    """Name the address of an adopted program that the run cannot keep."""
+    """Name the address of a program that the run does not follow."""
     programs = server.get("programs") or []
-    address = programs[0].get("address") if programs else None
-    is_set = asked.get("tethys_bind_address", AUTO) != AUTO
-    if not is_set and address and address not in ("localhost", "*") and not _ipv4(address):
+    reason = _not_followed(programs[0], server) if programs else ""
+    if reason and asked.get("tethys_bind_address", AUTO) == AUTO:
         yield Problem(
             "address-not-kept",
             "tethys_bind_address",
-            f"{programs[0]['path']} listens on {address}, and tethys_bind_address takes an IPv4 address: the processes"
-            f" will listen on {LOOPBACK}. Set tethys_bind_address if that is not what the web server uses.",
+            f"{programs[0]['path']} listens on {programs[0]['address']}, {reason}: the processes will listen on"
+            f" {LOOPBACK}. Set tethys_bind_address if that is not what the web server uses.",
         )

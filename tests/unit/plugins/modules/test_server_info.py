@@ -347,6 +347,7 @@ def test_the_manuals_program(supervisor: Start, tmp_path: Path) -> None:
             "numprocs": "2",
             "socket": "tcp://127.0.0.1:8000",
             "address": "127.0.0.1",
+            "address_here": True,
             "port": 8000,
             "unix_socket": None,
             "logs": "/",
@@ -508,6 +509,15 @@ def names(found: server_info.Programs) -> tuple[list[str], list[tuple[str, str]]
 )
 def test_whose_program_it_is(supervisor: Start, files: dict[str, str], portals: Any, others: Any) -> None:
     assert names(server_info.programs(supervisor(**files), HOME, PREFIX)) == (portals, others)
+
+
+@pytest.mark.parametrize(
+    ("address", "is_here"),
+    [("127.0.0.5", True), ("0.0.0.0", True), ("localhost", True), ("198.51.100.7", False)],  # noqa: S104
+)
+def test_whether_a_programs_address_is_this_servers(supervisor: Start, address: str, is_here: bool) -> None:
+    (found,) = listed(supervisor(a=GENERATED.replace("127.0.0.1", address)))
+    assert (found["address"], found["address_here"]) == (address, is_here)
 
 
 def test_where_the_portals_program_listens(supervisor: Start) -> None:

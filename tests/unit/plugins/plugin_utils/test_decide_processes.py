@@ -125,6 +125,34 @@ def test_a_port_of_roots_is_followed_from_a_file_of_roots_only() -> None:
     assert processes.place(ASKED, {**server, "programs": [program(port=8080)]}).port == 8080
 
 
+@pytest.mark.parametrize(
+    ("found", "is_open", "address", "reason"),
+    [
+        (program("0.0.0.0"), False, "0.0.0.0", ""),  # noqa: S104
+        (program("10.1.2.3", address_here=True), False, "10.1.2.3", ""),
+        (program("0.0.0.0"), True, "127.0.0.1", "0.0.0.0, and users besides root can change that file"),  # noqa: S104
+        (program("*"), True, "127.0.0.1", "*, and users besides root can change that file"),
+        (program("10.1.2.3"), True, "127.0.0.1", "10.1.2.3, and users besides root can change that file"),
+        (program("127.0.0.5"), True, "127.0.0.5", ""),
+        (program("localhost"), True, "127.0.0.1", ""),
+        (program(None), True, "127.0.0.1", ""),
+        (program("192.0.2.7", address_here=False), False, "127.0.0.1", "192.0.2.7, which is no address of this server"),
+    ],
+    ids=str,
+)
+def test_an_address_is_followed_from_a_file_of_roots_only(
+    found: dict[str, Any], is_open: bool, address: str, reason: str
+) -> None:
+    server = {"programs": [found], "trust": {"files": 1, "open": [{"path": PATH}] if is_open else []}}
+    assert processes.place(ASKED, server).address == address
+    told = "".join(texts(processes.address_warnings(ASKED, server)))
+    assert told.startswith(f"{PATH} listens on {reason}: the processes will listen on 127.0.0.1." if reason else "")
+    assert bool(told) == bool(reason)
+    set_here = {**ASKED, "tethys_bind_address": "10.1.2.3"}
+    assert processes.place(set_here, server).address == "10.1.2.3"
+    assert list(processes.address_warnings(set_here, server)) == []
+
+
 def test_where_a_host_name_is_the_address() -> None:
     (told,) = texts(processes.address_warnings(ASKED, {"programs": [program("portal.example.org")]}))
     assert told.startswith(f"{PATH} listens on portal.example.org, and tethys_bind_address takes an IPv4 address")

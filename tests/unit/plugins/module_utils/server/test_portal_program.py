@@ -32,7 +32,7 @@ DAPHNE = f'bash -c "source /opt/conda/bin/activate && {PREFIX}/bin/daphne -u /ru
         # One that is still to be expanded, or depends on the folder of the start, tells nothing.
         ({"command": DAPHNE.replace('bash -c "', 'bash -c "export TETHYS_HOME=$HOME/tethys; ')}, True),
         ({"command": DAPHNE.replace('bash -c "', 'bash -c "export TETHYS_HOME=~/tethys; ')}, True),
-        ({"command": DAPHNE, "environment": "TETHYS_HOME=/srv/%(program_name)s"}, True),
+        ({"command": DAPHNE, "environment": 'TETHYS_HOME="/srv/%(program_name)s"'}, True),
         ({"command": DAPHNE, "environment": "TETHYS_HOME=tethys"}, True),
         ({"command": DAPHNE.replace(PREFIX, "/srv/other"), "environment": "TETHYS_HOME=$HOME"}, False),
         ({"command": DAPHNE}, True),
