@@ -213,7 +213,7 @@ server:
           it names no TETHYS_HOME.
         - What it sets besides is told by C(environment) and C(environment_lost) (names), C(arguments) and
           C(arguments_lost) (daphne's options), and C(settings).
-        - One with a portal's name counts as well where its command does not tell what it runs.
+        - One with a portal's name counts as well where its command does not tell what it runs, except C(tethys_asgi).
       type: list
       elements: dict
     environment:
@@ -519,7 +519,7 @@ def programs(supervisor: Supervisor, home: str = "", prefix: str = "") -> Progra
             for title, section in file.sections.items()
             if title.partition(":")[0].strip() in PROGRAMS
         }
-        ours = [title for title in named if runs.get(title) is not False]
+        ours = [title for title in named if _counts_by_name(title, runs.get(title), home)]
         unnamed = [title for title, is_ours in runs.items() if is_ours and title not in named]
         if ours:
             by_name.append(_program(file, ours, prefix))
@@ -527,6 +527,14 @@ def programs(supervisor: Supervisor, home: str = "", prefix: str = "") -> Progra
             by_command.append(_program(file, unnamed, prefix))
         others.extend(_other_program(file, title) for title in named if title not in ours)
     return Programs(by_name or by_command, others)
+
+
+def _counts_by_name(title: str, runs: bool | None, home: str) -> bool:
+    """Return whether a program with a portal's name is the portal's, where its command may not tell it.
+
+    Nobody but this collection names one `tethys_asgi`, and its command tells what it runs.
+    """
+    return runs is not False if not home or _group(title) != "tethys_asgi" else runs is True
 
 
 def _group(title: str) -> str:

@@ -503,6 +503,11 @@ def names(found: server_info.Programs) -> tuple[list[str], list[tuple[str, str]]
         ({"a": GENERATED.replace("asgi]", "portal]").replace(HOME, "/srv/prod")}, [], []),
         # What does not tell what it runs is judged by its name, as somebody else's program may be Supervisor's then.
         ({"a": "[program:tethys_asgi7]\ncommand=/home/u/x\n"}, ["a"], []),
+        # An earlier version gave the portal no such name.
+        ({"a": GENERATED, "b": "[program:tethys_asgi]\ncommand=/home/u/x\n"}, ["a"], [("b", "")]),
+        ({"b": "[program:tethys_asgi]\ncommand=/home/u/x\n"}, [], [("b", "")]),
+        ({"a": GENERATED.replace("asgi]", "tethys_asgi]"), "b": LIBRARY}, ["a"], [("b", "")]),
+        ({"a": GENERATED, "b": GENERATED.replace("asgi]", "tethys_asgi]")}, ["a", "b"], []),
         ({"a": "[eventlistener:asgi]\ncommand=/x\n"}, ["a"], []),
     ],
     ids=str,
