@@ -100,9 +100,8 @@ def find(processes: nginx_upstream.Processes, upstream: str, folders: Iterable[s
             addresses += [target["address"] for target in _of_passes(tree, _passes(tree.http()))] if tree else []
     if any(proc.is_roots(pid) for name in APACHE_NAMES for pid in proc.named(name)):
         for site in _apache_sites():
-            targets = [_target(address) for _path, address in site.proxied]
-            addresses += [target["address"] for target in targets]
-            if any(_within(folder, own) for folder in site.folders):
+            addresses += [_shown(address) for _path, address in site.proxied[:MOST_TARGETS]]
+            if not found and any(_within(folder, own) for folder in site.folders):
                 found += [front for front in [_of_apache(site)] if front]
     return {"portal": found[0] if found else None, "addresses": sorted(set(addresses))[:MOST_TARGETS]}
 
@@ -133,10 +132,13 @@ class _Files:
         return nginx_upstream.decode(raw)
 
 
+def _shown(address: str) -> str:
+    return clean(nginx_upstream.shown(address), 300)
+
+
 def _target(address: str) -> Target:
-    plain = clean(nginx_upstream.shown(address), 300)
     return {
-        "address": plain,
+        "address": _shown(address),
         "port": nginx_config.port_of(address),
         "here": nginx_config.is_this_server(address),
     }
@@ -178,7 +180,8 @@ def _tree(main: str) -> nginx_config.Tree | None:
 def _of_block(block: nginx_config.Node) -> list[Target]:
     servers = [node.args for node in block.named("server") if node.args]
     serving = [args for args in servers if not {"down", "backup"} & set(args[1:])]
-    return [_target(args[0]) for args in serving or servers][:MOST_TARGETS]
+    # Whether an address is this server's takes the kernel, so no more are looked at than are returned.
+    return [_target(args[0]) for args in (serving or servers)[:MOST_TARGETS]]
 
 
 def _passes(nodes: Iterable[nginx_config.Node]) -> list[nginx_config.Node]:
@@ -211,6 +214,8 @@ def _of_passes(tree: nginx_config.Tree, nodes: Iterable[nginx_config.Node]) -> l
     blocks = {block.args[0].lower(): block for block in tree.upstreams()}
     targets: list[Target] = []
     for node in nodes:
+        if len(targets) >= MOST_TARGETS:
+            break
         found = re.match(r"https?://(unix:[^:\s]+|\[[^\]]*\](?::[0-9]+)?|[^/?#$\s]+)", node.args[0], re.IGNORECASE)
         host = found.group(1) if found else ""
         if host.lower() in blocks:
@@ -229,8 +234,8 @@ def _front(tree: nginx_config.Tree, node: nginx_config.Node, targets: list[Targe
 def _of_nginx(tree: nginx_config.Tree, upstream: str, folders: Sequence[str]) -> Front | None:
     """Return the upstream block of that name, or what the site with the portal's files proxies."""
     for block in tree.upstreams():
-        targets = _of_block(block)
-        if block.args == (upstream,) and targets:
+        targets = _of_block(block) if block.args == (upstream,) else []
+        if targets:
             text = tree.texts[block.file][block.directive.start : block.directive.end]
             return _front(tree, block, targets, True, nginx_config.looks_like_ours(text))
     for site in (node for node in tree.http() if node.name == "server"):
@@ -296,7 +301,7 @@ def _of_apache(site: _Site) -> Front | None:
     """Return what a site sends on: its root and its WebSockets, or, where it proxies neither, whatever it does."""
     pages = [address for place, address in site.proxied if place in ("/", "^/(.*/ws)$")]
     addresses = list(dict.fromkeys(pages or (address for _place, address in site.proxied)))
-    targets = [_target(address) for address in addresses][:MOST_TARGETS]
+    targets = [_target(address) for address in addresses[:MOST_TARGETS]]
     if not targets:
         return None
     path = clean(nginx_upstream.shown(site.path), 4096)

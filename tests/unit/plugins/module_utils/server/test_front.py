@@ -190,6 +190,33 @@ def test_a_site_of_64_kib_takes_no_time(nginx: Any, text: str) -> None:
     assert time.monotonic() - began < 10
 
 
+MANY = 5000
+SERVERS = "".join(f"server 10.0.{number // 256}.{number % 256}:80;\n" for number in range(MANY))
+BLOCKS = "".join(f"upstream u{number} {{ server 10.0.0.1:80; server 10.0.0.2:80; }}\n" for number in range(MANY))
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses of which it is asked whether they are this server's."""
+    found: list[str] = []
+    monkeypatch.setattr(front.nginx_config, "is_this_server", lambda address: bool(found.append(address)))
+    return found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"upstream channels-backend {{ {SERVERS} }}",
+        BLOCKS,
+        f"upstream a {{ {SERVERS} }} server {{ root {HOME}; {'location / { proxy_pass http://a; }' * 100} }}",
+    ],
+    ids=["a block", "blocks", "a block for many sites"],
+)
+def test_no_more_addresses_are_looked_at_than_are_returned(nginx: Any, asked: list[str], text: str) -> None:
+    nginx(text)
+    assert len(asked) <= 4 * front.MOST_TARGETS
+
+
 # -- Apache ------------------------------------------------------------------------------------------------------------
 
 
@@ -246,6 +273,19 @@ def test_the_site_of_tethys_gen_apache(apache: Any, tmp_path: Path) -> None:
 )
 def test_where_apache_sends_requests(apache: Any, site: str, expected: list[Any]) -> None:
     assert addresses(apache(site)) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(f"ProxyPass /a{number} http://10.0.0.{number % 256}:{number}/\n" for number in range(1, MANY)),
+        f"<VirtualHost *>\nDocumentRoot {HOME}\nProxyPass / http://10.0.0.1/\n</VirtualHost>\n" * 2000,
+    ],
+    ids=["lines", "sites"],
+)
+def test_no_more_addresses_of_apache_are_looked_at_than_are_returned(apache: Any, asked: list[str], text: str) -> None:
+    apache(text)
+    assert len(asked) <= 2 * front.MOST_TARGETS
 
 
 def test_other_ways_of_apache() -> None:
