@@ -559,7 +559,8 @@ def _program(file: File, ours: list[str], prefix: str) -> Program:
         "numprocs": str(len(ours)) if apart else section.get("numprocs", "1"),
         "socket": section.get("socket", ""),
         "address": endpoint.address,
-        "address_here": not addresses.is_address(endpoint.address) or addresses.reaches_this_server(endpoint.address),
+        "address_here": not addresses.is_address(endpoint.address)
+        or addresses.reaches_this_server(endpoint.address or ""),
         "port": endpoint.port,
         "unix_socket": endpoint.path,
         "logs": str(Path(section.get("stdout_logfile", "/")).parent),
