@@ -157,8 +157,9 @@ def is_readable(dist: importlib.metadata.Distribution, here: Path) -> bool:
     if dist.read_text("METADATA") is None:
         # The lists of an .egg-info name files of the source, which are not installed. What can be imported counts.
         tops = (dist.read_text("top_level.txt") or "").split()
-        paths = [str(here / name) for top in tops for name in (top, f"{top}.py")]
-        return all(os.access(path, os.R_OK) for path in paths if os.path.lexists(path))
+        paths = [path for top in tops for path in (here / top, here / f"{top}.py") if os.path.lexists(path)]
+        wanted = {path: os.R_OK | os.X_OK if path.is_dir() else os.R_OK for path in paths}
+        return bool(paths) and all(os.access(path, mode) for path, mode in wanted.items())
     files = [here / file for file in dist.files or [] if ".." not in file.parts]
     return bool(files) and all(os.access(str(file), os.R_OK) for file in files if file.suffix != ".pyc")
 

@@ -340,9 +340,9 @@ from ansible_collections.tethys.channels.plugins.module_utils.text import each_t
 
 # How an engine that does not answer shows it.
 NO_ANSWER = (OSError, http.client.HTTPException, ValueError)
-# What the program file that tethys.channels.asgi_service writes begins with.
 # The role preflight calls this module with that variable as the timeout.
 IF_LATE = " (raise preflight_timeout)"
+# What the program file that tethys.channels.asgi_service writes begins with.
 OUR_HEADER = "The role tethys.channels.asgi_service writes this file"
 
 

@@ -72,7 +72,8 @@ def further(asked: Mapping[str, Any], credentials: Mapping[str, Any] | None, lay
     if not credentials or asked["tethys_docker_layer_hosts"] or asked["tethys_docker_layer_backend"] == MEMORY_BACKEND:
         return {}
     login = {key: credentials[key] for key in ("username", "password")}
-    return compose.further_logins(layers_now, asked["tethys_docker_redis_service"], login)
+    served = compose.Served(asked["tethys_docker_redis_service"], login["username"], layers(asked)["default"])
+    return compose.further_logins(layers_now, served, login)
 
 
 def carried(asked: Mapping[str, Any]) -> dict[str, Any]:

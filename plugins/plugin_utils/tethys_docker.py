@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import without_secrets
+from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.compose_file import REDIS, carried, environment, layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import client, compose, trust
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.project import NAME, Project
@@ -163,7 +164,7 @@ class _Plan(Project):
     def old_redis(self) -> None:
         """An image of Redis that the portal's redis-py cannot connect to."""
         image = str(self.asked["redis_image"])
-        if self.redis in REDIS and re.search(r"redis[^/]*:", image):
+        if self.redis in REDIS and re.search(r"(^|/)redis:", image):
             redis_py = (self.portal.get("versions") or {}).get("redis")
             fix = "Set it to docker.io/library/redis:8.2."
             wrong = client.hello_refusal("tethys_docker_redis_image", image, image_version(image), redis_py, fix)
@@ -191,8 +192,7 @@ class _Plan(Project):
             )
             return
         if container and self.recreates:
-            data = (self.portal.get("settings") or {}).get("data") or []
-            self.problems += compose.loose_data(data, container["mounts"], container["name"])
+            self.loose_data(container)
         if not container or not self.processes or self.asked["state"] == "absent":
             return
         if self.asked["start"] and self.asked["carrier"] == "compose" and look["project"]:
@@ -232,6 +232,21 @@ class _Plan(Project):
                 " is made anew, until the next run.",
             )
 
+    def loose_data(self, container: Mapping[str, Any]) -> None:
+        """What the container's own layer holds, which is gone with the container."""
+        data = (self.portal.get("settings") or {}).get("data")
+        if data is not None:
+            self.problems += compose.loose_data(data, container["mounts"], container["name"])
+        elif not container["persisted"]:
+            start = shell_words("docker", "start", container["name"])
+            self.refuse(
+                "container-unreadable",
+                "tethys_docker_portal_service",
+                f"Container {container['name']} has no volume at TETHYS_PERSIST and is recreated, and the portal in it"
+                " could not be asked what is lost with it. Start the portal as it was until now"
+                f" (`{start}`), or remove the container if nothing in it is needed.",
+            )
+
     @property
     def recreates(self) -> bool:
         """Whether the run makes Compose replace the portal's container."""
@@ -240,16 +255,17 @@ class _Plan(Project):
             return bool(ours)
         if not self.processes or not self.asked["start"] or self.asked["carrier"] != "compose":
             return False
-        wanted = environment(self.written, "compose")
-        return not ours or any(container["env"].get(name) != value for name, value in wanted.items())
+        wanted, image = environment(self.written, "compose"), self.look["image_id"]
+        newer = bool(image) and image != container["image_id"]
+        return not ours or newer or any(container["env"].get(name) != value for name, value in wanted.items())
 
     def further_layers(self, layers: Any) -> None:
         """Layers besides `default` on the Redis that gets a password."""
         if self.redis not in REDIS:
             return
-        service = self.asked["redis_service"]
-        self.problems += compose.further_refusals(layers, service, PORTAL_USER)
-        new = compose.lacking_login(layers, service, PORTAL_USER)
+        served = compose.Served(self.asked["redis_service"], PORTAL_USER, carried(self.written)["default"])
+        self.problems += compose.further_refusals(layers, served)
+        new = compose.lacking_login(layers, served)
         if new:
             self.announce.append(compose.login_announcement(new))
 

@@ -237,7 +237,7 @@ CALLS: dict[str, tuple[str, Any]] = {
         {
             "default": {
                 "BACKEND": "channels_redis.core.RedisChannelLayer",
-                "CONFIG": {"hosts": [["127.0.0.1", 6379]], "capacity": 500},
+                "CONFIG": {"hosts": [{"host": "127.0.0.1", "port": 6379, "socket_timeout": 15}], "capacity": 500},
             }
         },
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import READ_TIMEOUT
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import sets_timeout
@@ -59,9 +60,14 @@ def hello_refusal(variable: str, value: str, server: Any, client: Any, fix: str)
 
 def without_protocol(hosts: Any) -> bool:
     """Return whether an entry of a list of hosts leaves the protocol to redis-py."""
-    return isinstance(hosts, (list, tuple)) and any(
-        not (isinstance(host, Mapping) and str(host.get("protocol")) == "2") for host in hosts
-    )
+    return isinstance(hosts, (list, tuple)) and any(_protocol(host) != "2" for host in hosts)
+
+
+def _protocol(host: Any) -> str:
+    """Return the protocol that a host's entry names, or its URL."""
+    entry = host if isinstance(host, Mapping) else {"address": host}
+    url = parse_qs(urlsplit(str(entry.get("address") or "")).query)
+    return str(entry.get("protocol") or "".join(url.get("protocol", [])[-1:]))
 
 
 def timeout_is_new(settings: Mapping[str, Any], backend: str) -> bool:

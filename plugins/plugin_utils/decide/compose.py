@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from ansible_collections.tethys.channels.plugins.module_utils.secrets import is_secret
+from ansible_collections.tethys.channels.plugins.module_utils.secrets import MASK
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import DEFAULT_PORT
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints
@@ -19,26 +19,26 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import Probl
 
 # The layer that the role writes.
 OURS = "default"
+# Of channels_redis, where a layer names none.
+PREFIX = "asgi"
 
 
-def _reaches(host: Any, service: str, user: str) -> bool:
-    """Return whether a host's entry is that Redis, without a login or with the portal's own."""
-    try:
-        found = redis_endpoints([host])
-    except Refusal:
-        return False
-    return all(
-        (each["host"], each["port"], each["sentinel"]) == (service, DEFAULT_PORT, None)
-        and (not each["password"] or each["username"] == user)
-        for each in found
-    )
+class Served(NamedTuple):
+    """The Redis of `default`, which gets a login."""
+
+    # Its host name in the project's network.
+    service: str
+    # Whose login the portal uses.
+    user: str
+    # The layer `default` as the run writes it: whoever logs in may use its prefix and its class's commands alone.
+    default: Mapping[str, Any]
 
 
 class _Further(NamedTuple):
     """A layer besides `default` on the Redis of `default`."""
 
     layer: Mapping[str, Any]
-    # Whether nothing keeps the role from writing it: all its hosts are that Redis, and no secret of its own is masked.
+    # Whether the role can write the login into it, and it works with that login.
     writable: bool
 
     @property
@@ -47,30 +47,55 @@ class _Further(NamedTuple):
         return list(self.layer["CONFIG"]["hosts"])
 
 
-def _on_redis(layers: Any, service: str, user: str) -> dict[str, _Further]:
+def _endpoints(host: Any, served: Served) -> list[dict[str, Any]]:
+    """Return where a host's entry leads, if it is that Redis."""
+    try:
+        found = redis_endpoints([host])
+    except Refusal:
+        return []
+    there = (served.service, DEFAULT_PORT, None)
+    return found if all((each["host"], each["port"], each["sentinel"]) == there for each in found) else []
+
+
+def _is_writable(layer: Mapping[str, Any], served: Served) -> bool:
+    """Return whether all hosts are that Redis, without another login, and nothing else is secret or out of reach."""
+    config, default = layer["CONFIG"], served.default.get("CONFIG") or {}
+    ends = [_endpoints(host, served) for host in config["hosts"]]
+    known = all(not each["password"] or each["username"] == served.user for found in ends for each in found)
+    # What is masked cannot be written as it is.
+    shown = {**config, "hosts": [_without_login(host) for host in config["hosts"]]}
+    return (
+        all(ends)
+        and known
+        and layer.get("BACKEND") == served.default["BACKEND"]
+        and str(config.get("prefix", PREFIX)).startswith(str(default.get("prefix", PREFIX)))
+        and MASK not in str(shown)
+    )
+
+
+def _on_redis(layers: Any, served: Served) -> dict[str, _Further]:
     """Return the further layers of which a host is that Redis."""
     found: dict[str, _Further] = {}
     for name, layer in layers.items() if isinstance(layers, Mapping) else ():
         config = layer.get("CONFIG") if isinstance(layer, Mapping) else None
         hosts = config.get("hosts") if isinstance(config, Mapping) else None
-        if name == OURS or not isinstance(config, Mapping) or not isinstance(hosts, list):
+        if name == OURS or not isinstance(hosts, list):
             continue
-        same = [_reaches(host, service, user) for host in hosts]
-        if any(same):
-            found[str(name)] = _Further(layer, all(same) and not any(map(is_secret, config)))
+        if any(_endpoints(host, served) for host in hosts):
+            found[str(name)] = _Further(layer, _is_writable(layer, served))
     return found
 
 
-def further_logins(layers: Any, service: str, login: Mapping[str, Any]) -> dict[str, Any]:
+def further_logins(layers: Any, served: Served, login: Mapping[str, Any]) -> dict[str, Any]:
     """Return the further layers on the same Redis as they are, with the login in their hosts.
 
     Args:
         layers: CHANNEL_LAYERS as the portal has it, with its secrets masked.
-        service: the host name of Redis.
+        served: the Redis of `default`.
         login: `username` and `password` of the portal.
     """
     found = {}
-    for name, further in _on_redis(layers, service, str(login["username"])).items():
+    for name, further in _on_redis(layers, served).items():
         if further.writable:
             bare = [_without_login(host) for host in further.hosts]
             hosts = channel_layers(bare, login)[OURS]["CONFIG"]["hosts"]
@@ -84,25 +109,26 @@ def _without_login(host: Any) -> Any:
     return {key: value for key, value in host.items() if key not in ("username", "password")}
 
 
-def lacking_login(layers: Any, service: str, user: str) -> list[str]:
+def lacking_login(layers: Any, served: Served) -> list[str]:
     """Return the further layers on that Redis that have no login yet and can get one."""
     return [
         name
-        for name, further in _on_redis(layers, service, user).items()
+        for name, further in _on_redis(layers, served).items()
         if further.writable and any(not each["password"] for host in further.hosts for each in redis_endpoints([host]))
     ]
 
 
-def further_refusals(layers: Any, service: str, user: str) -> list[Problem]:
-    """Return why further layers cannot get the login: they use another Redis besides, or have secrets."""
+def further_refusals(layers: Any, served: Served) -> list[Problem]:
+    """Return why further layers cannot get the login: other hosts or secrets, or what the login may not use."""
     return [
         Problem(
             "further-layer-not-writable",
             name,
-            f"CHANNEL_LAYERS.{name} uses Redis at {service}:{DEFAULT_PORT}, which gets a password, and it has other"
-            " hosts or secrets besides. Set tethys_docker_redis_service to another name, such as channels-redis.",
+            f"CHANNEL_LAYERS.{name} uses Redis at {served.service}:{DEFAULT_PORT}, which gets a password, and it has"
+            " other hosts or secrets, another BACKEND, or a prefix that does not begin with that of `default`. Set"
+            " tethys_docker_redis_service to another name, such as channels-redis.",
         )
-        for name, further in _on_redis(layers, service, user).items()
+        for name, further in _on_redis(layers, served).items()
         if not further.writable
     ]
 

@@ -57,7 +57,7 @@ def image_version(image: str) -> str | None:
 def image_warning(image: str) -> Problem | None:
     """A warning for an image that no longer gets security fixes."""
     version = image_version(image)
-    if version is None or not re.search(r"redis[^/]*:", image):
+    if version is None or not re.search(r"(^|/)redis:", image):
         return None
     for old, date in END_OF_LIFE.items():
         if version == old or version.startswith(f"{old}."):
@@ -254,7 +254,7 @@ class Redis(Subject):
         redis_py = client.client_version(self.packages, self.portal)
         image, hosts = str(self.options.get("redis_container_image", "")), self.asked.get("tethys_layer_hosts")
         found = []
-        if self.redis == "container" and re.search(r"redis[^/]*:", image):
+        if self.redis == "container" and re.search(r"(^|/)redis:", image):
             fix = f"Set it to docker.io/library/redis:8.2, or {client.OLDER_CLIENT}."
             version = image_version(image)
             found.append(client.hello_refusal("redis_container_image", image, version, redis_py, fix))

@@ -662,6 +662,15 @@ def test_what_setup_py_installed_is_read_by_its_modules(prefix: Path, readable: 
     assert reasons == ([] if readable else ["redis cannot be read by the user nobody"])
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_an_egg_info_that_names_no_module_is_not_taken_for_readable(prefix: Path) -> None:
+    put(prefix, *LAYER)
+    here = site_packages(prefix)
+    shutil.rmtree(here / "redis-7.4.0.dist-info")
+    (here / "redis-7.4.0.egg-info").write_text("Metadata-Version: 2.1\nName: redis\nVersion: 7.4.0\n")
+    assert run(prefix, check_mode=True, user="nobody")["reasons"] == ["redis cannot be read by the user nobody"]
+
+
 # --- what the owner of the environment answers ------------------------------------------------------------------------
 
 

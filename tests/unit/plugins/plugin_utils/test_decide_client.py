@@ -46,6 +46,8 @@ def test_a_refusal_names_both_versions() -> None:
     [
         ([["h", 1]], True),
         (["redis://h"], True),
+        (["redis://h?protocol=3"], True),
+        (["redis://h?protocol=2", {"address": "redis://h/0?protocol=2"}], False),
         ([{"host": "h", "protocol": 2}, {"host": "g", "protocol": "2"}], False),
         ([{"host": "h", "protocol": 2}, {"host": "g"}], True),
         ([{"host": "h", "protocol": 3}], True),

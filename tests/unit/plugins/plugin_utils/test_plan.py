@@ -1152,6 +1152,7 @@ GIVEN = {"tethys_layer_hosts": [["redis.example.org", 6379]]}
         ({}, "docker.io/library/redis:6", None, "8.1.0", None, None),
         ({}, "docker.io/library/redis:8.2", None, "8.1.0", None, None),
         ({}, "internal/cache:5", None, "8.1.0", None, None),
+        ({}, "acme/redis-hardened:3.1", None, "8.1.0", None, None),
         (GIVEN, "docker.io/library/redis:5", ["5.0.6"], "8.1.0", None, "tethys_layer_hosts is a Redis: "),
         (GIVEN, "docker.io/library/redis:8.2", ["7.0.15", "5.0.6"], "8.1.0", None, "tethys_layer_hosts is a Redis: "),
         (GIVEN, "docker.io/library/redis:8.2", [None], "8.1.0", None, None),

@@ -294,7 +294,17 @@ def test_a_volume_that_nobody_can_look_at() -> None:
     assert "its container tethys does not run" in reason
     # What an earlier run found is kept already.
     assert plan(asked(), {**down, "override": OURS})["refusals"] == []
-    assert plan(asked(), look(container=container(running=False, persisted=False)))["refusals"] == []
+
+
+def test_what_nobody_can_be_asked_is_not_recreated() -> None:
+    """A container without a volume, whose portal does not run: whatever it holds would be gone."""
+    bare = container(running=False, persisted=False, env=compose_file.environment(asked(), "compose"))
+    (reason,) = plan(asked(), look(container=bare))["refusals"]
+    assert reason.startswith("Container tethys has no volume at TETHYS_PERSIST and is recreated")
+    assert "(`docker start tethys`)" in reason
+    # One that stays loses nothing; a newer image replaces it.
+    assert plan(asked(), look(container=bare, override=OURS))["refusals"] == []
+    assert plan(asked(), look(container=bare, override=OURS, image_id="sha256:2"))["refusals"] == [reason]
 
 
 @pytest.mark.parametrize(
@@ -583,6 +593,12 @@ def test_a_further_layer_on_our_redis_gets_the_login() -> None:
     assert told_of(**now)["announce"] == []
 
 
+def test_a_further_layer_may_have_a_longer_prefix() -> None:
+    layer = {**FURTHER, "CONFIG": {**FURTHER["CONFIG"], "prefix": "asgi-tribs"}}
+    assert told_of(tribs=layer)["refusals"] == []
+    assert list(compose_file.further(asked(), REDIS["credentials"], {"tribs": layer})) == ["tribs"]
+
+
 @pytest.mark.parametrize(
     "variables",
     [{"layer_hosts": [["h", 1]]}, {"layer_backend": MEMORY_BACKEND}, {"redis_service": "channels-redis"}],
@@ -599,10 +615,17 @@ def test_a_further_layer_on_another_redis_is_left_alone(variables: dict[str, Any
     [
         {"hosts": [["redis", 6379], ["other", 6379]]},
         {"hosts": [["redis", 6379]], "symmetric_encryption_keys": ["********"]},
+        {"hosts": [["redis", 6379]], "channel_capacity": {"auth.events": "********"}},
+        {"hosts": ["redis://********@redis:6379/0"]},
+        {"hosts": [{"host": "redis", "port": 6379, "username": "app", "password": "********"}]},
+        {"hosts": [{"host": "redis", "port": 6379, "password": "********"}]},
+        # The login reaches neither another prefix nor another class's commands.
+        {"hosts": [["redis", 6379]], "prefix": "tribs"},
+        {"hosts": [["redis", 6379]], "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer"},
     ],
 )
 def test_a_further_layer_that_cannot_be_written_is_refused(config: dict[str, Any]) -> None:
-    layer = {"BACKEND": CORE_BACKEND, "CONFIG": config}
+    layer = {"BACKEND": config.get("BACKEND", CORE_BACKEND), "CONFIG": config}
     found = told_of(tribs=layer)
     (reason,) = found["refusals"]
     assert reason.startswith("CHANNEL_LAYERS.tribs uses Redis at redis:6379, which gets a password, and it has other")
