@@ -48,7 +48,7 @@ def _url_parts(where: str, url: str) -> tuple[SplitResult, dict[str, str]]:
     """Return the parts of a URL, and its parameters."""
     try:
         parts = urlsplit(url)
-        _ = parts.hostname, parts.port  # read here, since each may be refused
+        _host, _port = parts.hostname, parts.port  # read here, since each may be refused
     except ValueError:
         # The error's own words may quote a password, when a sign in it ended the authority early.
         raise refused(

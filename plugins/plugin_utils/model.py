@@ -74,8 +74,8 @@ class Inputs:
 class Facts:
     """What the modules found: the portal, its server, the packages to install, and a Redis that is not ours."""
 
-    portal: Portal = field(default_factory=lambda: Portal())
-    server: Server = field(default_factory=lambda: Server())
+    portal: Portal = field(default_factory=Portal)
+    server: Server = field(default_factory=Server)
     packages: Data = field(default_factory=dict)
     redis: Data = field(default_factory=dict)
 

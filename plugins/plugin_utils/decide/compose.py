@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import MASK
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
-from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import DEFAULT_PORT
+from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import DEFAULT_PORT, Endpoint
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem, Refusal
@@ -47,7 +47,7 @@ class _Further(NamedTuple):
         return list(self.layer["CONFIG"]["hosts"])
 
 
-def _endpoints(host: Any, served: Served) -> list[dict[str, Any]]:
+def _endpoints(host: Any, served: Served) -> list[Endpoint]:
     """Return where a host's entry leads, if it is that Redis."""
     try:
         found = redis_endpoints([host])

@@ -1,7 +1,6 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# ruff: noqa: E501 - a line of the program is as long as it is.
 """The text of the portal's Supervisor program. A change of one byte has Supervisor restart every process."""
 
 from __future__ import annotations
@@ -24,9 +23,13 @@ process_name={name}
 numprocs={numprocs}
 user=www-data
 directory=/opt/conda/envs/tethys/lib/python3.12/site-packages
-environment=TETHYS_HOME="/var/lib/tethys",CONDA_PREFIX="/opt/conda/envs/tethys",CONDA_DEFAULT_ENV="tethys",PATH="/opt/conda/envs/tethys/bin:/usr/local/bin:/usr/bin:/bin",USER="www-data",LANG="C.UTF-8",PYTHONUNBUFFERED="1"
+environment=TETHYS_HOME="/var/lib/tethys",CONDA_PREFIX="/opt/conda/envs/tethys",CONDA_DEFAULT_ENV="tethys",\
+PATH="/opt/conda/envs/tethys/bin:/usr/local/bin:/usr/bin:/bin",USER="www-data",LANG="C.UTF-8",PYTHONUNBUFFERED="1"
 ; The environment is activated by its own scripts, as conda does; exec leaves no shell between Supervisor and daphne.
-command=/bin/bash -c 'export HOME=~www-data; ulimit -Sn 65536 || ulimit -Sn $(ulimit -Hn); for script in /opt/conda/envs/tethys/etc/conda/activate.d/*.sh; do if [ -r "$script" ]; then . "$script" </dev/null; fi; done; exec /opt/conda/envs/tethys/bin/python /opt/conda/envs/tethys/bin/daphne -u /run/tethys/{socket}.sock --fd 0 --access-log - --proxy-headers tethys_portal.asgi:application'
+command=/bin/bash -c 'export HOME=~www-data; ulimit -Sn 65536 || ulimit -Sn $(ulimit -Hn); for script in \
+/opt/conda/envs/tethys/etc/conda/activate.d/*.sh; do if [ -r "$script" ]; then . "$script" </dev/null; fi; done; exec \
+/opt/conda/envs/tethys/bin/python /opt/conda/envs/tethys/bin/daphne -u /run/tethys/{socket}.sock --fd 0 \
+--access-log - --proxy-headers tethys_portal.asgi:application'
 autostart=true
 autorestart=true
 ; TERM lets daphne remove its socket and lock; QUIT, as `tethys gen` has it, leaves them behind.

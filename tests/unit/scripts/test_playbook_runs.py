@@ -85,7 +85,7 @@ def test_what_plugins_read_once_is_read_before_the_first_task(
     read: list[str] = []
     held = ModuleType("ansible_collections.tethys.channels.plugins.filter.held")
     held.of_the_collection = functools.lru_cache(lambda: read.append("once"))  # type: ignore[attr-defined]
-    held.of_an_argument = functools.lru_cache(lambda argument: read.append(argument))  # type: ignore[attr-defined]
+    held.of_an_argument = functools.lru_cache(read.append)  # type: ignore[attr-defined]
     package = ModuleType("ansible_collections.tethys.channels.plugins.filter")
     package.__path__ = []
     found = {package.__name__: package, held.__name__: held}

@@ -143,8 +143,8 @@ def probed(*rows: tuple[str, str, str]) -> Change:
     """What the probe found wrong: a code, a subject and a sentence each."""
 
     def change(seen: dict[str, Any]) -> None:
-        seen["probe"]["problems"] = [text for _, _, text in rows]
-        seen["probe"]["codes"] = [{"code": code, "subject": subject} for code, subject, _ in rows]
+        seen["probe"]["problems"] = [text for _code, _subject, text in rows]
+        seen["probe"]["codes"] = [{"code": code, "subject": subject} for code, subject, _text in rows]
 
     return change
 

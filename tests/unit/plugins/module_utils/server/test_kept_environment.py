@@ -62,7 +62,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     monkeypatch.setattr(
         kept_environment,
         "Supervisor",
-        lambda: type("S", (), {"files": lambda _self: [type("F", (), {"path": files[1], "sections": files[2]})]})(),
+        type("S", (), {"files": lambda _self: [type("F", (), {"path": files[1], "sections": files[2]})]}),
     )
     return found
 
