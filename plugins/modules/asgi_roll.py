@@ -237,6 +237,7 @@ removed:
 """
 
 import contextlib
+import functools
 import http.client
 import itertools
 import json
@@ -266,7 +267,6 @@ from ansible_collections.tethys.channels.plugins.module_utils.server.trust impor
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     Supervisor,
     UnixConnection,
-    asgi_groups,
     asgi_number,
     is_asgi_group,
 )
@@ -315,6 +315,21 @@ def endpoints_of(program: str) -> dict[str, portal_program.Endpoint]:
         if is_asgi_group(group.strip()) or (runs and kind.strip() in ("program", "fcgi-program")):
             found[group.strip()] = portal_program.endpoint_of(section)
     return found
+
+
+def names_of(file: supervisor_files.File) -> set[str]:
+    """Return the names of the groups and programs that a file defines, of whatever kind."""
+    return {title.partition(":")[2].strip() for title in file.sections} - {""}
+
+
+def members_of(file: supervisor_files.File, groups: set[str]) -> set[str]:
+    """Return the programs that a file puts into these groups, as `[group:x]` with `programs=a,b`."""
+    found: set[str] = set()
+    for title, section in file.sections.items():
+        kind, _colon, name = title.partition(":")
+        if kind.strip() == "group" and name.strip() in groups:
+            found.update(program.strip() for program in section.get("programs", "").split(","))
+    return found - {""}
 
 
 def mode_of(path: Path) -> int:
@@ -388,8 +403,16 @@ class Roll:
 
     def is_portals(self, group: str) -> bool:
         """Return whether a group runs the portal, by its name and by what the file says that is put back."""
-        named = is_asgi_group(group) and group not in self.params["other_groups"]
-        return named or group in self.params["replaces"] or group in self.put_back
+        if is_asgi_group(group) and group not in self.params["other_groups"]:
+            return True
+        # A file of the portal's user can name a group that root has in another file.
+        return (group in self.params["replaces"] or group in self.put_back) and group not in self.elsewhere
+
+    @functools.cached_property
+    def elsewhere(self) -> set[str]:
+        """The groups and programs that files besides the program file define."""
+        program = self.params.get("program")
+        return {name for file in self.files() if program and file.path != program for name in names_of(file)}
 
     def wanted_ports(self, group: str) -> set[int]:
         """The ports that a group's program has in the file."""
@@ -433,15 +456,21 @@ class Roll:
         return apart if self.apart else {self.params["group"]}
 
     def refuse_others(self, groups: set[str]) -> None:
-        """Start no group that a file besides the program file defines, too, and that others can change."""
+        """Start no group that two files define, one of which others can change: Supervisor merges their sections."""
         program = self.params.get("program")
-        for file in self.files() if groups and program else ():
-            both = groups.intersection(asgi_groups(file.sections))
-            if both and file.path != program and writable_by_others(file.path):
-                raise RollError(
-                    f"{file.path} defines {', '.join(sorted(both))} besides {program}, and a user other than root can"
-                    " change it: read that file, delete the program from it, and run again."
-                )
+        files = list(self.files()) if groups and program else []
+        # A [group:x] runs the programs of these names.
+        names = groups.union(*(members_of(file, groups) for file in files))
+        for file in files:
+            both = names & names_of(file)
+            if not both or file.path == program:
+                continue
+            for path, other in ((file.path, program), (program, file.path)):
+                if writable_by_others(path):
+                    raise RollError(
+                        f"{path} defines {', '.join(sorted(both))} besides {other}, and a user other than root can"
+                        " change it: read that file, delete the program from it, and run again."
+                    )
 
     def rearrange(self, added: set[str], changed: set[str], dropped: set[str]) -> None:
         """Start what can be started, then make room for the rest: somebody serves as long as that is possible."""

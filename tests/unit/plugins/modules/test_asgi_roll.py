@@ -535,6 +535,53 @@ def test_a_group_that_others_define_besides_is_not_started(
     assert fake.calls[-1] == "add asgi"
 
 
+@pytest.mark.parametrize("title", ["program:daphne", "group:daphne", "fcgi-program: daphne", "eventlistener:daphne"])
+@pytest.mark.parametrize("writable", ["nginx.conf", "daphne.conf"])
+def test_a_group_of_any_name_that_others_define_besides_is_not_started(
+    ground: Ground, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, title: str, writable: str
+) -> None:
+    """Supervisor merges the sections of both files, and the later one wins: `user=root` would start as root."""
+    program = tmp_path / "daphne.conf"
+    program.write_text(PORTAL.replace("[program:portal]", "[program:daphne]"), encoding="utf-8")
+    other = supervisor_files.File(str(tmp_path / "nginx.conf"), b"", {title: {"command": "/home/u/x", "user": "root"}})
+    ours = supervisor_files.File(str(program), b"", supervisor_files.parse(program.read_text(encoding="utf-8")))
+    roll = Roll({**ground.params, "processes": 0, "program": str(program)}, fake, None, lambda: [ours, other])
+    monkeypatch.setattr(asgi_roll, "writable_by_others", lambda path: [1] if path.endswith(writable) else [])
+    for fake.reread in ((["daphne"], [], []), ([], ["daphne"], [])):
+        with pytest.raises(RollError, match=rf"{writable} defines daphne besides .*, and a user other than root"):
+            roll.reread()
+    assert set(fake.calls) == {"reloadConfig"}
+
+
+def test_a_program_of_a_group_that_others_define_besides_is_not_started(
+    ground: Ground, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "asgi.conf"
+    program.write_text("[group:asgi]\nprograms=web, other\n[program:web]\ncommand=daphne\n", encoding="utf-8")
+    other = supervisor_files.File(str(tmp_path / "nginx.conf"), b"", {"program:web": {"command": "/home/u/x"}})
+    ours = supervisor_files.File(str(program), b"", supervisor_files.parse(program.read_text(encoding="utf-8")))
+    roll = Roll({**ground.params, "processes": 0, "program": str(program)}, fake, None, lambda: [ours, other])
+    fake.reread = (["asgi"], [], [])
+    monkeypatch.setattr(asgi_roll, "writable_by_others", lambda path: [1] if path.endswith("nginx.conf") else [])
+    with pytest.raises(RollError, match=r"nginx\.conf defines web besides .*asgi\.conf"):
+        roll.reread()
+    assert fake.calls == ["reloadConfig"]
+
+
+@pytest.mark.parametrize("how", ["replaces", "put back"])
+def test_a_group_of_roots_is_not_the_portals_because_a_file_of_its_user_names_it(
+    ground: Ground, fake: FakeSupervisor, tmp_path: Path, how: str
+) -> None:
+    program = tmp_path / "asgi.conf"
+    program.write_text(PORTAL if how == "put back" else "[fcgi-program:asgi]\n", encoding="utf-8")
+    roots = supervisor_files.File(str(tmp_path / "portal.conf"), b"", {"program:portal": {"command": "/opt/x"}})
+    fake.start("portal:portal")
+    asked = {**ground.params, "program": str(program)}
+    asked.update({"processes": 0} if how == "put back" else {"replaces": ["portal"]})
+    assert [row["group"] for row in Roll(asked, fake).rows()] == ["portal"], "Only its own file defines it."
+    assert Roll(asked, fake, None, lambda: [roots]).rows() == []
+
+
 def test_a_group_that_is_left_alone_and_holds_the_port(
     apart: Module, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
