@@ -27,7 +27,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Iterable, NamedTuple
+from typing import Any, Iterable, Mapping, NamedTuple
 
 from ansible_collections.tethys.channels.plugins.module_utils import boundary
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, Schema, accept
@@ -39,6 +39,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server.accounts im
     become,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.server.conda_variables import of_conda
+from ansible_collections.tethys.channels.plugins.module_utils.server.kept_environment import of_portal
 
 _HERE = __name__.rpartition(".")[0]
 _COLOR = re.compile(rb"\x1b\[[0-9;]*m")
@@ -50,6 +51,8 @@ ROOT = 0
 MOST_BYTES = 8 * boundary.MOST_BYTES
 MOST_SAID = 4000
 MOST_WARNINGS = 20
+# A shorter value of a variable is part of many words, and is not masked in messages.
+SHORTEST_HIDDEN = 4
 # A program reads its commands at once, or has ended, or hangs.
 SEND_SECONDS = 10.0
 
@@ -154,10 +157,17 @@ def runner_for(user: str | None, home: str) -> Account | None:
     return known if known and known.uid != ROOT else None
 
 
-def environment(prefix: str, home: str, who: Account) -> dict[str, str]:
-    """The environment of the portal's Python before its activation scripts: nothing of Ansible's own is handed on."""
+def environment(prefix: str, home: str, who: Account, own: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of the portal's Python before its activation scripts: nothing of Ansible's own is handed on.
+
+    The variables that the processes get are among them. It is for a child process that has become that user.
+
+    Args:
+        own: the administrator's variables; without it, those that are on this server.
+    """
     return {
         **of_conda(prefix)[0],
+        **(of_portal(prefix, home, who.name) if own is None else own),
         "PATH": os.pathsep.join(
             [str(Path(prefix, "bin")), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
         ),
@@ -287,6 +297,8 @@ class PortalProcess:
         self._prefix = prefix
         self._who = who
         self._said = b""
+        own = of_portal(prefix, home, who.name)
+        self._hidden = sorted((value for value in own.values() if len(value) >= SHORTEST_HIDDEN), key=len, reverse=True)
         read_end, write_end = os.pipe()
         self._answers = read_end
         names = [*with_helpers(program.__name__), *(name for extra in extras for name in with_helpers(extra))]
@@ -303,7 +315,7 @@ class PortalProcess:
         try:
             self._running = Running(
                 command,
-                env=environment(prefix, home, who),
+                env=environment(prefix, home, who, own),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -419,8 +431,14 @@ class PortalProcess:
             how = f"was ended by signal {-status}"
         else:
             how = f"ended with status {status}"
-        last = f"; the last it said is: {boundary.clean(said[-1].strip(), 1000)}" if said else "."
+        last = f"; the last it said is: {boundary.clean(self.masked(said[-1].strip()), 1000)}" if said else "."
         return f"{python_of(self._prefix)}, started as the user {self._who.name}, {how}{last}"
+
+    def masked(self, text: str) -> str:
+        """Return a message without the values of the administrator's variables, which may be secret."""
+        for value in self._hidden:
+            text = text.replace(value, "********")
+        return text
 
     def close(self) -> None:
         """End the program and all that it has started."""
@@ -459,7 +477,9 @@ def run_in_portal(
                 message = process.receive(deadline, schema)
                 if message.pop("done", False):
                     break
-                answer.update(message)
+                for name, said in message.items():
+                    is_message = name.endswith("_problem") and isinstance(said, str)
+                    answer[name] = process.masked(said) if is_message else said
         except PortalEnded as error:
             problem = str(error)
         except PortalTimeout:

@@ -16,9 +16,12 @@ from typing import Any, Mapping, TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, read_file
 from ansible_collections.tethys.channels.plugins.module_utils.server.conda_variables import accepted, of_conda
-from ansible_collections.tethys.channels.plugins.module_utils.server.portal_program import environment_of
+from ansible_collections.tethys.channels.plugins.module_utils.server.portal_program import environment_of, is_portals
+from ansible_collections.tethys.channels.plugins.module_utils.server.trust import writable_by_others
 from ansible_collections.tethys.channels.plugins.module_utils.services import Supervisor, asgi_groups
 
+# The kinds of sections that define a program.
+PROGRAMS = ("program", "fcgi-program")
 PATH = "/etc/tethys_channels.env"
 MOST_BYTES = 64 * 1024
 HEADER = "# The role tethys.channels.asgi_service writes this file. The portal's processes get these variables.\n"
@@ -74,10 +77,39 @@ def of_program(path: str, prefix: str) -> dict[str, str]:
     return {}
 
 
+def of_portal(prefix: str, home: str, user: str) -> dict[str, str]:
+    """Return the administrator's variables that a run keeps, for a child process of the portal's user.
+
+    They are those of the file that an earlier run has written, else those of the portal's program. A file that a user
+    other than root can change gives none.
+
+    Args:
+        prefix: the conda environment.
+        home: the portal's TETHYS_HOME.
+        user: the portal's user. A program of another user's gives none.
+    """
+    kept = _of_file(PATH)
+    if kept is not None:
+        return {} if writable_by_others(PATH) else kept
+    named: list[tuple[str, Mapping[str, str]]] = []
+    others: list[tuple[str, Mapping[str, str]]] = []
+    for file in Supervisor().files():
+        for title, section in file.sections.items():
+            runs = is_portals(section, home, prefix) if title.partition(":")[0].strip() in PROGRAMS else False
+            if asgi_groups([title]) and runs is not False:
+                named.append((file.path, section))
+            elif runs:
+                others.append((file.path, section))
+    for path, section in [*named, *others][:1]:
+        if section.get("user", "root") in ("root", user) and not writable_by_others(path):
+            return environment_of(section, prefix, accepted)[0]
+    return {}
+
+
 def asgi_groups_or_all(sections: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Return the sections of a file with a portal's name, or all programs, the portal's being the only ones there."""
     named = [title for title in sections if asgi_groups([title])]
-    return named or [title for title in sections if title.partition(":")[0] in ("program", "fcgi-program")]
+    return named or [title for title in sections if title.partition(":")[0] in PROGRAMS]
 
 
 def text_of(path: str, program: str, prefix: str, given: str | None) -> str:

@@ -11,7 +11,12 @@ from pathlib import PurePosixPath
 
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import is_of_the_system
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
-from ansible_collections.tethys.channels.plugins.plugin_utils.decide.processes import start_problem, start_refusal
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.processes import (
+    AUTO,
+    given,
+    start_problem,
+    start_refusal,
+)
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject, sentence
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Data, Problem
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import show
@@ -95,13 +100,40 @@ class Portal(Subject):
                 " Correct the file and run again.",
             )
         elif self.goal in ("site", "restart") and start_problem(portal):
-            self.problems.extend(filter(None, [start_refusal(self.asked, portal)]))
+            found = start_refusal(self.asked, portal)
+            if found and self._has_unread_variables:
+                self.warn(
+                    "portal-start-unknown",
+                    found.subject,
+                    f"{sentence(found.text)} The check ran without the variables of asgi_service_environment, or of a"
+                    " program file that a user other than root can change: if the portal starts with them, ignore this"
+                    " warning.",
+                )
+            elif found:
+                self.problems.append(found)
         elif portal.get("settings_problem") and not portal.get("prefix_problem") and not portal.get("home_problem"):
             self.warn(
                 "settings-unreadable",
                 "portal_config.yml",
                 f"The portal's settings could not be read: {sentence(portal['settings_problem'])}",
             )
+
+    @property
+    def _has_unread_variables(self) -> bool:
+        """Whether the processes get variables that the check of the portal's start was not given.
+
+        It gets those that only root can change, and of a program that runs as the portal's user or as root.
+        """
+        if given(self.values, "asgi_service_environment") != AUTO:
+            return True
+        programs = self.server.get("programs") or []
+        program = programs[0] if programs else None
+        names = self.server.get("environment")
+        if not program or program["managed"] or not program.get("environment") or (names or {}).get("kept") is not None:
+            return False
+        rows = (self.server.get("trust") or {}).get("open") or []
+        is_open = any(row["path"] == program["path"] for row in rows)
+        return is_open or program["user"] not in ("root", self.portal.get("user"))
 
     def _access_reason(self, place: str, rows: list[Data]) -> Problem:
         """One sentence for everything that one file or folder keeps from the portal's user."""

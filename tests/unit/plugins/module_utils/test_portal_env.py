@@ -130,6 +130,24 @@ def test_environment_is_the_portals_own(prefix: Path, program: Program, monkeypa
     assert not {"ANSIBLE_SECRET", "PYTHONPATH"} & seen.keys()
 
 
+def test_the_variables_that_the_processes_get_are_used_and_not_shown(
+    prefix: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+    own = {"DB_PASSWORD": "s3cr3t-x", "TETHYS_HOME": "/elsewhere", "PORT": "7"}
+    monkeypatch.setattr(portal_env, "of_portal", lambda *where: asked.append(where) or own)
+    seen = run(prefix, program("say({'env': dict(os.environ)})")).answer["env"]
+    assert (seen["DB_PASSWORD"], seen["TETHYS_HOME"]) == ("s3cr3t-x", "/srv/portal")
+    assert asked == [(str(prefix), "/srv/portal", ME.name)]
+    ended = run(prefix, program("raise ValueError('wrong: ' + os.environ['DB_PASSWORD'] + ' 7')"))
+    assert ended.problem is not None
+    assert ended.problem.endswith("ValueError: wrong: ******** 7")
+    schema = boundary.Record({"start_problem": boundary.Text(99), "done": boundary.Plain()})
+    said = program("say({'start_problem': 'KeyError ' + os.environ['DB_PASSWORD']})")
+    found = portal_env.run_in_portal(str(prefix), "/srv/portal", ME, said, {}, 20, schema)
+    assert found.answer == {"start_problem": "KeyError ********"}
+
+
 @pytest.mark.parametrize(
     ("ending", "said"),
     [

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import variables as of_variables
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import texts
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.portal import Portal
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Facts, Inputs, texts
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     CORE_BACKEND,
@@ -509,6 +510,35 @@ def test_a_portal_that_does_not_start_is_refused(portal: dict[str, Any], problem
         assert sentence not in judge(options={"goal": goal}, portal=portal)["refusals"]
     # Why the environment cannot be asked is told once.
     assert sentence not in refusals(portal={**portal, "prefix_problem": "There is none."})
+
+
+@pytest.mark.parametrize(
+    ("program", "values", "warns"),
+    [
+        ({"environment": ["DB"]}, {}, False),
+        ({"environment": ["DB"], "path": "/open.conf"}, {}, True),
+        ({"environment": ["DB"], "user": "somebody"}, {}, True),
+        ({"environment": ["DB"], "managed": True, "path": "/open.conf"}, {}, False),
+        ({"environment": [], "path": "/open.conf"}, {}, False),
+        ({"environment": []}, {"asgi_service_environment": {"DB": "x"}}, True),
+        ({"environment": []}, {"asgi_service_environment": "auto"}, False),
+    ],
+    ids=str,
+)
+def test_a_start_without_the_variables_of_the_processes_is_a_warning(
+    program: dict[str, Any], values: dict[str, Any], warns: bool
+) -> None:
+    """The check gets no variables of files that others can change, and none of the inventory."""
+    facts = Facts(
+        samples.portal(start_problem="KeyError: 'DB'"),
+        samples.server(
+            programs=[samples.program(**{"user": "www-data", **program})], trust={"open": [{"path": "/open.conf"}]}
+        ),
+    )
+    found = Portal(Inputs(samples.asked(), samples.options(), values), facts)
+    found.portal_reasons()
+    assert [problem.code for problem in found.warnings] == (["portal-start-unknown"] if warns else [])
+    assert [problem.code for problem in found.problems] == ([] if warns else ["portal-does-not-start"])
 
 
 def test_settings_that_could_not_be_read_are_a_warning() -> None:

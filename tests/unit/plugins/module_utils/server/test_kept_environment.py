@@ -144,6 +144,49 @@ def test_what_the_administrator_sets_takes_its_place(server: Server) -> None:
     assert kept_environment.names(str(server.prefix), str(server.file))["kept"] == ["C"], "conda has A."
 
 
+COMMAND = "/srv/env/bin/daphne tethys_portal.asgi:application"
+
+
+def portals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *files: tuple[str, str, dict[str, str]]) -> dict[str, str]:
+    """The variables that a child of the user web gets, where Supervisor reads these files."""
+    found = [type("F", (), {"path": path, "sections": {title: section}}) for path, title, section in files]
+    monkeypatch.setattr(kept_environment, "Supervisor", lambda: type("S", (), {"files": lambda _self: found})())
+    monkeypatch.setattr(kept_environment, "PATH", str(tmp_path / "kept.env"))
+    monkeypatch.setattr(kept_environment, "writable_by_others", lambda path: [1] if "open" in path else [])
+    return kept_environment.of_portal("/srv/env", "/srv/home", "web")
+
+
+def test_a_child_of_the_portals_user_gets_the_programs_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section = {"command": COMMAND, "environment": 'TETHYS_HOME="/srv/home",DB_PASSWORD="s3cr3t"'}
+    other = {"command": COMMAND, "environment": 'TETHYS_HOME="/srv/other",DB_PASSWORD="other"'}
+    several = [("/a.conf", "program:asgi", other), ("/b.conf", "program:portal", section)]
+    assert portals(tmp_path, monkeypatch, *several) == {"DB_PASSWORD": "s3cr3t"}
+    for user in ("web", "root"):
+        row = ("/b.conf", "program:asgi", {**section, "user": user})
+        assert portals(tmp_path, monkeypatch, row) == {"DB_PASSWORD": "s3cr3t"}
+
+
+def test_a_child_of_the_portals_user_gets_nothing_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = {"command": COMMAND, "environment": 'TETHYS_HOME="/srv/home",LD_PRELOAD="/tmp/x.so"'}
+    assert portals(tmp_path, monkeypatch) == {}
+    assert portals(tmp_path, monkeypatch, ("/open.conf", "program:asgi", section)) == {}
+    assert portals(tmp_path, monkeypatch, ("/a.conf", "program:asgi", {**section, "user": "somebody"})) == {}
+    assert portals(tmp_path, monkeypatch, ("/a.conf", "eventlistener:asgi", section)) == {}
+    assert portals(tmp_path, monkeypatch, ("/a.conf", "program:nginx", {"command": "nginx"})) == {}
+
+
+def test_a_child_of_the_portals_user_gets_what_an_earlier_run_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = ("/a.conf", "program:asgi", {"command": COMMAND, "environment": 'A="program"'})
+    (tmp_path / "kept.env").write_text(f"export A=kept\n{kept_environment.CONDAS}export B=conda\n", encoding="utf-8")
+    assert portals(tmp_path, monkeypatch, program) == {"A": "kept"}
+    monkeypatch.setattr(kept_environment, "writable_by_others", lambda path: [1])
+    assert kept_environment.of_portal("/srv/env", "/srv/home", "web") == {}
+
+
 def test_no_value_is_shown_and_only_the_group_reads_it(server: Server) -> None:
     server.conda(EARTHDATA_TOKEN=SECRET)
     for dry in (True, False):
