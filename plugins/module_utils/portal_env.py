@@ -277,6 +277,18 @@ def _unnamed(text: str) -> int:
         return os.dup(handle.fileno())
 
 
+def _job_file(program: ModuleType, params: dict[str, Any], extras: Iterable[str], answers: int) -> int:
+    """A file descriptor to read the program's job from: its source, its parameters, and where its answers go."""
+    names = [*with_helpers(program.__name__), *(name for extra in extras for name in with_helpers(extra))]
+    job = {
+        "answers": answers,
+        "program": program.__name__,
+        "modules": [(name, source_of(name)) for name in dict.fromkeys(names)],
+        "params": params,
+    }
+    return _unnamed(json.dumps(job))
+
+
 class PortalProcess:
     """One start of ``<prefix>/bin/python``, spoken to in lines of JSON. Use it as a context manager."""
 
@@ -301,14 +313,7 @@ class PortalProcess:
         self._hidden = sorted((value for value in own.values() if len(value) >= SHORTEST_HIDDEN), key=len, reverse=True)
         read_end, write_end = os.pipe()
         self._answers = read_end
-        names = [*with_helpers(program.__name__), *(name for extra in extras for name in with_helpers(extra))]
-        job = {
-            "answers": write_end,
-            "program": program.__name__,
-            "modules": [(name, source_of(name)) for name in dict.fromkeys(names)],
-            "params": params,
-        }
-        job_file = _unnamed(json.dumps(job))
+        job_file = _job_file(program, params, extras, write_end)
         command = [python_of(prefix), "-c", _BOOTSTRAP, str(job_file)]
         if _has_activation_scripts(prefix):
             command = ["bash", "--noprofile", "--norc", "-c", _ACTIVATE, "activate", str(write_end), *command]

@@ -305,6 +305,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.engines import (
     Engine,
     PodmanEngine,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import OUR_HEADER
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
@@ -342,8 +343,6 @@ from ansible_collections.tethys.channels.plugins.module_utils.text import each_t
 NO_ANSWER = (OSError, http.client.HTTPException, ValueError)
 # The role preflight calls this module with that variable as the timeout.
 IF_LATE = " (raise preflight_timeout)"
-# What the program file that tethys.channels.asgi_service writes begins with.
-OUR_HEADER = "The role tethys.channels.asgi_service writes this file"
 
 
 def os_release() -> dict[str, str]:

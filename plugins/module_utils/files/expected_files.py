@@ -173,6 +173,8 @@ def put_right(expected: dict[str, Any]) -> None:
         os.fchmod(descriptor, mode)
 
 
+# What the program file that tethys.channels.asgi_service writes begins with.
+OUR_HEADER = "The role tethys.channels.asgi_service writes this file"
 _PROGRAM = re.compile(r"^\[(?:fcgi-)?program:", re.MULTILINE)
 _ENVIRONMENT = re.compile(r"^environment\s*=.*(?:\n[ \t]+.*)*", re.MULTILINE)
 _VARIABLE = re.compile(r"([A-Za-z_]\w*)=(\"[^\"]*\"|'[^']*'|[^,\s]*)")
@@ -195,6 +197,17 @@ def without_values(text: str) -> str:
     return _ENVIRONMENT.sub(environment, text)
 
 
+def shown_before(path: str, before: str, after: str) -> str:
+    """Return the text of a file that is replaced, as it may be shown.
+
+    Of a program file that the collection has not written, nothing is: comments and commands may hold secrets, too.
+    """
+    is_program = _PROGRAM.search(before) or _PROGRAM.search(after)
+    if is_program and before and OUR_HEADER not in before:
+        return f"# The text of {path} is not shown, since it may hold secrets.\n"
+    return without_values(before)
+
+
 def difference(expected: dict[str, Any], problem: Problem) -> dict[str, str]:
     """The change of one of them, as Ansible shows it."""
     path, content = Path(expected["path"]), expected["content"]
@@ -204,7 +217,7 @@ def difference(expected: dict[str, Any], problem: Problem) -> dict[str, str]:
     try:
         # What a link leads to, too: the manual's leads to a file of the portal's user.
         with owned_file(str(path), MOST_SHOWN) as file:
-            before = without_values(file.read().raw.decode("utf-8", "replace"))
+            before = shown_before(str(path), file.read().raw.decode("utf-8", "replace"), content)
     except (OSError, Refused):
         before = ""
     return {"before": before, "after": content, "before_header": str(path), "after_header": str(path)}

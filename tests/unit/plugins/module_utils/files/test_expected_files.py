@@ -324,3 +324,33 @@ def test_variables_of_a_program_are_not_shown() -> None:
     assert "A=shown" in shown
     assert shown.count("********") == 4
     assert expected_files.without_values("environment=A=1\n") == "environment=A=1\n"
+
+
+OURS = "; The role tethys.channels.asgi_service writes this file\n[fcgi-program:asgi]\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[program:asgi]\nenvironment: DB="s3cret"\n',
+        '[program:asgi]\nEnvironment=A=1,\n DB="s3cret"\n',
+        '[program:asgi]\n;environment=DB="s3cret"\n',
+        "[program:asgi]\ncommand=env DB=s3cret daphne\n",
+        "DB=s3cret\n",
+    ],
+)
+def test_the_text_of_an_adopted_program_file_is_not_shown(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "asgi.conf"
+    path.write_text(text)
+    _written, [shown] = expected_files.put_all_right([wanted(path, OURS)], dry=True)
+    assert shown["before"] == f"# The text of {path} is not shown, since it may hold secrets.\n"
+    assert shown["after"] == OURS
+
+
+def test_the_text_of_our_own_program_file_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "asgi.conf"
+    path.write_text(f"{OURS}numprocs=1\n")
+    _written, [shown] = expected_files.put_all_right([wanted(path, OURS)], dry=True)
+    assert shown["before"] == f"{OURS}numprocs=1\n"
+    path.unlink()
+    assert expected_files.put_all_right([wanted(path, OURS)], dry=True)[1][0]["before"] == ""
