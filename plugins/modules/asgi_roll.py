@@ -729,7 +729,7 @@ def main() -> None:
         # First, while the program that is adopted is still there.
         files = [*kept_environment.expected(params["environment"]), *params["files"]]
         written, diff = put_all_right(files, dry=module.check_mode)
-    except NotPut as error:
+    except (NotPut, kept_environment.Unusable) as error:
         module.fail_json(msg=str(error))
     supervisor = Supervisor(timeout=params["timeout"] + 30.0)
     if supervisor.state() is None:

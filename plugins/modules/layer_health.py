@@ -465,6 +465,17 @@ def supervised(supervisor: Supervisor, other_groups: Collection[str] = ()) -> li
     return sorted(rows, key=lambda row: (len(row["name"]), row["name"]))
 
 
+def differing(environment: dict[str, Any] | None, files: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Return the files and folders that are not as expected, and why."""
+    found = []
+    try:
+        files = [*kept_environment.expected(environment), *files]
+    except kept_environment.Unusable as error:
+        found.append({"path": error.path, "why": error.why})
+    rows = [(expected["path"], why_differs(expected)) for expected in files]
+    return [*found, *({"path": path, "why": why} for path, why in rows if why)]
+
+
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
@@ -549,12 +560,7 @@ def main() -> None:
             older,
         ),
         "redis": redis,
-        "differs": [
-            {"path": expected["path"], "why": why}
-            for expected in [*kept_environment.expected(params["environment"]), *params["files"]]
-            for why in [why_differs(expected)]
-            if why
-        ],
+        "differs": differing(params["environment"], params["files"]),
     }
     module.exit_json(changed=False, health=health)
 

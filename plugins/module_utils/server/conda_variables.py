@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
@@ -19,6 +20,8 @@ from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
 MOST_BYTES = 64 * 1024
 MOST_FILES = 100
 MOST_VALUE = 8192
+# All names and values together, as a shell reads them.
+MOST_TOTAL = 32 * 1024
 # As conda writes that a variable is not to be set.
 UNSET = "***unset***"
 # Those that the program sets itself, and those that a shell does not let one set.
@@ -68,7 +71,14 @@ def of_conda(prefix: str) -> tuple[dict[str, str], list[str]]:
     of_state = _object(str(Path(prefix, "conda-meta/state"))).get("env_vars")
     found.update(of_state if isinstance(of_state, dict) else {})
     values = {name: value for name, value in found.items() if value != UNSET}
-    good = {name: str(value) for name, value in values.items() if accepted(name, value)}
+    good: dict[str, str] = {}
+    left = MOST_TOTAL
+    for name, value in sorted(values.items()):
+        if not accepted(name, value):
+            continue
+        left -= len(name) + len(shlex.quote(str(value)).encode())
+        if left >= 0:
+            good[name] = str(value)
     return good, sorted(name[:200] for name in set(values) - set(good) if is_clean(name))
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import Any, Mapping, TypedDict
+from typing import Any, Mapping, NamedTuple, TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, read_file
 from ansible_collections.tethys.channels.plugins.module_utils.server.conda_variables import accepted, of_conda
@@ -37,7 +37,31 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-class Names(TypedDict):
+class Unusable(Exception):
+    """Why the file of an earlier run cannot be used.
+
+    Args:
+        path: the file.
+        why: what is wrong with it, as the predicate of a sentence.
+    """
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(path, why)
+        self.path, self.why = path, why
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} {self.why}. It holds variables of the portal's processes. Correct it, or set"
+            " asgi_service_environment to the variables that it is to have."
+        )
+
+
+class _Problem(TypedDict, total=False):
+    # Why the file of an earlier run cannot be used, in sentences.
+    problem: str
+
+
+class Names(_Problem):
     """The names of variables, without their values."""
 
     # Of the file that an earlier run has written; None where there is none.
@@ -47,26 +71,58 @@ class Names(TypedDict):
     rejected: list[str]
 
 
-def _of_file(path: str) -> dict[str, str] | None:
-    """Return the administrator's variables of the file that an earlier run has written; None where there is none."""
+class Written(NamedTuple):
+    """The variables in the file of an earlier run: the administrator's, and the names of conda's."""
+
+    own: dict[str, str]
+    conda: set[str]
+
+
+def _of_file(path: str) -> Written | None:
+    """Return what is in the file that an earlier run has written; None where there is no file.
+
+    Raises:
+        Unusable: there is one, and it cannot be read.
+    """
     try:
-        text = read_file(path, None, MOST_BYTES * 2).decode("utf-8", "replace")
-    except (OSError, Rejected):
+        text = read_file(path, None, MOST_BYTES * 2).decode("utf-8")
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        raise Unusable(path, f"cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise Unusable(path, "is no UTF-8 text") from None
+    except Rejected as error:
+        why = str(error)
+        raise Unusable(path, why[len(path) + 1 :] if why.startswith(f"{path} ") else why) from None
+    before, mark, after = text.partition(CONDAS)
+    skipped = before.count("\n") + mark.count("\n")
+    return Written(_exported(path, before, 0), set(_exported(path, after, skipped)))
+
+
+def _exported(path: str, text: str, skipped: int) -> dict[str, str]:
+    """Return the variables that a text exports, which follows so many lines of its file."""
     found = {}
-    for line in text.partition(CONDAS)[0].splitlines():
-        words = shlex.split(line, comments=True)
-        if words[:1] == ["export"] and len(words) == 2:
-            name, _equals, value = words[1].partition("=")
-            found[name] = value
+    for number, line in enumerate(text.splitlines(), skipped + 1):
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError:
+            raise Unusable(path, f"cannot be read: line {number} has a quote or a backslash without its end") from None
+        for word in words[1:] if words[:1] == ["export"] else []:
+            name, equals, value = word.partition("=")
+            if equals:
+                found[name] = value
     return found
 
 
 def names(prefix: str, path: str = PATH) -> Names:
     """Return what is there, by name."""
     conda, rejected = of_conda(prefix)
-    kept = _of_file(path)
-    return {"kept": None if kept is None else sorted(kept), "conda": sorted(conda), "rejected": rejected}
+    try:
+        kept = _of_file(path)
+    except Unusable as error:
+        return {"kept": [], "conda": sorted(conda), "rejected": rejected, "problem": str(error)}
+    return {"kept": None if kept is None else sorted(kept.own), "conda": sorted(conda), "rejected": rejected}
 
 
 def of_program(path: str, prefix: str) -> dict[str, str]:
@@ -88,9 +144,14 @@ def of_portal(prefix: str, home: str, user: str) -> dict[str, str]:
         home: the portal's TETHYS_HOME.
         user: the portal's user. A program of another user's gives none.
     """
-    kept = _of_file(PATH)
+    try:
+        kept = _of_file(PATH)
+    except Unusable:
+        return {}
     if kept is not None:
-        return {} if writable_by_others(PATH) else kept
+        # conda's come last there.
+        own = {name: value for name, value in kept.own.items() if name not in kept.conda}
+        return {} if writable_by_others(PATH) else own
     named: list[tuple[str, Mapping[str, str]]] = []
     others: list[tuple[str, Mapping[str, str]]] = []
     for file in Supervisor().files():
@@ -102,7 +163,9 @@ def of_portal(prefix: str, home: str, user: str) -> dict[str, str]:
                 others.append((file.path, section))
     for path, section in [*named, *others][:1]:
         if section.get("user", "root") in ("root", user) and not writable_by_others(path):
-            return environment_of(section, prefix, accepted)[0]
+            conda = of_conda(prefix)[0]
+            own = environment_of(section, prefix, accepted)[0]
+            return {name: value for name, value in own.items() if name not in conda}
     return {}
 
 
@@ -120,21 +183,28 @@ def text_of(path: str, program: str, prefix: str, given: str | None) -> str:
         program: the program file, which is adopted where there is no such file yet.
         prefix: the conda environment.
         given: the administrator's variables as JSON, in place of those that are there.
+
+    Raises:
+        Unusable: there is a file that cannot be read, and no variables are given.
     """
     if given:
         own = {str(name): str(value) for name, value in json.loads(given).items()}
     else:
         kept = _of_file(path)
-        own = of_program(program, prefix) if kept is None else kept
+        own = of_program(program, prefix) if kept is None else kept.own
     conda, _rejected = of_conda(prefix)
-    # conda's are set by `conda activate`, after Supervisor's. What the administrator sets here comes last.
-    shown = {name: value for name, value in own.items() if given or name not in conda}
-    rest = {name: value for name, value in conda.items() if name not in shown}
-    return HEADER + _exports(shown) + CONDAS + _exports(rest)
+    # conda's are set by `conda activate`, after Supervisor's. What the administrator sets here comes last. A value that
+    # conda replaces stays in the file: it counts again once conda has none.
+    rest = {name: value for name, value in conda.items() if not given or name not in own}
+    return HEADER + _exports(own) + CONDAS + _exports(rest)
 
 
 def expected(environment: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """Return the file as `expected_files` takes it, or nothing without an `environment` (`OPTIONS`)."""
+    """Return the file as `expected_files` takes it, or nothing without an `environment` (`OPTIONS`).
+
+    Raises:
+        Unusable: there is a file that cannot be read, and no variables are given.
+    """
     if not environment:
         return []
     given = environment["given"]

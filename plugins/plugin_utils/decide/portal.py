@@ -37,6 +37,7 @@ class Portal(Subject):
             self._prefix_reasons()
         self._home_and_user_reasons()
         self._config_reasons()
+        self._environment_reasons()
         for place in dict.fromkeys(row["blocked_by"] or row["path"] for row in blocked):
             self.problems.append(
                 self._access_reason(place, [row for row in blocked if (row["blocked_by"] or row["path"]) == place])
@@ -117,6 +118,14 @@ class Portal(Subject):
                 "portal_config.yml",
                 f"The portal's settings could not be read: {sentence(portal['settings_problem'])}",
             )
+
+    def _environment_reasons(self) -> None:
+        """Why the file of the processes' variables cannot be used, unless the run writes it anew."""
+        problem = (self.server.get("environment") or {}).get("problem")
+        if not problem or given(self.values, "asgi_service_environment") != AUTO:
+            return
+        made = Problem("environment-unreadable", "asgi_service_environment", problem)
+        (self.problems if self.goal in ("site", "restart") else self.warnings).append(made)
 
     @property
     def _has_unread_variables(self) -> bool:

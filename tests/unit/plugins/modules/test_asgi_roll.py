@@ -784,6 +784,23 @@ def test_a_file_that_cannot_be_written_is_named(module: Module, fake: FakeSuperv
     assert fake.calls == []
 
 
+def kept(folder: Path) -> dict[str, Any]:
+    """The file of the processes' variables, as the roll is given it."""
+    where = {"path": str(folder / "tethys.env"), "program": str(folder / "asgi.conf"), "prefix": str(folder)}
+    return {"environment": {**where, "group": str(os.getegid())}}
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_variables_that_cannot_be_read_are_named(
+    module: Module, roll: Roll, fake: FakeSupervisor, tmp_path: Path, check: bool
+) -> None:
+    (tmp_path / "tethys.env").write_text("export A='x\n", encoding="utf-8")
+    told = module(check=check, **kept(tmp_path))
+    assert told["failed"]
+    assert told["msg"].startswith(f"{tmp_path / 'tethys.env'} cannot be read: line 1 has a quote")
+    assert fake.calls == []
+
+
 def test_check_mode_where_there_is_no_program_yet(module: Module) -> None:
     assert module(check=True)["regrouped"] is True
 

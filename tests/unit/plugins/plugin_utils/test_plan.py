@@ -541,6 +541,18 @@ def test_a_start_without_the_variables_of_the_processes_is_a_warning(
     assert [problem.code for problem in found.problems] == ([] if warns else ["portal-does-not-start"])
 
 
+@pytest.mark.parametrize(("goal", "refuses"), [("site", True), ("restart", True), ("check", False), ("remove", False)])
+def test_a_file_of_variables_that_cannot_be_read_is_refused(goal: str, refuses: bool) -> None:
+    problem = "/etc/tethys_channels.env is larger than 131072 bytes. Correct it."
+    names: Any = {"kept": [], "conda": [], "rejected": [], "problem": problem}
+    facts = Facts(samples.portal(), samples.server(environment=names))
+    for values, shown in (({}, True), ({"asgi_service_environment": {"A": "x"}}, False)):
+        found = Portal(Inputs(samples.asked(), samples.options(goal=goal), values), facts)
+        found.portal_reasons()
+        assert texts(found.problems) == ([problem] if refuses and shown else [])
+        assert texts(found.warnings) == ([problem] if not refuses and shown else [])
+
+
 def test_settings_that_could_not_be_read_are_a_warning() -> None:
     result = judge(portal={"settings_problem": "KeyError: 'X'"})
     assert result["refusals"] == []

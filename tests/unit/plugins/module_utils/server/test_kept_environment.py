@@ -133,7 +133,7 @@ def test_what_was_adopted_stays(server: Server) -> None:
     assert server.seen() == {"AWS_PROFILE": "p", "GDAL_DATA": "/conda", "NEW": "x"}
     server.conda()
     server.put()
-    assert server.seen() == {"AWS_PROFILE": "p"}
+    assert server.seen() == {"AWS_PROFILE": "p", "GDAL_DATA": "/adopted"}
 
 
 def test_what_the_administrator_sets_takes_its_place(server: Server) -> None:
@@ -141,7 +141,58 @@ def test_what_the_administrator_sets_takes_its_place(server: Server) -> None:
     server.put(A="given", C="given")
     assert server.seen() == {"A": "given", "B": "conda", "C": "given"}
     server.put()
-    assert kept_environment.names(str(server.prefix), str(server.file))["kept"] == ["C"], "conda has A."
+    assert kept_environment.names(str(server.prefix), str(server.file))["kept"] == ["A", "C"]
+    server.conda(B="conda")
+    server.put()
+    assert server.seen() == {"A": "given", "B": "conda", "C": "given"}, "It stays while conda has the same name."
+
+
+LARGE = "#" * 200_000
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"export A=x\n\nexport B='open\n", "cannot be read: line 3 has a quote or a backslash without its end"),
+        (
+            f"export A=x\n{kept_environment.CONDAS}export B='open\n".encode(),
+            "cannot be read: line 3 has a quote or a backslash without its end",
+        ),
+        (b"export A=\xff\n", "is no UTF-8 text"),
+        (LARGE.encode(), "is larger than 131072 bytes"),
+        (None, "is no regular file"),
+    ],
+    ids=["quote", "quote-of-conda", "bytes", "large", "folder"],
+)
+def test_a_file_that_cannot_be_read_is_not_taken_for_none(server: Server, content: bytes | None, why: str) -> None:
+    if content is None:
+        server.file.mkdir()
+    else:
+        server.file.write_bytes(content)
+    with pytest.raises(kept_environment.Unusable, match=why) as error:
+        server.put()
+    assert (error.value.path, error.value.why) == (str(server.file), why)
+    found = kept_environment.names(str(server.prefix), str(server.file))
+    assert (found["kept"], found["problem"]) == ([], str(error.value))
+    if content is not None:
+        assert server.file.read_bytes() == content
+        # What is given replaces it.
+        server.put(A="given")
+        assert server.seen() == {"A": "given"}
+
+
+def test_a_line_may_export_several(server: Server) -> None:
+    server.file.write_text("export A=1 B='2 3' C\n")
+    server.put()
+    assert server.seen() == {"A": "1", "B": "2 3"}
+
+
+def test_the_total_of_condas_variables_is_bounded(server: Server) -> None:
+    server.conda(**{f"V{number:02}": "'" * 1000 for number in range(40)})
+    good, rejected = conda_variables.of_conda(str(server.prefix))
+    assert (len(good), len(rejected)) == (6, 34)
+    server.put()
+    assert len(server.seen()) == 6 + 2
 
 
 COMMAND = "/srv/env/bin/daphne tethys_portal.asgi:application"
@@ -204,4 +255,6 @@ def test_any_value_comes_back(tmp_path_factory: pytest.TempPathFactory, values: 
     path = tmp_path_factory.mktemp("env") / "e"
     good = {name: value for name, value in values.items() if conda_variables.accepted(name, value)}
     path.write_text(kept_environment.HEADER + kept_environment._exports(good) + kept_environment.CONDAS)
-    assert kept_environment._of_file(str(path)) == good
+    found = kept_environment._of_file(str(path))
+    assert found is not None
+    assert found.own == good
