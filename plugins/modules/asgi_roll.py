@@ -253,7 +253,12 @@ from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
 from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import ask_within
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
-from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import OPTIONS, NotPut, put_all_right
+from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import (
+    OPTIONS,
+    NotPut,
+    how_differs,
+    put_all_right,
+)
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx, NginxError
 from ansible_collections.tethys.channels.plugins.module_utils.server import (
@@ -330,6 +335,12 @@ def members_of(file: supervisor_files.File, groups: set[str]) -> set[str]:
         if kind.strip() == "group" and name.strip() in groups:
             found.update(program.strip() for program in section.get("programs", "").split(","))
     return found - {""}
+
+
+def changes_reads(files: list[dict[str, Any]], reads: list[str]) -> bool:
+    """Return whether the text of a file is to change that the processes read when they start."""
+    problems = [how_differs(expected) for expected in files if expected["path"] in reads]
+    return any(problem and problem.code not in ("owner-differs", "mode-differs") for problem in problems)
 
 
 def mode_of(path: Path) -> int:
@@ -751,7 +762,8 @@ def main() -> None:
             rows = roll.rows()
             roll.regrouped = params["program_changed"] or params["program"] in written or not rows
             if not roll.regrouped:
-                outdated = rows if params["pending"] or params["force"] else roll.outdated(sources, record)
+                is_pending = params["pending"] or params["force"] or changes_reads(files, params["reads"])
+                outdated = rows if is_pending else roll.outdated(sources, record)
                 roll.restarted = [row["name"] for row in outdated]
             settled = bool(roll.nginx and not roll.apart and roll.nginx.give_back(params["port"], dry=True).changed)
             roll.sweep(dry=True)

@@ -56,12 +56,14 @@ class Unusable(Exception):
         )
 
 
-class _Problem(TypedDict, total=False):
+class _State(TypedDict, total=False):
     # Why the file of an earlier run cannot be used, in sentences.
     problem: str
+    # Of conda's, and not as in that file.
+    changed: list[str]
 
 
-class Names(_Problem):
+class Names(_State):
     """The names of variables, without their values."""
 
     # Of the file that an earlier run has written; None where there is none.
@@ -72,10 +74,10 @@ class Names(_Problem):
 
 
 class Written(NamedTuple):
-    """The variables in the file of an earlier run: the administrator's, and the names of conda's."""
+    """The variables in the file of an earlier run: the administrator's and conda's."""
 
     own: dict[str, str]
-    conda: set[str]
+    conda: dict[str, str]
 
 
 def _of_file(path: str) -> Written | None:
@@ -97,7 +99,7 @@ def _of_file(path: str) -> Written | None:
         raise Unusable(path, why[len(path) + 1 :] if why.startswith(f"{path} ") else why) from None
     before, mark, after = text.partition(CONDAS)
     skipped = before.count("\n") + mark.count("\n")
-    return Written(_exported(path, before, 0), set(_exported(path, after, skipped)))
+    return Written(_exported(path, before, 0), _exported(path, after, skipped))
 
 
 def _exported(path: str, text: str, skipped: int) -> dict[str, str]:
@@ -122,7 +124,11 @@ def names(prefix: str, path: str = PATH) -> Names:
         kept = _of_file(path)
     except Unusable as error:
         return {"kept": [], "conda": sorted(conda), "rejected": rejected, "problem": str(error)}
-    return {"kept": None if kept is None else sorted(kept.own), "conda": sorted(conda), "rejected": rejected}
+    found: Names = {"kept": None if kept is None else sorted(kept.own), "conda": sorted(conda), "rejected": rejected}
+    changed = set(conda.items()) ^ set(kept.conda.items()) if kept else ()
+    if changed:
+        found["changed"] = sorted({name for name, _value in changed})
+    return found
 
 
 def of_program(path: str, prefix: str) -> dict[str, str]:

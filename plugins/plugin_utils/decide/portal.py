@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
+from ansible_collections.tethys.channels.plugins.module_utils.server.kept_environment import PATH
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import is_of_the_system
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.processes import (
@@ -120,12 +121,23 @@ class Portal(Subject):
             )
 
     def _environment_reasons(self) -> None:
-        """Why the file of the processes' variables cannot be used, unless the run writes it anew."""
-        problem = (self.server.get("environment") or {}).get("problem")
-        if not problem or given(self.values, "asgi_service_environment") != AUTO:
+        """Why the file of the processes' variables cannot be used, or that the processes restart because it changes."""
+        names = self.server.get("environment")
+        own = given(self.values, "asgi_service_environment")
+        problem = names.get("problem") if names else None
+        if problem and own == AUTO:
+            made = Problem("environment-unreadable", "asgi_service_environment", problem)
+            (self.problems if self.goal in ("site", "restart") else self.warnings).append(made)
+        if not names or problem or names["kept"] is None or self.goal != "site":
             return
-        made = Problem("environment-unreadable", "asgi_service_environment", problem)
-        (self.problems if self.goal in ("site", "restart") else self.warnings).append(made)
+        set_here = set(own) if isinstance(own, Mapping) else set()
+        changed = {name for name in names.get("changed", []) if name not in set_here}
+        changed |= set_here ^ set(names["kept"]) if isinstance(own, Mapping) else set()
+        if changed:
+            self.announce.append(
+                f"{PATH} changes ({', '.join(map(show, sorted(changed, key=str)))}): the processes restart one at a"
+                " time."
+            )
 
     @property
     def _has_unread_variables(self) -> bool:

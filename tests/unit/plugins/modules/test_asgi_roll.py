@@ -801,6 +801,26 @@ def test_variables_that_cannot_be_read_are_named(
     assert fake.calls == []
 
 
+def test_check_mode_reports_the_restarts_for_new_variables(
+    module: Module, roll: Roll, ground: Ground, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "tethys.env")
+    rights = {"owner": str(os.geteuid()), "group": str(os.getegid()), "mode": "0640"}
+    rows = [{"path": path, "content": "export A=new\n", "hidden": True, **rights}]
+    monkeypatch.setattr(asgi_roll.kept_environment, "expected", lambda _environment: rows)
+    asked = {"reads": [str(ground.config), path], **kept(tmp_path)}
+    for _again in range(2):
+        told = module(check=True, **asked)
+        assert (told["written"], told["restarted"], told["regrouped"]) == ([path], NAMES, False)
+        (tmp_path / "tethys.env").write_text("export A=old\n", encoding="utf-8")
+    (tmp_path / "tethys.env").write_text("export A=new\n", encoding="utf-8")
+    os.utime(path, (time.time() - 60,) * 2)
+    (tmp_path / "tethys.env").chmod(0o600)
+    told = module(check=True, **asked)
+    assert (told["written"], told["restarted"]) == ([path], []), "Its text stays."
+    assert module(check=True, **{**asked, "reads": [str(ground.config)]})["restarted"] == []
+
+
 def test_check_mode_where_there_is_no_program_yet(module: Module) -> None:
     assert module(check=True)["regrouped"] is True
 

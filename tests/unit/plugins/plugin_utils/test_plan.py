@@ -553,6 +553,24 @@ def test_a_file_of_variables_that_cannot_be_read_is_refused(goal: str, refuses: 
         assert texts(found.warnings) == ([problem] if not refuses and shown else [])
 
 
+@pytest.mark.parametrize(
+    ("values", "goal", "changed"),
+    [
+        ({}, "site", "'GDAL', 'TOKEN'"),
+        ({"asgi_service_environment": {"A": "x", "TOKEN": "y"}}, "site", "'GDAL', 'TOKEN'"),
+        ({"asgi_service_environment": {"A": "x", "GDAL": "y", "B": "z"}}, "site", "'B', 'GDAL', 'TOKEN'"),
+        ({}, "check", None),
+    ],
+)
+def test_restarts_for_new_variables_are_announced(values: dict[str, Any], goal: str, changed: str | None) -> None:
+    names: Any = {"kept": ["A"], "conda": ["GDAL", "TOKEN"], "rejected": [], "changed": ["GDAL", "TOKEN"]}
+    facts = Facts(samples.portal(), samples.server(environment=names))
+    found = Portal(Inputs(samples.asked(), samples.options(goal=goal), values), facts)
+    found.portal_reasons()
+    line = f"/etc/tethys_channels.env changes ({changed}): the processes restart one at a time."
+    assert found.announce == ([line] if changed else [])
+
+
 def test_settings_that_could_not_be_read_are_a_warning() -> None:
     result = judge(portal={"settings_problem": "KeyError: 'X'"})
     assert result["refusals"] == []

@@ -181,6 +181,18 @@ def test_a_file_that_cannot_be_read_is_not_taken_for_none(server: Server, conten
         assert server.seen() == {"A": "given"}
 
 
+def test_condas_variables_that_differ_from_the_file_are_named(server: Server) -> None:
+    def changed() -> Any:
+        return kept_environment.names(str(server.prefix), str(server.file)).get("changed")
+
+    server.conda(A="1", B="2")
+    assert changed() is None, "There is no file."
+    server.put()
+    assert changed() is None
+    server.conda(B="3", C="4")
+    assert changed() == ["A", "B", "C"]
+
+
 def test_a_line_may_export_several(server: Server) -> None:
     server.file.write_text("export A=1 B='2 3' C\n")
     server.put()
