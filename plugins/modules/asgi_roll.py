@@ -310,15 +310,20 @@ def port_answers(port: int, address: str = "127.0.0.1") -> bool:
     return heard(http.client.HTTPConnection(address, port, timeout=ANSWER_SECONDS))
 
 
-def endpoints_of(program: str) -> dict[str, portal_program.Endpoint]:
-    """Return where each group of a program file listens that has a portal's name or runs the portal."""
+def endpoints_of(program: str) -> dict[str, portal_program.Endpoint | None]:
+    """Return where each group of a program file listens that has a portal's name or runs the portal.
+
+    That is None where Supervisor is still to expand it, as `%(process_num)d`.
+    """
     file = supervisor_files.read(program)
-    found = {}
+    found: dict[str, portal_program.Endpoint | None] = {}
     for title, section in file.sections.items() if file else ():
         kind, _colon, group = title.partition(":")
         runs = (portal_program.application_of(section) or "").partition(":")[0] == portal_program.PORTAL
         if is_asgi_group(group.strip()) or (runs and kind.strip() in ("program", "fcgi-program")):
-            found[group.strip()] = portal_program.endpoint_of(section)
+            where = portal_program.endpoint_of(section)
+            as_written = where.path or ("" if where.address and where.port else " ".join(section.values()))
+            found[group.strip()] = None if "%" in as_written else where
     return found
 
 
@@ -427,7 +432,8 @@ class Roll:
 
     def wanted_ports(self, group: str) -> set[int]:
         """The ports that a group's program has in the file."""
-        port = self.put_back[group].port if group in self.put_back else None
+        where = self.put_back.get(group)
+        port = where.port if where else None
         return {port or self.params["port"] + (asgi_number(group) or 0)}
 
     def held_ports(self, group: str) -> set[int]:
@@ -595,6 +601,9 @@ class Roll:
         if self.params["processes"]:
             return answers(self.own_socket(row))
         where = self.put_back.get(row["group"])
+        if where is None and row["group"] in self.put_back:
+            # Only Supervisor has the address.
+            return str(self.rpc.getProcessInfo(f"{row['group']}:{row['name']}")["statename"]) == "RUNNING"
         if where and where.path:
             return answers(where.path)
         address = where.address if where and where.address not in (None, "*", "0.0.0.0") else None  # noqa: S104

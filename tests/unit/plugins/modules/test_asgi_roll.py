@@ -676,6 +676,38 @@ def test_a_portal_of_another_name_comes_back(
     assert set(asked) >= {(8001, "10.0.0.5")}
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        "command=daphne -u /run/t/asgi%(process_num)d.sock tethys_portal.asgi:application",
+        "command=daphne -b 10.0.0.5 -p 80%(process_num)02d tethys_portal.asgi:application",
+        "command=daphne -b %(ENV_IP)s -p 8001 tethys_portal.asgi:application",
+        "socket=tcp://%(ENV_IP)s:8001\ncommand=daphne --fd 0 tethys_portal.asgi:application",
+        "socket=unix:///run/t/%(program_name)s.sock\ncommand=daphne --fd 0 tethys_portal.asgi:application",
+    ],
+)
+def test_where_supervisor_expands_the_address_its_state_is_the_answer(
+    module: Module, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: str
+) -> None:
+    monkeypatch.setattr(asgi_roll, "port_answers", lambda *_where: False)
+    (tmp_path / "asgi.conf").write_text(f"[program:asgi]\nnumprocs=2\n{options}\n", encoding="utf-8")
+    fake.reread, fake.program = (["asgi"], [], []), 2
+    fake.silent |= {"tethys_asgi0", "tethys_asgi1"}
+    result = module(processes=0, program=str(tmp_path / "asgi.conf"))
+    assert (result.get("msg"), result["regrouped"]) == (None, True)
+    # One that ends as it starts is not up.
+    fake.states["asgi:tethys_asgi1"] = "BACKOFF"
+    fake.reread, fake.cannot_start = ([], [], []), {"tethys_asgi1": "SPAWN_ERROR"}
+    assert "cannot start asgi:tethys_asgi1" in module(processes=0, program=str(tmp_path / "asgi.conf"))["msg"]
+
+
+@pytest.mark.parametrize("options", ["-b 10.0.0.5 -p 8001", "-u /run/t/asgi.sock"])
+def test_an_address_is_known_whatever_else_supervisor_expands(tmp_path: Path, options: str) -> None:
+    text = f"[program:asgi]\ncommand=%(ENV_BIN)s/daphne {options} tethys_portal.asgi:application\n"
+    (tmp_path / "asgi.conf").write_text(text, encoding="utf-8")
+    assert asgi_roll.endpoints_of(str(tmp_path / "asgi.conf"))["asgi"] is not None
+
+
 def test_supervisor_that_stops_answering(module: Module, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise ConnectionResetError("reset by peer")
