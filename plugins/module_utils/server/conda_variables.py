@@ -5,20 +5,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shlex
+import time
 from pathlib import Path
 
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
     Rejected,
+    ask_as,
     is_clean,
     load,
     names_in,
     read_file,
+    reader_of,
 )
 
 MOST_BYTES = 64 * 1024
 MOST_FILES = 100
+MOST_NAME_BYTES = 4 * 1024 * 1024
+# For all files together.
+SECONDS = 10.0
 MOST_VALUE = 8192
 # All names and values together, as a shell reads them.
 MOST_TOTAL = 32 * 1024
@@ -60,16 +68,9 @@ def of_conda(prefix: str) -> tuple[dict[str, str], list[str]]:
 
     The files are the environment owner's, and are read as that user.
     """
-    folder = str(Path(prefix, "etc/conda/env_vars.d"))
-    try:
-        names = [name for name in names_in(folder) if name.endswith(".json")][:MOST_FILES]
-    except (OSError, Rejected):
-        names = []
     found: dict[str, object] = {}
-    for name in names:
-        found.update(_object(str(Path(folder, name))))
-    of_state = _object(str(Path(prefix, "conda-meta/state"))).get("env_vars")
-    found.update(of_state if isinstance(of_state, dict) else {})
+    for values_of_file in _files(prefix):
+        found.update(values_of_file)
     values = {name: value for name, value in found.items() if value != UNSET}
     good: dict[str, str] = {}
     left = MOST_TOTAL
@@ -82,9 +83,49 @@ def of_conda(prefix: str) -> tuple[dict[str, str], list[str]]:
     return good, sorted(name[:200] for name in set(values) - set(good) if is_clean(name))
 
 
-def _object(path: str) -> dict[str, object]:
+def _files(prefix: str) -> list[dict[str, object]]:
+    """Return the variables of each file, in the order in which conda sets them, as far as they are read in time.
+
+    The first file that is rejected ends it: each takes its time, and there may be many.
+    """
+    end = time.monotonic() + SECONDS
+    folder = str(Path(prefix, "etc/conda/env_vars.d"))
+    found: list[dict[str, object]] = []
     try:
-        found = load(read_file(path, None, MOST_BYTES))
-    except (OSError, Rejected):
+        # First, since the packages' files may be many.
+        state = _object(str(Path(prefix, "conda-meta/state")), end).get("env_vars")
+        of_state = state if isinstance(state, dict) else {}
+    except Rejected:
+        return []
+    with contextlib.suppress(OSError, Rejected):
+        names = [name for name in _names(folder, end) if name.endswith(".json")]
+        for name in names[:MOST_FILES]:
+            found.append(_object(str(Path(folder, name)), end))
+    return [*found, of_state]
+
+
+def _left(end: float) -> float:
+    """Return the seconds until a moment of ``time.monotonic()``; Rejected where it has passed."""
+    left = end - time.monotonic()
+    if left <= 0:
+        raise Rejected("there is no time left")
+    return left
+
+
+def _names(folder: str, end: float) -> list[str]:
+    """Return the names in a folder, read as its owner."""
+    raw = ask_as(reader_of(folder), lambda: b"\0".join(map(os.fsencode, names_in(folder))), MOST_NAME_BYTES, _left(end))
+    return [os.fsdecode(name) for name in raw.split(b"\0") if name]
+
+
+def _object(path: str, end: float) -> dict[str, object]:
+    """Return the object in a file, or an empty one where there is none; Rejected where it cannot be read in time."""
+    try:
+        raw = read_file(path, None, MOST_BYTES, _left(end))
+    except OSError:
+        return {}
+    try:
+        found = load(raw)
+    except Rejected:
         return {}
     return found if isinstance(found, dict) else {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,50 @@ def test_condas_files_are_read_as_their_owner(server: Server, tmp_path: Path) ->
     link.symlink_to(secret)
     assert conda_variables.of_conda(str(server.prefix)) == ({}, [])
     os.chown(secret, 65534, 65534)
+
+
+def test_condas_files_have_one_deadline(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abcdefgh":
+        server.package(name, **{name.upper(): "x"})
+    asked: list[float] = []
+
+    def slow(path: str, who: Any, most_bytes: int, seconds: float = 10.0) -> bytes:
+        asked.append(seconds)
+        time.sleep(0.1)
+        return Path(path).read_bytes()
+
+    monkeypatch.setattr(conda_variables, "read_file", slow)
+    monkeypatch.setattr(conda_variables, "SECONDS", 0.45, raising=False)
+    started = time.monotonic()
+    good, _rejected = conda_variables.of_conda(str(server.prefix))
+    assert time.monotonic() - started < 0.75
+    assert set(good) < set("ABCDEFGH")
+    assert max(asked) <= 0.45
+    assert asked == sorted(asked, reverse=True)
+
+
+def test_the_first_of_condas_files_that_is_rejected_ends_it(server: Server) -> None:
+    server.conda(OF_STATE="x")
+    server.package("a", A="x")
+    os.mkfifo(server.prefix / "etc/conda/env_vars.d/b.json")
+    server.package("c", C="x")
+    assert conda_variables.of_conda(str(server.prefix)) == ({"A": "x", "OF_STATE": "x"}, [])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to other users")
+def test_condas_folder_is_read_as_its_owner(server: Server, tmp_path: Path) -> None:
+    """The environment's owner links to a folder that only root can read."""
+    for folder in [tmp_path, *tmp_path.parents][:3]:
+        folder.chmod(0o755)
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o711)
+    (closed / "a.json").write_text('{"STOLEN": "x"}')
+    (closed / "a.json").chmod(0o644)
+    link = server.prefix / "etc/conda/env_vars.d"
+    link.rmdir()
+    os.chown(server.prefix, 65534, 65534)
+    link.symlink_to(closed)
+    assert conda_variables.of_conda(str(server.prefix)) == ({}, [])
 
 
 def test_what_was_adopted_stays(server: Server) -> None:
