@@ -675,6 +675,14 @@ class Roll:
                 rows.append(row)
         return rows
 
+    def estimate(self, sources: Sources, record: dict[str, str], written: list[str], is_pending: bool) -> None:
+        """Find what a run would start or restart, for check mode; everything where what is read `is_pending`."""
+        rows = self.rows()
+        self.regrouped = self.params["program_changed"] or self.params.get("program") in written or not rows
+        if not self.regrouped:
+            outdated = rows if is_pending else self.outdated(sources, record)
+            self.restarted = [row["name"] for row in outdated]
+
     def keep(self, sources: Sources, record: dict[str, str]) -> None:
         """Write down what each process runs with."""
         done = {*self.restarted, *self.started}
@@ -768,12 +776,8 @@ def main() -> None:
         if module.check_mode:
             record = atomic_file.read_notes(Path(params["record"]))
             sources = Sources(params["reads"], params["site_packages"])
-            rows = roll.rows()
-            roll.regrouped = params["program_changed"] or params["program"] in written or not rows
-            if not roll.regrouped:
-                is_pending = params["pending"] or params["force"] or changes_reads(files, params["reads"])
-                outdated = rows if is_pending else roll.outdated(sources, record)
-                roll.restarted = [row["name"] for row in outdated]
+            is_pending = params["pending"] or params["force"] or changes_reads(files, params["reads"])
+            roll.estimate(sources, record, written, is_pending)
             settled = bool(roll.nginx and not roll.apart and roll.nginx.give_back(params["port"], dry=True).changed)
             roll.sweep(dry=True)
         else:
