@@ -474,7 +474,7 @@ class Roll:
 
     def refuse_others(self, groups: set[str]) -> None:
         """Start no group that two files define, one of which others can change: Supervisor merges their sections."""
-        program = self.params.get("program")
+        program = str(self.params.get("program") or "")
         files = list(self.files()) if groups and program else []
         # A [group:x] runs the programs of these names.
         names = groups.union(*(members_of(file, groups) for file in files))

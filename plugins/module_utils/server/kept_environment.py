@@ -167,11 +167,11 @@ def of_portal(prefix: str, home: str, user: str) -> dict[str, str]:
                 named.append((file.path, section))
             elif runs:
                 others.append((file.path, section))
-    for path, section in [*named, *others][:1]:
-        if section.get("user", "root") in ("root", user) and not writable_by_others(path):
+    for path, program in [*named, *others][:1]:
+        if program.get("user", "root") in ("root", user) and not writable_by_others(path):
             conda = of_conda(prefix)[0]
-            own = environment_of(section, prefix, accepted)[0]
-            return {name: value for name, value in own.items() if name not in conda}
+            adopted = environment_of(program, prefix, accepted)[0]
+            return {name: value for name, value in adopted.items() if name not in conda}
     return {}
 
 

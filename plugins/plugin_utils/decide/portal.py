@@ -150,10 +150,11 @@ class Portal(Subject):
         programs = self.server.get("programs") or []
         program = programs[0] if programs else None
         names = self.server.get("environment")
-        if not program or program["managed"] or not program.get("environment") or (names or {}).get("kept") is not None:
+        is_kept = bool(names and names["kept"] is not None)
+        if not program or program["managed"] or not program.get("environment") or is_kept:
             return False
-        rows = (self.server.get("trust") or {}).get("open") or []
-        is_open = any(row["path"] == program["path"] for row in rows)
+        trust = self.server.get("trust")
+        is_open = any(row["path"] == program["path"] for row in trust["open"]) if trust else False
         return is_open or program["user"] not in ("root", self.portal.get("user"))
 
     def _access_reason(self, place: str, rows: list[Data]) -> Problem:
