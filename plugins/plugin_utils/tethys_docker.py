@@ -167,7 +167,9 @@ class _Plan(Project):
         if self.redis in REDIS and re.search(r"(^|/)redis:", image):
             redis_py = (self.portal.get("versions") or {}).get("redis")
             fix = "Set it to docker.io/library/redis:8.2."
-            wrong = client.hello_refusal("tethys_docker_redis_image", image, image_version(image), redis_py, fix)
+            wrong = client.hello_refusal(
+                "tethys_docker_redis_image", image, image_version(image), redis_py, fix, ours=True
+            )
             self.problems.extend([wrong] if wrong else [])
 
     def asked_portal(self) -> tuple[Any, str]:

@@ -15,9 +15,11 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import sets_timeout
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem
 
-# The first redis-py that opens a connection with HELLO unless `protocol` is 2, and the first Redis that has it.
+# The first redis-py that opens a connection with HELLO unless `protocol` is 2, the first Redis that has it, and the
+# first that takes it from a client that has not logged in yet where the default user is off, as in our container.
 CLIENT_WITH_HELLO = 8
-SERVER_WITH_HELLO = 6
+SERVER_WITH_HELLO = (6, 0)
+SERVER_WITH_HELLO_BEFORE_LOGIN = (6, 2)
 OLDER_CLIENT = "channels_redis_requirements to ['channels_redis>=4.2,<5', 'redis>=4.6,<8']"
 
 
@@ -35,7 +37,13 @@ def client_version(packages: Mapping[str, Any], portal: Mapping[str, Any]) -> st
     return str(found) if found else None
 
 
-def hello_refusal(variable: str, value: str, server: Any, client: Any, fix: str) -> Problem | None:
+def _first_two(version: Any) -> tuple[int, int] | None:
+    """Return the first two numbers of a version; of `6` alone the newest of that line, as a tag means it."""
+    found = re.match(r"(\d+)(?:\.(\d+))?", str(version or ""))
+    return (int(found.group(1)), int(found.group(2) or 99)) if found else None
+
+
+def hello_refusal(variable: str, value: str, server: Any, client: Any, fix: str, ours: bool = False) -> Problem | None:
     """Return why this redis-py cannot connect to this Redis, or None.
 
     Args:
@@ -44,18 +52,23 @@ def hello_refusal(variable: str, value: str, server: Any, client: Any, fix: str)
         server: the version of Redis, or None where it is not known.
         client: the version of redis-py, or None where it is not known.
         fix: what to set, before "or".
+        ours: whether it is a container of ours, whose default user is off.
     """
-    server_major, client_major = major(server), major(client)
-    if server_major is None or client_major is None:
+    version, client_major = _first_two(server), major(client)
+    if version is None or client_major is None or client_major < CLIENT_WITH_HELLO:
         return None
-    if client_major < CLIENT_WITH_HELLO or server_major >= SERVER_WITH_HELLO:
+    if version >= (SERVER_WITH_HELLO_BEFORE_LOGIN if ours else SERVER_WITH_HELLO):
         return None
-    return Problem(
-        "redis-without-hello",
-        variable,
+    text = (
         f"{variable} is {value}: redis-py {client} opens a connection with HELLO, and Redis {server} does not have that"
-        f" command. {fix}",
+        f" command. {fix}"
     )
+    if version >= SERVER_WITH_HELLO:
+        text = (
+            f"{variable} is {value}: redis-py {client} opens a connection with HELLO, and Redis {server} denies that"
+            f" command to a client that has not logged in. {fix}"
+        )
+    return Problem("redis-without-hello", variable, text)
 
 
 def without_protocol(hosts: Any) -> bool:

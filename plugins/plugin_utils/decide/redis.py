@@ -257,7 +257,7 @@ class Redis(Subject):
         if self.redis == "container" and re.search(r"(^|/)redis:", image):
             fix = f"Set it to docker.io/library/redis:8.2, or {client.OLDER_CLIENT}."
             version = image_version(image)
-            found.append(client.hello_refusal("redis_container_image", image, version, redis_py, fix))
+            found.append(client.hello_refusal("redis_container_image", image, version, redis_py, fix, ours=True))
         elif self.redis == "given" and client.without_protocol(hosts):
             fix = f"Upgrade that Redis, set protocol: 2 in its entry, or set {client.OLDER_CLIENT}."
             for version in dict.fromkeys(self.given_redis.get("versions") or []):

@@ -42,6 +42,18 @@ def test_a_refusal_names_both_versions() -> None:
 
 
 @pytest.mark.parametrize(
+    ("server", "ours", "denied"),
+    [("6.0", True, True), ("6.0.16", False, False), ("6.2", True, False), ("6", True, False), ("8.2", True, False)],
+)
+def test_redis_6_0_denies_hello_where_its_default_user_is_off(server: str, ours: bool, denied: bool) -> None:
+    """`redis:6` is the newest of that line, 6.2."""
+    found = client.hello_refusal("redis_container_image", "r", server, "8.0.1", "Set it.", ours=ours)
+    assert bool(found) is denied
+    if found:
+        assert "denies that command to a client that has not logged in" in found.text
+
+
+@pytest.mark.parametrize(
     ("hosts", "left"),
     [
         ([["h", 1]], True),
