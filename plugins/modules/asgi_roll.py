@@ -201,7 +201,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Bring the processes up to date
+- name: Update ASGI processes
   tethys.channels.asgi_roll:
     processes: 3
     run_dir: /run/tethys

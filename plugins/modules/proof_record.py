@@ -79,7 +79,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Remember how everything was left
+- name: Record the server's state
   tethys.channels.proof_record:
     inputs: "{{ variables | tethys.channels.inputs_sum }}"
     plan: "{{ plan.sum }}"

@@ -52,7 +52,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Read the login of the shared Redis
+- name: Read the shared Redis login
   tethys.channels.redis_login:
     container: tethys-channels-redis
   delegate_to: redis.example.org

@@ -102,7 +102,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Ask the Redis that is there already
+- name: Check the existing Redis
   tethys.channels.redis_ping:
     endpoints:
       - host: redis.example.org

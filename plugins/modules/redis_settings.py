@@ -147,7 +147,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Keep the credentials and the configuration of Redis
+- name: Write Redis credentials and configuration
   tethys.channels.redis_settings:
     uid: 16379
     maxmemory_mb: 192

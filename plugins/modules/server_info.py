@@ -118,7 +118,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look at the server
+- name: Gather server facts
   tethys.channels.server_info:
     ports: [8000]
     container_name: tethys-channels-redis

@@ -81,7 +81,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look at the project
+- name: Gather project facts
   tethys.channels.tethys_docker_info:
     project_dir: /srv/tethys
   register: look

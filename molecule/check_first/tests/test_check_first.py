@@ -28,8 +28,8 @@ TOLD = [
 
 # What is foretold under another task's name, since the module that will do it cannot be asked yet.
 PREDICTED = {
-    "Predict the installation of Supervisor": "Install supervisor",
-    "Predict the container": "Run the Redis container",
+    "Show planned Supervisor installation": "Install supervisor",
+    "Show planned Redis container": "Run the Redis container",
 }
 
 

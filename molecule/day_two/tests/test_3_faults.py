@@ -169,10 +169,10 @@ def start_site(**variables: Any) -> subprocess.Popen[str]:
 
 KILLED = [
     # What it leaves is repaired by the last run only: those in between are killed before they come to it.
-    ("asgi_service : Write the Supervisor program, make its folders, and bring the processes up to date", "true"),
+    ("asgi_service : Update Supervisor program and ASGI processes", "true"),
     ("redis_container : Run the Redis container", "docker rm -f tethys-channels-redis"),
     (
-        "channels_redis : Install the layer's packages in the portal's environment",
+        "channels_redis : Install packages in the environment",
         f"{bed.PREFIX}/bin/pip uninstall -q -y channels_redis redis",
     ),
     ("portal_config : Set CHANNEL_LAYERS", "true"),

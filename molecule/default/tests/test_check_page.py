@@ -18,8 +18,8 @@ import bed
 import pytest
 
 N = 3
-PAGE = "TASK [tethys.channels.layer_check : Tell how the layer is]"
-WRONG = "TASK [tethys.channels.layer_check : Fail where something is wrong]"
+PAGE = "TASK [tethys.channels.layer_check : Report the layer's state]"
+WRONG = "TASK [tethys.channels.layer_check : Fail if a problem was found]"
 REDIS = "tethys-channels-redis"
 # Until Redis answers again, and the processes.
 WAIT_REDIS = f"timeout 30 sh -c 'until docker inspect {REDIS} | grep -q :..healthy; do sleep 0.5; done'"
