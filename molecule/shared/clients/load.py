@@ -95,6 +95,7 @@ class Load:
         self.reasons: Counter[str] = Counter()
         self.pids: Counter[int] = Counter()
         self.times: list[float] = []
+        self.failed_at: list[float] = []
         self.posts = 0
         self.kept = 0
         self.reused_closed = 0
@@ -140,6 +141,7 @@ class Load:
                 connection.close()
         except Exception as error:  # each is counted, and the load goes on
             connection.close()
+            self.failed_at.append(time.time())
             told = isinstance(error, (Wrong, Closed))
             self.reasons[f"{'POST' if post else 'GET'}: {error if told else type(error).__name__}"] += 1
             # What is refused at once would be asked again thousands of times.
@@ -177,6 +179,8 @@ class Load:
         return {
             "requests": len(self.times),
             "failed": sum(self.reasons.values()),
+            # Seconds since the epoch: when the first and the last of them failed.
+            "failed_between": [self.failed_at[0], self.failed_at[-1]] if self.failed_at else [],
             "by_reason": dict(self.reasons.most_common()),
             "slowest_seconds": round(times[-1], 3),
             "p99": round(times[int(len(times) * 0.99)], 3),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import textwrap
 from functools import lru_cache
 from pathlib import Path
 
@@ -181,3 +182,29 @@ def test_every_command_that_is_told_is_there(name: str) -> None:
         assert not scenario or (ROOT / "molecule" / scenario / "molecule.yml").is_file(), scenario
     for script in re.findall(r"(?:^|[` ])(scripts/[a-z_-]+(?:\.py)?)", text, re.MULTILINE):
         assert (ROOT / script).is_file(), script
+
+
+def command_lines() -> list[tuple[str, str]]:
+    """Return each line of a console block with its page."""
+    found = [
+        (path.name, line)
+        for path in TEXTS
+        for line in re.findall(r"^ *\$ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert len(found) > 80
+    return found
+
+
+def test_every_playbook_is_called_as_the_inventory_of_the_tutorial_is_named() -> None:
+    playbooks = {path.stem for path in ROOT.glob("playbooks/*.yml")}
+    calls = [(name, line) for name, line in command_lines() if line.startswith("ansible-playbook")]
+    options = r"--check|--diff|-v|-e \w+=\S+|--limit \S+"
+    form = rf"ansible-playbook -i inventory\.yml tethys\.channels\.({'|'.join(playbooks)})( ({options}))*"
+    assert [each for each in calls if not re.fullmatch(form, each[1])] == []
+
+
+@pytest.mark.parametrize("path", TEXTS[1:], ids=lambda path: path.name)
+def test_every_inventory_of_a_page_is_yaml(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for block in re.findall(r"^ *\.\. code-block:: yaml\n\n((?: +.*\n|\n)+)", text, re.MULTILINE):
+        assert yaml.safe_load(textwrap.dedent(block)) is not None
