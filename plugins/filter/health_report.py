@@ -15,7 +15,7 @@ from ansible.errors import AnsibleFilterError
 def health_report(seen: Any) -> dict[str, Any]:
     """See health_report.yml."""
     # Not above: to find one filter Ansible loads every file of this folder, in each process that it forks.
-    from ansible_collections.tethys.channels.plugins.plugin_utils import health
+    from ansible_collections.tethys.channels.plugins.plugin_utils import health, status
     from ansible_collections.tethys.channels.plugins.plugin_utils.display import shown
 
     needed = ("plan", "asked", "health", "probe")
@@ -24,7 +24,9 @@ def health_report(seen: Any) -> dict[str, Any]:
         raise AnsibleFilterError(
             f"health_report: {', '.join(missing)} is missing or no mapping: give plan, asked, health and probe."
         )
-    return shown(health.report(seen))
+    report = health.judged(seen)
+    found = status.status(report, str(seen.get("host", "")), float(seen.get("checked_at", 0)))
+    return {**shown(health.page(report)), "status": found}
 
 
 class FilterModule:

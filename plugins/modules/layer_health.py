@@ -207,9 +207,9 @@ health:
     processes:
       description:
         - Supervisor's processes of the portal, with C(name) (as C(supervisorctl) calls it), C(group), C(state), C(pid),
-          C(user), C(age_seconds), C(log), C(frozen) (stopped by a signal), C(outdated) (runs with something older than
-          what is on disk), C(before_redis) (older than Redis's last start) and C(problem) (Supervisor's own words).
-          What is not known is null.
+          C(user), C(age_seconds), C(memory_bytes) (resident), C(connections) (accepted and open), C(log), C(frozen)
+          (stopped by a signal), C(outdated) (runs with something older than what is on disk), C(before_redis) (older
+          than Redis's last start) and C(problem) (Supervisor's own words). What is not known is null.
       type: list
       elements: dict
     redis:
@@ -432,6 +432,7 @@ def read_processes(
 ) -> list[dict[str, Any]]:
     """Supervisor's processes of the portal, with what the kernel and the record tell of each."""
     found = []
+    clients = proc.accepted([row["pid"] for row in rows if row["pid"]])
     for row in rows:
         running = row["statename"] == "RUNNING"
         process = proc.describe(row["pid"], 0) if row["pid"] else None
@@ -445,6 +446,8 @@ def read_processes(
                 "pid": row["pid"] or None,
                 "user": process.user if process else None,
                 "age_seconds": process.age_seconds if process else None,
+                "memory_bytes": proc.memory(row["pid"]) if process else None,
+                "connections": clients[row["pid"]] if process else None,
                 "log": row.get("stdout_logfile") or None,
                 "frozen": process.state in "Tt" if process else None,
                 "outdated": asgi_record.is_outdated(key, sources, record) if key and running else None,

@@ -470,22 +470,29 @@ def probed(probe: Mapping[str, Any]) -> list[Problem]:
     return [Problem(row["code"], row["subject"], text) for row, text in zip(probe["codes"], probe["problems"])]
 
 
-def report(seen: Mapping[str, Any]) -> dict[str, Any]:
-    """The page of one host.
+def judged(seen: Mapping[str, Any]) -> Report:
+    """Return the report of one host, with what is wrong.
 
     Args:
         seen: `plan` (of `run_plan`), `asked` (`backend`, `container_name`, `image`), `health` (of `layer_health`),
             `probe` (of `layer_probe`) and `site`, which has what the steps of a `site` run said in check mode:
             `packages`, `redis_settings`, `container`, `portal_config` and `nginx_upstream`.
-
-    Returns:
-        `ok`, `lines` (what was seen) and `problems` (a sentence for each thing that is wrong).
     """
-    page = Report(seen)
-    page.judge()
+    found = Report(seen)
+    found.judge()
+    return found
+
+
+def page(found: Report) -> dict[str, Any]:
+    """Return a report as `check` prints it: `ok`, `lines` (what was seen), `problems` (sentences) and `codes`."""
     return {
-        "ok": not page.problems,
-        "lines": page.lines(),
-        "problems": texts(page.problems),
-        "codes": codes(page.problems),
+        "ok": not found.problems,
+        "lines": found.lines(),
+        "problems": texts(found.problems),
+        "codes": codes(found.problems),
     }
+
+
+def report(seen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the page of one host; see `judged` for what was seen."""
+    return page(judged(seen))

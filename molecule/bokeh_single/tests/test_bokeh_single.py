@@ -10,15 +10,20 @@ portal is a host of the inventory, with a home or an environment of its own.
 
 from __future__ import annotations
 
+import itertools
+import re
 import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import bed
 import pytest
 
 N = 3
+# WCAG 2.1, AA, for text of this size.
+LEAST_CONTRAST = 4.5
 HANDLER = "bokehplot: wave at /apps/bokehplot/wave/"
 ONE = "set tethys_asgi_processes to 1"
 PIN = "tethys_bokeh_policy to pin together with tethys_asgi_layout to socket_per_process"
@@ -211,7 +216,7 @@ def test_the_next_run_finds_it_too_and_leaves_the_processes(host: Any, later: li
     assert [row["pid"] for row in bed.daphnes(host)] == later
 
 
-def test_one_process_serves_the_plot_in_a_browser(host: Any, later: list[int]) -> None:
+def test_one_process_serves_the_plot_in_a_browser(host: Any, later: list[int], tmp_path: Path) -> None:
     run: subprocess.CompletedProcess[str] = bed.playbook("site", tethys_asgi_processes=1)
     assert run.returncode == 0, run.stdout
     assert len(bed.daphnes(host)) == 1
@@ -219,5 +224,18 @@ def test_one_process_serves_the_plot_in_a_browser(host: Any, later: list[int]) -
     assert (found["plots"], found["moved"], found["errors"], found["elsewhere"]) == (3, 3, [], [])
     found = bed.plots(host, 12)
     assert (found["plots"], found["moved"]) == (12, 12), found
-    run = bed.playbook("check", tethys_asgi_processes=1)
+    page = tmp_path / "page.html"
+    run = bed.playbook(
+        "check", tethys_asgi_processes=1, layer_check_status_on="controller", layer_check_status_html=str(page)
+    )
     assert run.returncode == 0, run.stdout
+    assert bed.changed(run) == 0
+    rows = bed.status_page(page)
+    assert {(row["width"], row["scheme"]) for row in rows} == set(itertools.product((400, 1200), ("light", "dark")))
+    for row in rows:
+        assert row["scroll_width"] == row["width"], row
+        assert row["contrast"] >= LEAST_CONTRAST, row
+        assert row["errors"] == []
+        assert "1 of 1 portal without a problem" in row["text"]
+        assert "1 of 1 ASGI processes run" in row["text"]
+        assert re.search(r"Checked \S+ \S+ UTC, less than 1 min ago", row["text"]), row["text"]

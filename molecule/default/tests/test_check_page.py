@@ -8,6 +8,7 @@ Named so that it runs before test_default.py, whose delivery and dry run show th
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import bed
 import pytest
 
 N = 3
+STATUS, METRICS, PAGE_FILE = (f"/run/tethys_status.{kind}" for kind in ("json", "prom", "html"))
 PAGE = "TASK [tethys.channels.layer_check : Report the layer's state]"
 WRONG = "TASK [tethys.channels.layer_check : Fail if a problem was found]"
 REDIS = "tethys-channels-redis"
@@ -204,11 +206,14 @@ def test_what_is_wrong_is_told_once_with_the_way_out(host: Any, name: str) -> No
         # Where there is something to change, somebody could.
         before = bed.snapshot(host) if drift else ""
         start = time.monotonic()
-        run = bed.playbook("check")
+        run = bed.playbook("check", layer_check_status_json=STATUS)
         print(f"{name}: {time.monotonic() - start:.1f} s")
         assert not drift or bed.snapshot(host) == before
     page, problems = told(run.stdout, PAGE), told(run.stdout, WRONG)
     print("\n".join([*page, *problems]))
+    status = json.loads(host.check_output(f"cat {STATUS} && rm {STATUS}"))
+    assert len(status[0]["problems"]) == len(problems)
+    assert status[0]["ok"] is False
     problems = together(problems)
     assert run.returncode == 2, run.stdout
     assert page[0].startswith("Versions: Tethys 4."), run.stdout

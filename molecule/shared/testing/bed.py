@@ -169,6 +169,23 @@ def browser(host: Any, *arguments: str, url: str = PLOT.replace("127.0.0.1", "po
     return found
 
 
+def status_page(page: Path) -> list[dict[str, Any]]:
+    """Read the page of a check in a real browser: a row for each width of the window and color scheme."""
+    script = Path(__file__).parent.parent / "browser" / "status_page.py"
+    mounts = ("-v", f"{script}:/usr/local/bin/status_page.py:ro", "-v", f"{page}:/home/browser/page.html:ro")
+    command = ["docker", "run", "--rm", "--network", "none", *mounts, "--entrypoint", "python3"]
+    command += [
+        f"tethys-channels-test/{BROWSER}",
+        "-B",
+        "/usr/local/bin/status_page.py",
+        "file:///home/browser/page.html",
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert run.stdout.startswith("["), run.stdout + run.stderr
+    found: list[dict[str, Any]] = json.loads(run.stdout)
+    return found
+
+
 def daphnes(host: Any) -> list[dict[str, Any]]:
     """The portal's ASGI processes, as pid, user and command line."""
     rows = host.check_output("ps -eo pid=,user:32=,args= -ww").splitlines()

@@ -77,14 +77,22 @@ def test_the_portals_have_one_list_of_hosts() -> None:
     assert (authority.user, authority.mode) == ("root", 0o644)
 
 
-def test_check_tells_of_both_portals() -> None:
-    run = bed.playbook("check")
+def test_check_tells_of_both_portals(tmp_path: Path) -> None:
+    status = tmp_path / "status.json"
+    run = bed.playbook("check", layer_check_status_on="controller", layer_check_status_json=str(status))
     assert run.returncode == 0, run.stdout
     said = bed.words(run)
     assert said.count("A run of tethys.channels.site would change nothing") == 2
     for name in (A, B):
         assert re.search(rf"{name}: Tethys \S+ channels_redis \S+ RedisChannelLayer at rediss://", said), said
     assert said.count("WebSockets heard 2 portals") == 2
+    assert bed.changed(run) == 0
+    rows = json.loads(status.read_text(encoding="utf-8"))
+    assert [row["host"] for row in rows] == [A, B]
+    for row in rows:
+        sockets = row["between"]["sockets"]
+        assert sockets > 0
+        assert row["between"]["received"] == {A: sockets, B: sockets}
 
 
 def test_no_secret_is_shown() -> None:

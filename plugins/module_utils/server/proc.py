@@ -143,6 +143,12 @@ def title(pid: int, proc: str = ROOT) -> str:
     return text(pid, "cmdline", proc).replace("\0", " ").strip()
 
 
+def memory(pid: int, proc: str = ROOT) -> int | None:
+    """Return a process's resident memory in bytes; None where it is gone."""
+    words = text(pid, "statm", proc).split()
+    return int(words[1]) * os.sysconf("SC_PAGE_SIZE") if len(words) > 1 else None
+
+
 def name_of(pid: int, proc: str = ROOT) -> str:
     """Return the kernel's name of a process."""
     return text(pid, "comm", proc).strip()
@@ -337,6 +343,20 @@ def standard_input(pid: int, proc: str = ROOT) -> int | None:
     """Return the inode of the socket that is a process's standard input, or None."""
     found = re.match(r"socket:\[(\d+)\]$", dict(_fds(pid, proc)).get("0", ""))
     return int(found.group(1)) if found else None
+
+
+def accepted(pids: Iterable[int], proc: str = ROOT) -> dict[int, int]:
+    """Return how many open TCP connections each process has accepted.
+
+    These are the ones at a port on which the process holds a listening socket as well.
+    """
+    table = {c.inode: c for c in connections(proc)}
+    found = {}
+    for pid in pids:
+        held = [table[inode] for inode in sockets_of(pid, proc) & set(table)]
+        ports = {c.port for c in held if c.state == LISTEN}
+        found[pid] = sum(c.state == ESTABLISHED and c.port in ports for c in held)
+    return found
 
 
 def _watched(pid: int, proc: str) -> set[int]:

@@ -85,6 +85,8 @@ AUTOMATIC = {
     "asgi_service_port": "int",
 }
 
+STATUS_FILES = ("layer_check_status_json", "layer_check_status_prometheus", "layer_check_status_html")
+
 
 @lru_cache(maxsize=1)
 def role_options() -> dict[str, dict[str, Any]]:
@@ -203,6 +205,8 @@ def _role_value_refusal(name: str, described: Data, value: Any, asked: Data) -> 
             or _system_folder(name, value)
             or _socket_refusal(name, value, asked)
         )
+    if name in STATUS_FILES and value:
+        return _path_refusal(name, value, "a file")
     auto = name in AUTOMATIC
     if auto:
         kind = option["type"] = AUTOMATIC[name]

@@ -11,6 +11,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.tethys.channels.plugins.filter.health_report import FilterModule, health_report
 from ansible_collections.tethys.channels.plugins.plugin_utils import health
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.test_health import SEEN
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ def test_what_is_no_look_is_refused(seen: Any, words: str) -> None:
         health_report(seen)
 
 
-def test_the_filter_is_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "report", lambda seen: {"ok": True, "lines": sorted(seen), "problems": []})
-    page = FilterModule().filters()["health_report"]({name: {} for name in ("plan", "asked", "health", "probe")})
-    assert page["lines"] == ["asked", "health", "plan", "probe"]
+def test_the_filter_is_the_report_and_the_status() -> None:
+    page = FilterModule().filters()["health_report"]({**SEEN, "host": "portal", "checked_at": 1790000000.5})
+    assert page["lines"] == health.report(SEEN)["lines"]
+    assert page["ok"] and page["status"]["host"] == "portal" and page["status"]["checked_at"] == 1790000000

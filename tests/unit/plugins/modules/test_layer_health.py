@@ -359,9 +359,11 @@ def test_a_process_that_runs(child: int, tmp_path: Path) -> None:
     (found,) = layer_health.read_processes([supervisor_row(child)], sources, {key: sources.sum}, lambda k, age: None)
     assert 0 <= found.pop("age_seconds") < 30
     assert found.pop("user")
+    # An interpreter that imports nothing; it has accepted nothing.
+    assert 2**20 < found.pop("memory_bytes") < 2**30
     assert found == {
         "name": "asgi:tethys_asgi0", "group": "asgi", "state": "RUNNING", "pid": child, "log": "/l", "frozen": False,
-        "outdated": False, "before_redis": None, "problem": None,
+        "connections": 0, "outdated": False, "before_redis": None, "problem": None,
     }  # fmt: skip
 
 

@@ -66,6 +66,8 @@ SEEN: dict[str, Any] = {
                 "pid": 101 + number,
                 "user": "www-data",
                 "age_seconds": 3725.4,
+                "memory_bytes": 160 * 2**20,
+                "connections": 4,
                 "log": f"/var/log/tethys/tethys_asgi{number}.log",
                 "frozen": False,
                 "outdated": False,

@@ -90,10 +90,23 @@ def test_each_connection_is_found_in_the_process_that_holds_it(listener: socket.
         if len(held) == len(ends):
             break
         time.sleep(0.1)
+    counted = proc.accepted(servers)
     for client in clients:
         client.close()
     assert set(held) == set(ends)
     assert set(held.values()) <= set(servers)
+    assert counted == {pid: list(held.values()).count(pid) for pid in servers}
+
+
+def test_a_connection_that_a_process_opened_is_not_one_that_it_accepted(listener: socket.socket) -> None:
+    with socket.create_connection(("127.0.0.1", port_of(listener))), socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen(1)
+        with socket.create_connection(("127.0.0.1", other.getsockname()[1])):
+            before = proc.accepted([os.getpid()])
+            accepted, _address = other.accept()
+            assert proc.accepted([os.getpid()])[os.getpid()] == before[os.getpid()] + 1
+            accepted.close()
 
 
 def test_nobody_serves_a_port_that_is_only_held(listener: socket.socket) -> None:
