@@ -217,6 +217,7 @@ def prove(tmp_path: Path, **given: Any) -> dict[str, Any]:
         "ports": [8000],
         "processes": 3,
         "idle_seconds": 0,
+        "idle_always": True,
         "expected_layers": None,
         "timeout": 30,
         **dict.fromkeys(("settings_file", "name", "among", "word")),
@@ -432,6 +433,27 @@ def test_redis_8_alone_is_no_reason(portal: Portal, tmp_path: Path) -> None:
     portal.losing = (11,)
     [problem] = prove(tmp_path, idle_seconds=7)["problems"]
     assert "closed during 7 seconds of silence" in problem
+
+
+@pytest.mark.parametrize(
+    ("about", "silent"),
+    [
+        ({}, False),
+        ({"backend": "channels_redis.pubsub.RedisPubSubChannelLayer"}, False),
+        ({"short_reads": {"tribs": 5.0}}, False),
+        ({"short_reads": {"default": 5.0}}, True),
+        ({"backend": "somebody.RedisChannelLayer"}, True),
+    ],
+)
+def test_silence_only_where_it_may_do_harm(portal: Portal, tmp_path: Path, about: dict[str, Any], silent: bool) -> None:
+    portal.about.update(backend=portal_wire.CORE)
+    portal.about.update(about)
+    assert (prove(tmp_path, idle_seconds=7, idle_always=False)["idle"] is not None) is silent
+
+
+def test_silence_that_was_asked_for(portal: Portal, tmp_path: Path) -> None:
+    portal.about["backend"] = portal_wire.CORE
+    assert prove(tmp_path, idle_seconds=7)["idle"] is not None
 
 
 def test_settings_that_are_not_those_expected(portal: Portal, tmp_path: Path) -> None:
