@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+from ansible_collections.tethys.channels.plugins.filter.asgi_processes import asgi_processes
 
 ROLE = Path(__file__).parents[3] / "roles" / "asgi_service"
 PREFIX = "/opt/conda/envs/tethys"
@@ -60,18 +62,20 @@ def program(variables: dict[str, Any] | None = None, **planned: Any) -> str:
         known.update({name: trusted(value) for name, value in values.items()})
     plan = {"user": "www-data", "port": 8000, "address": "127.0.0.1", "group": "asgi"}
     plan.update({"arguments": [], "environment": False, **planned})
-    plan["portal"] = {"site_packages": f"{PREFIX}/lib/python3.12/site-packages"}
+    plan["portal"] = {"site_packages": f"{PREFIX}/lib/python3.12/site-packages", "bokeh": [], **plan.pop("portal", {})}
     known.update(
         ansible_managed="Ansible managed",
         tethys_home="/var/lib/tethys",
         tethys_conda_prefix=PREFIX,
         tethys_asgi_processes=3,
         __preflight_plan=plan,
-        **(variables or {}),
     )
+    known.update(variables or {})
     text = (ROLE / "templates" / "asgi_supervisord.conf.j2").read_text(encoding="utf-8")
     # As the lookup that the role uses does.
     templar = Templar(loader=DataLoader(), variables=known)
+    # In a play Ansible finds it by itself.
+    templar._engine.environment.filters["tethys.channels.asgi_processes"] = asgi_processes
     return str(templar.template(trust_as_template(text), escape_backslashes=False))
 
 
@@ -106,3 +110,27 @@ def test_what_is_kept_is_in_the_command() -> None:
     text = program(arguments=["--websocket_timeout", "3600"], environment=True)
     assert "for script in /etc/tethys_channels.env /opt/conda/envs/tethys/etc/conda/activate.d/*.sh; do" in text
     assert "--access-log - --proxy-headers --websocket_timeout 3600 tethys_portal.asgi:application'" in text
+
+
+@pytest.mark.parametrize(
+    ("bokeh", "variables"),
+    [
+        ([{"app": "plots", "name": "wave", "url": "/apps/plots/wave/"}], {}),
+        ("unknown", {}),
+        ([], {"tethys_bokeh": "in_use"}),
+        ([], {"tethys_layer_backend": "channels.layers.InMemoryChannelLayer"}),
+    ],
+)
+def test_no_program_is_written_that_breaks_the_bokeh_rule(bokeh: Any, variables: dict[str, Any]) -> None:
+    # Whatever the plan says of the number: the role itself applies the filter.
+    with pytest.raises(AnsibleError, match="tethys_asgi_processes is 3"):
+        program(variables, portal={"bokeh": bokeh}, processes=3)
+    assert "numprocs=1\n" in program({**variables, "tethys_asgi_processes": 1}, portal={"bokeh": bokeh})
+
+
+def test_the_bokeh_rule_is_applied_before_the_first_change() -> None:
+    tasks = yaml.safe_load((ROLE / "tasks" / "main.yml").read_text(encoding="utf-8"))
+    names = [next(key for key in task if key.startswith("ansible.builtin.")) for task in tasks]
+    first = next(task for task, name in zip(tasks, names) if name != "ansible.builtin.meta")
+    assert "__asgi_service_processes" in str(first["ansible.builtin.set_fact"])
+    assert "when" not in first
