@@ -9,25 +9,36 @@ export PATH := $(BIN):$(PATH):/usr/sbin:/sbin
 # Ansible refuses to start in a locale that is named and not there, as over many an ssh connection.
 export LC_ALL := C.UTF-8
 
-.PHONY: help demo test test-changed test-core lint sanity unit portal integration docs import versions check-all scenario bench images engine collection clean
+.PHONY: help demo bundle scenario test-changed test-core test check-all lint sanity unit portal integration docs import versions canary bench images engine collection clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+	@awk -F ':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+##@ Try it
 demo: $(VENV)/.ready engine ## Watch a real Tethys Portal get its channel layer, on a throw-away server (DEMO_KEEP=1 leaves it)
 	@scripts/images server:bookworm redis:7.0
 	@scripts/demo
 
-test: $(VENV)/.ready engine ## Run everything that must pass
-	@scripts/run-tests
+##@ Install it where the Internet is not reached
+bundle: $(VENV)/.ready engine ## Pack collections, wheels and the image of Redis (B="--python 3.11 --image redis:8.2")
+	@$(BIN)/python scripts/bundle $(B)
 
+##@ While you change it
 test-changed: $(VENV)/.ready engine ## Run what can see the changes since main: quick lint, unit tests, a role's scenario (BASE=COMMIT for others)
 	@scripts/run-tests --changed $(or $(BASE),$$(git merge-base HEAD main 2>/dev/null || echo HEAD))
+
+scenario: $(VENV)/.ready engine ## Run one scenario, a folder of molecule/: make scenario S=ssh_sudo (S=default without one)
+	@scripts/run-tests scenario:$(or $(S),default)
+
+##@ Before it is merged
+test: $(VENV)/.ready engine ## Run everything that must pass
+	@scripts/run-tests
 
 test-core: $(VENV)/.ready engine ## Run lint, the unit tests and the core scenarios
 	@scripts/run-tests --core
 
-lint: $(VENV)/.ready ## Run ruff, mypy, yamllint, ansible-lint, the changelog's lint and the check of the reference of variables
+##@ One step of `make test`
+lint: $(VENV)/.ready ## Run ruff, mypy, yamllint, ansible-lint, the changelog's lint and the check of the generated pages
 	@scripts/run-tests lint
 
 sanity: $(VENV)/.ready ## Run ansible-test sanity
@@ -42,22 +53,24 @@ portal: $(VENV)/.ready ## Run the tests that ask a real Tethys Portal, without a
 integration: $(VENV)/.ready engine ## Build, install and call the collection as a user does
 	@scripts/run-tests integration
 
+docs: $(VENV)/.ready ## Build the documentation's site in .cache/docs, and fail at a warning
+	@scripts/run-tests docs
+
 import: $(VENV)/.ready ## Import the built collection as Galaxy does
 	@scripts/run-tests import
+
+##@ Other versions
+check-all: $(VENV)/.ready engine ## Run all of test, Debian 11, every Tethys, and the playbooks with every ansible-core
+	@scripts/run-tests --all
+	@$(BIN)/python scripts/check-versions --all --server
 
 versions: $(VENV)/.ready ## Run every supported ansible-core: a bare controller, and sanity (L="2.21" for one)
 	@$(BIN)/python scripts/check-versions $(L)
 
-check-all: $(VENV)/.ready engine ## Run all of test, Debian 11, and the playbooks on a server with every supported ansible-core
-	@scripts/run-tests --all
-	@$(BIN)/python scripts/check-versions --all --server
+canary: $(VENV)/.ready ## Run with the newest of everything, pre-releases too, and print which bound that concerns
+	@$(BIN)/python scripts/canary
 
-docs: $(VENV)/.ready ## Build the documentation's site in .cache/docs, and fail at a warning
-	@scripts/run-tests docs
-
-scenario: $(VENV)/.ready engine ## Run one scenario, a folder of molecule/: make scenario S=ssh_sudo (S=default without one)
-	@scripts/run-tests scenario:$(or $(S),default)
-
+##@ Tools
 bench: $(VENV)/.ready engine ## Measure: the layer beside the manual's set-up, end to end, the cost of a run, memory
 	@scripts/bench
 
@@ -70,9 +83,9 @@ engine: ## Install and start a Docker engine where none answers
 collection: $(VENV)/.ready ## Build the collection and install it into .cache/collections
 	@scripts/install-collection
 
-$(VENV)/.ready: requirements-dev.txt scripts/ensure-venv
-	@PYTHON=$(PYTHON) scripts/ensure-venv $(VENV)
-
 clean: ## Remove all test servers of this engine, the virtual environment and the caches (images stay)
 	@-docker ps -aq --filter label=tethys.channels.test-server 2>/dev/null | xargs -r docker rm -fv >/dev/null 2>&1
 	rm -rf $(VENV) .cache
+
+$(VENV)/.ready: requirements-dev.txt scripts/ensure-venv
+	@PYTHON=$(PYTHON) scripts/ensure-venv $(VENV)

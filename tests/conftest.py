@@ -20,5 +20,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not os.environ.get("TETHYS_TEST_PYTHON"):
         reason = "TETHYS_TEST_PYTHON does not name the Python of a Tethys environment (scripts/run-tests portal does)"
         for item in items:
-            if item.get_closest_marker("portal"):
+            if item.get_closest_marker("portal") or item.get_closest_marker("versions"):
                 item.add_marker(pytest.mark.skip(reason=reason))

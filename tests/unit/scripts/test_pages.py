@@ -138,7 +138,7 @@ def support() -> list[tuple[str, str]]:
     """Return what is called tested, each with the scenario that shows it."""
     headings = ("Operating systems of the server", "Container engines", "Redis")
     found = [row for heading in headings for row in rows("reference_support", heading)]
-    return [(what, how) for what, state, how in found if state == "tested"]
+    return [(what, how) for what, state, _run, how in found if state == "tested"]
 
 
 def test_there_is_support() -> None:

@@ -502,6 +502,8 @@ real = pytest.mark.portal
 def daphne(tmp_path: Path) -> Iterator[Any]:
     """Starts a real portal on the in-memory layer, with as many processes as there are ports."""
     assert REAL is not None
+    if not portal_wire.has_consumer():
+        pytest.skip("Tethys before 4.4 has no ws/app-lifecycle: a run verifies no delivery there")
     prefix, home = tmp_path / "env", tmp_path / "home"
     (prefix / "bin").mkdir(parents=True)
     home.mkdir()
