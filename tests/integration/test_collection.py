@@ -137,6 +137,19 @@ def test_the_dependency_is_there(ansible: Any) -> None:
     assert all((int(major), int(minor)) >= (3, 11) for major, minor in versions)
 
 
+def test_one_line_installs_it_from_git(tmp_path: Path) -> None:
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+    address = f"git+{ROOT.resolve().as_uri()},{commit.stdout.strip()}"
+    variables = {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path), "ANSIBLE_HOME": str(tmp_path / "home")}
+    # Offline: the collections that it depends on come with the package `ansible`, or are in the environment.
+    command = ["ansible-galaxy", "collection", "install", "--offline", "-p", str(tmp_path), address]
+    installed = run(command, **variables)
+    assert installed.returncode == 0, installed.stdout
+    found = answer(run(["ansible-galaxy", "collection", "list", "--format", "json", NAME], **variables))
+    version = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["version"]
+    assert found[str(tmp_path / "ansible_collections")][NAME]["version"] == version
+
+
 # --- documentation --------------------------------------------------------------------------------------------------
 
 

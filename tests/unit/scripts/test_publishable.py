@@ -172,3 +172,12 @@ def test_every_role_has_a_readme_that_says_what_its_spec_says(role: str) -> None
     assert text.startswith(f"# tethys.channels.{role} {spec['short_description']}.")
     for sentence in spec["description"]:
         assert re.sub(r"\b[CVO]\(([^()]*)\)", r"`\1`", " ".join(sentence.split())) in text
+
+
+def test_the_requirements_that_the_guide_shows_are_those_of_the_manifest() -> None:
+    guide = (ROOT / "docs" / "docsite" / "rst" / "guide_install.rst").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^    # requirements\.yml\n((?:    .*\n)+)", guide, re.MULTILINE)
+    ours, *others = yaml.safe_load(shown)["collections"]
+    galaxy = read("galaxy.yml")
+    assert ours["name"] == galaxy["repository"]
+    assert {entry["name"]: entry["version"] for entry in others} == galaxy["dependencies"]
