@@ -67,7 +67,47 @@ options:
     type: list
     elements: str
   word:
-    description: What the portals in O(among) have in common for this one proof.
+    description:
+      - What the portals in O(among) have in common for this one proof; else any word, by which the group is named
+        that the message is sent to.
+    type: str
+  front:
+    description:
+      - The web server on this server that is in front of the processes. A page and some WebSockets are asked of it too,
+        and each of these WebSockets has to get the messages.
+    type: dict
+    suboptions:
+      called:
+        description: What a person finds it by.
+        type: str
+        default: The web server in front
+      address:
+        description: The address that it listens on.
+        type: str
+        default: 127.0.0.1
+      port:
+        description: The port that it listens on.
+        type: int
+        required: true
+      tls:
+        description: Whether it speaks TLS there. A certificate for another name, or out of date, fails the proof.
+        type: bool
+        default: false
+      name:
+        description: The name by which browsers reach it; without it one that ALLOWED_HOSTS has.
+        type: str
+        default: ""
+      fix:
+        description: The sentence to print where it lets no WebSockets through.
+        type: str
+        default: ""
+      closes_after:
+        description: The seconds after which it closes a silent WebSocket, if that is too early.
+        type: float
+  url:
+    description:
+      - The portal's address as browsers have it. The controller asks it for the same as O(front), so it is for what is
+        in front elsewhere, such as a load balancer. C(PREFIX_URL) is part of it.
     type: str
   timeout:
     description: Seconds after which the proof is given up, the time of silence not counted.
@@ -169,6 +209,11 @@ probe:
         - With O(among), how many WebSockets this portal had (C(sockets)), and how many of them heard each portal
           (C(heard)). Else null.
       type: dict
+    front:
+      description:
+        - With O(front) or O(url), the address (C(at)), what is there (C(through)), the status of the page (C(page)),
+          how many WebSockets were open (C(sockets)), and how many got the first message (C(received)). Else null.
+      type: dict
     settings_match:
       description: Whether the portal's CHANNEL_LAYERS is what was expected; null when nothing was.
       type: bool
@@ -189,6 +234,7 @@ probe:
 
 import http.client
 import os
+import secrets
 import socket
 import time
 from collections import Counter
@@ -201,11 +247,13 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     portal_wire,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import ask_within
+from ansible_collections.tethys.channels.plugins.module_utils.front_check import Front, FrontCheck
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.portal_state import user_problem
 from ansible_collections.tethys.channels.plugins.module_utils.problem import Problem, codes, texts
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import secrets_in
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
+from ansible_collections.tethys.channels.plugins.module_utils.web_socket import Place
 
 IN_MEMORY = "channels.layers.InMemoryChannelLayer"
 # Measured with redis-py 5 to 8.1: of these only the first loses idle WebSockets, and only with a short read timeout.
@@ -219,6 +267,9 @@ OPENED_PER_PROCESS = 40
 HANDSHAKE_SECONDS = 10.0
 ARRIVAL_SECONDS = 4.0
 MESSAGES = 3
+# Which process answers through the web server in front cannot be told there.
+LEAST_THROUGH_FRONT = 4
+MOST_THROUGH_FRONT = 12
 
 
 class Probe:
@@ -238,6 +289,8 @@ class Probe:
         self.holder: dict[int, int] = {}
         self.failed: Counter[tuple[int, str]] = Counter()
         self.got_first: set[int] = set()
+        self.word = given["word"] or secrets.token_hex(8)
+        self.front: FrontCheck | None = None
         self.result: dict[str, Any] = {
             "provable": False,
             "reason": "not_started",
@@ -247,6 +300,7 @@ class Probe:
             "delivery_seconds": None,
             "idle": None,
             "among": None,
+            "front": None,
             "settings_match": None,
             "backend": None,
             "versions": dict.fromkeys(portal_wire.PACKAGES),
@@ -271,13 +325,14 @@ class Probe:
                 f"The proof could not be carried out: {user_problem(name, who, given['home'])}",
             )
             return self.report()
-        params = {"address": self.address}
-        params.update({name: given[name] for name in ("expected_layers", "settings_file", "word")})
+        params = {"address": self.address, "word": self.word}
+        params.update({name: given[name] for name in ("expected_layers", "settings_file")})
         try:
             with portal_env.PortalProcess(given["prefix"], given["home"], who, portal_wire, params) as portal:
                 try:
                     self.with_portal(portal)
                 finally:
+                    self.close_front()
                     self.warnings += portal.warnings
         except (portal_env.PortalEnded, portal_env.PortalTimeout) as error:
             self.report_problem("check-not-possible", "portal", f"The proof could not be carried out: {error}")
@@ -305,6 +360,7 @@ class Probe:
         if not about["consumer"]:
             self.result["reason"] = "no_consumer"
             self.http_answers(about["host"], about["prefix_url"])
+            self.open_front(about, 0)
             return
         in_memory = about["backend"] == IN_MEMORY
         self.result["provable"] = not (in_memory and len(self.processes) <= 1)
@@ -313,6 +369,7 @@ class Probe:
             self.open_sockets(portal)
             if about["sentinel"] or self.keeps_closed_connections():
                 self.forgive_once(portal)
+            self.open_front(about, max(LEAST_THROUGH_FRONT, min(2 * len(self.processes), MOST_THROUGH_FRONT)))
         if self.given["among"]:
             self.greet(portal, self.given["among"])
         elif self.result["provable"] and self.able():
@@ -460,6 +517,40 @@ class Probe:
                     f"{self.called(process)} took none of our WebSockets{self.log_of(process)}.",
                 )
 
+    # --- the web server in front ------------------------------------------------------------------------------------
+
+    def open_front(self, about: dict[str, Any], count: int) -> None:
+        """Ask the web server in front for a page and WebSockets; where no process answers, it cannot either."""
+        given, able = self.given["front"], self.able()
+        if not given or self.given["among"] or not able:
+            return
+        place = Place(given["name"] or about["host"], given["address"], given["port"], given["tls"])
+        prefix = f"/{about['prefix_url']}" if about["prefix_url"] else ""
+        self.front = FrontCheck(
+            Front(given["called"], place, prefix, given["fix"], given["closes_after"], bool(given["name"])),
+            self.deadline,
+        )
+        if self.front.look(self.direct_status(able[0], place, prefix)) and not self.failed:
+            self.front.open(self.word, count, self.deadline - time.monotonic() + self.given["idle_seconds"] + 60)
+
+    def direct_status(self, process: proc.Process, place: Place, prefix: str) -> int | None:
+        """Return how a process answers the request for the page; None where it does not."""
+        connection = http.client.HTTPConnection(self.address, process.port)
+        try:
+            return ask_within(connection, HANDSHAKE_SECONDS, "GET", f"{prefix}/", {"Host": place.host})
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            connection.close()
+
+    def close_front(self) -> None:
+        """Take over what was seen there."""
+        if self.front:
+            self.front.close()
+            self.result["front"] = self.front.answer()
+            self.problems += self.front.problems
+            self.warnings += self.front.warnings
+
     # --- messages ---------------------------------------------------------------------------------------------------
 
     def prove(self, portal: portal_env.PortalProcess, in_memory: bool) -> None:
@@ -480,6 +571,7 @@ class Probe:
             )
             return
         self.judge_delivery(first, first["of"], "")
+        self.judge_front(first, first["of"], "")
         silence = self.given["idle_seconds"]
         if not (self.given["idle_always"] or self.silence_may_harm()):
             return
@@ -510,9 +602,9 @@ class Probe:
             if "default" in self.short_reads:
                 text = self.short_read("default", self.short_reads.pop("default"))
                 self.report_problem("read-timeout-short", "default", text)
-        self.judge_delivery(
-            second, [number for number in living if str(number) not in closed], f" after {silence} seconds of silence"
-        )
+        left = [number for number in living if str(number) not in closed]
+        for judge in (self.judge_delivery, self.judge_front):
+            judge(second, left, f" after {silence} seconds of silence")
 
     def silence_may_harm(self) -> bool:
         """Return whether an idle WebSocket may stop receiving: a read timeout is short, or the class is not known."""
@@ -552,13 +644,17 @@ class Probe:
         heard: dict[str, float] = {}
         asked: list[int] = []
         sent = 0
+        if self.front:
+            self.front.mark()
         while sent < messages:
             portal.send({"do": "send", "seconds": ARRIVAL_SECONDS if messages > 1 else 1})
             answer = portal.receive(max(self.deadline, time.monotonic()) + 2 * ARRIVAL_SECONDS, facts.WIRE_SENT)
             asked = asked or answer["of"]
             heard = {**answer["received"], **heard}
             sent += 1
-            if answer["problem"] or {str(n) for n in asked} <= heard.keys() | answer["closed"].keys():
+            missed = {str(n) for n in asked} - heard.keys() - answer["closed"].keys()
+            # What a process did not get itself cannot come through the web server.
+            if answer["problem"] or not (missed or (self.front and not self.front.wait(ARRIVAL_SECONDS))):
                 break
         self.result["messages"] += sent
         if sent > 1 and not answer["problem"] and all(str(n) in heard for n in asked):
@@ -587,6 +683,11 @@ class Probe:
                     f"{self.called(process)} got the message on {len(got)} of its {len(mine)} WebSockets"
                     f"{when}{self.age_hint(process)}{self.log_of(process)}.",
                 )
+
+    def judge_front(self, answer: dict[str, Any], asked: list[int], when: str) -> None:
+        """Report what did not get through the web server in front, unless the processes did not get it either."""
+        if self.front and not answer["problem"] and all(str(n) in answer["received"] for n in asked):
+            self.front.judge(when)
 
     # --- a Tethys without the consumer ------------------------------------------------------------------------------
 
@@ -742,10 +843,24 @@ def main() -> None:
             "name": {"type": "str"},
             "among": {"type": "list", "elements": "str"},
             "word": {"type": "str"},
+            "front": {
+                "type": "dict",
+                "options": {
+                    "called": {"type": "str", "default": "The web server in front"},
+                    "address": {"type": "str", "default": "127.0.0.1"},
+                    "port": {"type": "int", "required": True},
+                    "tls": {"type": "bool", "default": False},
+                    "name": {"type": "str", "default": ""},
+                    "fix": {"type": "str", "default": ""},
+                    "closes_after": {"type": "float"},
+                },
+            },
+            "url": {"type": "str"},
             "timeout": {"type": "int", "default": 60},
         },
         mutually_exclusive=[("expected_layers", "settings_file")],
-        required_together=[("name", "among", "word")],
+        required_together=[("name", "among")],
+        required_by={"among": ["word"]},
         supports_check_mode=True,
     )
     # Ansible would mask every value of the setting wherever it stands in the answer, be it 127.0.0.1 or tethys.

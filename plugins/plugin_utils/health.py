@@ -81,6 +81,20 @@ def delivery(probe: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def through_front(probe: Mapping[str, Any]) -> list[str]:
+    """Return what was seen through the web server in front."""
+    front = probe.get("front")
+    if not front:
+        is_told = probe["provable"] and probe["sent"]
+        return ["The way through a web server in front of the portal was not checked."] if is_told else []
+    if front["page"] is None:
+        return [f"{front['through']} does not answer."]
+    line = f"Through {front['through']}: {front['at']} answers HTTP {front['page']}"
+    if front["sockets"]:
+        line += f", and a message reached {front['received']} of {front['sockets']} WebSockets"
+    return [f"{line}."]
+
+
 def kind_of(server: Mapping[str, Any]) -> str:
     """What answers there."""
     return "Sentinel" if server.get("watches") else "Redis"
@@ -117,7 +131,10 @@ class Report:
         if self.plan["redis"] == "none":
             lines.append("Redis: none, since the layer is in memory")
         lines += [self.redis_line(server) for server in self.health["redis"]]
-        lines += [f"Delivery: {line}" for line in [*delivery(self.probe), *(self.probe.get("warnings") or [])]]
+        lines += [
+            f"Delivery: {line}"
+            for line in [*delivery(self.probe), *through_front(self.probe), *(self.probe.get("warnings") or [])]
+        ]
         lines += (self.plan.get("trust") or {}).get("lines", [])
         lines.append(f"A run of {SITE} would change {'; '.join(self.changes) or 'nothing'}")
         return lines

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.tethys.channels.plugins.plugin_utils.decide import trust, variables
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide import front, trust, variables
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.bokeh import Bokeh
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.nginx import Nginx
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.portal import Portal
@@ -66,6 +66,7 @@ def of_variables(inputs: Inputs, goal: str) -> list[Problem]:
         *variables.wrong_role_values(values, asked),
         *variables.check_variables(asked),
         *kept_problems(values),
+        *front.url_problems(values),
         *variables.rotation_reasons(values, asked),
         *(variables.port_reasons(values, inputs.options, asked) if goal in ("site", "check") else []),
     ]
@@ -196,6 +197,7 @@ def _programs_step(programs: Programs, adopted: Data | None) -> dict[str, Any]:
         "group": programs.group,
         "arguments": programs.kept.arguments,
         "environment": programs.kept.environment,
+        "front": front.step(server, programs.place, programs.kept.arguments),
         "other_groups": programs.other_groups,
         "replaced_groups": programs.replaced_groups,
         "user": portal.get("user"),

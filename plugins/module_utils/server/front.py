@@ -14,12 +14,13 @@ import glob
 import itertools
 import posixpath
 import re
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Iterable, Iterator, NamedTuple, Sequence, TypedDict
+from typing import Iterable, Iterator, Sequence, TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils import nginx_config, nginx_upstream
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, clean, read_file
-from ansible_collections.tethys.channels.plugins.module_utils.server import proc, root_files
+from ansible_collections.tethys.channels.plugins.module_utils.server import front_door, proc, root_files
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import writable_by_others
 
 MOST_BYTES = 1024 * 1024
@@ -27,6 +28,7 @@ MOST_FILES = 500
 # Of files that somebody besides root can change, all together.
 MOST_OF_OTHERS = 256 * 1024
 MOST_TARGETS = 50
+MOST_SITES = 20
 MOST_LINE = 4096
 APACHE_NAMES = ("apache2", "httpd")
 APACHE_FILES = (
@@ -62,6 +64,8 @@ class Front(TypedDict):
     # Whether the collection wrote it.
     ours: bool
     targets: list[Target]
+    # Where browsers reach it; None where that cannot be told, or is not on this server.
+    door: front_door.Door | None
 
 
 class Fronts(TypedDict):
@@ -73,13 +77,17 @@ class Fronts(TypedDict):
     addresses: list[str]
 
 
-class _Site(NamedTuple):
+@dataclass
+class _Site:
     """A site of Apache's, with what it proxies: the path on the site, and the address."""
 
     path: str
     line: int
-    folders: list[str]
-    proxied: list[tuple[str, str]]
+    listens: list[str] = field(default_factory=list)
+    name: str = ""
+    tls: bool = False
+    folders: list[str] = field(default_factory=list)
+    proxied: list[tuple[str, str]] = field(default_factory=list)
 
 
 def find(processes: nginx_upstream.Processes, upstream: str, folders: Iterable[str]) -> Fronts:
@@ -98,12 +106,15 @@ def find(processes: nginx_upstream.Processes, upstream: str, folders: Iterable[s
             tree = _tree(main)
             found += [front for front in [_of_nginx(tree, upstream, own)] if front] if tree else []
             addresses += [target["address"] for target in _of_passes(tree, _passes(tree.http()))] if tree else []
+    of_nginx = bool(found)
     if any(proc.is_roots(pid) for name in APACHE_NAMES for pid in proc.named(name)):
         for site in _apache_sites():
             addresses += [_shown(address) for _path, address in site.proxied[:MOST_TARGETS]]
-            if not found and any(_within(folder, own) for folder in site.folders):
+            if not of_nginx and len(found) < MOST_SITES and any(_within(folder, own) for folder in site.folders):
                 found += [front for front in [_of_apache(site)] if front]
-    return {"portal": found[0] if found else None, "addresses": sorted(set(addresses))[:MOST_TARGETS]}
+    # A site may be there without TLS too.
+    chosen = next((front for front in found if front["door"] and front["door"]["tls"]), found[0] if found else None)
+    return {"portal": chosen, "addresses": sorted(set(addresses))[:MOST_TARGETS]}
 
 
 def _within(path: str, folders: Iterable[str]) -> bool:
@@ -225,27 +236,51 @@ def _of_passes(tree: nginx_config.Tree, nodes: Iterable[nginx_config.Node]) -> l
     return targets[:MOST_TARGETS]
 
 
-def _front(tree: nginx_config.Tree, node: nginx_config.Node, targets: list[Target], each: bool, ours: bool) -> Front:
-    line = nginx_config.line_of(tree.texts[node.file], node.directive.start)
-    path = clean(nginx_upstream.shown(node.file), 4096)
-    return {"server": "nginx", "path": path, "line": line, "each": each, "ours": ours, "targets": targets}
+def _front(
+    tree: nginx_config.Tree,
+    node: nginx_config.Node,
+    targets: list[Target],
+    sites: Sequence[nginx_config.Node],
+    ours: bool,
+) -> Front:
+    """Describe a front.
+
+    Args:
+        node: the upstream block, each of whose targets has to be the portal's, or what sends requests on.
+        sites: those that lead there.
+    """
+    return {
+        "server": "nginx",
+        "path": clean(nginx_upstream.shown(node.file), 4096),
+        "line": nginx_config.line_of(tree.texts[node.file], node.directive.start),
+        "each": node.name == "upstream",
+        "ours": ours,
+        "targets": targets,
+        "door": front_door.best([door for site in sites for door in front_door.of_nginx(tree, site)]),
+    }
 
 
 def _of_nginx(tree: nginx_config.Tree, upstream: str, folders: Sequence[str]) -> Front | None:
     """Return the upstream block of that name, or what the site with the portal's files proxies."""
+    servers = [node for node in tree.http() if node.name == "server"]
     for block in tree.upstreams():
         targets = _of_block(block) if block.args == (upstream,) else []
         if targets:
             text = tree.texts[block.file][block.directive.start : block.directive.end]
-            return _front(tree, block, targets, True, nginx_config.looks_like_ours(text))
-    for site in (node for node in tree.http() if node.name == "server"):
+            sites = [site for site in servers if any(_leads_to(node, upstream) for node in _portals_passes(site))]
+            return _front(tree, block, targets, sites[:MOST_SITES], nginx_config.looks_like_ours(text))
+    for site in servers:
         files = [node.args[0] for node in site.walk() if node.name in ("alias", "root") and node.args]
         if any(_within(path, folders) for path in files):
             passes = _portals_passes(site)
             targets = _of_passes(tree, passes)
             if targets:
-                return _front(tree, passes[0], targets, False, False)
+                return _front(tree, passes[0], targets, [site], False)
     return None
+
+
+def _leads_to(proxy_pass: nginx_config.Node, upstream: str) -> bool:
+    return len(proxy_pass.args) == 1 and nginx_config.leads_to(proxy_pass, upstream)
 
 
 # -- Apache ------------------------------------------------------------------------------------------------------------
@@ -261,7 +296,7 @@ def _apache_sites() -> Iterator[_Site]:
 
 def apache_sites(path: str, text: str) -> Iterator[_Site]:
     """Yield the sites of a file of Apache's, and what stands outside of any, with what each proxies."""
-    outside = _Site(path, 1, [], [])
+    outside = _Site(path, 1)
     site, location = outside, "/"
     for number, line in enumerate(text.split("\n"), 1):
         if len(line) > MOST_LINE:
@@ -269,7 +304,8 @@ def apache_sites(path: str, text: str) -> Iterator[_Site]:
         words = [word.strip("\"'") for word in re.findall(r"\"[^\"]*\"|'[^']*'|\S+", line.strip())]
         name = words[0].lower() if words else "#"
         if name.startswith("<virtualhost"):
-            site, location = _Site(path, number, [], []), "/"
+            listens = [word.strip("\"'") for word in line.strip().rstrip(">").split()[1:]]
+            site, location = _Site(path, number, listens, outside.name), "/"
         elif name == "</virtualhost>":
             yield site
             site = outside
@@ -279,9 +315,18 @@ def apache_sites(path: str, text: str) -> Iterator[_Site]:
             location = "/"
         elif name in ("alias", "aliasmatch", "documentroot"):
             site.folders.append(words[-1])
+        elif name in ("servername", "sslengine") and len(words) > 1:
+            _set_apart(site, name, words[1])
         elif name in ("proxypass", "proxypassmatch", "rewriterule", "balancermember"):
             site.proxied.extend(_proxied(name, words[1:], location))
     yield outside
+
+
+def _set_apart(site: _Site, name: str, value: str) -> None:
+    if name == "servername":
+        site.name = value
+    else:
+        site.tls = value.lower() == "on"
 
 
 def _proxied(name: str, words: list[str], location: str) -> Iterator[tuple[str, str]]:
@@ -304,5 +349,12 @@ def _of_apache(site: _Site) -> Front | None:
     targets = [_target(address) for address in addresses[:MOST_TARGETS]]
     if not targets:
         return None
-    path = clean(nginx_upstream.shown(site.path), 4096)
-    return {"server": "Apache", "path": path, "line": site.line, "each": True, "ours": False, "targets": targets}
+    return {
+        "server": "Apache",
+        "path": clean(nginx_upstream.shown(site.path), 4096),
+        "line": site.line,
+        "each": True,
+        "ours": False,
+        "targets": targets,
+        "door": front_door.best(front_door.of_apache(site.path, site.line, site.listens, site.name, site.tls)),
+    }

@@ -58,6 +58,15 @@ class Nginx(Subject):
                     f"nginx's upstream block is to be put back as it was: {sentence(nginx['problem'])}",
                 )
             return
+        front = processes.portals_front(self.server)
+        if front and front["server"] == "Apache":
+            self.refuse(
+                "apache-with-socket-per-process",
+                "tethys_asgi_layout",
+                f"tethys_asgi_layout is {APART}: Apache sends the portal's requests to one port ({front['path']}, line"
+                f" {front['line']}), and that layout needs nginx. Set tethys_asgi_layout to shared_socket.",
+            )
+            return
         if nginx.get("problem"):
             self.refuse(
                 "nginx-unusable",

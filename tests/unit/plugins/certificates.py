@@ -47,7 +47,12 @@ class Certificate:
 
 
 def make(
-    name: str, by: Certificate | None = None, address: str = "", begins: float = -1, ends: float = 100
+    name: str,
+    by: Certificate | None = None,
+    address: str = "",
+    begins: float = -1,
+    ends: float = 100,
+    host: str = "",
 ) -> Certificate:
     """A certificate that begins and ends so many days from now; without `by`, an authority."""
     now, key = datetime.datetime.now(datetime.timezone.utc), ec.generate_private_key(ec.SECP256R1())
@@ -61,7 +66,7 @@ def make(
         .not_valid_after(now + datetime.timedelta(days=ends))
         .add_extension(x509.BasicConstraints(ca=by is None, path_length=None), critical=True)
     )
-    if address:
-        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
-        builder = builder.add_extension(names, critical=False)
+    names = [x509.IPAddress(ip_address(address))] if address else [x509.DNSName(host)] if host else []
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return Certificate(key, builder.sign(by.key if by else key, hashes.SHA256()))

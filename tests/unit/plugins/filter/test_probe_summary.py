@@ -24,6 +24,7 @@ PROBE: dict[str, Any] = {
     "versions": {"redis": "7.4.1", "channels": "4.3.2", "hiredis": None},
     "warnings": [],
 }
+NOT_THROUGH = "The way through a web server in front of the portal was not checked."
 LAST = "channels_redis.core.RedisChannelLayer, channels 4.3.2, redis 7.4.1"
 
 
@@ -39,8 +40,28 @@ def test_a_delivery() -> None:
     assert summary() == [
         "A message reached 8 of 8 WebSockets over 2 process(es) (101, 102) in 0.012 s, sent from another process with"
         " the portal's own settings.",
+        NOT_THROUGH,
         LAST,
     ]
+
+
+NGINX = "nginx (/etc/nginx/sites-enabled/tethys, line 8)"
+FRONT = {"at": "https://portal.example.org/", "through": NGINX, "page": 200, "sockets": 4, "received": 3}
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {},
+            f"Through {NGINX}: https://portal.example.org/ answers HTTP 200, and a message reached 3 of 4 WebSockets.",
+        ),
+        ({"sockets": 0}, f"Through {NGINX}: https://portal.example.org/ answers HTTP 200."),
+        ({"page": None}, f"{NGINX} does not answer."),
+    ],
+)
+def test_what_is_in_front(changes: dict[str, Any], line: str) -> None:
+    assert summary(front={**FRONT, **changes})[1] == line
 
 
 def test_a_delivery_that_was_not_timed() -> None:

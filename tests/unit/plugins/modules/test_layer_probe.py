@@ -21,6 +21,7 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
 )
 from ansible_collections.tethys.channels.plugins.module_utils.server import accounts, proc
 from ansible_collections.tethys.channels.plugins.modules import layer_probe
+from ansible_collections.tethys.channels.tests.unit.plugins.fake_front import FakeFront
 
 ME = accounts.account_of(os.geteuid())
 REDIS = "channels_redis.core.RedisChannelLayer"
@@ -109,6 +110,7 @@ class Portal:
         self.loses_at_once = False
         self.hears_again_after = 99
         self.warnings: list[str] = ["An odd script."]
+        self.tokens: list[str] = []
         self._said: list[dict[str, Any]] = [self.about]
         self._owner: dict[int, int] = {}
         self._sends = 0
@@ -220,7 +222,7 @@ def prove(tmp_path: Path, **given: Any) -> dict[str, Any]:
         "idle_always": True,
         "expected_layers": None,
         "timeout": 30,
-        **dict.fromkeys(("settings_file", "name", "among", "word")),
+        **dict.fromkeys(("settings_file", "name", "among", "word", "front", "url")),
     }
     return layer_probe.Probe({**defaults, **given}).run()
 
@@ -454,6 +456,94 @@ def test_silence_only_where_it_may_do_harm(portal: Portal, tmp_path: Path, about
 def test_silence_that_was_asked_for(portal: Portal, tmp_path: Path) -> None:
     portal.about["backend"] = portal_wire.CORE
     assert prove(tmp_path, idle_seconds=7)["idle"] is not None
+
+
+# --- through the web server in front ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def front(portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeFront]:
+    """A web server that gets each message that the portal sends."""
+    found, send = FakeFront(tmp_path), portal.send
+    monkeypatch.setattr(layer_probe.Probe, "direct_status", lambda *_args: 200)
+    monkeypatch.setattr(layer_probe, "ARRIVAL_SECONDS", 0.3)
+
+    def speak(command: dict[str, Any]) -> None:
+        if command["do"] == "send" and not portal.send_problem:
+            portal.tokens.append(f"token {len(portal.tokens)}")
+            found.say(portal.tokens[-1], *found.gets)
+        send(command)
+
+    monkeypatch.setattr(portal, "send", speak)
+    yield found
+    found.close()
+
+
+def through(front: FakeFront, **changes: Any) -> dict[str, Any]:
+    """The option for that web server."""
+    given = {"called": "nginx", "address": "127.0.0.1", "port": front.place.port, "tls": False, "name": ""}
+    return {**given, "fix": "Add a line.", "closes_after": None, **changes}
+
+
+def test_a_front_that_is_right(portal: Portal, front: FakeFront, tmp_path: Path) -> None:
+    portal.about["prefix_url"] = "tethys"
+    probe = prove(tmp_path, front=through(front), idle_seconds=7, word="abc")
+    assert probe["ok"], probe["problems"]
+    at = f"http://portal.example.org:{front.place.port}/tethys/"
+    # Two for each process.
+    assert probe["front"] == {"at": at, "through": "nginx", "page": 200, "sockets": 6, "received": 6}
+    assert probe["messages"] == len(portal.tokens) == 2
+    paths = {request.split()[1] for request in front.requests}
+    assert paths == {"/tethys/", "/tethys/ws/app-lifecycle/layer_probe_abc/"}
+
+
+def test_a_name_of_the_site_is_asked_for(portal: Portal, front: FakeFront, tmp_path: Path) -> None:
+    assert prove(tmp_path, front=through(front, name="www.example.org"))["ok"]
+    assert all(f"Host: www.example.org:{front.place.port}\r\n" in request for request in front.requests)
+
+
+def test_a_front_that_leads_to_another_portal(portal: Portal, front: FakeFront, tmp_path: Path) -> None:
+    front.gets = [0]
+    probe = prove(tmp_path, front=through(front))
+    assert [row["code"] for row in probe["codes"]] == ["front-message-not-received"]
+    assert probe["messages"] == layer_probe.MESSAGES
+    assert (probe["front"]["sockets"], probe["front"]["received"]) == (6, 1)
+
+
+def test_a_front_without_websockets(portal: Portal, front: FakeFront, tmp_path: Path) -> None:
+    front.socket = 404
+    probe = prove(tmp_path, front=through(front))
+    assert probe["problems"] == ["A WebSocket through nginx could not be opened: HTTP 404. Add a line."]
+    assert (probe["sent"], probe["messages"]) == (probe["received"], 1)
+
+
+def test_what_the_processes_miss_is_not_the_fronts_fault(portal: Portal, front: FakeFront, tmp_path: Path) -> None:
+    portal.deaf, front.gets = {12}, [0]
+    probe = prove(tmp_path, front=through(front))
+    assert {row["code"] for row in probe["codes"]} == {"message-not-received"}
+
+
+def test_where_no_process_serves_the_front_is_not_asked(portal: Portal, front: FakeFront, tmp_path: Path) -> None:
+    portal.pids = []
+    probe = prove(tmp_path, front=through(front), processes=0, timeout=1)
+    assert (probe["front"], front.requests) == (None, [])
+
+
+def test_where_processes_refuse_only_the_page_is_asked_for(portal: Portal, front: FakeFront, tmp_path: Path) -> None:
+    portal.failed = REFUSED
+    probe = prove(tmp_path, front=through(front))
+    assert {row["code"] for row in probe["codes"]} == {"sockets-refused"}
+    assert (probe["front"]["page"], probe["front"]["sockets"]) == (200, 0)
+
+
+def test_a_portal_without_the_consumer_has_a_page(
+    portal: Portal, front: FakeFront, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portal.about["consumer"], front.page = False, 502
+    monkeypatch.setattr(layer_probe.Probe, "http_answers", lambda *_args: None)
+    probe = prove(tmp_path, front=through(front))
+    assert [row["code"] for row in probe["codes"]] == ["front-page"]
+    assert len(front.requests) == 1
 
 
 def test_settings_that_are_not_those_expected(portal: Portal, tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ def test_the_manuals_site(nginx: Any, tmp_path: Path) -> None:
             "each": True,
             "ours": False,
             "targets": [{"address": "127.0.0.1:8080", "port": 8080, "here": True}],
+            "door": found["portal"]["door"],
         },
         "addresses": ["127.0.0.1:8080"],
     }
@@ -246,6 +247,7 @@ def test_the_site_of_tethys_gen_apache(apache: Any, tmp_path: Path) -> None:
             "each": True,
             "ours": False,
             "targets": [{"address": "127.0.0.1:8080", "port": 8080, "here": True}],
+            "door": found["portal"]["door"],
         },
         "addresses": ["127.0.0.1:8080"],
     }
@@ -311,3 +313,137 @@ def test_a_file_of_apache_takes_no_time(text: str) -> None:
     began = time.monotonic()
     list(front.apache_sites("/a.conf", text))
     assert time.monotonic() - began < 5
+
+
+# -- where browsers reach the site -------------------------------------------------------------------------------------
+
+DOOR = """\
+upstream channels-backend {{ server 127.0.0.1:8000; }}
+server {{
+    {}
+    location / {{ try_files $uri @proxy_to_app; }}
+    location @proxy_to_app {{ proxy_pass http://channels-backend; {} }}
+}}
+"""
+WEBSOCKETS = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
+
+
+def door(found: front.Fronts) -> Any:
+    assert found["portal"]
+    return found["portal"]["door"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "address", "port", "tls", "name"),
+    [
+        ("listen 80; server_name portal.example.org;", "127.0.0.1", 80, False, "portal.example.org"),
+        ("", "127.0.0.1", 80, False, ""),
+        ("listen 8443 ssl; server_name _;", "127.0.0.1", 8443, True, ""),
+        ("listen 80; listen 443 ssl http2;", "127.0.0.1", 443, True, ""),
+        ("listen 443; ssl on;", "127.0.0.1", 443, True, ""),
+        ("listen [::]:80;", "::1", 80, False, ""),
+        ("listen 127.0.0.2:81;", "127.0.0.2", 81, False, ""),
+        ("listen localhost:82;", "127.0.0.1", 82, False, ""),
+        ("listen 127.0.0.3;", "127.0.0.3", 80, False, ""),
+        ("listen *:83 default_server;", "127.0.0.1", 83, False, ""),
+        (r"server_name *.a.org ~^x\.org$ .b.org $hostname localhost c.org d.org;", "127.0.0.1", 80, False, "c.org"),
+        ("server_name localhost;", "127.0.0.1", 80, False, "localhost"),
+        ("listen 443 quic; listen 443 ssl;", "127.0.0.1", 443, True, ""),
+    ],
+)
+def test_where_browsers_reach_it(nginx: Any, lines: str, address: str, port: int, tls: bool, name: str) -> None:
+    found = door(nginx(DOOR.format(lines, WEBSOCKETS)))
+    assert (found["address"], found["port"], found["tls"], found["name"]) == (address, port, tls, name)
+    assert found["line"] == 2
+    assert found["missing"] == []
+
+
+@pytest.mark.parametrize(
+    "lines", ["listen unix:/run/x.sock;", "listen 80 proxy_protocol;", "listen 192.0.2.7:80;", "listen 99999;"]
+)
+def test_what_no_browser_reaches_here(nginx: Any, lines: str) -> None:
+    assert door(nginx(DOOR.format(lines, WEBSOCKETS))) is None
+
+
+def test_of_several_sites_the_one_with_tls(nginx: Any) -> None:
+    plain, other = DOOR.format("server_name a.org;", ""), "server { location /wiki { proxy_pass http://127.0.0.1:1; } }"
+    site = (
+        f"server {{ listen 443 ssl; server_name b.org; location / {{ proxy_pass http://channels-backend; }} }} {other}"
+    )
+    assert door(nginx(plain + site))["name"] == "b.org"
+    assert door(nginx(plain + other))["name"] == "a.org"
+
+
+@pytest.mark.parametrize(
+    ("locations", "silence", "missing"),
+    [
+        ("location / { proxy_pass http://channels-backend; }", None, 3),
+        (f"proxy_read_timeout 5; location / {{ proxy_pass http://channels-backend; {WEBSOCKETS} }}", 5, 0),
+        (
+            f"location / {{ proxy_pass http://channels-backend; proxy_read_timeout 5; }}"
+            f" location /ws/ {{ proxy_pass http://channels-backend; proxy_read_timeout 1m30s; {WEBSOCKETS} }}",
+            90,
+            0,
+        ),
+        (
+            f"location / {{ proxy_pass http://channels-backend; proxy_read_timeout 5; }}"
+            f" location ~ /ws {{ proxy_pass http://channels-backend; proxy_read_timeout 1h; {WEBSOCKETS} }}",
+            3600,
+            0,
+        ),
+        (
+            f"location ^~ / {{ proxy_pass http://channels-backend; proxy_read_timeout 300ms; {WEBSOCKETS}"
+            " location /static { } } location ~ /ws { proxy_pass http://channels-backend; }",
+            0.3,
+            0,
+        ),
+        (
+            f"location / {{ proxy_pass http://channels-backend; location ~* /WS/ {{ {WEBSOCKETS}"
+            " proxy_pass http://channels-backend; proxy_read_timeout soon; } }",
+            None,
+            0,
+        ),
+        ("location = /ws/app-lifecycle/x/ { proxy_pass http://channels-backend; } location / { }", None, 3),
+        # What is tried in vain costs nothing.
+        ("location / { proxy_pass http://channels-backend; } location ~ (a*)*$ { deny all; }", None, 3),
+        ("location / { proxy_pass http://channels-backend; } location ~ ( { deny all; }", None, 3),
+    ],
+)
+def test_what_happens_to_websockets(nginx: Any, locations: str, silence: float | None, missing: int) -> None:
+    site = f"upstream channels-backend {{ server 127.0.0.1:8000; }} server {{ {locations} }}"
+    found = door(nginx(site))
+    assert (found["silence"], len(found["missing"])) == (silence, missing)
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "port", "tls", "name"),
+    [
+        (APACHE, "127.0.0.1", 80, False, "portal.example.org"),
+        (APACHE.replace("*:80>", "*:443>\nSSLEngine on"), "127.0.0.1", 443, True, "portal.example.org"),
+        (APACHE.replace("*:80>", "[::]:80>\nServerName https://b.org:443"), "::1", 80, False, "b.org"),
+        (
+            APACHE.replace("<VirtualHost *:80>", '<VirtualHost "127.0.0.2">'),
+            "127.0.0.2",
+            80,
+            False,
+            "portal.example.org",
+        ),
+        (APACHE.replace("*:80", "_default_:8080 192.0.2.1:1"), "127.0.0.1", 8080, False, "portal.example.org"),
+        (APACHE.replace("ServerName portal.example.org\n", ""), "127.0.0.1", 80, False, ""),
+        (
+            f"{APACHE}\n{APACHE.replace('*:80>', '*:443>').replace('ProxyRequests', 'SSLEngine On # ')}",
+            "127.0.0.1",
+            443,
+            True,
+            "portal.example.org",
+        ),
+    ],
+    ids=["as written", "TLS", "IPv6", "no port", "any", "no name", "both"],
+)
+def test_where_browsers_reach_apache(apache: Any, text: str, address: str, port: int, tls: bool, name: str) -> None:
+    found = door(apache(text))
+    assert (found["address"], found["port"], found["tls"], found["name"]) == (address, port, tls, name)
+
+
+def test_an_apache_that_no_browser_reaches_here(apache: Any) -> None:
+    assert door(apache(APACHE.replace("*:80", "192.0.2.1:80"))) is None
