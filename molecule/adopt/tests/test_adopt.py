@@ -221,11 +221,24 @@ def test_each_setting_is_kept_or_named(host: Any, taken_over: str) -> None:
     assert "s3cr3t" not in taken_over
 
 
-def test_a_second_run_changes_nothing(host: Any, taken_over: str) -> None:
-    run = bed.playbook("site")
+def test_delivery_is_verified_through_nginx(taken_over: str) -> None:
+    assert (
+        "Through nginx (/etc/nginx/sites-enabled/tethys, line 8): http://portal.example.org/ answers HTTP 200, and a"
+        " message reached 4 of 4 WebSockets." in taken_over
+    )
+
+
+def test_a_second_run_changes_nothing_and_the_controller_asks_the_address_of_the_portal(
+    host: Any, taken_over: str
+) -> None:
+    [address] = host.check_output("hostname -I").split()[:1]
+    run = bed.playbook("site", layer_check_url=f"http://{address}/")
     assert run.returncode == 0, run.stdout
     assert bed.changed(run) == 0, run.stdout
     assert "taken over" not in run.stdout
+    assert f"Through http://{address}: http://{address}/ answers HTTP 200, and a message reached 6 of 6" in folded(
+        run.stdout
+    )
 
 
 def test_every_listener_hears(host: Any, taken_over: str) -> None:

@@ -9,17 +9,11 @@ Each test puts a site in place of the scenario's own, and that one back afterwar
 from __future__ import annotations
 
 import base64
-import importlib
-import io
 import json
-import os
 import re
 import shlex
-import subprocess
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import apart
@@ -65,19 +59,8 @@ http {{
 
 @pytest.fixture(scope="module", autouse=True)
 def shipped(host: Any) -> None:
-    """What the module is made of, on the server: Ansible's own code for modules, and the collection's."""
-    packed = io.BytesIO()
-    plugins = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"]) / "plugins"
-    ansible = Path(next(iter(importlib.import_module("ansible.module_utils").__path__)))
-    with tarfile.open(fileobj=packed, mode="w") as archive:
-        archive.addfile(tarfile.TarInfo("ansible/__init__.py"))
-        archive.add(ansible.parent / "release.py", "ansible/release.py")
-        archive.add(ansible, "ansible/module_utils")
-        for name in ("modules", "module_utils"):
-            archive.add(plugins / name, f"ansible_collections/tethys/channels/plugins/{name}")
-    unpack = f"mkdir -p {MODULES} && tar -xf - --no-same-owner -C {MODULES}"
-    command = ["docker", "exec", "-i", host.backend.get_hostname(), "sh", "-c", unpack]
-    subprocess.run(command, input=packed.getvalue(), check=True)
+    """What the module is made of, on the server."""
+    bed.ship(host, MODULES)
 
 
 def module(host: Any, **arguments: Any) -> dict[str, Any]:
