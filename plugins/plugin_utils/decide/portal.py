@@ -102,7 +102,7 @@ class Portal(Subject):
                 " Correct the file and run again.",
             )
         elif self.goal in ("site", "restart") and start_problem(portal):
-            found = start_refusal(self.asked, portal)
+            found = start_refusal(self.asked, portal, self.server)
             if found and self._has_unread_variables:
                 self.warn(
                     "portal-start-unknown",

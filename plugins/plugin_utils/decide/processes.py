@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
 from ansible_collections.tethys.channels.plugins.module_utils.server.conda_variables import accepted
 from ansible_collections.tethys.channels.plugins.module_utils.server.front import Front, Target
+from ansible_collections.tethys.channels.plugins.module_utils.server.kept_environment import PATH as VARIABLES
 from ansible_collections.tethys.channels.plugins.module_utils.server.kept_environment import Names
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Program, Server
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
@@ -249,19 +250,35 @@ def start_problem(portal: Portal) -> str | None:
     return str(found) if found and not portal.get("prefix_problem") and not portal.get("home_problem") else None
 
 
-def start_refusal(asked: Data, portal: Portal) -> Problem | None:
+def start_refusal(asked: Data, portal: Portal, server: Server) -> Problem | None:
     """Refuse to restart processes that would not start again."""
     found = start_problem(portal)
     if not found:
         return None
-    as_user = ("sudo", "-u", str(portal.get("user")), "env", f"TETHYS_HOME={asked['tethys_home']}")
-    command = shell_words(*as_user, f"{asked['tethys_conda_prefix']}/bin/tethys", "list")
+    command, variables = _start_command(asked, portal, server)
     return Problem(
         "portal-does-not-start",
         "tethys_home",
         f"tethys_home is {show(asked['tethys_home'])}: the portal does not start. {found.strip().rstrip('.')}. Correct"
-        f" that until `{command}` works, or set preflight_timeout to more seconds if the portal needs them.",
+        f" that until `{command}` works{variables}, or set preflight_timeout to more seconds if the portal needs them.",
     )
+
+
+def _start_command(asked: Data, portal: Portal, server: Server) -> tuple[str, str]:
+    """Return the command that starts Tethys as its processes do, and which variables have to be set for it besides.
+
+    Values may be secret. A run keeps them in a file; before the first one they are in the program, and conda's.
+    """
+    as_user = ("sudo", "-u", str(portal.get("user")))
+    start = ("env", f"TETHYS_HOME={asked['tethys_home']}", f"{asked['tethys_conda_prefix']}/bin/tethys", "list")
+    environment = server.get("environment")
+    if environment and environment["kept"] is not None:
+        return shell_words(*as_user, "sh", "-c", f". {VARIABLES}; exec {shell_words(*start)}"), ""
+    programs = server.get("programs") or []
+    given = [(programs[0].get("environment") or [], str(programs[0]["path"]))] if programs else []
+    given += [(environment["conda"], "by conda")] if environment else []
+    named = [f"{', '.join(names)} ({source})" for names, source in given if names]
+    return shell_words(*as_user, *start), f" with the variables {' and '.join(named)}" if named else ""
 
 
 class Kept(NamedTuple):

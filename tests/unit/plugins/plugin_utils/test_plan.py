@@ -513,6 +513,36 @@ def test_a_portal_that_does_not_start_is_refused(portal: dict[str, Any], problem
 
 
 @pytest.mark.parametrize(
+    ("server", "command", "variables"),
+    [
+        ({"environment": {"kept": ["DB"], "conda": ["PROJ"], "rejected": []}}, True, ""),
+        (
+            {"environment": {"kept": None, "conda": ["PROJ"], "rejected": []}},
+            False,
+            f" with the variables DB, GDAL ({samples.program()['path']}) and PROJ (by conda)",
+        ),
+        (
+            {"environment": {"kept": None, "conda": [], "rejected": []}},
+            False,
+            f" with the variables DB, GDAL ({samples.program()['path']})",
+        ),
+        ({"environment": {"kept": None, "conda": [], "rejected": []}, "programs": []}, False, ""),
+    ],
+)
+def test_the_command_to_start_a_portal_has_the_variables_of_its_processes(
+    server: dict[str, Any], command: bool, variables: str
+) -> None:
+    programs = [samples.program(environment=["DB", "GDAL"], user="www-data")]
+    facts = Facts(samples.portal(start_problem="KeyError: 'DB'"), samples.server(**{"programs": programs, **server}))
+    found = Portal(Inputs(samples.asked(), samples.options(), {}), facts)
+    found.portal_reasons()
+    [problem] = found.problems
+    start = f"env TETHYS_HOME={HOME} {PREFIX}/bin/tethys list"
+    with_file = f"sudo -u www-data sh -c '. /etc/tethys_channels.env; exec {start}'"
+    assert f"`{with_file if command else f'sudo -u www-data {start}'}` works{variables}, or set" in problem.text
+
+
+@pytest.mark.parametrize(
     ("program", "values", "warns"),
     [
         ({"environment": ["DB"]}, {}, False),
