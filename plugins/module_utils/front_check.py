@@ -9,7 +9,7 @@ import http.client
 import os
 import ssl
 import time
-from typing import NamedTuple, TypedDict
+from typing import Any, Mapping, NamedTuple, TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, clean, load
 from ansible_collections.tethys.channels.plugins.module_utils.problem import Problem
@@ -59,6 +59,18 @@ class Front(NamedTuple):
     fix: str = ""
     closes_after: float | None = None
     is_named: bool = True
+
+    @classmethod
+    def given(cls, option: Mapping[str, Any], host: str, prefix_url: str) -> Front:
+        """Return what the option `front` of the module `layer_probe` says.
+
+        Args:
+            host: the name to use where the site has none.
+            prefix_url: Django's PREFIX_URL, without slashes at its ends.
+        """
+        place = Place(option["name"] or host, option["address"], option["port"], option["tls"])
+        prefix = f"/{prefix_url}" if prefix_url else ""
+        return cls(option["called"], place, prefix, option["fix"], option["closes_after"], bool(option["name"]))
 
     @property
     def page(self) -> str:

@@ -232,6 +232,7 @@ probe:
       type: float
 """
 
+import contextlib
 import http.client
 import os
 import secrets
@@ -253,7 +254,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.portal_state impor
 from ansible_collections.tethys.channels.plugins.module_utils.problem import Problem, codes, texts
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import secrets_in
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
-from ansible_collections.tethys.channels.plugins.module_utils.web_socket import Place
+from ansible_collections.tethys.channels.plugins.module_utils.web_socket import status_of
 
 IN_MEMORY = "channels.layers.InMemoryChannelLayer"
 # Measured with redis-py 5 to 8.1: of these only the first loses idle WebSockets, and only with a short read timeout.
@@ -524,24 +525,17 @@ class Probe:
         given, able = self.given["front"], self.able()
         if not given or self.given["among"] or not able:
             return
-        place = Place(given["name"] or about["host"], given["address"], given["port"], given["tls"])
-        prefix = f"/{about['prefix_url']}" if about["prefix_url"] else ""
-        self.front = FrontCheck(
-            Front(given["called"], place, prefix, given["fix"], given["closes_after"], bool(given["name"])),
-            self.deadline,
-        )
-        if self.front.look(self.direct_status(able[0], place, prefix)) and not self.failed:
+        front = Front.given(given, about["host"], about["prefix_url"])
+        self.front = FrontCheck(front, self.deadline)
+        if self.front.look(self.direct_status(able[0], front)) and not self.failed:
             self.front.open(self.word, count, self.deadline - time.monotonic() + self.given["idle_seconds"] + 60)
 
-    def direct_status(self, process: proc.Process, place: Place, prefix: str) -> int | None:
+    def direct_status(self, process: proc.Process, front: Front) -> int | None:
         """Return how a process answers the request for the page; None where it does not."""
-        connection = http.client.HTTPConnection(self.address, process.port)
-        try:
-            return ask_within(connection, HANDSHAKE_SECONDS, "GET", f"{prefix}/", {"Host": place.host})
-        except (OSError, http.client.HTTPException):
-            return None
-        finally:
-            connection.close()
+        place = front.place._replace(address=self.address, port=process.port, tls=False)
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return status_of(place, front.page, HANDSHAKE_SECONDS)
+        return None
 
     def close_front(self) -> None:
         """Take over what was seen there."""

@@ -231,7 +231,7 @@ def test_delivery_is_verified_through_nginx(taken_over: str) -> None:
 def test_a_second_run_changes_nothing_and_the_controller_asks_the_address_of_the_portal(
     host: Any, taken_over: str
 ) -> None:
-    [address] = host.check_output("hostname -I").split()[:1]
+    address = host.check_output("ip -4 -o route get 192.0.2.1 | sed 's/.* src \\([0-9.]*\\).*/\\1/'")
     run = bed.playbook("site", layer_check_url=f"http://{address}/")
     assert run.returncode == 0, run.stdout
     assert bed.changed(run) == 0, run.stdout

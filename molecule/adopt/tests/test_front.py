@@ -50,9 +50,16 @@ def written() -> str:
     return text
 
 
-def probed(host: Any, **cases: dict[str, Any]) -> dict[str, Any]:
+def probed(host: Any, cases: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What the delivery check says of the site with each upstream."""
-    common = {"prefix": bed.PREFIX, "home": bed.HOME, "user": "www-data", "ports": [PORT], "processes": 1}
+    common = {
+        "prefix": bed.PREFIX,
+        "home": bed.HOME,
+        "user": "www-data",
+        "ports": [PORT],
+        "processes": 1,
+        "sends": False,
+    }
     given = shlex.quote(json.dumps({name: {**common, "upstream": name, **case} for name, case in cases.items()}))
     run = host.run(f"cd {MODULES} && timeout 300 python3 through_front.py {given}")
     assert run.stdout.startswith("{"), run.stdout + run.stderr
@@ -90,7 +97,8 @@ def behind_nginx(host: Any, apache_installs: None) -> Iterator[dict[str, Any]]:
     daphne = (
         f"systemd-run --quiet --unit prefixed --uid www-data -E TETHYS_HOME={bed.HOME}-prefixed"
         f" {bed.PREFIX}/bin/daphne -b 127.0.0.1 -p {PREFIX_PORT} tethys_portal.asgi:application"
-        f" && for i in $(seq 60); do curl -s -o /dev/null http://127.0.0.1:{PREFIX_PORT}/ && break; sleep 0.5; done"
+        f" && for i in $(seq 60); do curl -s -o /dev/null -H 'Host: {NAME}' http://127.0.0.1:{PREFIX_PORT}/tethys/ && break;"
+        " sleep 0.5; done"
     )
     write = f"echo {shlex.quote(written())} > {FILE} && {RELOAD}"
     with bed.during(
@@ -99,16 +107,15 @@ def behind_nginx(host: Any, apache_installs: None) -> Iterator[dict[str, Any]]:
         f"rm {FILE}; {RELOAD}; systemctl stop prefixed; rm -r {bed.HOME}-prefixed",
     ):
         cases: dict[str, dict[str, Any]] = {name: {} for name in SITES}
-        cases["prefix"] = {"home": f"{bed.HOME}-prefixed", "ports": [PREFIX_PORT]}
-        cases["timeout"] = {"idle_seconds": 7}
-        cases["channels-backend"] = {}
-        yield probed(host, **cases)
+        cases["tls"] = {"sends": True}
+        cases["prefix"] = {"sends": True, "home": f"{bed.HOME}-prefixed", "ports": [PREFIX_PORT]}
+        cases["timeout"] = {"sends": True, "idle_seconds": 7}
+        yield probed(host, cases)
 
 
 @pytest.mark.parametrize(
     ("name", "at"),
     [
-        ("channels-backend", f"http://{NAME}/"),
         ("tls", f"https://{NAME}:8443/"),
         ("prefix", f"http://{NAME}:8081/tethys/"),
     ],
@@ -147,7 +154,6 @@ def test_an_nginx_that_is_wrong(behind_nginx: dict[str, Any], name: str, found: 
     assert codes(answer) == found, answer["problems"]
     assert any(words in text for text in answer["problems"]), answer["problems"]
     assert all(FILE in text for text in answer["problems"])
-    assert answer["sent"] == answer["received"] > 0, "The processes themselves deliver."
 
 
 @pytest.fixture(scope="module")
@@ -155,20 +161,20 @@ def without_nginx(host: Any, behind_nginx: dict[str, Any]) -> Iterator[dict[str,
     """The same with nginx stopped, then with Apache: its site as Tethys writes it, and with the printed line."""
     host.check_output("supervisorctl stop nginx")
     try:
-        found = probed(host, **{"channels-backend": {}})
+        found = probed(host, {"channels-backend": {}})
         host.check_output(
             "while systemctl is-active -q apache-installs; do sleep 0.5; done;"
             f" cd / && PATH={bed.PREFIX}/bin:$PATH TETHYS_HOME={bed.HOME} tethys gen apache --tethys-port {PORT}"
             f" --overwrite -d /root && cp /root/tethys_apache.conf {APACHE} && systemctl restart apache2"
         )
-        as_written = probed(host, **{"channels-backend": {}})["channels-backend"]
+        as_written = probed(host, {"channels-backend": {}})["channels-backend"]
         [text] = as_written["problems"] or [""]
         line = text.partition("Add `")[2].partition("`")[0]
         host.check_output(
             f"awk -v line={shlex.quote(line)} '/ProxyPass [/] /{{print line}} {{print}}' /root/tethys_apache.conf"
             f" > {APACHE} && systemctl reload apache2 && sleep 1"
         )
-        routed = probed(host, **{"channels-backend": {}})["channels-backend"]
+        routed = probed(host, {"channels-backend": {"sends": True}})["channels-backend"]
         yield {"stopped": found["channels-backend"], "as written": as_written, "routed": routed}
     finally:
         host.check_output("systemctl stop apache2; supervisorctl start nginx")
