@@ -270,6 +270,8 @@ ARRIVAL_SECONDS = 4.0
 MESSAGES = 3
 # Which process answers through the web server in front cannot be told there.
 LEAST_THROUGH_FRONT = 4
+# Problems with which the web server in front may work.
+BESIDE_THE_FRONT = {"number-differs", "settings-differ"}
 MOST_THROUGH_FRONT = 12
 
 
@@ -521,13 +523,14 @@ class Probe:
     # --- the web server in front ------------------------------------------------------------------------------------
 
     def open_front(self, about: dict[str, Any], count: int) -> None:
-        """Ask the web server in front for a page and WebSockets; where no process answers, it cannot either."""
+        """Ask the web server in front for a page and WebSockets, unless what is behind it is at fault."""
         given, able = self.given["front"], self.able()
-        if not given or self.given["among"] or not able:
+        faults = {problem.code for problem in self.problems} - BESIDE_THE_FRONT
+        if not given or self.given["among"] or not able or faults or self.failed:
             return
         front = Front.given(given, about["host"], about["prefix_url"])
         self.front = FrontCheck(front, self.deadline)
-        if self.front.look(self.direct_status(able[0], front)) and not self.failed:
+        if self.front.look(self.direct_status(able[0], front)):
             self.front.open(self.word, count, self.deadline - time.monotonic() + self.given["idle_seconds"] + 60)
 
     def direct_status(self, process: proc.Process, front: Front) -> int | None:

@@ -97,8 +97,8 @@ def behind_nginx(host: Any, apache_installs: None) -> Iterator[dict[str, Any]]:
     daphne = (
         f"systemd-run --quiet --unit prefixed --uid www-data -E TETHYS_HOME={bed.HOME}-prefixed"
         f" {bed.PREFIX}/bin/daphne -b 127.0.0.1 -p {PREFIX_PORT} tethys_portal.asgi:application"
-        f" && for i in $(seq 60); do curl -s -o /dev/null -H 'Host: {NAME}' http://127.0.0.1:{PREFIX_PORT}/tethys/ && break;"
-        " sleep 0.5; done"
+        f" && for i in $(seq 60); do curl -s -o /dev/null -H 'Host: {NAME}' http://127.0.0.1:{PREFIX_PORT}/tethys/"
+        " && break; sleep 0.5; done"
     )
     write = f"echo {shlex.quote(written())} > {FILE} && {RELOAD}"
     with bed.during(

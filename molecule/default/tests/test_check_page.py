@@ -193,7 +193,11 @@ def test_a_healthy_server(host: Any) -> None:
         rest[N],
     )
     assert re.match(r"Delivery: A message reached (\d+) of \1 WebSockets over 3 ", rest[N + 1])
-    trust, last = rest[N + 2 :]
+    front, trust, last = rest[N + 2 :]
+    through = (
+        r"Delivery: Through nginx \(/etc/nginx/sites-enabled/tethys, line 8\): http://portal\.example\.org/ answers"
+    )
+    assert re.match(rf"{through} HTTP 200, and a message reached (\d+) of \1 WebSockets\.$", front)
     assert re.match(r"Trust: only root can change the \d\d files and folders .*portal_config\.yml \(www-data\)", trust)
     assert last == "A run of tethys.channels.site would change nothing"
 

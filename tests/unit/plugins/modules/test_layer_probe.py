@@ -529,11 +529,20 @@ def test_where_no_process_serves_the_front_is_not_asked(portal: Portal, front: F
     assert (probe["front"], front.requests) == (None, [])
 
 
-def test_where_processes_refuse_only_the_page_is_asked_for(portal: Portal, front: FakeFront, tmp_path: Path) -> None:
-    portal.failed = REFUSED
-    probe = prove(tmp_path, front=through(front))
-    assert {row["code"] for row in probe["codes"]} == {"sockets-refused"}
-    assert (probe["front"]["page"], probe["front"]["sockets"]) == (200, 0)
+@pytest.mark.parametrize(
+    ("change", "asks"),
+    [({"failed": REFUSED}, False), ({"state": "T"}, False), ({"pids": [11, 12]}, True)],
+    ids=["refused", "stopped", "fewer"],
+)
+def test_where_the_processes_are_at_fault_the_front_is_not_asked(
+    portal: Portal, front: FakeFront, tmp_path: Path, change: dict[str, Any], asks: bool
+) -> None:
+    for name, value in change.items():
+        setattr(portal, name, value)
+    probe = prove(tmp_path, front=through(front), timeout=1)
+    assert bool(front.requests) is asks
+    assert bool(probe["front"]) is asks
+    assert not [row for row in probe["codes"] if row["code"].startswith("front-")]
 
 
 def test_a_portal_without_the_consumer_has_a_page(
