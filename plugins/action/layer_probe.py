@@ -25,7 +25,7 @@ ARRIVAL_SECONDS = 4.0
 TIMEOUT = 60
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     """See plugins/modules/layer_probe.py."""
 
     _supports_check_mode = True
