@@ -9,7 +9,7 @@ export PATH := $(BIN):$(PATH):/usr/sbin:/sbin
 # Ansible refuses to start in a locale that is named and not there, as over many an ssh connection.
 export LC_ALL := C.UTF-8
 
-.PHONY: help demo bundle scenario test-changed test-core test check-all lint sanity unit portal integration docs import versions canary bench images engine collection clean
+.PHONY: help demo bundle scenario test-changed test-core test check-all lint sanity unit portal integration docs import versions canary release bench images engine collection clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,7 +59,7 @@ docs: $(VENV)/.ready ## Build the documentation's site in .cache/docs, and fail 
 import: $(VENV)/.ready ## Import the built collection as Galaxy does
 	@scripts/run-tests import
 
-##@ Other versions
+##@ Other versions, and a release
 check-all: $(VENV)/.ready engine ## Run all of test, Debian 11, every Tethys, and the playbooks with every ansible-core
 	@scripts/run-tests --all
 	@$(BIN)/python scripts/check-versions --all --server
@@ -69,6 +69,9 @@ versions: $(VENV)/.ready ## Run every supported ansible-core: a bare controller,
 
 canary: $(VENV)/.ready ## Run with the newest of everything, pre-releases too, and print which bound that concerns
 	@$(BIN)/python scripts/canary
+
+release: $(VENV)/.ready ## Write the changelog, commit and tag a release: make release V=1.0.0
+	@scripts/release $(V)
 
 ##@ Tools
 bench: $(VENV)/.ready engine ## Measure: the layer beside the manual's set-up, end to end, the cost of a run, memory
