@@ -171,7 +171,7 @@ def test_every_role_has_a_readme_that_says_what_its_spec_says(role: str) -> None
     spec = read(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]["main"]
     assert text.startswith(f"# tethys.channels.{role} {spec['short_description']}.")
     for sentence in spec["description"]:
-        assert re.sub(r"\b[CVO]\(([^()]*)\)", r"`\1`", " ".join(sentence.split())) in text
+        assert re.sub(r"\b[CVOP]\(([^()#]*)(?:#[^()]*)?\)", r"`\1`", " ".join(sentence.split())) in text
 
 
 def test_the_requirements_that_the_guide_shows_are_those_of_the_manifest() -> None:
