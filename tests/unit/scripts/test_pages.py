@@ -200,7 +200,7 @@ def command_lines() -> list[tuple[str, str]]:
 def test_every_playbook_is_called_as_the_inventory_of_the_tutorial_is_named() -> None:
     playbooks = {path.stem for path in ROOT.glob("playbooks/*.yml")}
     calls = [(name, line) for name, line in command_lines() if line.startswith("ansible-playbook")]
-    options = r"--check|--diff|-v|-e \w+=\S+|-e @\S+\.yml|--limit \S+"
+    options = r"--check|--diff|-v|-e (\w+=|@)\S+|-e @\S+\.yml|--limit \S+"
     form = rf"ansible-playbook -i inventory\.yml tethys\.channels\.({'|'.join(playbooks)})( ({options}))*"
     assert [each for each in calls if not re.fullmatch(form, each[1])] == []
 
