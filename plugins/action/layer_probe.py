@@ -48,7 +48,7 @@ class ActionModule(ActionBase):
         check = FrontCheck(Front(place.origin + prefix, place, prefix), time.monotonic() + seconds)
         try:
             if check.look(None):
-                check.open(str(arguments["word"]), WEB_SOCKETS, seconds + MARGIN_SECONDS)
+                check.open_sockets(str(arguments["word"]), WEB_SOCKETS, seconds + MARGIN_SECONDS)
             result.update(self._module(arguments, task_vars))
             self._judge(check, result.get("probe") or {})
         finally:

@@ -194,7 +194,7 @@ class FrontCheck:
 
     # --- WebSockets ---------------------------------------------------------------------------------------------------
 
-    def open(self, word: str, count: int, lifetime: float) -> None:
+    def open_sockets(self, word: str, count: int, lifetime: float) -> None:
         """Open so many WebSockets; after one that is refused, no more."""
         for _each in range(count):
             why = self._open_one(CONSUMER.format(word), lifetime)

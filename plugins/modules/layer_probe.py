@@ -531,7 +531,9 @@ class Probe:
         front = Front.given(given, about["host"], about["prefix_url"])
         self.front = FrontCheck(front, self.deadline)
         if self.front.look(self.direct_status(able[0], front)):
-            self.front.open(self.word, count, self.deadline - time.monotonic() + self.given["idle_seconds"] + 60)
+            self.front.open_sockets(
+                self.word, count, self.deadline - time.monotonic() + self.given["idle_seconds"] + 60
+            )
 
     def direct_status(self, process: proc.Process, front: Front) -> int | None:
         """Return how a process answers the request for the page; None where it does not."""

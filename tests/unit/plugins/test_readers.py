@@ -73,6 +73,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "module_utils/server/trust.py": ({"read_text"}, "reads /etc/group, which is root's"),
     "module_utils/services.py": ({"getresponse", "json.loads"}, "reads root's Docker engine within a size and time"),
     "module_utils/tethys_docker_inside.py": ({"os.fdopen"}, "runs in the container and writes the answer"),
+    "module_utils/web_socket.py": ({"makefile"}, "reads through boundary.BoundedSocket, within bytes and a deadline"),
     "modules/layer_health.py": ({"json.loads", "read_text"}, "reads root's notes in the state folder"),
     "modules/portal_settings.py": ({"json.loads"}, "reads root's notes in the state folder, through atomic_file"),
     "modules/server_info.py": ({"read_text"}, "reads /etc/os-release, dnf's repositories and /sys, which are root's"),

@@ -39,7 +39,7 @@ def reported(check: FrontCheck) -> list[str]:
 def test_a_front_that_is_right(front: FakeFront) -> None:
     check = check_of(front, prefix="/tethys")
     assert check.look(200)
-    check.open(WORD, 4, 60)
+    check.open_sockets(WORD, 4, 60)
     front.say("first")
     assert check.wait(5)
     check.judge()
@@ -94,7 +94,7 @@ def test_a_login_is_not_passed(front: FakeFront) -> None:
 def test_websockets_behind_a_login(front: FakeFront) -> None:
     front.socket = 401
     check = check_of(front)
-    check.open(WORD, 4, 60)
+    check.open_sockets(WORD, 4, 60)
     assert (check.problems, len(front.requests)) == ([], 1)
     assert "asks for a login for WebSockets" in check.warnings[0]
 
@@ -127,7 +127,7 @@ def test_websockets_that_do_not_get_through(front: FakeFront, status: int) -> No
     front.socket = status
     check = check_of(front, fix=FIX)
     assert check.look(200)
-    check.open(WORD, 4, 60)
+    check.open_sockets(WORD, 4, 60)
     assert reported(check) == ["front-sockets-refused"]
     assert check.problems[0].text == f"A WebSocket through {CALLED} could not be opened: HTTP {status}. {FIX}"
     assert len(front.requests) == 2, "One that is refused is enough."
@@ -137,7 +137,7 @@ def test_websockets_that_do_not_get_through(front: FakeFront, status: int) -> No
 def test_a_process_that_has_lost_redis_refuses_once(front: FakeFront, refuses: int, codes: list[str]) -> None:
     front.refuses = refuses
     check = check_of(front)
-    check.open(WORD, 2, 60)
+    check.open_sockets(WORD, 2, 60)
     assert reported(check) == codes
     check.close()
 
@@ -151,7 +151,7 @@ def test_a_short_time_limit(front: FakeFront) -> None:
 
 def test_a_message_that_some_do_not_get(front: FakeFront) -> None:
     check = check_of(front)
-    check.open(WORD, 4, 60)
+    check.open_sockets(WORD, 4, 60)
     front.say("first", 0, 1, 2)
     assert not check.wait(0.2)
     check.judge()
@@ -169,7 +169,7 @@ def test_a_message_that_some_do_not_get(front: FakeFront) -> None:
 
 def test_websockets_that_are_closed_in_silence(front: FakeFront) -> None:
     check = check_of(front)
-    check.open(WORD, 3, 60)
+    check.open_sockets(WORD, 3, 60)
     front.say("first")
     check.wait(5)
     check.judge()
