@@ -38,7 +38,7 @@ test-core: $(VENV)/.ready engine ## Run lint, the unit tests and the core scenar
 	@scripts/run-tests --core
 
 ##@ One step of `make test`
-lint: $(VENV)/.ready ## Run ruff, mypy, yamllint, ansible-lint, the changelog's lint and the check of the generated pages
+lint: $(VENV)/.ready ## Run ruff, mypy, yamllint, ansible-lint, the changelog's lint, the checks of words and of the generated pages
 	@scripts/run-tests lint
 
 sanity: $(VENV)/.ready ## Run ansible-test sanity

@@ -22,7 +22,7 @@ def health_report(seen: Any) -> dict[str, Any]:
     missing = [name for name in needed if not isinstance(seen, Mapping) or not isinstance(seen.get(name), Mapping)]
     if missing:
         raise AnsibleFilterError(
-            f"health_report: {', '.join(missing)} is missing or no mapping: give plan, asked, health and probe."
+            f"health_report: {', '.join(missing)} is missing or not a mapping: set plan, asked, health and probe."
         )
     report = health.judged(seen)
     found = status.status(report, str(seen.get("host", "")), float(seen.get("checked_at", 0)))

@@ -12,21 +12,18 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 
-def probe_summary(probe: Any) -> list[str]:
+def probe_summary(probe: Any, steps: Any = None, unchanged: Any = False) -> list[str]:
     """See probe_summary.yml."""
     # Not above: to find one filter Ansible loads every file of this folder, in each process that it forks.
     from ansible_collections.tethys.channels.plugins.module_utils.text import each_text
-    from ansible_collections.tethys.channels.plugins.plugin_utils.health import delivery, through_front
+    from ansible_collections.tethys.channels.plugins.plugin_utils.health import delivery, end_of_run, through_front
 
     if not isinstance(probe, Mapping) or "processes" not in probe:
         raise AnsibleFilterError(f"probe_summary: {probe!r:.60} is no answer of layer_probe: give its `probe`.")
     versions = probe.get("versions") or {}
     known = ", ".join(f"{name} {versions[name]}" for name in sorted(versions) if versions[name])
-    return list(
-        each_text(
-            [*delivery(probe), *through_front(probe), f"{probe['backend']}, {known}", *(probe.get("warnings") or [])]
-        )
-    )
+    lines = [*delivery(probe), *through_front(probe), f"{probe['backend']}, {known}", *(probe.get("warnings") or [])]
+    return list(each_text(lines if steps is None else [*lines, *end_of_run(steps, bool(unchanged))]))
 
 
 class FilterModule:

@@ -105,8 +105,8 @@ class PodmanEngine:
     """Podman, by its command: its socket is off unless somebody turned it on."""
 
     title = "Podman"
-    silent = "does not work ({problem}): mend what `podman ps`, run as root, complains of"
-    back = "Podman does not work; what mends `podman ps`"
+    silent = "does not work ({problem}): fix what `podman ps`, run as root, reports"
+    back = "fix what `podman ps`, run as root, reports"
 
     @staticmethod
     def logs(container: str) -> str:

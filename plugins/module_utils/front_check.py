@@ -166,7 +166,7 @@ class FrontCheck:
     def _is_page_good(self, status: int, direct: int | None) -> bool:
         front, at = self.front, f"{self.front.place.origin}{self.front.page}"
         if status == 401:
-            self.warnings.append(f"{front.called} asks for a login at {at}: delivery through it was not checked.")
+            self.warnings.append(f"{front.called} requires a login at {at}: delivery through it was not checked.")
             return False
         if status < 400 or (status == direct and status != 400):
             return True
@@ -199,13 +199,13 @@ class FrontCheck:
         for _each in range(count):
             why = self._open_one(CONSUMER.format(word), lifetime)
             if why == "HTTP 401":
-                self.warnings.append(f"{self.front.called} asks for a login for WebSockets: they were not checked.")
+                self.warnings.append(f"{self.front.called} requires a login for WebSockets: they were not checked.")
                 return
             if why:
                 self._report(
                     "front-sockets-refused",
                     f"A WebSocket through {self.front.called} could not be opened: {why}."
-                    f" {self.front.fix or 'Its log, and that of the processes, may tell why.'}",
+                    f" {self.front.fix or 'Read its log and that of the processes.'}",
                 )
                 return
 

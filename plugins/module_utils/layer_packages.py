@@ -132,7 +132,7 @@ def look(job: dict[str, Any]) -> dict[str, Any]:
     broken = damaged([canonical(name) for name in job["allowed"]])
     for folder in job["find_links"]:
         if not os.access(folder, os.R_OK | os.X_OK):
-            refused.append(f"The wheel folder {folder} is not there, or the environment's owner cannot read it.")
+            refused.append(f"The wheel folder {folder} does not exist, or the environment's owner cannot read it.")
     here = site_packages()
     return {
         "pip": dists["pip"].version if "pip" in dists else None,
@@ -242,7 +242,7 @@ def save(job: dict[str, Any]) -> dict[str, Any]:
         if dist is None or name in job["damaged"] or Path(str(dist.locate_file(""))) != here:
             continue  # new, or past knowing, or of another place, where it stays
         if dist.files is None:
-            return {"refused": [f"{name} in {sys.prefix} does not know its files: replace it by hand with pip."]}
+            return {"refused": [f"{name} in {sys.prefix} has no list of its files: replace it by hand with pip."]}
         roots.update(tops(here, Path(os.path.normpath(str(dist.locate_file(file))))) for file in dist.files)
     inside = sorted(str(root) for root in roots if Path(sys.prefix) in root.parents)
     with tarfile.open(job["archive"], "w") as archive:

@@ -388,8 +388,8 @@ class Nginx:
         match = re.search(r"^# configuration file (.+):$", out, re.MULTILINE)
         if not match:
             raise NginxError(
-                "nginx does not tell its configuration (`nginx -T` names no file), which it does from version 1.9.2 on:"
-                f" install a newer one, or {WAY_OUT}."
+                "nginx does not print its configuration (`nginx -T` names no file): install nginx 1.9.2 or later,"
+                f" or {WAY_OUT}."
             )
         return str(Path(cwd, match.group(1)))
 
@@ -434,7 +434,7 @@ class Nginx:
             if server.file != block.file:
                 raise NginxError(
                     f"`upstream {self.upstream}` ({place}) takes its servers from {server.file}: write them into the"
-                    f" block in place of the `include`, or {WAY_OUT}."
+                    f" block instead of the `include`, or {WAY_OUT}."
                 )
         passes = tree.passes(self.upstream)
         if not passes and not tree.passes_by_variable():
@@ -470,7 +470,7 @@ class Nginx:
             NginxError: the upstream cannot be managed, or nginx does not take the change; nothing has changed then.
         """
         if not ports:
-            raise NginxError(f"an `upstream {self.upstream}` without a server is none: give at least one port.")
+            raise NginxError(f"an `upstream {self.upstream}` without a server is invalid: give at least one port.")
         with _explained():
             found: Upstream = {}
             site = self._survey(found)
@@ -621,7 +621,7 @@ class Nginx:
     def _reload(self, master: Master, site: Site) -> None:
         """Have the master process read its configuration, and see that it did."""
         if proc.started(master.pid, self.processes.root) != master.started:
-            raise NginxError("nginx was ended or started anew just now, so nothing was changed: run again.")
+            raise NginxError("nginx stopped or restarted during the change, so nothing was changed: run again.")
         former = self.processes.workers(master.pid)
         limit = max(RELOAD_SECONDS, 5 * site.seconds)
         end = time.monotonic() + limit
@@ -633,8 +633,8 @@ class Nginx:
             if workers - former and not workers & former:
                 return
         raise NginxError(
-            f"nginx has not taken over its configuration within {limit:.0f} s, so {site.path} is as it was:"
-            f" {_error_log(site.tree)} tells why."
+            f"nginx has not loaded its configuration within {limit:.0f} s, so {site.path} was restored. Read"
+            f" {_error_log(site.tree)}."
         )
 
     # -- what is remembered --------------------------------------------------------------------------------------------
@@ -653,8 +653,8 @@ class Nginx:
             kept = None
         if not isinstance(kept, dict) or not isinstance(kept.get("block"), str):
             raise NginxError(
-                f"{self._kept} is damaged, so what nginx's `upstream {self.upstream}` was before is not known: delete"
-                " that file, and look at the block afterwards."
+                f"{self._kept} is damaged, so the original text of nginx's `upstream {self.upstream}` is unknown."
+                " Delete that file, and check the block after the run."
             )
         if kept.get("upstream") != self.upstream:
             other = kept.get("upstream")
@@ -708,9 +708,9 @@ def _explained(found: Upstream | None = None) -> Iterator[None]:
                 errno.ENOSPC: "the disk is full; free some space",
                 errno.EDQUOT: "the quota is used up; free some space",
                 errno.EROFS: "the file system is read-only; mount it writable",
-                errno.EBUSY: "it is a mount point of its own; mount its folder instead",
+                errno.EBUSY: "it is a mount point; mount its folder instead",
                 errno.EACCES: "permission denied; run with become",
-                errno.EPERM: "its owner or mode could not be kept, or it is protected; look at `lsattr`",
+                errno.EPERM: "its owner or mode could not be kept, or it is protected; check `lsattr`",
             }
             raise NginxError(
                 f"nginx's configuration was left as it was: {name}: {reasons.get(error.errno or 0, error.strerror)}."

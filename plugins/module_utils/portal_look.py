@@ -265,7 +265,7 @@ def _look_only(settings: Any) -> None:
 
     def guard(execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
         if not _READING.match(str(sql)):
-            raise refused("nothing may be written while the portal is looked at")
+            raise refused("nothing may be written while the portal is inspected")
         return execute(sql, params, many, context)
 
     def watch(connection: Any, **_more: Any) -> None:

@@ -232,7 +232,7 @@ class Document:
             self.scalar(node)
         except (yaml.YAMLError, ValueError, OverflowError, KeyError, IndexError):
             name = tag[len(TAG) :]
-            self.fail(self.starts[node], f"this value looks like a YAML {name} but is none; quote it if it is text")
+            self.fail(self.starts[node], f"this value looks like a YAML {name} but is not one; quote it if it is text")
 
     def _fail_merge(self, node: int) -> NoReturn:
         self.fail(self.starts[node], "a merge key `<<` takes a mapping or a list of mappings; correct its value")
@@ -240,7 +240,7 @@ class Document:
     def _fail_tag(self, node: int, tag: str, value: str) -> NoReturn:
         if tag in (_MERGE, _VALUE):
             self.fail(
-                self.starts[node], f"`{value}` has a meaning of its own in YAML, which Tethys refuses here; quote it"
+                self.starts[node], f"`{value}` has a special meaning in YAML, which Tethys refuses here; quote it"
             )
         shown = "!!" + tag[len(TAG) :] if tag.startswith(TAG) else tag
         self.fail(self.starts[node], f"Tethys cannot read the tag {shown} here, nor can it be compared; remove the tag")
@@ -505,9 +505,7 @@ class Document:
             at += 1
         start = self.starts[key]
         if self.text[at : at + 1] != ":" or self.text[self.line_start(start) : start].strip(" "):
-            self.fail(
-                start, "a key written with `?`, or not on a line of its own, cannot be edited; write it as `NAME:`"
-            )
+            self.fail(start, "a key written with `?`, or not on a separate line, cannot be edited; write it as `NAME:`")
         return at + 1
 
 

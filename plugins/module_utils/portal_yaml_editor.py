@@ -54,7 +54,7 @@ def plain(value: Any, what: str = "settings", depth: int = 0) -> Any:
         for key, item in value.items():
             key = plain(key, what, depth + 1)
             if isinstance(key, (dict, list)):
-                raise PortalYamlError(f"{what} has a key that is no scalar; use text")
+                raise PortalYamlError(f"{what} has a key that is not a scalar; use text")
             copy[key] = plain(item, f"{what}[{key!r}]", depth + 1)
         return copy
     if isinstance(value, (list, tuple)):
@@ -515,8 +515,8 @@ class Editor:
                 return
         self.document.fail(
             where,
-            "this cannot be edited without touching what is around it; write it in block style, each entry on a line "
-            "of its own as `NAME: value`",
+            "this cannot be edited without touching what is around it; write it in block style, each entry on a"
+            " separate line as `NAME: value`",
         )
 
     def _outcome(self, edits: list[Edit], begin: int, end: int, wish: Sequence[Any]) -> Document | None:

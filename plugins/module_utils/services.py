@@ -148,7 +148,7 @@ class _SupervisorConnection(UnixConnection):
         pid, uid, _gid = _PEER.unpack(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
         if uid not in (0, os.geteuid()):
             self.close()
-            raise Stranger(f"process {pid} of user {proc.user_name(uid)} listens there in its place")
+            raise Stranger(f"process {pid} of user {proc.user_name(uid)} listens there instead")
         self.sock = BoundedSocket(self.sock, float(self.timeout or 0), MOST_SUPERVISOR_BYTES)
 
 

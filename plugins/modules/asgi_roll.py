@@ -13,9 +13,9 @@ version_added: 1.0.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Tells Supervisor of new, changed and dropped programs, and otherwise restarts, one at a time, only the processes
+  - Makes Supervisor load new, changed and dropped programs, and otherwise restarts, one at a time, only the processes
     that run with something older than the files they read.
-  - Supervisor stops and starts the processes of one program together. Where each process is a program of its own,
+  - Supervisor stops and starts the processes of one program together. Where each process is a separate program,
     behind an nginx upstream that is managed, a process serves from when it answers, and leaves before it ends.
   - A process that does not answer again stops the roll, so that the others keep serving.
   - Which files a process runs with is kept for each process id, so that a run that was killed is finished by the next.
@@ -25,7 +25,7 @@ seealso:
 attributes:
   check_mode:
     support: full
-    description: Tells what would be restarted, and leaves Supervisor alone.
+    description: Shows what would be restarted, and leaves Supervisor alone.
   diff_mode:
     support: full
     description: Shows each of O(files) that is written before and after; processes have no text to compare.
@@ -35,7 +35,7 @@ attributes:
     description: Linux with Supervisor.
 options:
   processes:
-    description: How many processes the program file asks for; 0 for a file that is not the collection's.
+    description: How many processes the program file has; 0 for a file that is not the collection's.
     type: int
     required: true
   port:
@@ -62,7 +62,7 @@ options:
     default: []
   drain_seconds:
     description:
-      - The seconds that requests may take to end in a process that nginx has let go of. WebSockets that are still open
+      - The seconds that requests may take to end in a process that nginx drains. WebSockets that are still open
         then are closed.
     type: int
     default: 10
@@ -91,7 +91,7 @@ options:
   redis_container:
     description:
       - The name of the container in which the layer's Redis runs. A process that is older than its last start is
-        restarted, since the groups that its WebSockets had joined are gone, and they hear nothing any more.
+        restarted, since the groups that its WebSockets had joined are gone, and they receive nothing.
     type: str
   redis_engine:
     description: The engine that O(redis_container) is in.
@@ -105,7 +105,7 @@ options:
   files:
     description:
       - The files and folders that the processes need, their program among them. They are put right first, as
-        M(tethys.channels.service_files) does, where a task of its own would cost another connection in every run.
+        M(tethys.channels.service_files) does, where a separate task would cost another connection in every run.
     type: list
     elements: dict
     default: []
@@ -136,8 +136,8 @@ options:
   environment:
     description:
       - The file with the variables of the processes besides those that every portal has. Its text is made on the
-        server, of conda's variables and those that it has already, or, where it is not there, of
-        O(environment.program).
+        server, of conda's variables and those that it has already, or, where it does not exist,
+        of O(environment.program).
     type: dict
     suboptions:
       path:
@@ -218,7 +218,7 @@ restarted:
   elements: str
   sample: [tethys_asgi0, tethys_asgi1]
 regrouped:
-  description: Whether Supervisor took over new, changed or dropped programs.
+  description: Whether Supervisor loaded new, changed or dropped programs.
   returned: always
   type: bool
   sample: false
@@ -806,7 +806,7 @@ def main() -> None:
         if isinstance(error, OSError) and error.filename:
             name = error.filename2 or error.filename
             module.fail_json(msg=f"{name}: {error.strerror}. Correct that and run again; the processes serve.")
-        module.fail_json(msg=f"Supervisor stopped answering: {error}. `systemctl status supervisor` tells more.")
+        module.fail_json(msg=f"Supervisor stopped answering: {error}. Read `systemctl status supervisor`.")
     module.exit_json(
         changed=bool(written) or roll.regrouped or bool(roll.restarted) or bool(roll.removed) or settled,
         restarted=roll.restarted,

@@ -14,9 +14,9 @@ author:
   - tethys.channels contributors (@tethys-channels)
 description:
   - Reads, in one task, Redis's own figures, Supervisor's processes, what each of them runs with, and whether files are
-    as they are expected to be. P(tethys.channels.health_report#filter) judges what was read.
+    as expected. P(tethys.channels.health_report#filter) evaluates the facts.
   - It never fails for the state that it finds, and needs nothing installed on the server but Python.
-  - Redis that the collection runs is asked as its root-only user, whose password is in O(state_dir) and is not
+  - Redis that the collection runs is queried as its root-only user, whose password is in O(state_dir) and is not
     returned.
 seealso:
   - module: tethys.channels.layer_probe
@@ -34,7 +34,7 @@ attributes:
 options:
   redis_container:
     description: The name of the Redis container that the collection runs. Without it and O(endpoints), no Redis is
-      asked.
+      queried.
     type: str
   other_groups:
     description: Groups of Supervisor's that have a name of the portal's and run something else.
@@ -60,12 +60,12 @@ options:
         type: int
         default: 6379
       path:
-        description: Its unix socket, in place of host and port.
+        description: Its unix socket, instead of host and port.
         type: path
   endpoints:
     description:
       - The servers of a Redis that exists already, as P(tethys.channels.redis_endpoints#filter) returns them. They are
-        asked with the portal's own credentials; what these may not ask is not known.
+        queried with the portal's own credentials; what these may not read is null.
     type: list
     elements: dict
     default: []
@@ -77,10 +77,10 @@ options:
         description: Its port.
         type: int
       path:
-        description: Its unix socket, in place of host and port.
+        description: Its unix socket, instead of host and port.
         type: path
       username:
-        description: The user to log in as, where the server knows users.
+        description: The user to log in as, where the server has users.
         type: str
       password:
         description: The password to log in with.
@@ -90,7 +90,7 @@ options:
         type: bool
         default: false
       ca_data:
-        description: The certificate of the authority that the server's own is checked against, in PEM form.
+        description: The certificate of the CA that the server's own is checked against, in PEM form.
         type: str
       ca_beside:
         description: A file with certificates of CAs that the portal trusts besides those of the system.
@@ -106,7 +106,7 @@ options:
         description: The name of the primary that a Sentinel watches, where the server is one.
         type: str
   redis_started_at:
-    description: When the last of O(endpoints) started, where these cannot tell it, in seconds since 1970.
+    description: When the last of O(endpoints) started, where these do not report it, in seconds since 1970.
     type: float
     default: 0
   prefix:
@@ -127,7 +127,7 @@ options:
     type: path
     required: true
   files:
-    description: Files and folders, each as it is expected to be.
+    description: Files and folders, each as expected.
     type: list
     elements: dict
     default: []
@@ -140,11 +140,11 @@ options:
         description: The text of a file; a folder has none.
         type: str
       owner:
-        description: The user whose it is.
+        description: The owner.
         type: str
         default: root
       group:
-        description: The group whose it is. Without it the group is not compared.
+        description: The owning group. Without it the group is not compared.
         type: str
       mode:
         description: The permissions, in octal digits.
@@ -157,8 +157,8 @@ options:
   environment:
     description:
       - The file with the variables of the processes besides those that every portal has. Its text is made on the
-        server, of conda's variables and those that it has already, or, where it is not there, of
-        O(environment.program).
+        server, of conda's variables and those that it has already, or, where it does not exist,
+        of O(environment.program).
     type: dict
     suboptions:
       path:
@@ -181,7 +181,7 @@ options:
         description: The variables in JSON that take the place of those that it has already.
         type: str
   state_dir:
-    description: The folder in which the collection keeps what it must remember on a server.
+    description: The folder in which the collection keeps its state on a server.
     type: path
     default: /etc/tethys_channels
 """
@@ -215,13 +215,13 @@ health:
     redis:
       description:
         - Each server of the layer, with C(place), C(problem) (why it cannot be used, or null), C(known) (whether it
-          told its figures), C(version), C(uptime_seconds), C(used_memory) and C(max_memory) (bytes; the latter 0 where
-          there is no limit), C(clients), C(max_clients), C(rejected_connections), C(evicted_keys), C(oom_errors)
-          (writes refused for want of memory) and C(backlog). What is not known is null.
-        - In place of a Redis that Sentinel watches its sentinels are told of, with C(watches) true, in C(primary)
-          where each of them has it, and in C(copies) how many copies that are well it sees.
-        - C(backlog) has C(messages) and C(channels), and C(complete), false where there were too many keys to look at
-          them all.
+          reported its figures), C(version), C(uptime_seconds), C(used_memory) and C(max_memory) (bytes; the latter 0
+          where there is no limit), C(clients), C(max_clients), C(rejected_connections), C(evicted_keys), C(oom_errors)
+          (writes refused because memory was full), and C(backlog). What is not known is null.
+        - For a Redis that Sentinel watches, its sentinels are returned instead, with C(watches) true, in C(primary)
+          the primary that each reports, and in C(copies) the number of its healthy replicas.
+        - C(backlog) has C(messages) and C(channels), and C(complete), false where there were too many keys to read them
+          all.
       type: list
       elements: dict
     differs:
@@ -353,7 +353,7 @@ def watched(look: dict[str, Any]) -> dict[str, Any]:
             primary = primary_of(sentinel)
             copies = healthy_copies(sentinel) if primary else 0
     except (OSError, RedisError, ValueError) as error:
-        return {"watches": True, "problem": f"cannot be asked ({error})"}
+        return {"watches": True, "problem": f"does not answer ({error})"}
     if primary is None:
         return {"watches": True, "problem": "watches no primary"}
     return {"watches": True, "primary": f"{primary['host']}:{primary['port']}", "copies": copies}

@@ -17,7 +17,7 @@ description:
     as root only where root alone can change what pip then runs and writes, and every folder on the way to it.
   - Root's Python reads no C(.pth) file and no C(sitecustomize), and imports nothing of the environment but pip. Root's
     pip takes wheels alone, since building one starts a Python that reads them.
-  - Asks pip beforehand what it would do. Where that changes an installed package that is not one of the layer's own, or
+  - Resolves with pip beforehand. Where that changes an installed package that is not one of the layer's own, or
     breaks what another package needs, the module fails and nothing has changed.
   - Everything is downloaded before anything is installed. An installation that fails or is interrupted is undone from a
     copy of the files, and the module says whether the environment is as it was.
@@ -27,7 +27,7 @@ seealso:
 attributes:
   check_mode:
     support: full
-    description: Asks pip what it would do, which needs the package index or the wheel folder, and installs nothing.
+    description: Resolves with pip, which needs the package index or the wheel folder, and installs nothing.
   diff_mode:
     support: full
     description: Shows the versions before and after.
@@ -80,7 +80,7 @@ options:
     type: bool
     default: false
   user:
-    description: The user who has to be able to import the packages. Without it, only the environment's owner is asked.
+    description: The user who has to be able to import the packages. By default only the environment's owner is checked.
     type: str
   timeout:
     description: The seconds after which the installation is given up and undone.
@@ -115,7 +115,7 @@ moves:
   elements: dict
   sample: [{"name": "redis", "from": "8.1.0", "to": "7.4.0"}]
 installed:
-  description: The versions of the layer's own packages and of those that moved, as they are now.
+  description: The versions of the layer's own packages and of those that moved, after the run.
   returned: always
   type: dict
   sample: {"channels-redis": "4.3.0", "redis": "7.4.0"}
@@ -622,7 +622,7 @@ def refuse(environment: Environment, params: dict[str, Any], moves: list[dict[st
     if reasons:
         raise Failed(
             f"To install {', '.join(params['requirements'])} in {environment.prefix}, pip would "
-            f"{' and '.join(reasons)}: ask for versions that fit, or set channels_redis_allow_moves to true to let it."
+            f"{' and '.join(reasons)}: require versions that fit, or set channels_redis_allow_moves to true."
         )
 
 

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: layer_probe
-short_description: Prove that a message reaches every ASGI process of a Tethys Portal
+short_description: Verify that a message reaches every ASGI process of a Tethys Portal
 version_added: 1.0.0
 description:
   - Opens WebSockets to the portal's built-in consumer C(ws/app-lifecycle) until every process that accepts on the
     portal's ports holds some, then sends one message to their group from another process, with the portal's own
     settings, and counts.
   - After a time of silence it looks again, because some faults of a channel layer only show then.
-  - A failed proof does not fail the module. RV(probe.ok) is then false, and RV(probe.problems) says what is wrong.
+  - A failed delivery check does not fail the module. RV(probe.ok) is then false, and RV(probe.problems) has the
+    reasons.
 options:
   prefix:
     description: The conda (or other) environment that Tethys is installed in; C(<prefix>/bin/python) is started.
@@ -41,7 +42,7 @@ options:
     type: int
     default: 0
   idle_seconds:
-    description: How long to be silent before everything is looked at again; V(0) for not at all.
+    description: How long to be silent before everything is checked again; V(0) for not at all.
     type: int
     default: 0
   idle_always:
@@ -55,26 +56,27 @@ options:
       - What the setting C(CHANNEL_LAYERS) has to be. Without it and O(settings_file) the setting is not compared.
     type: dict
   settings_file:
-    description: The C(portal_config.yml) that says it in place of O(expected_layers).
+    description: The C(portal_config.yml) that has them instead of O(expected_layers).
     type: path
   name:
     description: What the portals in O(among) call this one.
     type: str
   among:
     description:
-      - Portals, this one among them, on which the same is asked for at the same time. Then each of them sends until
-        each of its WebSockets has heard all of them, and all of them say so. Nothing else is sent then.
+      - Portals, this one among them, on which the module runs with the same options at the same time. Then each of
+        them sends until each of its WebSockets has received messages of all of them, and all of them say so. Nothing
+        else is sent then.
     type: list
     elements: str
   word:
     description:
-      - What the portals in O(among) have in common for this one proof; else any word, by which the group is named
+      - What the portals in O(among) have in common for this one check; else any word, by which the group is named
         that the message is sent to.
     type: str
   front:
     description:
-      - The web server on this server that is in front of the processes. A page and some WebSockets are asked of it too,
-        and each of these WebSockets has to get the messages.
+      - The web server on this server that is in front of the processes. A page and WebSockets are requested through it
+        too, and each of these WebSockets has to receive the messages.
     type: dict
     suboptions:
       called:
@@ -90,7 +92,7 @@ options:
         type: int
         required: true
       tls:
-        description: Whether it speaks TLS there. A certificate for another name, or out of date, fails the proof.
+        description: Whether it speaks TLS there. A certificate for another name, or out of date, fails the check.
         type: bool
         default: false
       name:
@@ -106,11 +108,11 @@ options:
         type: float
   url:
     description:
-      - The portal's address as browsers have it. The controller asks it for the same as O(front), so it is for what is
-        in front elsewhere, such as a load balancer. C(PREFIX_URL) is part of it.
+      - The portal's address as browsers have it. The controller sends it the same requests as to O(front), for a proxy
+        on another machine, such as a load balancer. C(PREFIX_URL) is part of it.
     type: str
   timeout:
-    description: Seconds after which the proof is given up, the time of silence not counted.
+    description: Seconds after which the check is given up, the time of silence not counted.
     type: int
     default: 60
 seealso:
@@ -132,7 +134,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Prove the delivery, also after seven seconds of silence
+- name: Verify the delivery, also after seven seconds of silence
   tethys.channels.layer_probe:
     prefix: /opt/conda/envs/tethys
     home: /var/lib/tethys
@@ -149,12 +151,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 probe:
-  description: The proof.
+  description: The delivery check.
   returned: always
   type: dict
   contains:
     ok:
-      description: Whether everything that could be proved holds.
+      description: Whether everything that could be verified holds.
       type: bool
     problems:
       description: What is wrong, in sentences.
@@ -167,19 +169,19 @@ probe:
       type: list
       elements: dict
     provable:
-      description: Whether delivery could be proved; when not, it was only seen that the processes answer.
+      description: Whether delivery could be verified; if not, only the answers of the processes were checked.
       type: bool
     reason:
       description:
-        - Why delivery could not be proved. V(in_memory) is one process on the in-memory layer, which nothing outside
+        - Why delivery could not be verified. V(in_memory) is one process on the in-memory layer, which nothing outside
           of it can send to; V(no_consumer) is a Tethys before 4.4; V(not_started) means that the portal's Python
           could not be used.
       type: str
     processes:
       description:
         - The processes that accept on the ports, with C(pid), C(user), C(port), C(age_seconds), C(sockets) (how many
-          of our WebSockets it held), C(received) (how many of these heard the first message), C(alive) (still running
-          at the end), C(name) (what Supervisor calls it, or null).
+          of our WebSockets it held), C(received) (how many of these received the first message), C(alive) (still
+          running at the end), C(name) (what Supervisor calls it, or null).
       type: list
       elements: dict
     listeners:
@@ -206,8 +208,8 @@ probe:
       type: dict
     among:
       description:
-        - With O(among), how many WebSockets this portal had (C(sockets)), and how many of them heard each portal
-          (C(heard)). Else null.
+        - With O(among), how many WebSockets this portal had (C(sockets)), and how many of them received messages
+          of each portal (C(heard)). Else null.
       type: dict
     front:
       description:
@@ -224,11 +226,11 @@ probe:
       description: The versions of the packages that carry the message.
       type: dict
     warnings:
-      description: Sentences about what did not spoil the proof but is worth knowing.
+      description: Sentences about what did not fail the check but is worth knowing.
       type: list
       elements: str
     seconds:
-      description: How long the proof took.
+      description: How long the check took.
       type: float
 """
 
@@ -325,7 +327,7 @@ class Probe:
             self.report_problem(
                 "check-not-possible",
                 "portal",
-                f"The proof could not be carried out: {user_problem(name, who, given['home'])}",
+                f"The delivery check could not be carried out: {user_problem(name, who, given['home'])}",
             )
             return self.report()
         params = {"address": self.address, "word": self.word}
@@ -338,13 +340,13 @@ class Probe:
                     self.close_front()
                     self.warnings += portal.warnings
         except (portal_env.PortalEnded, portal_env.PortalTimeout) as error:
-            self.report_problem("check-not-possible", "portal", f"The proof could not be carried out: {error}")
+            self.report_problem("check-not-possible", "portal", f"The delivery check could not be carried out: {error}")
         for process in self.processes:
             if not proc.still_there(process):
                 self.report_problem(
                     "process-ended",
                     str(process.pid),
-                    f"{self.called(process)} ended during the proof{self.log_of(process)}.",
+                    f"{self.called(process)} ended during the delivery check{self.log_of(process)}.",
                 )
         return self.report()
 
@@ -630,7 +632,7 @@ class Probe:
                     "portal-not-received",
                     name,
                     f"What {name} sends reached {number} of {sockets} WebSockets on {mine}: either {name} has another"
-                    f" Redis, prefix or order of hosts in CHANNEL_LAYERS, or its proof ended early.",
+                    f" Redis, prefix or order of hosts in CHANNEL_LAYERS, or its delivery check ended early.",
                 )
 
     def send(self, portal: portal_env.PortalProcess, messages: int = MESSAGES) -> dict[str, Any]:
@@ -658,7 +660,7 @@ class Probe:
         self.result["messages"] += sent
         if sent > 1 and not answer["problem"] and all(str(n) in heard for n in asked):
             self.warnings.append(
-                f"It took {sent} messages until each WebSocket had heard one: the layer may lose one when a client"
+                f"It took {sent} messages until each WebSocket had received one: the layer may lose one when a client"
                 " leaves."
             )
         return {**answer, "of": asked, "received": heard}

@@ -27,7 +27,7 @@ attributes:
   check_mode:
     support: full
     description:
-      - Tells what would change. Only the validation with the change is left out, since it needs a file beside nginx's.
+      - Shows what would change. Only the validation with the change is left out, since it needs a file beside nginx's.
   diff_mode:
     support: full
     description: Shows the changed file before and after.
@@ -59,9 +59,9 @@ options:
     default: []
   pins:
     description:
-      - Regular expressions of paths (nginx's C($uri), without the query) that all go to the first of O(ports). They
-        tell upper case from lower.
-      - The block must have no balancing method of its own then.
+      - Regular expressions of paths (nginx's C($uri), without the query) that all go to the first of O(ports). Case
+        matters.
+      - The block must then have no other balancing method.
     type: list
     elements: str
     default: []

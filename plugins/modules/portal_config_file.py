@@ -111,7 +111,7 @@ def create(path: str, prefix: str, home: str, user: str, seconds: float) -> None
         return
     said = (done.err.strip() or done.out.strip()).splitlines()
     last = f", and its last line is: {clean(said[-1], MOST_SHOWN)}" if said else ""
-    how = f"ended with status {done.code}" if done.code else "ended without an error, and the file is not there"
+    how = f"ended with status {done.code}" if done.code else "ended without an error, and the file does not exist"
     raise Failed(f"{path} is not created: {command[0]}, as user {who.name}, {how}{last.rstrip('.')}. {by_hand}")
 
 

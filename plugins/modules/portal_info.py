@@ -10,10 +10,10 @@ module: portal_info
 short_description: Read what a Tethys Portal is like
 version_added: 1.0.0
 description:
-  - Starts the portal's own Python once, as the portal's user and with the environment's activation scripts, and asks
-    it for its versions, settings, apps and Bokeh handlers.
-  - Changes nothing. What Tethys writes to its database at every start is switched off while it is looked at.
-  - Never fails for what the portal is like. What is wrong is reported in sentences for the caller to judge.
+  - Starts the portal's own Python once, as the portal's user and with the environment's activation scripts, and reads
+    its versions, settings, apps and Bokeh handlers.
+  - Changes nothing. What Tethys writes to its database at every start is switched off meanwhile.
+  - Never fails for what the portal is like. What is wrong is returned in sentences for the caller.
 options:
   prefix:
     description: The conda (or other) environment that Tethys is installed in; C(<prefix>/bin/python) is started.
@@ -28,7 +28,7 @@ options:
       - The user that the portal's processes run as.
       - Without it the web server's user is taken, which is the one that C(/etc/nginx/nginx.conf) names, else the
         first that exists of C(www-data), C(nginx), C(apache) and C(www).
-      - Without a web server's user, the owner of O(home) is taken to look at the portal. Root is never taken.
+      - Without a web server's user, the owner of O(home) is taken to inspect the portal. Root is never taken.
     type: str
   requirements:
     description: What the environment has to hold, as pip takes it; looked for where it is given.
@@ -57,7 +57,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Look at the portal
+- name: Gather portal facts
   tethys.channels.portal_info:
     prefix: /opt/conda/envs/tethys
     home: /var/lib/tethys
@@ -165,7 +165,7 @@ portal:
         - The Bokeh handlers with C(app), C(name) and C(url), the address of the page as the portal serves it (with
           its variables in braces), or the string V(unknown). A portal in standalone mode serves the handlers of one
           app only.
-        - An empty list means that there is none for certain. Where RV(portal.bokeh_problem) is set, there may be more
+        - An empty list means no handler for certain. Where RV(portal.bokeh_problem) is set, there may be more
           than those listed.
       type: raw
       sample: [{"app": "bokehplot", "name": "home", "url": "/apps/bokehplot/"}]
@@ -174,15 +174,15 @@ portal:
       type: str
     lifecycle_consumer:
       description:
-        - Whether this Tethys has the WebSocket consumer C(ws/app-lifecycle) that a delivery can be proved with; null
-          when that is not known.
+        - Whether this Tethys has the WebSocket consumer C(ws/app-lifecycle) that delivery can be verified with; null
+          if unknown.
       type: bool
     warnings:
       description: Sentences about what is not a problem of the run but worth knowing.
       type: list
       elements: str
     seconds:
-      description: How long the look took.
+      description: How long the module took.
       type: float
 """
 

@@ -14,7 +14,7 @@ author:
   - tethys.channels contributors (@tethys-channels)
 description:
   - Sets or removes settings below C(settings:) of a Tethys Portal's C(portal_config.yml) in place. Every byte outside
-    the named settings stays as it is, and the file's other secrets never leave the server.
+    the named settings is kept, and the file's other secrets never leave the server.
   - It does what the P(tethys.channels.merge_settings#filter) filter does, with the same code.
   - The file is replaced in one step, and only if it is still the file that was read. Its owner, group, mode, access
     control list and user attributes are kept. Set-id bits and security attributes are not copied.
@@ -46,9 +46,9 @@ options:
     description:
       - V(present) merges O(settings) in and takes out what O(remove) names.
       - V(absent) takes out what O(settings) and O(remove) name.
-      - V(restored) undoes what earlier runs with the same O(original) did, and forgets it. The file becomes what it was
-        before the first of them, byte for byte, if nobody else has changed it since; else only the settings go back to
-        what they were.
+      - V(restored) undoes what earlier runs with the same O(original) did, and deletes the record. The file becomes
+        what it was before the first of them, byte for byte, if nobody else has changed it since; else only the
+        settings go back to what they were.
     type: str
     choices: [present, absent, restored]
     default: present
@@ -66,8 +66,8 @@ options:
   original:
     description:
       - Where to keep the file as it was before the first change, for O(state=restored). It is written once, readable by
-        the module's user alone. What is needed to tell our changes from others' is beside it, in a file of the same
-        name with C(.json) added. Without this, nothing is kept.
+        the module's user alone. What is needed to distinguish our changes from others' is beside it, in a file of the
+        same name with C(.json) added. Without this, nothing is kept.
     type: path
   backup:
     description:
@@ -113,7 +113,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The O(path) that was asked for.
+  description: The given O(path).
   type: str
   returned: always
 realpath:
@@ -331,13 +331,15 @@ class PortalSettings:
         if self.state == "present" and self.module.check_mode and (self.settings or self.params["remove"]):
             self.result["changed"] = bool(self.settings)
         elif self.state == "present":
-            raise Refused(f"{self.path} is not there; make it with `tethys gen portal_config`, or correct tethys_home")
+            raise Refused(
+                f"{self.path} does not exist; create it with `tethys gen portal_config`, or correct tethys_home"
+            )
         elif self.state == "restored":
             self.result["restored"] = "nothing"
             if record:
                 raise Refused(
-                    f"{self.path} is not there, so it cannot be restored; put it back (as it was, it is kept in "
-                    f"{record.path}), or delete {record.path} and {record.notes_path}"
+                    f"{self.path} does not exist, so it cannot be restored; copy it back (the original is kept"
+                    f" in {record.path}), or delete {record.path} and {record.notes_path}"
                 )
         return self.result
 
@@ -469,9 +471,9 @@ def explain(path: str, error: OSError) -> str:
         errno.ENOSPC: "the disk is full; free some space",
         errno.EDQUOT: "the quota is used up; free some space",
         errno.EROFS: "the file system is read-only; mount it writable",
-        errno.EBUSY: "it is a mount point of its own, which cannot be replaced in one step; mount its folder instead",
+        errno.EBUSY: "it is a mount point, which cannot be replaced in one step; mount its folder instead",
         errno.EACCES: "permission denied to the owner of its folder; run with become, or correct its owner and mode",
-        errno.EPERM: "its owner and mode could not be kept, or it is protected; run with become, and look at `lsattr`",
+        errno.EPERM: "its owner and mode could not be kept, or it is protected; run with become, and check `lsattr`",
         errno.ELOOP: "its symbolic links lead in a circle; correct them",
     }
     reason = reasons.get(error.errno or 0, f"{error.strerror}; correct that")

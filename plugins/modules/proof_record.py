@@ -8,13 +8,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: proof_record
-short_description: Remember how a run has left a server whose delivery it proves
+short_description: Record the state of a server whose delivery a run verifies
 version_added: 1.0.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Writes C(proof.json), for root alone, with a sum over everything on the server that the collection's roles write or
-    go by, before delivery is proved. M(tethys.channels.server_info) tells a later run whether all is as it was then.
+  - Writes C(proof.json), for root alone, with a digest of everything on the server that the collection's roles write or
+    go by, before delivery is verified. M(tethys.channels.server_info) returns to a later run whether anything has
+    changed since.
   - The record is the collection's own bookkeeping, so writing it is no change.
 seealso:
   - module: tethys.channels.server_info
@@ -31,7 +32,7 @@ attributes:
     description: Linux only, since it reads C(/proc).
 options:
   inputs:
-    description: The sum over what the run was asked for, as the filter P(tethys.channels.inputs_sum#filter) makes it.
+    description: The digest of the run's inputs, as the filter P(tethys.channels.inputs_sum#filter) makes it.
     type: str
     required: true
   plan:
@@ -50,7 +51,7 @@ options:
     elements: path
     required: true
   endpoint:
-    description: Where the Redis of O(container) answers (C(path), or C(host) and C(port)), if it knows users.
+    description: Where the Redis of O(container) answers (C(path), or C(host) and C(port)), if it has users.
     type: dict
   site_packages:
     description: The folder of the portal's packages.
@@ -73,7 +74,7 @@ options:
     choices: [docker, podman]
     default: docker
   state_dir:
-    description: The folder in which the collection keeps what it must remember on a server.
+    description: The folder in which the collection keeps its state on a server.
     type: path
     default: /etc/tethys_channels
 """
@@ -133,7 +134,7 @@ def main() -> None:
         if not module.check_mode:
             proof_record.keep(state_dir, params["inputs"], params["plan"], {name: params[name] for name in PARTS})
     except OSError as error:
-        module.fail_json(msg=f"{path} cannot be written ({error.strerror}): mend that and run again.")
+        module.fail_json(msg=f"{path} cannot be written ({error.strerror}): fix that and run again.")
     module.exit_json(changed=False, path=str(path))
 
 

@@ -47,7 +47,7 @@ options:
     type: bool
     default: false
   controller_time:
-    description: The controller's time, in seconds since 1970, by which RV(login.started_at) is told.
+    description: The controller's time, in seconds since 1970, by which RV(login.started_at) is computed.
     type: float
 """
 
@@ -73,7 +73,7 @@ login:
       description: That user's password, or null where none is kept here yet.
       type: str
     ca:
-      description: The certificate of the authority by which a portal knows the server, in PEM form, or null.
+      description: The certificate of the CA by which a portal verifies the server, in PEM form, or null.
       type: str
     started_at:
       description:
@@ -81,7 +81,7 @@ login:
           else by the server's own; 0 where it does not run.
       type: float
     kept:
-      description: With O(for_peers), C(password) and C(peer_password) as they are kept here, null where they are not.
+      description: With O(for_peers), C(password) and C(peer_password) as kept on this server, else null.
       type: dict
     offered:
       description: With O(for_peers), the same two, made up now and kept nowhere.

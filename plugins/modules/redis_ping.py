@@ -42,10 +42,10 @@ options:
         description: Its port.
         type: int
       path:
-        description: Its unix socket, in place of host and port.
+        description: Its unix socket, instead of host and port.
         type: path
       username:
-        description: The user to log in as, where the server knows users.
+        description: The user to log in as, where the server has users.
         type: str
       password:
         description: The password to log in with.
@@ -55,11 +55,11 @@ options:
         type: bool
         default: false
       ca:
-        description: The file with the authority's certificate. With this or O(endpoints[].ca_data) the server has to
-          show one that fits; without, nobody knows here whom the portal trusts.
+        description: The file with the CA's certificate. With this or O(endpoints[].ca_data) the server has to
+          show one that fits; without, the portal's CA is unknown here.
         type: path
       ca_data:
-        description: The authority's certificate itself, in PEM form.
+        description: The CA's certificate itself, in PEM form.
         type: str
       ca_beside:
         description: A file with certificates of CAs that the portal trusts besides those of the system.
@@ -74,7 +74,7 @@ options:
       sentinel:
         description:
           - The name of the primary that a Sentinel watches, where the server is one.
-          - With O(endpoints[].inventory_name) the primary that it names is asked as well, by the same login, and it
+          - With O(endpoints[].inventory_name) the primary that it names is checked as well, by the same login, and it
             does no harm where the fewer of several such sentinels do not answer.
         type: str
   backend:
@@ -88,7 +88,7 @@ options:
   container:
     description:
       - The container of this server that has to answer at the one of O(endpoints). Nothing else is sent a password,
-        unless it shows the certificate that O(endpoints[].ca) asks for.
+        unless it shows the certificate that O(endpoints[].ca) requires.
     type: str
   engine:
     description: The engine that O(container) is in.
@@ -172,8 +172,8 @@ def ask_watched(endpoints: list[dict[str, Any]], backend: str, prefix: str) -> t
     if len(primaries) <= len(endpoints) // 2:
         return [
             *problems,
-            f"Of {len(endpoints)} sentinels {len(primaries)} can tell this portal where the primary is, and most of"
-            " them have to: run tethys.channels.site without --limit, which tells what is wrong on their servers.",
+            f"Of {len(endpoints)} sentinels {len(primaries)} can report the primary to this portal, and a majority"
+            " is required: run tethys.channels.site without --limit, which shows what is wrong on their servers.",
         ], []
     # Whom most of them name.
     primary = max(primaries, key=primaries.count)
@@ -191,12 +191,12 @@ def sentence(endpoint: dict[str, Any], problem: str, container: str | None, logs
     """What the administrator reads of a server that the layer cannot work with."""
     where = place(endpoint)
     if container:
-        return f"Container {container}: its Redis at {where} {problem}: `{logs}` tells more."
+        return f"Container {container}: its Redis at {where} {problem}: read `{logs}`."
     if endpoint.get("inventory_name"):
         kind = "Sentinel" if endpoint.get("sentinel") else "Redis"
         return (
-            f"The shared {kind} at {where} ({endpoint['inventory_name']}) {problem}, asked from this portal: let this"
-            " server reach that port (a firewall in between is yours), or correct redis_container_address; if the"
+            f"The shared {kind} at {where} ({endpoint['inventory_name']}) {problem}, queried from this portal: let this"
+            " server reach that port (firewalls included), or correct redis_container_address; if the"
             " password or the certificate is what differs, run tethys.channels.site without --limit."
         )
     return (
@@ -206,7 +206,7 @@ def sentence(endpoint: dict[str, Any], problem: str, container: str | None, logs
 
 def untrusted(endpoint: dict[str, Any], error: ssl.SSLCertVerificationError) -> str:
     """Why a server's certificate is not believed."""
-    return f"shows a certificate that its authority did not give to {endpoint['host']} ({error.verify_message})"
+    return f"shows a certificate that its CA did not issue for {endpoint['host']} ({error.verify_message})"
 
 
 def ask(

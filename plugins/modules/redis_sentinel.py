@@ -15,16 +15,16 @@ author:
 description:
   - Writes what the Sentinel of this server reads, beside the credentials of M(tethys.channels.redis_settings). Sentinel
     writes down in that file whom it watches and who the primary is, and all of that is kept.
-  - A Sentinel that runs is told of another password, quorum or patience without a restart.
-  - Where nobody copies the primary yet, this server's Redis is told to. Who the primary is, Sentinel has the say; only
-    where there is none yet, O(primary) is.
+  - A running Sentinel gets another password, quorum or timeout without a restart.
+  - Where the primary has no replica yet, this server's Redis becomes one. Sentinel decides which server is the primary;
+    O(primary) is used only where there is no primary yet.
 seealso:
   - module: tethys.channels.redis_settings
   - module: tethys.channels.sentinel_info
 attributes:
   check_mode:
     support: full
-    description: Changes nothing, and tells whether it would.
+    description: Changes nothing, and returns whether it would.
   diff_mode:
     support: none
     description: Most of the file is Sentinel's own, and passwords are in it.
@@ -124,7 +124,7 @@ config_file:
   returned: always
   type: str
 config_sum:
-  description: A sum of the configuration, which changes whenever the container has to read it again.
+  description: A digest of the configuration, which changes whenever the container has to read it again.
   returned: always
   type: str
 """
@@ -465,8 +465,8 @@ def main() -> None:
         module.fail_json(msg=str(error))
     except (OSError, RedisError) as error:
         module.fail_json(
-            msg=f"Sentinel on {module.params['address']} could not be brought to what was asked for ({error}): see that"
-            " the containers of Redis and of Sentinel run on all servers of the group, and run again."
+            msg=f"Sentinel on {module.params['address']} could not be configured ({error}). Check that the containers"
+            " of Redis and of Sentinel run on all servers of the group, and run again."
         )
 
 

@@ -42,7 +42,7 @@ options:
     type: int
     required: true
   acl:
-    description: Whether the server knows users (Redis 6 and later). Without, one password opens everything.
+    description: Whether the server has users (Redis 6 and later). Without, one password opens everything.
     type: bool
     default: true
   prefix:
@@ -79,7 +79,7 @@ options:
   port:
     description:
       - The port on which the server answers, of the machine's loopback or, where O(transport) is V(tls), of O(address).
-        With V(unix) there is none.
+        With V(unix) there is no port.
     type: int
     default: 6379
   address:
@@ -92,12 +92,12 @@ options:
     description: The private key that belongs to it, in PEM form; empty in check mode only.
     type: str
   tls_ca:
-    description: The certificate of the server's authority, in PEM form; empty in check mode only.
+    description: The certificate of the server's CA, in PEM form; empty in check mode only.
     type: str
   topology:
     description:
-      - Whether the server stands alone. With V(sentinel), which needs O(transport=tls), it copies another one or is
-        copied, is started by a script, and a folder is made in which M(tethys.channels.redis_sentinel) keeps what
+      - Whether the server stands alone. With V(sentinel), which needs O(transport=tls), it is a primary or a replica,
+        is started by a script, and a folder is made in which M(tethys.channels.redis_sentinel) keeps what
         Sentinel reads.
     type: str
     choices: [standalone, sentinel]
@@ -132,8 +132,8 @@ options:
     type: str
   running:
     description:
-      - Whether a server runs that has read this configuration, and is told of another password at once.
-      - Without O(acl) nothing is told to it.
+      - Whether a server runs that has read this configuration, and gets another password at once.
+      - Without O(acl) the running server gets nothing.
     type: bool
     default: false
   container:
@@ -162,8 +162,8 @@ credentials:
   type: dict
 config_sum:
   description:
-    - A sum of the configuration, which changes whenever the container has to read it again.
-    - A new password, which the running server is told, leaves it as it is.
+    - A digest of the configuration, which changes whenever the container has to read it again.
+    - A new password, which the running server gets, does not change it.
   returned: always
   type: str
 rotating:
@@ -631,7 +631,7 @@ def main() -> None:
     # A dry run may be before there is a certificate.
     if empty and not module.check_mode:
         module.fail_json(
-            msg=f"{' and '.join(empty)} would be empty, and Redis would not start: see that the user who runs Ansible"
+            msg=f"{' and '.join(empty)} would be empty, and Redis would not start. Check that the user who runs Ansible"
             " can read the files of the certificate on the controller (in redis_container_tls_dir, or those given), and"
             " run again."
         )
@@ -665,7 +665,7 @@ def bring(module: AnsibleModule) -> None:
             files.keep_config()
     except OSError as error:
         name = error.filename or files.base
-        module.fail_json(msg=f"{name} could not be written ({error.strerror}): mend that and run again.")
+        module.fail_json(msg=f"{name} could not be written ({error.strerror}): fix that and run again.")
     if params["running"] and not retire and files.socket and files.socket_is_lost():
         # The socket was deleted, or its folder: a container that starts again makes the one and mounts the other.
         stale = True
@@ -676,7 +676,7 @@ def bring(module: AnsibleModule) -> None:
             # It reads the file when it starts, and that the portal can log in is seen afterwards.
             stale = isinstance(error, RedisError) and shut_out(error)
             if retire:
-                module.fail_json(msg=f"Redis could not be told to take the old password away ({error}): run again.")
+                module.fail_json(msg=f"The old password could not be removed from Redis ({error}): run again.")
     if write_files and retire and not module.check_mode:
         try:
             # Last, so that a run that dies before begins at the start.

@@ -13,8 +13,8 @@ version_added: 1.0.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Asks the Sentinel of this server which Redis is the primary, how many others it knows, and the Redis of this server
-    whether it is the primary or copies it.
+  - Queries the Sentinel of this server for the primary and the number of other sentinels, and the Redis of this server
+    for whether it is the primary or a replica.
 seealso:
   - module: tethys.channels.redis_sentinel
 attributes:
@@ -57,7 +57,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Wait until Redis is copied and watched
+- name: Wait for replication and Sentinel
   tethys.channels.sentinel_info:
     address: 192.0.2.5
     servers: 3
@@ -74,7 +74,7 @@ sentinel:
       description: Whether a Sentinel was set up on this server.
       type: bool
     problem:
-      description: Why it cannot be asked, or null.
+      description: Why it does not answer, or null.
       type: str
     problem_code:
       description:
@@ -88,10 +88,10 @@ sentinel:
       description: Where it had the primary when it last wrote that down, in the same form, or null.
       type: dict
     authority:
-      description: The certificate of the authority by which the servers know each other, in PEM form, or null.
+      description: The certificate of the CA by which the servers verify each other, in PEM form, or null.
       type: str
     role:
-      description: What the Redis of this server is, C(primary) or C(replica), or null where it cannot be asked.
+      description: What the Redis of this server is, C(primary) or C(replica), or null where it does not answer.
       type: str
     lacking:
       description: What is not as it should be, each as the rest of a sentence that begins with the server.
@@ -148,12 +148,12 @@ def of_sentinel(server: sentinels.Server, servers: int) -> dict[str, Any]:
                 raise RedisError(NO_REDIS)
     except (OSError, RedisError) as error:
         code = "certificate-not-trusted" if isinstance(error, ssl.SSLCertVerificationError) else "silent"
-        lacking.append(f"has a Sentinel that cannot be asked ({error})")
-        return {**found, **_problem(code, f"cannot be asked ({error})")}
+        lacking.append(f"has a Sentinel that does not answer ({error})")
+        return {**found, **_problem(code, f"does not answer ({error})")}
     if flags != "master":
         lacking.append(f"has a Sentinel to which the primary is {flags}")
     if int(others) < servers - 1:
-        lacking.append(f"has a Sentinel that knows {others} of {servers - 1} others")
+        lacking.append(f"has a Sentinel that has found {others} of {servers - 1} others")
     if copies < servers - 1:
         lacking.append(f"has a Sentinel that sees {copies} of {servers - 1} replicas")
     return found
@@ -164,13 +164,13 @@ def of_redis(server: sentinels.Server, primary: dict[str, Any] | None) -> dict[s
     try:
         found = server.role()
     except (OSError, RedisError) as error:
-        return {"role": None, "lacking": [f"has a Redis that cannot be asked ({error})"]}
+        return {"role": None, "lacking": [f"has a Redis that does not answer ({error})"]}
     lacking = []
     here = {"host": server.place["host"], "port": server.port}
     if primary and (found["role"] == "primary") != (primary == here):
         lacking.append(f"has a Redis that is {found['role']} against Sentinel's word")
     elif found["role"] == "replica" and (found["of"] != primary or not found["link"]):
-        lacking.append("has a Redis that has no copy of the primary yet")
+        lacking.append("has a Redis that does not replicate the primary yet")
     return {"role": found["role"], "lacking": lacking}
 
 

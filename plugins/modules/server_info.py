@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: server_info
-short_description: Look at a portal's server, and at the portal
+short_description: Gather facts of a portal's server and of the portal
 version_added: 1.0.0
 author:
   - tethys.channels contributors (@tethys-channels)
@@ -30,7 +30,7 @@ attributes:
     description: Linux only, since it reads C(/proc).
 options:
   portal:
-    description: The portal to look at as well, as M(tethys.channels.portal_info) does.
+    description: The portal to inspect as well, as M(tethys.channels.portal_info) does.
     type: dict
     suboptions:
       prefix:
@@ -55,7 +55,7 @@ options:
         default: 60
   ports:
     description:
-      - The TCP ports of which to tell who listens, besides those on which the portal's program listens and those to
+      - The TCP ports whose listeners are returned, besides those on which the portal's program listens and those to
         which the web server sends the portal's requests.
     type: list
     elements: int
@@ -65,7 +65,7 @@ options:
     type: int
     default: 1
   engine:
-    description: The engine in which the collection's Redis container shall be.
+    description: The engine in which the collection's Redis container is to run.
     type: str
     choices: [docker, podman]
     default: docker
@@ -95,13 +95,13 @@ options:
     type: str
     default: channels-backend
   upstream_wanted:
-    description: Whether nginx is looked at also where O(state_dir) holds no upstream block that was changed.
+    description: Whether nginx is inspected also where O(state_dir) holds no upstream block that was changed.
     type: bool
     default: false
   proof_inputs:
     description:
-      - The sum over what the run is asked for. Where everything is as a run with the same sum has left it,
-        RV(server.proved_plan) tells so.
+      - The digest of the run's inputs. Where everything is unchanged since a run with the same digest,
+        RV(server.proved_plan) is set.
     type: str
   state_dir:
     description: The folder in which the collection keeps its state on a server.
@@ -170,7 +170,7 @@ server:
       description: C(installed), C(running), C(version) and C(problem) of Docker's engine.
       type: dict
     podman:
-      description: The same of Podman, or null where nothing asks for it.
+      description: The same of Podman, or null where nothing uses it.
       type: dict
     image_present:
       description: Whether O(engine) holds the image.
@@ -211,9 +211,9 @@ server:
           C(address_here) is false where C(address) is an IP address of another server.
         - A program is the portal's if it runs C(tethys_portal.asgi) with O(portal.home), or from O(portal.prefix) where
           it names no TETHYS_HOME.
-        - What it sets besides is told by C(environment) and C(environment_lost) (names), C(arguments) and
+        - What it sets besides is in C(environment) and C(environment_lost) (names), C(arguments) and
           C(arguments_lost) (daphne's options), and C(settings).
-        - One with a portal's name counts as well where its command does not tell what it runs, except C(tethys_asgi).
+        - One with a portal's name counts as well where its command does not show what it runs, except C(tethys_asgi).
       type: list
       elements: dict
     environment:
@@ -233,14 +233,14 @@ server:
       description:
         - Where the web server on this host sends requests, or null where O(portal) was not given.
         - C(portal) is what sends on the portal's, with C(server), C(path), C(line), C(targets), and whether C(each) of
-          them has to be the portal's, and is C(ours); null where nothing tells. C(addresses) are all of them.
+          them has to be the portal's, and is C(ours); null where unknown. C(addresses) are all of them.
       type: dict
     unread_programs:
       description: The files that Supervisor reads besides its own, and that the module could not read.
       type: list
       elements: str
     nginx:
-      description: What nginx does with O(upstream), or null where it was not looked at.
+      description: What nginx does with O(upstream), or null where it was not inspected.
       type: dict
     processes:
       description: Supervisor's processes of the portal, as name, state and pid.

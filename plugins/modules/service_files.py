@@ -8,20 +8,20 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: service_files
-short_description: Have several files and folders as they are expected, in one task
+short_description: Create and correct several files and folders in one task
 version_added: 1.0.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
   - Writes files whole or not at all and makes folders, with their owner and mode, in the order given. A task for
     each of them would cost a connection each, in every run.
-  - A symbolic link in a file's place is replaced, and what it leads to stays as it is.
+  - A symbolic link in a file's place is replaced, and its target is not changed.
 seealso:
   - module: tethys.channels.asgi_roll
 attributes:
   check_mode:
     support: full
-    description: Tells what would be written, also where the folder for it is not there yet.
+    description: Shows what would be written, also where the folder for it does not exist yet.
   diff_mode:
     support: full
     description: Shows each file that is written before and after, and why a folder is put right.

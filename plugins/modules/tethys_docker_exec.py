@@ -63,7 +63,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Prove delivery inside the container
+- name: Verify delivery inside the container
   tethys.channels.tethys_docker_exec:
     container: tethys
     python: /opt/conda/envs/tethys/bin/python

@@ -2,18 +2,18 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Look at a Tethys Docker project: its files, services, container and volume."""
+"""Gather facts of a Tethys Docker project: its files, services, container and volume."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: tethys_docker_info
-short_description: Look at a Tethys Docker project
+short_description: Gather facts of a Tethys Docker project
 version_added: 1.0.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Tells what a folder with a compose file (or a Dockerfile) holds, what Compose makes of it, and what runs of it.
+  - Returns what a folder with a compose file (or a Dockerfile) holds, what Compose makes of it, and what runs of it.
   - Changes nothing, and never fails for what it finds. No value of a variable of the services is returned, but for
     those that matter to the channel layer and hold no secret.
 seealso:
@@ -36,7 +36,7 @@ options:
     type: path
     required: true
   compose_files:
-    description: The compose files, relative to the folder; where none is given, those that Compose finds by itself.
+    description: The compose files, relative to the folder; where none is given, those that Compose finds.
     type: list
     elements: str
     default: []
@@ -61,7 +61,7 @@ options:
     type: str
     default: tethys
   network:
-    description: The network that the portal and a Redis share that is no service of the project.
+    description: The network that the portal shares with a Redis outside of the project.
     type: str
     default: internal
   credentials_dir:
@@ -72,7 +72,7 @@ options:
     type: str
     default: www
   candidate:
-    description: The text of O(override_file) as it would be, for Compose to judge.
+    description: The text of O(override_file) as it would be, for Compose to check.
     type: str
   wait_seconds:
     description: How long to wait for the portal to be set up and to listen.
@@ -107,10 +107,10 @@ docker:
       type: list
       elements: str
     reads_ours:
-      description: Whether Compose reads our file by itself.
+      description: Whether Compose reads our file automatically.
       type: bool
     in_place:
-      description: A file that Compose reads in place of ours, or null.
+      description: A file that Compose reads instead of ours, or null.
       type: str
     earlier:
       description: Files of this collection under another name than O(override_file), among those that Compose reads.
@@ -653,8 +653,8 @@ def main() -> None:
     if params["wait_seconds"] and not (found["inside"] or {}).get("ready"):
         name = (found["container"] or {}).get("name") or params["portal_service"]
         found["wait_problem"] = (
-            f"The portal in container {name} did not listen within {params['wait_seconds']} seconds"
-            f" (`{shell_words('docker', 'logs', name)}` tells why): correct that, or set tethys_docker_timeout to more"
+            f"The portal in container {name} did not listen within {params['wait_seconds']} seconds."
+            f" Read `{shell_words('docker', 'logs', name)}`, or set tethys_docker_timeout to more"
             " seconds."
         )
     found["trust"] = root_files.survey_project(params["project_dir"], found["files"], params["credentials_dir"])

@@ -37,7 +37,7 @@ options:
     required: true
   state:
     description:
-      - V(present) sets the number, V(restored) puts the earlier one back and forgets it.
+      - V(present) sets the number, V(restored) restores the earlier one and deletes the record.
     type: str
     choices: [present, restored]
     default: present

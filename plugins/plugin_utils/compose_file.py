@@ -20,7 +20,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     whole_number,
 )
 
-HEADER = "# Managed by tethys.channels: each run of its role tethys_docker writes this file anew.\n"
+HEADER = "# Managed by tethys.channels: each run of its role tethys_docker rewrites this file.\n"
 REDIS = ("compose", "container")
 # Inside the Redis container.
 MOUNT = "/etc/tethys-channels"

@@ -12,8 +12,19 @@ from ansible_collections.tethys.channels.plugins.module_utils.text import each_t
 
 # What the tasks print of a plan or of a page.
 PRINTED = ("refusals", "warnings", "announce", "trust", "lines", "problems")
+# Which of these have a code for each sentence, in `codes`: a plan has one, a page the other.
+WITH_CODES = ("refusals", "problems")
 
 
 def shown(result: dict[str, Any]) -> dict[str, Any]:
-    """Return a plan or a page whose printed texts are of one line each and act on no terminal; data stays."""
-    return {key: each_text(value) if key in PRINTED else value for key, value in result.items()}
+    """Return a plan or a page as it is printed.
+
+    Each text is one line that acts on no terminal, and each problem ends with its code, as in `[port-in-use]`, which is
+    what the reference of messages is searched for. Data is returned unchanged.
+    """
+    printed = {key: each_text(value) if key in PRINTED else value for key, value in result.items()}
+    for key in WITH_CODES:
+        if key in printed and "codes" in printed:
+            rows = zip(printed[key], printed["codes"], strict=True)
+            printed[key] = [f"{text} [{row['code']}]" for text, row in rows]
+    return printed

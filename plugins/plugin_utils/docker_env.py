@@ -80,7 +80,7 @@ def _plain(value: Any) -> Any:
     raise refused(
         "value-not-plain",
         "value",
-        "The value has something in it that is no text, number, boolean, list or mapping"
+        "The value has something in it that is not a text, number, boolean, list or mapping"
         f" ({type(value).__name__}): write it as one of these.",
     )
 
@@ -103,7 +103,7 @@ def docker_env(value: Any, carrier: str = "dockerfile") -> str:
         raise refused(
             "value-not-plain",
             "value",
-            f"The value is no mapping, list or text ({type(value).__name__}): give the layer's CONFIG.",
+            f"The value is not a mapping, list or text ({type(value).__name__}): give the layer's CONFIG.",
         )
     try:
         plain = _plain(value)

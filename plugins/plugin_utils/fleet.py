@@ -50,12 +50,13 @@ def _line(name: str, portal: Mapping[str, Any], probe: Mapping[str, Any], as_fou
     line = f"{name}: Tethys {found.get('tethys_platform')}, channels_redis {version}, {about}"
     among = probe.get("among")
     if not among:
-        return f"{line}; delivery was not proved"
+        return f"{line}; delivery was not verified"
     sockets, heard = among["sockets"], among["heard"]
     deaf = [f"{one} on {number} of {sockets}" for one, number in heard.items() if number < sockets]
     if deaf:
-        return f"{line}; hears {', '.join(deaf)} WebSockets"
-    return f"{line}; each of {sockets} WebSockets heard {'all ' if len(heard) > 2 else ''}{len(heard)} portals"
+        return f"{line}; receives messages of {', '.join(deaf)} WebSockets"
+    every = "all " if len(heard) > 2 else ""
+    return f"{line}; each of {sockets} WebSockets received messages of {every}{len(heard)} portals"
 
 
 def page(names: Iterable[str], hosts: Mapping[str, Any], compare: bool) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import TRANS
 
 SITE = "tethys.channels.site"
 RESTART = "tethys.channels.restart"
+CHECK = "tethys.channels.check"
+REMOVE = "tethys.channels.remove"
 FULL_PERCENT = 90
 MIB = 2**20
 VERSIONS = {
@@ -45,11 +47,14 @@ def counted(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
+def enumerated(names: Sequence[str]) -> str:
+    """Return names as a sentence lists them."""
+    return " and ".join([", ".join(names[:-1])] * (len(names) > 1) + [names[-1]])
+
+
 def listed(names: Sequence[str], verb_one: str, verb_many: str) -> str:
     """Names as the subject of a sentence, with the verb."""
-    if len(names) == 1:
-        return f"{names[0]} {verb_one}"
-    return f"{', '.join(names[:-1])} and {names[-1]} {verb_many}"
+    return f"{enumerated(names)} {verb_one if len(names) == 1 else verb_many}"
 
 
 def delivery(probe: Mapping[str, Any]) -> list[str]:
@@ -57,15 +62,15 @@ def delivery(probe: Mapping[str, Any]) -> list[str]:
     processes = probe["processes"]
     if not probe["provable"]:
         why = {
-            "in_memory": "one process on the in-memory layer hears only itself",
-            "no_consumer": "Tethys before 4.4 has no consumer to prove it through",
-            "not_started": "the proof could not be begun",
+            "in_memory": "one process on the in-memory layer receives only its own messages",
+            "no_consumer": "Tethys before 4.4 has no consumer to verify it through",
+            "not_started": "the delivery check could not start",
         }.get(str(probe["reason"]), str(probe["reason"]))
         pids = ", ".join(str(process["pid"]) for process in processes)
         there = f" ({pids})" if pids else ""
-        return [f"{len(processes)} process(es) answer{there}; delivery was not proved: {why}."]
+        return [f"{len(processes)} process(es) answer{there}; delivery was not verified: {why}."]
     if not probe["sent"]:
-        return [f"None of our WebSockets was held by any of {len(processes)} process(es); delivery was not proved."]
+        return [f"None of our WebSockets was held by any of {len(processes)} process(es); delivery was not verified."]
     holders = [str(process["pid"]) for process in processes if process.get("sockets", 1)]
     line = f"A message reached {probe['received']} of {probe['sent']} WebSockets"
     line += f" over {len(holders)} process(es) ({', '.join(holders)})"
@@ -174,11 +179,13 @@ class Report:
         """One server's figures, or where a Sentinel has the primary."""
         place = f"{kind_of(server)} {server['place']}"
         if server.get("primary"):
-            return f"{place}: the primary is {server['primary']}, with {counted(server['copies'], 'copy', 'copies')}"
+            return (
+                f"{place}: the primary is {server['primary']}, with {counted(server['copies'], 'replica', 'replicas')}"
+            )
         if server["problem"]:
             return f"{place}: {server['problem']}"
         if not server["known"]:
-            return f"{place}: its figures are not known, since the portal's user may not ask for them"
+            return f"{place}: its figures are unknown, since the portal's user may not read them"
         limit = f"{server['max_memory'] / MIB:.0f}" if server["max_memory"] else "unlimited"
         oom = "not known" if server["oom_errors"] is None else server["oom_errors"]
         parts = [
@@ -187,7 +194,7 @@ class Report:
             counted(server["clients"], "client", "clients"),
             f"connections refused {server['rejected_connections']}",
             f"keys evicted {server['evicted_keys']}",
-            f"writes refused for want of memory {oom}",
+            f"writes refused because memory was full {oom}",
         ]
         backlog = server["backlog"]
         if backlog:
@@ -223,15 +230,15 @@ class Report:
             self.report(
                 "replicas-missing",
                 "redis",
-                f"The layer's Redis has {max(seen)} of {counted(wanted, 'copy', 'copies')} by Sentinel's word: the log"
-                f" of the containers on their servers may tell why, and {SITE} puts it right.",
+                f"The layer's Redis has {max(seen)} of {counted(wanted, 'replica', 'replicas')} according to Sentinel:"
+                f" read the log of the containers on their servers; {SITE} repairs it.",
             )
         if len(primaries) > 1:
             self.report(
                 "primary-disputed",
                 "redis",
-                f"The sentinels have different primaries ({', '.join(sorted(primaries))}), as while they put another"
-                " in its place: look again in a minute, and then at their logs (`docker logs`).",
+                f"The sentinels have different primaries ({', '.join(sorted(primaries))}), as during a failover: check"
+                " again in a minute, and then read their logs (`docker logs`).",
             )
         self.judge_processes()
         self.judge_site()
@@ -267,7 +274,7 @@ class Report:
                 str(server["place"]),
                 f"{who} refused {counted(server['rejected_connections'], 'connection', 'connections')} since its start"
                 f" {up} ago, because its limit{limit} clients was reached: look for who holds that many (CLIENT LIST),"
-                " and restart Redis, with which the count begins anew.",
+                " and restart Redis, which resets the count.",
             )
         if server["oom_errors"]:
             self.report(
@@ -275,8 +282,8 @@ class Report:
                 str(server["place"]),
                 f"{who} refused {counted(server['oom_errors'], 'write', 'writes')} since its start {up} ago, because"
                 f" its"
-                f" memory was full, and the messages are lost: {self.more_memory()}; with Redis's next start the count"
-                " begins anew.",
+                f" memory was full, and the messages are lost: {self.more_memory()}; Redis's next start resets the"
+                " count.",
             )
         if server["evicted_keys"]:
             self.report(
@@ -284,8 +291,8 @@ class Report:
                 str(server["place"]),
                 f"{who} evicted {counted(server['evicted_keys'], 'key', 'keys')} since its start {up} ago, and"
                 f" messages or"
-                " groups with them: set its maxmemory-policy to noeviction, and restart it, with which the count begins"
-                " anew.",
+                " groups with them: set its maxmemory-policy to noeviction, and restart it, which resets the"
+                " count.",
             )
 
     def more_memory(self) -> str:
@@ -295,18 +302,18 @@ class Report:
     def redis_way_out(self) -> str:
         """What to do where Redis cannot be used."""
         if self.plan["redis"] == "shared":
-            return f"the log of its container there may tell why, and {SITE} puts it right"
+            return f"read the log of its container there; {SITE} repairs it"
         if self.plan["redis"] == "given":
             return "start it, or correct its address and credentials in tethys_layer_hosts"
         container, name = self.server.get("container"), self.asked["container_name"]
         engine = ENGINES[self.plan["engine"]]
         if not self.engine_answers:
-            return f"{engine.back}, then {SITE}, bring both back"
+            return f"{engine.back}, then run {SITE}"
         if container is None:
-            return f"its container {name} is not there, and {SITE} makes it"
+            return f"its container {name} does not exist, and {SITE} creates it"
         if not container["running"]:
             return f"its container {name} is stopped, and {SITE} starts it"
-        return f"`{engine.logs(name)}` may tell why, and {SITE} puts it right"
+        return f"read `{engine.logs(name)}`; {SITE} repairs it"
 
     @property
     def engine_answers(self) -> bool:
@@ -321,7 +328,7 @@ class Report:
                 "supervisor-silent",
                 "Supervisor",
                 f"Supervisor does not answer on {supervisor['socket']}, so nothing starts a process that ends:"
-                " `systemctl status supervisor` tells more.",
+                " read `systemctl status supervisor`.",
             )
             return
         if len(rows) != wanted:
@@ -358,8 +365,7 @@ class Report:
                 "process-before-redis",
                 "processes",
                 f"{listed(older, 'was', 'were')} started before Redis was, so the WebSockets that were open then have"
-                f" lost"
-                f" their groups and hear nothing until they reconnect: run {RESTART}.",
+                f" lost their groups and receive nothing until they reconnect: run {RESTART}.",
             )
 
     def state_problem(self, state: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -371,8 +377,8 @@ class Report:
         read = f"read {logs}, then run" if logs else "run"
         way_out = {
             "STOPPED": f"run {RESTART}, which starts {'it' if len(rows) == 1 else 'them'}",
-            "STARTING": f"check again in some seconds, and where that does not help {read} {RESTART}",
-            "STOPPING": f"check again in some seconds, and where that does not help run {RESTART}",
+            "STARTING": f"check again in 10 seconds; if that does not help, {read} {RESTART}",
+            "STOPPING": f"check again in 10 seconds; if that does not help, run {RESTART}",
         }.get(state, f"{read} {RESTART}")
         self.report("process-not-running", state, f"{names} {state}{why}: {way_out}.")
 
@@ -419,7 +425,7 @@ class Report:
         ]
         if restarts:
             noun = "process" if len(restarts) == 1 else "processes"
-            self.changes.append(f"the {noun} {', '.join(restarts)}, which it would start anew")
+            self.changes.append(f"the {noun} {', '.join(restarts)}, which it would restart")
         if drift:
             self.report(
                 "site-would-change",
@@ -480,6 +486,21 @@ class Report:
         if self.plan["layout"] != "socket_per_process":
             return set() if running else set(ports)
         return set(ports) - {ports[0] + (asgi_number(row["group"]) or 0) for row in running}
+
+
+def end_of_run(steps: Mapping[str, bool], unchanged: bool) -> list[str]:
+    """Return what a run has changed, and what to do next.
+
+    Args:
+        steps: what a run may change, each with whether this one did.
+        unchanged: whether the server is as the last verified run left it, so that only delivery was checked.
+    """
+    changed = [name for name, value in steps.items() if value]
+    first = f"Changed: {enumerated(changed) if changed else 'nothing'}."
+    if unchanged:
+        first += " The server is unchanged since the last verified run, so only delivery was checked."
+    undo = f"; {REMOVE} undoes all runs" if changed else ""
+    return [first, f"Next: nothing to do. {CHECK} reports the layer's state at any time{undo}."]
 
 
 def probed(probe: Mapping[str, Any]) -> list[Problem]:

@@ -143,7 +143,9 @@ def secret_of(where: str, key: str, value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return str(value) if value else None
     raise refused(
-        "credential-not-text", where, f"{where} has a {key} that is no text ({type(value).__name__}): put it in quotes."
+        "credential-not-text",
+        where,
+        f"{where} has a {key} that is not a text ({type(value).__name__}): put it in quotes.",
     )
 
 
@@ -158,7 +160,7 @@ def database_of(where: str, value: Any) -> int:
         raise refused(
             "database-not-number",
             where,
-            f"{where} has a database that is no number: write one, such as db: 1 or redis://127.0.0.1/1.",
+            f"{where} has a database that is not a number: write one, such as db: 1 or redis://127.0.0.1/1.",
         )
     return number
 
@@ -188,7 +190,7 @@ def scalars(where: str, entry: Mapping[Any, Any]) -> dict[str, Any]:
                 raise refused(
                     "connection-value-not-mapping",
                     where,
-                    f"{where} has a {key} that is no mapping of plain values: write it as key: value.",
+                    f"{where} has a {key} that is not a mapping of plain values: write it as key: value.",
                 )
             plain[str(key)] = {
                 int(inner) if isinstance(inner, int) else str(inner): _scalar(where, str(inner), held)
@@ -208,7 +210,7 @@ def _scalar(where: str, key: str, value: Any) -> Any:
     raise refused(
         "connection-value-not-plain",
         where,
-        f"{where} has a {key} that is no plain value ({type(value).__name__}): write a text or a number.",
+        f"{where} has a {key} that is not a plain value ({type(value).__name__}): write a text or a number.",
     )
 
 
@@ -222,8 +224,8 @@ def verifying(where: str, options: Mapping[str, Any]) -> dict[str, Any]:
         raise refused(
             "host-name-not-verified",
             where,
-            f"{where} has ssl_check_hostname switched off: a server with somebody else's certificate would be sent"
-            " the password. Remove it, and use as the host a name or an address that the certificate has.",
+            f"{where} has ssl_check_hostname switched off: a server with any certificate would be sent the"
+            " password. Remove it, and use as the host a name or an address that the certificate has.",
         )
     required = options.get("ssl_cert_reqs", "required")
     # None, too, stands for no verification.

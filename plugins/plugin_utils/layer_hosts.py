@@ -59,7 +59,7 @@ def _url_parts(where: str, url: str) -> tuple[SplitResult, dict[str, str]]:
         raise refused(
             "url-scheme-unknown",
             where,
-            f"{where} is a text that is no Redis URL: write redis://host:{DEFAULT_PORT}, rediss://… (TLS), "
+            f"{where} is a text that is not a Redis URL: write redis://host:{DEFAULT_PORT}, rediss://… (TLS), "
             f"unix:///path or the pair [host, {DEFAULT_PORT}].",
         )
     if "#" in url or "@" in parts.path + parts.query or any(sign.isspace() for sign in url):
@@ -162,7 +162,7 @@ def _sentinel_addresses(where: str, sentinels: Any) -> list[list[Any]]:
             raise refused(
                 "sentinel-not-pair",
                 where,
-                f"{where} has a sentinel {number} that is no pair: write [host, {SENTINEL_PORT}].",
+                f"{where} has a sentinel {number} that is not a pair: write [host, {SENTINEL_PORT}].",
             )
         addresses.append([host_name_of(where, pair[0]), port_of(where, pair[1])])
     return addresses
@@ -258,7 +258,7 @@ def _from_mapping(where: str, entry: Mapping[Any, Any]) -> Host:
         mapping = {"address": f"unix://{quote(path)}", **mapping}
     if not isinstance(mapping["address"], str):
         raise refused(
-            "address-not-url", where, f"{where} has an address that is no URL: write redis://host:{DEFAULT_PORT}."
+            "address-not-url", where, f"{where} has an address that is not a URL: write redis://host:{DEFAULT_PORT}."
         )
     endpoint, url_secret = _from_url(where, mapping["address"], mapping)
     if url_secret and own_secret:
@@ -353,7 +353,7 @@ def _read_credentials(credentials: Any) -> Credentials | None:
     if credentials is None or credentials == {}:
         return None
     if not isinstance(credentials, Mapping):
-        raise refused("credentials-not-mapping", what, f"{what} are no mapping: write {{username: …, password: …}}.")
+        raise refused("credentials-not-mapping", what, f"{what} are not a mapping: write {{username: …, password: …}}.")
     for key in credentials:
         if key not in ("username", "password"):
             raise refused(
@@ -375,7 +375,7 @@ def credentials_for(hosts: Sequence[Host], credentials: Any) -> Credentials | No
         raise refused(
             "credentials-twice",
             f"{HOSTS} entry {twice[0]}",
-            f"{HOSTS} entry {twice[0]} has a user name or password of its own, and the layer's credentials are"
+            f"{HOSTS} entry {twice[0]} has its own user name or password, and the layer's credentials are"
             " given apart from the hosts as well: keep one of them.",
         )
     return found

@@ -64,7 +64,7 @@ def _keys(name: str, value: Any) -> list[str]:
         raise refused(
             "option-not-list",
             name,
-            f"The channel layer's option {name} is no list of texts: write each key as a text, in a list.",
+            f"The channel layer's option {name} is not a list of texts: write each key as a text, in a list.",
         )
     return [str(key) for key in value]
 
@@ -95,7 +95,7 @@ def _read_options(options: Any, backend: str) -> dict[str, Any]:
         raise refused(
             "options-not-mapping",
             "options",
-            "The channel layer's options are no mapping: write one, such as {capacity: 200}.",
+            "The channel layer's options are not a mapping: write one, such as {capacity: 200}.",
         )
     readers = _OPTIONS[backend]
     problems: list[Problem] = []
@@ -112,8 +112,8 @@ def _read_options(options: Any, backend: str) -> dict[str, Any]:
                 raise refused(
                     "option-unknown",
                     str(name),
-                    f"The channel layer's option {show(name)}{closest(name, readers)} is none that {backend}"
-                    f" heeds: leave it out, or use one of {', '.join(sorted(readers))}.",
+                    f"The channel layer's option {show(name)}{closest(name, readers)} is not an option of"
+                    f" {backend}: remove it, or use one of {', '.join(sorted(readers))}.",
                 )
             # A role's defaults hand over what was not set as null.
             if value is not None:

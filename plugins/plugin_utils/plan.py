@@ -108,8 +108,8 @@ class Run(Subject):
             self.warn(
                 "delivery-not-verifiable",
                 "tethys_platform",
-                f"Tethys {version} has no consumer to prove delivery through (Tethys 4.4 brings it):"
-                " the layer is provisioned, and the run cannot prove that messages arrive.",
+                f"Tethys {version} has no consumer to verify delivery through (Tethys 4.4 has one):"
+                " the layer is provisioned, and the run cannot verify that messages arrive.",
             )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from ansible_collections.tethys.channels.plugins.plugin_utils import own_files
 
 FILES = Path(__file__).parents[2] / "roles" / "preflight" / "vars" / "platforms"
-UNKNOWN = "is not installed, and this collection does not know how this system installs it: install it"
+UNKNOWN = "is not installed, and this collection cannot install it on this system: install it"
 
 
 @lru_cache(maxsize=1)

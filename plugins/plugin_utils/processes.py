@@ -152,8 +152,8 @@ def _several_refusals(
         yield Problem(
             "memory-layer-needs-one-process",
             "tethys_asgi_processes",
-            f"tethys_asgi_processes is {number} with tethys_layer_backend {backend}, where only the sender's own "
-            f"process hears a message: set tethys_asgi_processes to 1, or tethys_layer_backend to {CORE_BACKEND}.",
+            f"tethys_asgi_processes is {number} with tethys_layer_backend {backend}, where only the sender's own"
+            f" process receives a message: set tethys_asgi_processes to 1, or tethys_layer_backend to {CORE_BACKEND}.",
         )
     if policy == "single" and in_use:
         known = "" if is_known else ", or tethys_bokeh to not_in_use where no app uses it"
@@ -169,7 +169,7 @@ def _several_refusals(
             "pin-needs-layout",
             "tethys_bokeh_policy",
             f"tethys_bokeh_policy is pin with tethys_asgi_processes {number} and tethys_asgi_layout {layout}, in"
-            " which nginx cannot tell the processes apart: set tethys_asgi_layout to socket_per_process, or"
+            " which nginx cannot distinguish the processes: set tethys_asgi_layout to socket_per_process, or"
             " tethys_asgi_processes to 1.",
         )
 

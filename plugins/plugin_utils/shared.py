@@ -83,7 +83,7 @@ def shared_redis(names: Iterable[str], hosts: Mapping[str, Any], logins: Sequenc
 
 
 def _first_line(text: Any) -> str:
-    return next(iter(str(text or "").strip().splitlines()), "no reason was told").rstrip(".:")
+    return next(iter(str(text or "").strip().splitlines()), "no reason was given").rstrip(".:")
 
 
 def servers_of(names: Iterable[str], hosts: Mapping[str, Any]) -> list[dict[str, Any]]:

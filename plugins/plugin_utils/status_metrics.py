@@ -36,7 +36,7 @@ METRICS = (
     Metric("check_timestamp_seconds", "gauge", "When the host was checked, in seconds since 1970."),
     Metric("problem", "gauge", "1 for each problem that the last check found, by its code."),
     Metric("version_info", "gauge", "The versions of the packages that carry a message."),
-    Metric("processes_wanted", "gauge", "ASGI processes that the inventory wants."),
+    Metric("processes_wanted", "gauge", "ASGI processes that the inventory configures."),
     Metric("process_up", "gauge", "1 if the ASGI process runs and is not stopped by a signal."),
     Metric("process_age_seconds", "gauge", "Seconds since the ASGI process started."),
     Metric("process_memory_bytes", "gauge", "Resident memory of the ASGI process."),

@@ -70,8 +70,8 @@ class _Plan(Project):
             self.refuse(
                 "folder-shared",
                 "tethys_docker_credentials_dir",
-                f"tethys_docker_credentials_dir is {show(asked['credentials_dir'])}: set it to a folder of its own, as"
-                " an absolute path, such as /etc/tethys-channels-docker.",
+                f"tethys_docker_credentials_dir is {show(asked['credentials_dir'])}: set it to a separate folder, as an"
+                " absolute path, such as /etc/tethys-channels-docker.",
             )
         for name in ("redis_image", "user"):
             if not isinstance(asked[name], str) or not asked[name]:
@@ -143,7 +143,7 @@ class _Plan(Project):
                 "memory-layer-needs-one-process",
                 "tethys_asgi_processes",
                 f"tethys_asgi_processes is {number} with tethys_layer_backend {MEMORY_BACKEND}, where only the sender's"
-                f" own process hears a message: set tethys_asgi_processes to 1, or tethys_layer_backend to"
+                f" own process receives a message: set tethys_asgi_processes to 1, or tethys_layer_backend to"
                 f" {CORE_BACKEND}.",
             )
         if asked["bokeh"] not in BOKEH:
@@ -176,7 +176,7 @@ class _Plan(Project):
         """What is known of Bokeh, and why it is not known."""
         container, image = self.look["container"], self.look["image_id"]
         if not container or not container["running"]:
-            return "unknown", " (Why it is not known: the portal's container does not run, so nobody can be asked.)"
+            return "unknown", " (Why it is not known: the portal's container does not run, so it cannot be inspected.)"
         if image and image != container["image_id"]:
             return "unknown", " (Why it is not known: the portal's image is newer than the container that runs.)"
         problem = self.portal.get("bokeh_problem")
@@ -201,7 +201,7 @@ class _Plan(Project):
             wanted = environment(self.written, "compose")
             if any(container["env"].get(name) != value for name, value in wanted.items()):
                 self.announce.append(
-                    f"Container {container['name']} is made anew, since its variables change: the portal does not"
+                    f"Container {container['name']} is recreated, since its variables change: the portal does not"
                     " answer until it has started again."
                 )
         if inside.get("set_up"):
@@ -209,7 +209,7 @@ class _Plan(Project):
             if before != self.processes:
                 self.announce.append(
                     f"The portal's volume was set up before, and Tethys Docker ignores ASGI_PROCESSES then: the number"
-                    f" of processes ({before} until now, {self.processes} from now on) is changed inside the container."
+                    f" of processes ({before} now, then {self.processes}) is changed inside the container."
                     " Supervisor stops and starts them together for it, and requests of those seconds fail."
                 )
             settings = self.portal.get("settings") or {}
@@ -230,8 +230,8 @@ class _Plan(Project):
             self.warn(
                 "volume-missing",
                 str(container["name"]),
-                f"Container {container['name']} has no volume at TETHYS_PERSIST: what is changed inside is lost when it"
-                " is made anew, until the next run.",
+                f"Container {container['name']} has no volume at TETHYS_PERSIST: changes inside are lost when it is"
+                " recreated, until the next run.",
             )
 
     def loose_data(self, container: Mapping[str, Any]) -> None:
@@ -245,7 +245,7 @@ class _Plan(Project):
                 "container-unreadable",
                 "tethys_docker_portal_service",
                 f"Container {container['name']} has no volume at TETHYS_PERSIST and is recreated, and the portal in it"
-                " could not be asked what is lost with it. Start the portal as it was until now"
+                " could not be inspected for data that is lost with it. Start the portal unchanged"
                 f" (`{start}`), or remove the container if nothing in it is needed.",
             )
 

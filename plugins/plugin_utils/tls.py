@@ -38,17 +38,17 @@ def certificate_problem(cert: str, key: str, ca: str, address: str, days: int = 
     try:
         private = load_pem_private_key(key.encode(), None)
     except (ValueError, TypeError):
-        return "has a key that is none in PEM form, or is one with a passphrase, which Redis would not know"
+        return "has a key that is not in PEM form, or has a passphrase, which Redis cannot read"
     try:
         authorities = x509.load_pem_x509_certificates(ca.encode())
     except ValueError:
-        return "has an authority that is no certificate in PEM form"
+        return "has a CA that is not a certificate in PEM form"
     if _public(private.public_key()) != _public(chain[0].public_key()):
         return "does not belong to its key"
     if not any(_signed(chain[-1], authority) for authority in authorities) or not all(
         _signed(lower, upper) for lower, upper in zip(chain, chain[1:])
     ):
-        return "was not given by its authority"
+        return "was not issued by its CA"
     if ip_address(address) not in addresses(chain[0]):
         return f"does not name the address {address} among its IP addresses (subjectAltName)"
     return _time_problem([*chain, *authorities], days)
@@ -132,9 +132,9 @@ def _time_problem(certificates: list[x509.Certificate], days: int) -> str | None
     begins = max(certificate.not_valid_before_utc for certificate in certificates)
     ends = min(certificate.not_valid_after_utc for certificate in certificates)
     if begins > now:
-        return f"or its authority's begins on {begins:%Y-%m-%d %H:%M} UTC only"
+        return f"or its CA's begins on {begins:%Y-%m-%d %H:%M} UTC only"
     if ends <= now:
-        return f"or its authority's ended on {ends:%Y-%m-%d}"
+        return f"or its CA's ended on {ends:%Y-%m-%d}"
     if ends <= now + datetime.timedelta(days=days):
-        return f"or its authority's ends on {ends:%Y-%m-%d}"
+        return f"or its CA's ends on {ends:%Y-%m-%d}"
     return None

@@ -293,7 +293,8 @@ CALLS: dict[str, tuple[str, Any]] = {
     "probe_summary": (
         PROBE.replace("{", "{{").replace("}", "}}") + " | {}",
         [
-            "1 process(es) answer (7); delivery was not proved: one process on the in-memory layer hears only itself.",
+            "1 process(es) answer (7); delivery was not verified: one process on the in-memory layer receives only its"
+            " own messages.",
             "x, redis 7",
         ],
     ),

@@ -96,7 +96,7 @@ def test_another_number_of_processes_loses_nothing(host: Any, production: dict[s
     assert figures["websockets"]["closed"] == 0, "The sockets are of processes that stay."
     assert {name: during[name] for name in stays} == stays == pids(host)
     assert ports(host) == [8000, 8001]
-    assert "end once nginx has let go of them" in fewer
+    assert "end after nginx has drained them" in fewer
     assert "requests of those seconds fail" not in more + fewer
 
 

@@ -13,9 +13,9 @@ import bed
 import pytest
 
 N = 3
-AS_PROVED = "All else is as it was left by the run that last compared everything, and was not compared again."
+AS_PROVED = "The server is unchanged since the last verified run, so only delivery was checked."
 # What a run does that compares everything.
-STEPS = ("redis_container : Keep the credentials", "portal_config : Set CHANNEL_LAYERS]", "asgi_service : Write the")
+STEPS = ("redis_container : Write Redis", "portal_config : Set CHANNEL_LAYERS]", "asgi_service : Update Supervisor")
 
 
 def test_so_many_processes_as_asked_run_as_the_web_server(host: Any) -> None:
@@ -229,7 +229,7 @@ def test_where_it_does_not_deliver_everything_is_compared_in_the_same_run(host: 
     finally:
         host.check_output(f"iptables -D {rule}")
     assert run.returncode != 0, run.stdout
-    assert "left by the run that last compared it, and does not deliver: it is compared now." in bed.words(run)
+    assert "verified run and does not deliver: everything is compared now." in bed.words(run)
     assert not [step for step in STEPS if step not in run.stdout]
     assert "The channel layer does not deliver." in run.stdout
     # It is not trusted after that.

@@ -247,7 +247,7 @@ def test_commands_that_are_pasted(host: Any, before: str, judged: dict[str, str]
 def test_a_server_with_the_certificate_of_another(judged: dict[str, str]) -> None:
     """Its CA is one that this server trusts, its name is not the one in the URL: it gets no password."""
     assert (
-        "the Redis at redis.example.org:7443 shows a certificate that its authority did not give to redis.example.org"
+        "the Redis at redis.example.org:7443 shows a certificate that its CA did not issue for redis.example.org"
         " (Hostname mismatch" in judged["certificate"]
     )
 
@@ -419,7 +419,7 @@ def test_site(host: Any, before: str) -> None:
     assert len(bed.daphnes(host)) == 2
     # What the manual has nginx and Supervisor read from the portal user's folder is reported, with what to do.
     for link in ("/etc/nginx/sites-enabled/planted", "/etc/supervisor/conf.d/nginx_supervisord.conf"):
-        assert f"{link}`, which puts a copy of root's in place of the link" in printed, printed
+        assert f"{link}`, which replaces the link by a copy that root owns" in printed, printed
     assert "Trust: " in printed
     # A set-user-ID program of root's that calls itself nginx is not taken for it.
     assert "nginx -c /opt/hostile/nginx.conf" in host.check_output("ps -eo args -u root")
@@ -483,7 +483,7 @@ def test_a_stranger_on_the_port_of_redis(host: Any, before: str) -> None:
     assert not passwords
     assert check.returncode != 0
     assert "The layer's Redis at 127.0.0.1:6379 cannot be reached" in bed.words(check)
-    assert "Port 6379, on which Redis shall answer, is held by process" in bed.refusal(site)
+    assert "Port 6379, on which Redis is to answer, is held by process" in bed.refusal(site)
     assert "Traceback" not in check.stdout + site.stdout
 
 

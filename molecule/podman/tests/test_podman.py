@@ -149,7 +149,7 @@ def test_a_move_to_docker_that_fails_is_taken_back(host: Any) -> None:
 
 def test_to_docker_and_back(host: Any) -> None:
     with bed.alongside(host, "ws_stream", "--url", bed.CHAT, "--clients", "4") as figures:
-        assert "Redis runs in Podman until now, and will in Docker" in ran("site", redis_container_engine="docker")
+        assert "Redis currently runs in Podman, and will run in Docker" in ran("site", redis_container_engine="docker")
     print(f"To Docker: silent for {figures['longest_silence_seconds']} s, {figures['lost']} of {figures['due']} lost.")
     assert host.check_output("docker ps --format '{{.Names}}'") == NAME
     assert host.check_output("podman ps -aq") == ""
@@ -162,7 +162,7 @@ def test_to_docker_and_back(host: Any) -> None:
     # In one move to another way, so that a port is published too.
     way = {"redis_container_transport": "published", "redis_container_port": 6390}
     with bed.alongside(host, "ws_stream", "--url", bed.CHAT, "--clients", "4") as figures:
-        assert "runs in Docker until now, and will in Podman" in ran("site", **way)
+        assert "currently runs in Docker, and will run in Podman" in ran("site", **way)
     print(f"To Podman: silent for {figures['longest_silence_seconds']} s, {figures['lost']} of {figures['due']} lost.")
     assert host.check_output("docker ps -aq") == ""
     [listening] = host.check_output("ss -Hltn sport = :6390").splitlines()

@@ -121,7 +121,7 @@ CASES = {
         "docker rm -f cache",
     ),
     "a container of somebody else with our name": Case(
-        ["redis_container_name is somebodys-redis", "a name of its own"],
+        ["redis_container_name is somebodys-redis", "to another name"],
         {"redis_container_name": "somebodys-redis"},
         f"docker create --name somebodys-redis {REDIS}",
         "docker rm somebodys-redis",

@@ -228,7 +228,7 @@ def test_a_sentinel_that_is_down_is_told_and_most_of_them_refused() -> None:
         assert "start them there (`docker start tethys-channels-sentinel`), and run again." in said
         assert [bed.snapshot(server(name)) for name in (A, *REDIS)] == before
         portal = bed.playbook("site", "--limit", A)
-        assert "Of 3 sentinels 1 can tell this portal where the primary is" in bed.words(portal)
+        assert "Of 3 sentinels 1 can report the primary to this portal" in bed.words(portal)
     finally:
         for name in (first, second):
             server(name).check_output(start)

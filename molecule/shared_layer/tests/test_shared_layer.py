@@ -85,7 +85,7 @@ def test_check_tells_of_both_portals(tmp_path: Path) -> None:
     assert said.count("A run of tethys.channels.site would change nothing") == 2
     for name in (A, B):
         assert re.search(rf"{name}: Tethys \S+ channels_redis \S+ RedisChannelLayer at rediss://", said), said
-    assert said.count("WebSockets heard 2 portals") == 2
+    assert said.count("WebSockets received messages of 2 portals") == 2
     assert bed.changed(run) == 0
     rows = json.loads(status.read_text(encoding="utf-8"))
     assert [row["host"] for row in rows] == [A, B]

@@ -85,7 +85,7 @@ def test_the_web_servers_user_cannot_enter_the_home(refused: subprocess.Complete
     assert "tethys_user www-data (who would run the portal) cannot enter /home/alice" in reason
     assert bed.PREFIX in reason
     assert "`setfacl -m u:www-data:x /home/alice`" in reason
-    assert "or set tethys_user to alice, whose it is" in reason
+    assert "or set tethys_user to alice, the owner" in reason
 
 
 def test_without_becoming_root_there_is_one_reason(refused: subprocess.CompletedProcess[str]) -> None:
@@ -98,7 +98,7 @@ def test_a_dry_run_changes_nothing(host: Any) -> None:
     run = bed.playbook("site", "--check", "--diff", tethys_user=USER)
     assert run.returncode == 0, run.stdout
     assert bed.snapshot(host) == before
-    assert "Would prove delivery through 2 process(es)" in run.stdout
+    assert "Would check delivery through 2 process(es)" in run.stdout
 
 
 def test_the_processes_run_as_the_homes_owner(host: Any, first: str) -> None:

@@ -272,7 +272,7 @@ def test_fewer_processes_on_the_same_volume(host: Any, four: subprocess.Complete
 def test_a_project_as_the_manual_has_it_is_taken_over(host: Any, four: subprocess.CompletedProcess[str]) -> None:
     found = bed.said(four, "manual")
     assert "The service redis (tethys-channels-test/redis:8.0) of your compose file runs with" in found
-    assert "(2 until now, 3 from now on)" in found
+    assert "(2 now, then 3)" in found
     assert "The login of Redis is also written for CHANNEL_LAYERS.tribs, which the same Redis serves." in found
     now = layers(host, "manual-tethys-1")
     assert now["tribs"] == {"BACKEND": CORE, "CONFIG": {"hosts": now["default"]["CONFIG"]["hosts"]}}

@@ -62,7 +62,7 @@ def how_differs(expected: dict[str, Any]) -> Problem | None:
                 return Problem("not-a-log", path, f"holds {planted[0]}, which is no log")
             return _attributes_differ(expected, descriptor)
     except FileNotFoundError:
-        return Problem("file-missing", path, "is not there")
+        return Problem("file-missing", path, "does not exist")
     except OSError as error:
         known = {errno.EINVAL: Problem("not-a-file", path, "is no file"), errno.EFBIG: another_text}
         if content is None:
@@ -138,7 +138,7 @@ def _make_folder(path: Path) -> None:
 
 
 def put_right(expected: dict[str, Any]) -> None:
-    """Make it so. A link in a file's place is replaced, and what it leads to stays as it is.
+    """Make it so. A link in a file's place is replaced, and its target is not changed.
 
     Raises:
         KeyError: the owner or group is not known.

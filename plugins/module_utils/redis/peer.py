@@ -100,7 +100,7 @@ def _place(container: Container) -> Place:
     try:
         place = ENGINES[container.engine]().place(container.name)
     except (http.client.HTTPException, ValueError, KeyError, TypeError) as error:
-        raise OSError(f"{container.engine} cannot be asked about container {container.name}") from error
+        raise OSError(f"{container.engine} does not answer about container {container.name}") from error
     if not place.pid:
         raise Stranger(f"container {container.name} does not run")
     return place
@@ -149,4 +149,4 @@ def _answers_instead(pids: list[int], container: Container) -> str:
     uid = proc.user_id(pid) if pid else None
     if uid is not None:
         about = f'process {pid} ("{clean(proc.name_of(pid))}", user {proc.user_name(uid)})'
-    return f"{about} answers in place of container {container.name}"
+    return f"{about} answers instead of container {container.name}"

@@ -119,7 +119,7 @@ class Server:
         return {"role": role, "of": _place(told[1], told[2]), "link": told[3] == "connected"}
 
     def authority(self) -> str | None:
-        """The certificate of the authority by which the servers know each other."""
+        """The certificate of the CA by which the servers verify each other."""
         path = self.folder.parent / "redis" / "ca.crt"
         return text_of(path) or None
 

@@ -98,7 +98,7 @@ def home_of(section: Mapping[str, str]) -> str:
 
 
 def is_portals(section: Mapping[str, str], home: str, prefix: str) -> bool | None:
-    """Return whether a program runs this portal; None where its command does not tell what it runs.
+    """Return whether a program runs this portal; None where its command does not show what it runs.
 
     TETHYS_HOME decides. A program without one is judged by the environment whose Python or ASGI server it starts.
     """

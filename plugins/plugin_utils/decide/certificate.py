@@ -33,7 +33,7 @@ def _authority_reasons(name: str, folder: str, found: Mapping[str, Any]) -> Iter
                 "host-named-ca",
                 "redis_container_tls_dir",
                 f"{name} is the name of this host, and redis_container_tls_dir is {show(folder)}, where ca.key and"
-                " ca.crt are the authority's own: give the host another name in the inventory.",
+                " ca.crt are the CA's: give the host another name in the inventory.",
             )
         )
     elif "redis_container_tls_dir" in unreadable:
@@ -81,8 +81,8 @@ def _folder_reasons(name: str, folder: Any, found: Mapping[str, Any]) -> Iterabl
         yield Problem(
             "tls-folder-missing",
             "redis_container_tls_dir",
-            "redis_container_tls_dir is not set: set it to a folder of this controller in which a private authority"
-            f" for Redis's certificates is made and kept, or give certificates of your own by {', '.join(FILES)}.",
+            "redis_container_tls_dir is not set: set it to a folder of this controller in which a private CA for"
+            f" Redis's certificates is created and kept, or give your certificates by {', '.join(FILES)}.",
         )
     else:
         yield from _authority_reasons(name, str(folder), found)
@@ -144,5 +144,5 @@ def certificate_due(options: Mapping[str, Any], files: Mapping[str, str]) -> str
         return None
     cert, key, ca = (str(files.get(name) or "") for name in FILES)
     if not (cert and key and ca):
-        return "is not there yet"
+        return "does not exist yet"
     return certificate_problem(cert, key, ca, str(options["address"]), int(options["renew_days"]))

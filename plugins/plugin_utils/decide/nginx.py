@@ -28,8 +28,8 @@ class Nginx(Subject):
                 "httpd_can_network_connect",
                 "SELinux is enforcing here and its boolean httpd_can_network_connect is off, so that nginx reaches the"
                 f" portal only on ports of the type http_port_t: switch it on (`setsebool -P httpd_can_network_connect"
-                f" on`), or give the ports that type (`semanage port -a -t http_port_t -p tcp {ports}`, with -m in"
-                " place of -a where they have another).",
+                f" on`), or give the ports that type (`semanage port -a -t http_port_t -p tcp {ports}`, with -m"
+                " instead of -a where they have another).",
             )
 
     def front_reasons(self) -> None:
@@ -79,8 +79,8 @@ class Nginx(Subject):
             self.refuse(
                 "balancing-method-beside-pins",
                 str(nginx["path"]),
-                f"tethys_bokeh_policy is pin, and the upstream block in {nginx['path']} has a balancing method of its"
-                f" own ({nginx['method']}): take that line away, or set tethys_bokeh_policy to single.",
+                f"tethys_bokeh_policy is pin, and the upstream block in {nginx['path']} has its own balancing method"
+                f" ({nginx['method']}): remove that line, or set tethys_bokeh_policy to single.",
             )
         if nginx.get("websocket_problem"):
             self.warn("nginx-websockets", "nginx", sentence(nginx["websocket_problem"]))

@@ -87,7 +87,7 @@ class Portal(Subject):
                 "user-missing",
                 "tethys_user",
                 "tethys_user is not set and no web server's user (nginx, www-data, apache) was found on this server:"
-                " set it to the user that shall run the portal.",
+                " set it to the user that is to run the portal.",
             )
 
     def _config_reasons(self) -> None:
@@ -181,7 +181,7 @@ class Portal(Subject):
         if own and need == "write" and not inside:
             ways_out.append(f"hand that over (`{shell_words('chown', '-h', user, target)}`)")
         if owner and owner not in (user, "root"):
-            ways_out.append(f"set tethys_user to {owner}, whose it is")
+            ways_out.append(f"set tethys_user to {owner}, the owner")
         return Problem(
             "user-lacks-access",
             place,
@@ -219,7 +219,7 @@ class Portal(Subject):
                         "file-of-previous-user",
                         str(row["folder"]),
                         f"tethys_user {user} (who would run the portal) cannot write {row['example']}{more}, of"
-                        f" {before}, who runs it until now: hand that over{hand_over}{stay}.",
+                        f" {before}, who runs it now: give those to the new user{hand_over}{stay}.",
                     )
                 )
 

@@ -66,7 +66,7 @@ class Programs(Subject):
                 "program-not-alone",
                 str(program["path"]),
                 f"{program['path']} defines {', '.join(program['others'])} besides the portal's program, and would lose"
-                " it: move the portal's program (asgi) into a file of its own.",
+                " it: move the portal's program (asgi) into a separate file.",
             )
         for port in self.ports:
             self._port_reasons(port)
@@ -94,12 +94,10 @@ class Programs(Subject):
 
     def _adopted(self, program: Data) -> Data:
         """Return the program that the run replaces, which was not ours."""
-        before = f"run by {program['user']}" if program["user"] != self.portal.get("user") else "as they are"
+        user = self.portal.get("user")
+        users = f"run by {program['user']} now; they will run" if program["user"] != user else "run"
         how = "nginx goes over to the new ones" if self.gapless else "Supervisor stops and starts them together for it"
-        self.announce.append(
-            f"{program['path']} is taken over (processes {before} until now; they will run as"
-            f" {self.portal.get('user')}): {how}."
-        )
+        self.announce.append(f"{program['path']} is adopted (processes {users} as {user}): {how}.")
         self.announce.extend(processes_kept.kept_lines(self.place, self.kept, self.server, self.values))
         if self.replaced_groups:
             self.announce.append(
@@ -149,8 +147,8 @@ class Programs(Subject):
                 self.refuse(
                     "supervisor-not-startable",
                     "Supervisor",
-                    "Supervisor is installed and not running, and this collection does not know how this system starts"
-                    " it: start it first.",
+                    "Supervisor is installed and not running, and this collection cannot start it on this"
+                    " system: start it first.",
                 )
         if supervisor.get("installed") and "include" in supervisor and not self.program_path:
             self.refuse(
@@ -250,7 +248,7 @@ class Programs(Subject):
             )
         elif there > processes:
             self.announce.append(
-                f"Of {there} processes {there - processes} end once nginx has let go of them, and their WebSockets are"
+                f"Of {there} processes {there - processes} end after nginx has drained them, and their WebSockets are"
                 " closed."
             )
         elif processes == there == 1 and self.new_layer:
@@ -315,7 +313,7 @@ class Programs(Subject):
             found = "program.original" in (self.server.get("state") or [])
             then = "those of the program that was found" if found else "one process on the in-memory layer"
             self.announce.append(
-                f"The processes are stopped, and {then} started in their place: WebSockets are"
+                f"The processes are stopped, and {then} started instead: WebSockets are"
                 " closed, and requests of those seconds may fail."
                 + (
                     " If that program is the manual's link into TETHYS_HOME, Supervisor starts what the file there says"

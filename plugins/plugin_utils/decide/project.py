@@ -92,7 +92,7 @@ class Project(Found):
             self.refuse(
                 "compose-file-missing",
                 "tethys_docker_project_dir",
-                f"tethys_docker_project_dir is {show(asked['project_dir'])}, and Compose finds no file of its own"
+                f"tethys_docker_project_dir is {show(asked['project_dir'])}, and Compose finds no compose file"
                 " there: set it to the folder of docker-compose.yml, or set tethys_docker_carrier to dockerfile and"
                 " tethys_docker_redis to container.",
             )
@@ -129,8 +129,8 @@ class Project(Found):
             self.refuse(
                 "volume-unreadable",
                 "tethys_docker_portal_service",
-                f"The portal's volume is there, and its {what} does not run, so that nobody can look what the volume"
-                " holds: start the portal as it was until now, so that this can be kept before it is changed.",
+                f"The portal's volume is there, and its {what} does not run, so the settings on the volume cannot be"
+                " read and kept. Start the portal unchanged, and run again.",
             )
 
     def other_redis(self) -> None:
@@ -145,7 +145,7 @@ class Project(Found):
         self.refuse(
             "redis-left-behind",
             "tethys_docker_redis_service",
-            f"The layer's Redis runs as {before} until now, which would be left behind, since the variables ask for"
+            f"The layer's Redis currently runs as {before}, which would be left behind, since the variables name"
             " another one: run once with -e tethys_docker_state=absent, and then this again.",
         )
 
@@ -251,16 +251,15 @@ class Project(Found):
             self.refuse(
                 "override-file-shadowed",
                 "tethys_docker_override_file",
-                f"tethys_docker_override_file is {asked['override_file']}, and Compose reads {look['in_place']} in its"
-                " place: set it to a name that Compose does not look for by itself, such as"
-                " docker-compose.channels.yml.",
+                f"tethys_docker_override_file is {asked['override_file']}, and Compose reads {look['in_place']}"
+                " instead. Set it to a name that Compose does not search for, such as docker-compose.channels.yml.",
             )
         elif not look["reads_ours"]:
             names = ":".join([*look["files"], asked["override_file"]])
             self.warn(
                 "override-file-not-read",
                 "tethys_docker_override_file",
-                f"Compose does not read {asked['override_file']} by itself: for your own calls of `docker compose`,"
+                f"Compose does not read {asked['override_file']} automatically: for your own calls of `docker compose`,"
                 f" write COMPOSE_FILE={names} into the file .env beside it.",
             )
 
@@ -328,7 +327,7 @@ class Project(Found):
             published = " and is no longer published" if "ports" in theirs["keys"] else ""
             self.announce.append(
                 f"The service {name} ({image}) of your compose file runs with tethys_docker_redis_image and a password"
-                f" from now on{published}; the file itself stays as it is."
+                f" from now on{published}; the file itself is not changed."
             )
 
     def dockerfile(self) -> None:

@@ -120,7 +120,7 @@ def address_reason(value: Any, here: bool | None) -> Problem | None:
         return Problem(
             "address-not-here",
             "redis_container_address",
-            f"redis_container_address is {address}, which is none of this server's addresses: {out}.",
+            f"redis_container_address is {address}, which is not an address of this server: {out}.",
         )
     return None
 
@@ -297,9 +297,8 @@ class Redis(Subject):
                 self.warn(
                     "docker-silent-beside-podman",
                     "Docker",
-                    "Docker is installed here and its engine does not answer, so that nobody knows whether an earlier"
-                    " run's Redis is in it, which would start with it beside the one in Podman: start Docker and run"
-                    " again, or see that it never starts.",
+                    "Docker is installed here and its engine does not answer, so an earlier run's Redis in it cannot"
+                    " be found, and would start beside the one in Podman. Start Docker and run again, or disable it.",
                 )
 
     def _name_reasons(self) -> bool:
@@ -310,14 +309,14 @@ class Redis(Subject):
                 "container-of-somebody",
                 "redis_container_name",
                 f"redis_container_name is {ours['name']}, and the container of that name ({ours['image']}) is not this"
-                " collection's: set redis_container_name to a name of its own.",
+                " collection's: set redis_container_name to another name.",
             )
             return False
         if self.way.transport == "unix" and server.get("socket_folder_problem"):
             self.refuse(
                 "socket-folder-unusable",
                 str(PurePosixPath(REDIS_SOCKET).parent),
-                f"{PurePosixPath(REDIS_SOCKET).parent}, in which Redis's socket shall be,"
+                f"{PurePosixPath(REDIS_SOCKET).parent}, in which Redis's socket is to be,"
                 f" {server['socket_folder_problem']}: move it away, or set redis_container_transport to published.",
             )
         return True
@@ -349,7 +348,7 @@ class Redis(Subject):
         if self.engine != "docker":
             self._library_reasons()
         self.announce.append(
-            f"Container {other['name']} ({other['image']}), the portal's Redis on port {self.way.port} until now, is"
+            f"Container {other['name']} ({other['image']}), currently the portal's Redis on port {self.way.port}, is"
             " stopped and kept; WebSockets fail from then until the processes have restarted."
         )
         return other
@@ -360,7 +359,7 @@ class Redis(Subject):
         title, image = ENGINES[self.engine].title, str(self.options["redis_container_image"])
         if left and left["running"]:
             self.announce.append(
-                f"The layer's Redis runs in {ENGINES[str(left['engine'])].title} until now, and will in {title}"
+                f"The layer's Redis currently runs in {ENGINES[str(left['engine'])].title}, and will run in {title}"
                 " (redis_container_engine): it is replaced, and WebSockets fail from then until their process has"
                 " restarted, one after the other."
             )
@@ -374,7 +373,7 @@ class Redis(Subject):
             )
         elif ours.get("running") and backend in (CORE_BACKEND, PUBSUB_BACKEND) and backend != self.asked[BACKEND]:
             self.announce.append(
-                f"{BACKEND} changes from {backend} to {self.asked[BACKEND]}: Redis starts anew with other rights, and"
+                f"{BACKEND} changes from {backend} to {self.asked[BACKEND]}: Redis restarts with other rights, and"
                 " WebSockets fail from then until their process has restarted, one after the other."
             )
         elif ours.get("running") and image_name(ours["image"]) != image_name(image):
@@ -390,8 +389,8 @@ class Redis(Subject):
         kept = [number for number in self._ports_of_the_layer() if number not in taken]
         if kept and not ours and not left:
             self.announce.append(
-                f"The Redis on port {kept[0]}, which portal_config.yml names until now, is left as it is: stop it where"
-                " nobody else uses it."
+                f"The Redis on port {kept[0]}, which portal_config.yml currently names, is not changed: stop it if"
+                " nothing else uses it."
             )
 
     def _listener_reasons(self) -> None:
@@ -404,7 +403,7 @@ class Redis(Subject):
                     self.refuse(
                         "redis-port-in-use",
                         str(port),
-                        f"Port {port}, on which Redis shall answer, is held by process {row['pid']} of {row['user']}"
+                        f"Port {port}, on which Redis is to answer, is held by process {row['pid']} of {row['user']}"
                         f" ({row['command']}): stop it, set redis_container_port to a free port, or, if it is a Redis"
                         f" that the layer may use, set tethys_layer_hosts to [['127.0.0.1', {port}]].",
                     )
@@ -439,8 +438,8 @@ class Redis(Subject):
         if self.redis == "shared" and ours.get("running") and "tethys.channels.config" in ours.get("labels", {}):
             self.announce.append(
                 f"The layer's messages go through the Redis of {', '.join(self.asked['tethys_layer_redis'])} from now"
-                f" on; WebSockets do not hear each other until every process has restarted. Container {name} of"
-                f" this server stays: `{away}` removes it when all is well."
+                " on; WebSockets of different processes do not receive each other's messages until every process has"
+                f" restarted. Container {name} of this server stays: `{away}` removes it when all is well."
             )
 
     def _not_the_layers(self, other: Data, port: int) -> str | None:
@@ -449,7 +448,7 @@ class Redis(Subject):
             return "it is not this collection's"
         redis = other.get("redis") or {}
         if redis.get("problem"):
-            return f"it cannot be asked what it holds ({redis['problem']})"
+            return f"its keys cannot be listed ({redis['problem']})"
         if redis.get("foreign_key"):
             return f"it holds keys that are not a channel layer's ({show(redis['foreign_key'])})"
         if not self._is_the_layers(port):

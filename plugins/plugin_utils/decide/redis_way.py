@@ -40,7 +40,7 @@ class Way:
     loss: str
 
 
-LOSS = "messages of about a second are lost, and the processes restart one at a time, since Redis forgets who listens"
+LOSS = "messages of about a second are lost, and the processes restart one at a time, since Redis loses its subscribers"
 LOSS_OF_REPLICAS = (
     "the primary after the others and once one of them has its place, and open WebSockets are closed then"
 )

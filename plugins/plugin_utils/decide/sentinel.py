@@ -44,8 +44,8 @@ def authority_reasons(name: str, hosts: Mapping[str, Any], authority: str) -> li
         Problem(
             "authority-differs",
             "redis_container_tls_dir",
-            f"The authority of the certificate of {name} is another one than that by which the servers know each"
-            " other, and copies would not believe their primary: run with redis_container_topology standalone once,"
+            f"The CA of the certificate of {name} is not the one that the servers verify each other with, and"
+            " replicas would refuse their primary: run with redis_container_topology standalone once,"
             " and then with sentinel; or give redis_container_tls_dir the files of before.",
         )
     ]
@@ -146,7 +146,7 @@ def host_reasons(options: Mapping[str, Any], image: str, server: Mapping[str, An
         yield Problem(
             "image-without-users",
             "redis_container_image",
-            f"redis_container_image is {image}, and redis_container_topology is sentinel, whose sentinels know"
+            f"redis_container_image is {image}, and redis_container_topology is sentinel, whose sentinels support"
             " users since Redis 6.2: set the image to a later one.",
         )
     if options["redis_container_engine"] != "docker":
@@ -161,7 +161,7 @@ def host_reasons(options: Mapping[str, Any], image: str, server: Mapping[str, An
             "sentinel-needs-ipv4",
             "redis_container_address",
             f"redis_container_address is {options['address']}, and redis_container_topology is sentinel, which"
-            " knows its servers by IPv4 addresses only: give each such an address.",
+            " supports IPv4 addresses only: set an IPv4 address for each server.",
         )
     port = options["sentinel_port"]
     if port == whole_number(options["redis_container_port"]):
@@ -182,14 +182,14 @@ def _container_reasons(port: int, server: Mapping[str, Any]) -> Iterable[Problem
             "container-of-somebody",
             "redis_container_sentinel_name",
             f"redis_container_sentinel_name is {ours['name']}, and the container of that name ({ours['image']}) is"
-            " not this collection's: set redis_container_sentinel_name to a name of its own.",
+            " not this collection's: set redis_container_sentinel_name to another name.",
         )
     elif ours.get("running") and ours.get("ports") and port not in ours["ports"]:
         yield Problem(
             "sentinel-port-differs",
             "redis_container_sentinel_port",
             f"redis_container_sentinel_port is {port}, and the Sentinel that runs on this server answers on"
-            f" {ours['ports'][0]}, by which the others know it: set it to that, or run with"
+            f" {ours['ports'][0]}, which the others use: set it to that, or run with"
             " redis_container_topology standalone once, and then with sentinel.",
         )
     elif not ours.get("running"):
@@ -198,7 +198,7 @@ def _container_reasons(port: int, server: Mapping[str, Any]) -> Iterable[Problem
                 yield Problem(
                     "sentinel-port-in-use",
                     str(port),
-                    f"Port {port}, on which Sentinel shall answer, is held by process {row['pid']} of"
+                    f"Port {port}, on which Sentinel is to answer, is held by process {row['pid']} of"
                     f" {row['user']} ({row['command']}): stop it, or set redis_container_sentinel_port to a free"
                     " port on all hosts.",
                 )
@@ -237,8 +237,7 @@ def quorum_reasons(servers: Sequence[Mapping[str, Any]], hosts: Mapping[str, Any
             Problem(
                 "primary-disputed",
                 "redis_container_topology",
-                "The sentinels do not agree on who the primary is, as while they put another in its place: wait a"
-                " minute, and run again.",
+                "The sentinels do not agree on who the primary is, as during a failover: wait a minute, and run again.",
             )
         ]
     if primary not in [{"host": server["address"], "port": server["port"]} for server in servers]:
@@ -258,8 +257,8 @@ def _untrusted(servers: int, answering: int, silent: Sequence[str]) -> Problem:
     return Problem(
         "sentinels-not-trusted",
         "redis_container_topology",
-        f"Of {servers} sentinels {answering} can be believed ({'; '.join(silent)}): run with"
-        " redis_container_topology standalone once, which gives certificates that are good, and then with sentinel.",
+        f"{answering} of {servers} sentinels have a valid certificate ({'; '.join(silent)}): run with"
+        " redis_container_topology standalone once, which creates valid certificates, and then with sentinel.",
     )
 
 

@@ -96,7 +96,7 @@ def _own_reasons(name: str, options: Mapping[str, Any]) -> Iterable[Problem]:
             "transport-not-tls",
             "redis_container_transport",
             f"redis_container_transport is {show(options['transport_asked'])} for {name}, whose Redis answers"
-            " other servers and so by tls only: leave it away for this host.",
+            " other servers and so by tls only: remove it for this host.",
         )
     acl, image = options["redis_container_acl"], str(options["redis_container_image"])
     old = (image_version(image) or "9").split(".")[0] in ("1", "2", "3", "4", "5")
@@ -104,13 +104,13 @@ def _own_reasons(name: str, options: Mapping[str, Any]) -> Iterable[Problem]:
         yield Problem(
             "image-without-users",
             "redis_container_image",
-            f"redis_container_image is {image}, and Redis 5 knows neither users nor TLS: set it to Redis 6 or later.",
+            f"redis_container_image is {image}, and Redis 5 has neither users nor TLS: set it to Redis 6 or later.",
         )
     elif str(acl) != "auto" and not boolean(acl, strict=False):
         yield Problem(
             "acl-off",
             "redis_container_acl",
-            f"redis_container_acl is {show(acl)} for {name}, whom other servers reach: leave it away.",
+            f"redis_container_acl is {show(acl)} for {name}, which other servers reach: remove it.",
         )
 
 
@@ -131,8 +131,8 @@ def _reasons(
             Problem(
                 "portal-is-redis-host",
                 name,
-                f"{name} is a portal and a host of the Redis that the portals share: take it out of one of the two"
-                " groups; a Redis that serves other machines belongs on a server of its own.",
+                f"{name} is a portal and a host of the Redis that the portals share: remove it from one of the two"
+                " groups; a Redis that serves other machines belongs on a separate server.",
             )
         )
     if backend == MEMORY_BACKEND:
@@ -165,8 +165,8 @@ def _authority_key_missing(name: str) -> Problem:
     return Problem(
         "authority-key-missing",
         "redis_container_tls_dir",
-        f"The certificate of {name} has to be made anew, and redis_container_tls_dir holds the"
-        " authority's ca.crt without its ca.key: put that back, or, for a new authority, take ca.crt away.",
+        f"The certificate of {name} has to be recreated, and redis_container_tls_dir holds the"
+        " CA's ca.crt without its ca.key: restore ca.key, or, for a new CA, delete ca.crt.",
     )
 
 

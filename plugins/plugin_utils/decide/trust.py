@@ -118,7 +118,7 @@ def sentence(files: list[OpenFile], writer: Writer) -> str:
     if writer["link"] and writer["fix"]:
         return (
             f"{text}, to which the link {writer['link']} leads. Read that file, then run `{writer['fix']}`, which"
-            " puts a copy of root's in place of the link."
+            " replaces the link by a copy that root owns."
         )
     if writer["link"]:
         return f"{text}, to which the link {writer['link']} leads. Replace that link with a file or folder of root's."

@@ -158,7 +158,7 @@ def wrong_role_values(values: Data, asked: Data) -> list[Problem]:
             # Hosts may hold a password.
             seen = "differs" if source == "tethys_layer_hosts" else f"is {show(value)}, and differs"
             reason = Problem(
-                "source-differs", name, f"{name} {seen} from {source}, by which the run is judged: set {source} only."
+                "source-differs", name, f"{name} {seen} from {source}, which the run is checked by: set {source} only."
             )
         if reason:
             found.append(reason)
@@ -280,7 +280,7 @@ def _system_folder(name: str, value: str) -> Problem | None:
     return Problem(
         "folder-shared",
         name,
-        f"{name} is {show(value)}, which is not the portal's alone: set it to a folder of its own, such as {own}.",
+        f"{name} is {show(value)}, which other programs use: set it to a separate folder, such as {own}.",
     )
 
 
@@ -413,8 +413,8 @@ def port_reasons(values: Data, options: Data, asked: Data) -> list[Problem]:
             Problem(
                 "sentinel-without-shared",
                 "redis_container_topology",
-                "redis_container_topology is sentinel, and this portal's Redis is its own: leave it away, or put three"
-                " servers for a Redis that portals share into the inventory's group `layer_redis`.",
+                "redis_container_topology is sentinel, and this portal has its own Redis: remove it, or put three"
+                " servers for a shared Redis into the inventory's group `layer_redis`.",
             )
         ]
     if options.get("redis_container_transport") == "tls":
@@ -422,8 +422,8 @@ def port_reasons(values: Data, options: Data, asked: Data) -> list[Problem]:
             Problem(
                 "tls-without-shared",
                 "redis_container_transport",
-                "redis_container_transport is tls, and this portal's Redis is its own: set it to unix, published or"
-                " host, or put a server for a Redis that portals share into the inventory's group `layer_redis`.",
+                "redis_container_transport is tls, and this portal has its own Redis: set it to unix, published or"
+                " host, or put a shared Redis host into the inventory's group `layer_redis`.",
             )
         ]
     if options.get("redis_container_transport", "unix") != "unix" or whole_number(port) in (None, DEFAULT_REDIS_PORT):
@@ -458,8 +458,7 @@ def rotation_reasons(values: Data, asked: Data) -> list[Problem]:
             Problem(
                 "rotate-without-redis",
                 "redis_container_rotate",
-                "redis_container_rotate is true, and the layer's Redis is not one that this collection runs: leave it"
-                " away.",
+                "redis_container_rotate is true, and this collection does not run the layer's Redis: remove it.",
             )
         ]
     return []

@@ -133,8 +133,8 @@ def test_no_credentials(nothing: Any) -> None:
 @pytest.mark.parametrize(
     ("credentials", "said"),
     [
-        ("secret", "no mapping"),
-        (["tethys", "secret"], "no mapping"),
+        ("secret", "not a mapping"),
+        (["tethys", "secret"], "not a mapping"),
         ({"username": "tethys"}, "without a password"),
         ({"password": 1234}, "put it in quotes"),
         ({"password": True}, "put it in quotes"),
@@ -159,7 +159,7 @@ def test_credentials_that_are_none(credentials: Any, said: str) -> None:
     ],
 )
 def test_a_login_in_the_host_and_apart(host: Any) -> None:
-    assert "entry 2 has a user name or password of its own" in refused([["redis", 1], host], LOGIN)
+    assert "entry 2 has its own user name or password" in refused([["redis", 1], host], LOGIN)
     assert len(hosts_of([["redis", 1], host])) == 2
 
 
@@ -172,11 +172,11 @@ def test_a_login_in_the_host_and_apart(host: Any) -> None:
         ("redis://:secret@redis", "write a list"),
         ({"host": "redis"}, "write a list"),
         (6379, "write a list"),
-        (["redis:6379"], "no Redis URL"),
-        (["redis"], "no Redis URL"),
-        (["redis", "other"], "no Redis URL"),
-        (["redis:/redis"], "no Redis URL"),
-        (["http://redis"], "no Redis URL"),
+        (["redis:6379"], "not a Redis URL"),
+        (["redis"], "not a Redis URL"),
+        (["redis", "other"], "not a Redis URL"),
+        (["redis:/redis"], "not a Redis URL"),
+        (["http://redis"], "not a Redis URL"),
         (["redis://"], "without a host"),
         (["redis://redis:0"], "port 0"),
         (["redis://redis:99999"], "cannot be read"),
@@ -210,16 +210,16 @@ def test_a_login_in_the_host_and_apart(host: Any) -> None:
         ([{"host": "redis", "prot": 1}], "did you mean 'port'?"),
         ([{"host": "redis", "ssl": True}], "rediss://"),
         ([{"host": "redis", "password": 1}], "put it in quotes"),
-        ([{"host": "redis", "client_name": ["x"]}], "no plain value"),
-        ([{"host": "redis", "socket_keepalive_options": 1}], "no mapping"),
+        ([{"host": "redis", "client_name": ["x"]}], "not a plain value"),
+        ([{"host": "redis", "socket_keepalive_options": 1}], "not a mapping"),
         ([{"path": "redis.sock"}], "not absolute"),
         ([{"path": "/r.sock", "socket_keepalive": True}], "socket_keepalive"),
-        ([{"address": 1}], "no URL"),
+        ([{"address": 1}], "not a URL"),
         ([{"address": "redis://redis", "ssl_cert_reqs": None}], "ssl_cert_reqs"),
         ([{"address": "redis://:a@redis", "password": "b"}], "keep one of them"),
         ([{"sentinels": [["s", 1]]}], "add master_name"),
         ([{"master_name": "m"}], "add sentinels"),
-        ([{"master_name": "m", "sentinels": ["s"]}], "no pair"),
+        ([{"master_name": "m", "sentinels": ["s"]}], "not a pair"),
         ([{"master_name": "m", "sentinels": [["s", 1]], "host": "x"}], "'host'"),
         ([{"master_name": "m", "sentinels": [["s", 1]], "sentinel_kwargs": {"pasword": "x"}}], "'password'"),
     ],
@@ -268,10 +268,10 @@ def test_numbers_from_an_inventory() -> None:
         (CORE_BACKEND, {"symmetric_encryption_keys": ["secret", 5]}, "in a list"),
         (CORE_BACKEND, {"on_disconnect": "x"}, "on_disconnect"),
         (CORE_BACKEND, {1: 2}, "option 1"),
-        (CORE_BACKEND, ["secret"], "no mapping"),
+        (CORE_BACKEND, ["secret"], "not a mapping"),
         # The pub/sub layer would take this one without a word, and ignore it.
-        (PUBSUB_BACKEND, {"capacity": 5}, "none that channels_redis.pubsub.RedisPubSubChannelLayer heeds"),
-        (MEMORY_BACKEND, {"prefix": "x"}, "none that channels.layers.InMemoryChannelLayer heeds"),
+        (PUBSUB_BACKEND, {"capacity": 5}, "not an option of channels_redis.pubsub.RedisPubSubChannelLayer"),
+        (MEMORY_BACKEND, {"prefix": "x"}, "not an option of channels.layers.InMemoryChannelLayer"),
     ],
 )
 def test_options_that_the_layer_does_not_heed(backend: str, options: Any, said: str) -> None:

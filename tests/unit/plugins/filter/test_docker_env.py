@@ -157,12 +157,12 @@ def test_any_structure_arrives(carrier: str, value: Any) -> None:
 
 @pytest.mark.parametrize("value", [None, 5, 1.5, True, b"x", object()])
 def test_what_is_no_structure(value: Any) -> None:
-    assert "no mapping, list or text" in refused(value)
+    assert "not a mapping, list or text" in refused(value)
 
 
 @pytest.mark.parametrize("value", [{"a": b"x"}, {"a": {1, 2}}, [object()], {"a": [complex(1)]}])
 def test_what_yaml_cannot_write_plainly(value: Any) -> None:
-    assert "no text, number, boolean, list or mapping" in refused(value)
+    assert "not a text, number, boolean, list or mapping" in refused(value)
 
 
 @pytest.mark.parametrize("key", [None, True, 1.5, (1, 2)])

@@ -23,7 +23,7 @@ from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.test_he
     ],
 )
 def test_what_is_no_look_is_refused(seen: Any, words: str) -> None:
-    with pytest.raises(AnsibleFilterError, match=rf"^health_report: {words} or no mapping: give "):
+    with pytest.raises(AnsibleFilterError, match=rf"^health_report: {words} or not a mapping: set "):
         health_report(seen)
 
 

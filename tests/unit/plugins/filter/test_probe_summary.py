@@ -83,15 +83,15 @@ def test_a_silence() -> None:
 @pytest.mark.parametrize(
     ("reason", "why"),
     [
-        ("in_memory", "one process on the in-memory layer hears only itself"),
-        ("no_consumer", "Tethys before 4.4 has no consumer to prove it through"),
-        ("not_started", "the proof could not be begun"),
+        ("in_memory", "one process on the in-memory layer receives only its own messages"),
+        ("no_consumer", "Tethys before 4.4 has no consumer to verify it through"),
+        ("not_started", "the delivery check could not start"),
         ("other", "other"),
     ],
 )
 def test_no_proof(reason: str, why: str) -> None:
     lines = summary(provable=False, reason=reason, processes=[{"pid": 7}])
-    assert lines == [f"1 process(es) answer (7); delivery was not proved: {why}.", LAST]
+    assert lines == [f"1 process(es) answer (7); delivery was not verified: {why}.", LAST]
 
 
 def test_warnings_come_last() -> None:
@@ -100,6 +100,43 @@ def test_warnings_come_last() -> None:
 
 def test_without_versions() -> None:
     assert summary(versions=None)[-1].startswith("channels_redis.core.RedisChannelLayer")
+
+
+NEXT = "Next: nothing to do. tethys.channels.check reports the layer's state at any time"
+
+
+@pytest.mark.parametrize(
+    ("changed", "unchanged", "lines"),
+    [
+        ([], False, ["Changed: nothing.", f"{NEXT}."]),
+        (["Redis"], False, ["Changed: Redis.", f"{NEXT}; tethys.channels.remove undoes all runs."]),
+        (
+            ["Redis", "packages"],
+            False,
+            ["Changed: Redis and packages.", f"{NEXT}; tethys.channels.remove undoes all runs."],
+        ),
+        (
+            ["Redis", "packages", "ASGI processes"],
+            False,
+            ["Changed: Redis, packages and ASGI processes.", f"{NEXT}; tethys.channels.remove undoes all runs."],
+        ),
+        (
+            [],
+            True,
+            [
+                "Changed: nothing. The server is unchanged since the last verified run, so only delivery was checked.",
+                f"{NEXT}.",
+            ],
+        ),
+    ],
+)
+def test_a_run_ends_with_what_it_changed_and_what_is_next(
+    changed: list[str], unchanged: bool, lines: list[str]
+) -> None:
+    steps = {name: name in changed for name in ("Redis", "packages", "ASGI processes")}
+    found = probe_summary(copy.deepcopy(PROBE), steps, unchanged)
+    assert found[:-2] == summary()
+    assert found[-2:] == lines
 
 
 @pytest.mark.parametrize("value", [None, "", [], {}, {"sent": 1}, 7])

@@ -96,7 +96,7 @@ def test_websockets_behind_a_login(front: FakeFront) -> None:
     check = check_of(front)
     check.open_sockets(WORD, 4, 60)
     assert (check.problems, len(front.requests)) == ([], 1)
-    assert "asks for a login for WebSockets" in check.warnings[0]
+    assert "requires a login for WebSockets" in check.warnings[0]
 
 
 def test_nothing_listens(front: FakeFront) -> None:

@@ -204,7 +204,7 @@ def test_another_user_is_not_sent_the_login(supervisor: Start, tmp_path: Path, u
         assert found.state() is None
         received = process.stdout.readline().strip()
         process.kill()
-    stranger = f"process {process.pid} of user nobody listens there in its place"
+    stranger = f"process {process.pid} of user nobody listens there instead"
     assert (found.stranger, received == "b''") == ((stranger, True) if user else ("", False))
 
 

@@ -722,7 +722,7 @@ def test_supervisor_that_does_not_run(
 ) -> None:
     class Gone:
         socket_path = "/run/supervisor.sock"
-        stranger = "process 7 of user nobody listens there in its place"
+        stranger = "process 7 of user nobody listens there instead"
 
         def __init__(self, timeout: float) -> None:
             pass

@@ -246,8 +246,8 @@ WATCHES = {"sentinel": "tethys-channels", "inventory_name": "redis1", "username"
         (b"*2\r\n$9\r\n192.0.2.7\r\n$4\r\n7000\r\n", "192.0.2.7:7000", None),
         (b"*-1\r\n", None, "watches no primary"),
         (b"-ERR No such master with that name\r\n", None, "watches no primary"),
-        (b"-LOADING not yet\r\n", None, "cannot be asked (LOADING not yet)"),
-        (b"*2\r\n$9\r\n192.0.2.5\r\n$2\r\nno\r\n", None, "cannot be asked (what answers there does not speak"),
+        (b"-LOADING not yet\r\n", None, "does not answer (LOADING not yet)"),
+        (b"*2\r\n$9\r\n192.0.2.5\r\n$2\r\nno\r\n", None, "does not answer (what answers there does not speak"),
     ],
 )
 def test_a_sentinel_tells_where_the_primary_is(
@@ -293,14 +293,14 @@ def test_a_sentinel_that_does_not_tell_the_copies(run: Start, redis: Start) -> N
     fake, endpoint = redis(user="tethys", password="forPortal")
     says_of_primary(fake, AT_FIRST, b"-NOPERM may not\r\n")
     (found,) = run(endpoints=[{**endpoint, **WATCHES}])["redis"]
-    assert (found["problem"], found["primary"], found["copies"]) == ("cannot be asked (NOPERM may not)", None, None)
+    assert (found["problem"], found["primary"], found["copies"]) == ("does not answer (NOPERM may not)", None, None)
 
 
 def test_a_sentinel_that_does_not_let_the_portal_in(run: Start, redis: Start) -> None:
     _fake, endpoint = redis(user="tethys", password="old")
     (found,) = run(endpoints=[{**endpoint, **WATCHES}])["redis"]
     assert (found["watches"], found["primary"]) == (True, None)
-    assert found["problem"] == "cannot be asked (WRONGPASS invalid username-password pair)"
+    assert found["problem"] == "does not answer (WRONGPASS invalid username-password pair)"
 
 
 def test_a_sentinel_that_is_silent(run: Start, redis: Start) -> None:
@@ -310,7 +310,7 @@ def test_a_sentinel_that_is_silent(run: Start, redis: Start) -> None:
         bound.bind(("127.0.0.1", 0))
         gone = {**WATCHES, "host": "127.0.0.1", "port": bound.getsockname()[1], "inventory_name": "redis2"}
         found = run(endpoints=[gone, {**endpoint, **WATCHES}])["redis"]
-    assert [row["problem"] for row in found] == ["cannot be asked ([Errno 111] Connection refused)", None]
+    assert [row["problem"] for row in found] == ["does not answer ([Errno 111] Connection refused)", None]
     assert [row["primary"] for row in found] == [None, "192.0.2.5:6379"]
     assert [row["watches"] for row in found] == [True, True]
 
@@ -455,5 +455,5 @@ def test_no_supervisor(run: Start) -> None:
 def test_nothing_there(run: Start, tmp_path: Path, content: str | None) -> None:
     path = str(tmp_path / "none")
     assert run(files=[{"path": path, "content": content, "mode": "0755"}])["differs"] == [
-        {"path": path, "why": "is not there"}
+        {"path": path, "why": "does not exist"}
     ]

@@ -284,7 +284,7 @@ def test_no_pip(prefix: Path) -> None:
         ({"requirements": ["redis>=99"]}, "No matching distribution found for redis>=99"),
         ({"requirements": ["--upgrade"]}, "'--upgrade' is no requirement"),
         ({"requirements": ["redis @ file:///tmp/redis.whl"]}, "is no requirement"),
-        ({"find_links": ["/nowhere"]}, "The wheel folder /nowhere is not there"),
+        ({"find_links": ["/nowhere"]}, "The wheel folder /nowhere does not exist"),
         ({"index_url": "https://index.example.org/ simple"}, "index_url has an entry with a blank"),
     ],
 )

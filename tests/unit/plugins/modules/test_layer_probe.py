@@ -324,7 +324,7 @@ def test_a_proof_that_holds(portal: Portal, tmp_path: Path) -> None:
         ({"deaf": {12}, "age": 5000.0}, {}, ["it was started before portal_config.yml was last changed"]),
         ({"takes": {11: 6, 12: 6}}, {}, ["process 13 (asgi:asgi13) on port 8000 took none of our WebSockets"]),
         ({"losing": (11, 13)}, {"idle_seconds": 7}, ["2 of ", "7 seconds of silence (code 1011)"]),
-        ({"dies": {13}}, {}, ["process 13 (asgi:asgi13) on port 8000 ended during the proof"]),
+        ({"dies": {13}}, {}, ["process 13 (asgi:asgi13) on port 8000 ended during the delivery check"]),
         ({"state": "T"}, {}, ["is stopped (state T)"]),
         ({"pids": [11, 12]}, {}, ["3 ASGI processes are expected on 127.0.0.1:8000, and 2 are there."]),
         ({"pids": [11]}, {}, ["and 1 is there."]),
@@ -587,7 +587,7 @@ def test_a_portal_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch, portal
 
     monkeypatch.setattr(portal_env, "PortalProcess", fail)
     probe = prove(tmp_path)
-    assert probe["problems"] == ["The proof could not be carried out: It cannot be started."]
+    assert probe["problems"] == ["The delivery check could not be carried out: It cannot be started."]
     assert (probe["provable"], probe["reason"]) == (False, "not_started")
 
 

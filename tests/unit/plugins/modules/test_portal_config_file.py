@@ -114,7 +114,7 @@ def test_check_mode_starts_nothing(create: Create, place: Path) -> None:
     ("text", "words"),
     [
         ("echo 'No \x1b[31mspace.' >&2; exit 3", "ended with status 3, and its last line is: No [31mspace."),
-        ("exit 0", "ended without an error, and the file is not there"),
+        ("exit 0", "ended without an error, and the file does not exist"),
         ("sleep 60", "did not end within 1 s"),
         ("while :; do echo much; done", "wrote more than 65536 bytes"),
     ],

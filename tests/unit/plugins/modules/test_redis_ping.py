@@ -94,7 +94,7 @@ def test_every_server_is_asked(ping: Start, redis: Start) -> None:
     assert len(result["problems"]) == 2
     assert result["versions"] == [None, "7.0.15", None]
     assert result["problems"][0].startswith(f"Container ours: its Redis at 127.0.0.1:{bad['port']} refuses")
-    assert result["problems"][0].endswith(": `docker logs ours` tells more.")
+    assert result["problems"][0].endswith(": read `docker logs ours`.")
 
 
 def test_what_is_not_there_or_no_redis(ping: Start, serve: Start) -> None:
@@ -176,7 +176,7 @@ def test_a_certificate_of_somebody_else(ping: Start, encrypted: Start) -> None:
 def test_a_certificate_for_another_address(ping: Start, encrypted: Start) -> None:
     endpoint, authority = encrypted(address="192.0.2.7")
     [problem] = ping({**endpoint, "ca_data": authority})["problems"]
-    assert "did not give to 127.0.0.1 (" in problem
+    assert "did not issue for 127.0.0.1 (" in problem
 
 
 @pytest.mark.parametrize("beside", [True, False], ids=["CA of the portal's", "CA of the system"])
@@ -208,7 +208,7 @@ def test_a_shared_redis_that_cannot_be_used(ping: Start, encrypted: Start) -> No
         free.bind(("127.0.0.1", 0))
         [problem] = ping({**endpoint, "port": free.getsockname()[1], "ca_data": authority})["problems"]
     assert "cannot be reached" in problem
-    assert "a firewall in between is yours" in problem
+    assert "firewalls included" in problem
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ def test_the_fewer_may_be_silent(watch: Start, primary: tuple[FakeRedis, int], f
 
 
 ASKED = (
-    ", asked from this portal: let this server reach that port (a firewall in between is yours), or correct"
+    ", queried from this portal: let this server reach that port (firewalls included), or correct"
     " redis_container_address; if the password or the certificate is what differs, run tethys.channels.site without"
     " --limit."
 )
@@ -341,8 +341,8 @@ def test_most_have_to_answer(watch: Start, primary: tuple[FakeRedis, int], silen
             f" ([Errno 111] Connection refused){ASKED}"
             for endpoint in endpoints[3 - silent :]
         ),
-        f"Of 3 sentinels {3 - silent} can tell this portal where the primary is, and most of them have to: run"
-        " tethys.channels.site without --limit, which tells what is wrong on their servers.",
+        f"Of 3 sentinels {3 - silent} can report the primary to this portal, and a majority is required: run"
+        " tethys.channels.site without --limit, which shows what is wrong on their servers.",
     ]
     assert (result["versions"], fake.seen) == ([], [])
 
@@ -352,14 +352,14 @@ def test_most_have_to_know(watch: Start, primary: tuple[FakeRedis, int], answer:
     fake, port = primary
     result, _endpoints = watch(answer, port, answer)
     [problem] = result["problems"]
-    assert problem.startswith("Of 3 sentinels 1 can tell this portal where the primary is, and most of them have to: ")
+    assert problem.startswith("Of 3 sentinels 1 can report the primary to this portal, and a majority is required: ")
     assert fake.seen == []
 
 
 def test_half_are_not_most(watch: Start, primary: tuple[FakeRedis, int]) -> None:
     fake, port = primary
     result, _endpoints = watch(port, port, SILENT, SILENT)
-    assert result["problems"][-1].startswith("Of 4 sentinels 2 can tell")
+    assert result["problems"][-1].startswith("Of 4 sentinels 2 can report")
     assert fake.seen == []
 
 
@@ -395,8 +395,8 @@ def test_sentinels_with_a_certificate_of_somebody_else(
     result = ping(*({**endpoint, "ca_data": make("authority").text} for endpoint in endpoints))
     assert len(result["problems"]) == 4
     assert result["problems"][0].startswith(
-        f"The shared Sentinel at 127.0.0.1:{endpoints[0]['port']} (redis1) shows a certificate that its authority did"
-        " not give to 127.0.0.1 ("
+        f"The shared Sentinel at 127.0.0.1:{endpoints[0]['port']} (redis1) shows a certificate that its CA did not"
+        " issue for 127.0.0.1 ("
     )
     assert fake.seen == []
 
@@ -424,9 +424,7 @@ def test_a_primary_with_a_certificate_of_somebody_else(watch: Start, encrypted: 
     port = encrypted(fake=fake)[0]["port"]
     result, _endpoints = watch(port, port, port)
     [problem] = result["problems"]
-    assert (
-        "(the primary by Sentinel's word) shows a certificate that its authority did not give to 127.0.0.1" in problem
-    )
+    assert "(the primary by Sentinel's word) shows a certificate that its CA did not issue for 127.0.0.1" in problem
     assert fake.seen == [], "It is sent no password."
 
 

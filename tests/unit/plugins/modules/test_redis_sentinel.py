@@ -960,8 +960,8 @@ def test_a_redis_that_lets_nobody_in_is_no_obstacle(
 
 
 SENTENCE = (
-    f"Sentinel on {HERE} could not be brought to what was asked for ({{}}): see that the containers of Redis and of"
-    " Sentinel run on all servers of the group, and run again."
+    f"Sentinel on {HERE} could not be configured ({{}}). Check that the containers of Redis and of Sentinel run on"
+    " all servers of the group, and run again."
 )
 
 
@@ -1016,7 +1016,7 @@ def test_a_folder_that_is_not_there(run: Run, folder: Path) -> None:
     (folder / "sentinel").rmdir()
     found = run()
     assert found["failed"]
-    assert found["msg"].startswith(f"Sentinel on {HERE} could not be brought to what was asked for ([Errno 2] No such")
+    assert found["msg"].startswith(f"Sentinel on {HERE} could not be configured ([Errno 2] No such")
     assert found["msg"].endswith(", and run again.")
 
 

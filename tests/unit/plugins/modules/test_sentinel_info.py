@@ -154,7 +154,7 @@ def test_a_redis_is_asked_before_there_is_a_sentinel(
     assert (found["set_up"], found["primary"], found["last"]) == (False, None, None)
     assert (found["role"], found["authority"]) == ("replica" if of else "primary", "the authority\n")
     # Whose copy it has to be, nobody says.
-    redis_lacks = ["has a Redis that has no copy of the primary yet"] if of else []
+    redis_lacks = ["has a Redis that does not replicate the primary yet"] if of else []
     assert found["lacking"] == ["has no Sentinel yet", *redis_lacks]
     assert sentinel.logins == []
 
@@ -163,13 +163,13 @@ def test_a_sentinel_that_is_silent(look: Look, network: Network) -> None:
     del network[HERE, 26379]
     assert look() == {
         **WELL,
-        "problem": f"cannot be asked ({REFUSED})",
+        "problem": f"does not answer ({REFUSED})",
         "problem_code": "silent",
         "primary": None,
         # Whose copy it has to be, nobody says.
         "lacking": [
-            f"has a Sentinel that cannot be asked ({REFUSED})",
-            "has a Redis that has no copy of the primary yet",
+            f"has a Sentinel that does not answer ({REFUSED})",
+            "has a Redis that does not replicate the primary yet",
         ],
     }
 
@@ -178,8 +178,8 @@ def test_a_sentinel_that_is_silent(look: Look, network: Network) -> None:
 def test_a_sentinel_that_refuses(look: Look, sentinel: MadeUpSentinel, command: str) -> None:
     sentinel.errors[command] = [RedisError("NOPERM")]
     found = look()
-    assert found["problem"] == "cannot be asked (NOPERM)"
-    assert found["lacking"][0] == "has a Sentinel that cannot be asked (NOPERM)"
+    assert found["problem"] == "does not answer (NOPERM)"
+    assert found["lacking"][0] == "has a Sentinel that does not answer (NOPERM)"
 
 
 @pytest.mark.parametrize("words", [False, True])
@@ -193,12 +193,12 @@ def test_a_sentinel_that_watches_nobody(look: Look, sentinel: MadeUpSentinel, re
 
 def test_a_redis_that_is_silent(look: Look, network: Network) -> None:
     del network[HERE, 6379]
-    assert look() == {**WELL, "role": None, "lacking": [f"has a Redis that cannot be asked ({REFUSED})"]}
+    assert look() == {**WELL, "role": None, "lacking": [f"has a Redis that does not answer ({REFUSED})"]}
 
 
 def test_a_redis_that_refuses(look: Look, redis: MadeUpRedis) -> None:
     redis.errors["ROLE"] = [RedisError("LOADING")]
-    assert look() == {**WELL, "role": None, "lacking": ["has a Redis that cannot be asked (LOADING)"]}
+    assert look() == {**WELL, "role": None, "lacking": ["has a Redis that does not answer (LOADING)"]}
 
 
 @pytest.mark.parametrize(
@@ -207,8 +207,8 @@ def test_a_redis_that_refuses(look: Look, redis: MadeUpRedis) -> None:
         ({}, ["slave", "slave", "slave"], []),
         ({"num-other-sentinels": "3"}, ["slave", "slave"], []),
         ({"flags": "s_down,master"}, ["slave"] * 2, ["has a Sentinel to which the primary is s_down,master"]),
-        ({"num-other-sentinels": "1"}, ["slave"] * 2, ["has a Sentinel that knows 1 of 2 others"]),
-        ({"num-other-sentinels": "0"}, ["slave"] * 2, ["has a Sentinel that knows 0 of 2 others"]),
+        ({"num-other-sentinels": "1"}, ["slave"] * 2, ["has a Sentinel that has found 1 of 2 others"]),
+        ({"num-other-sentinels": "0"}, ["slave"] * 2, ["has a Sentinel that has found 0 of 2 others"]),
         ({}, ["slave"], ["has a Sentinel that sees 1 of 2 replicas"]),
         # One that went away is remembered, and none.
         ({}, ["slave", "s_down,slave,disconnected"], ["has a Sentinel that sees 1 of 2 replicas"]),
@@ -218,7 +218,7 @@ def test_a_redis_that_refuses(look: Look, redis: MadeUpRedis) -> None:
             [],
             [
                 "has a Sentinel to which the primary is o_down,master",
-                "has a Sentinel that knows 1 of 2 others",
+                "has a Sentinel that has found 1 of 2 others",
                 "has a Sentinel that sees 0 of 2 replicas",
             ],
         ),
@@ -234,7 +234,7 @@ def test_what_a_sentinel_lacks(
 
 def test_how_many_there_are_to_be(look: Look) -> None:
     assert look(servers=5)["lacking"] == [
-        "has a Sentinel that knows 2 of 4 others",
+        "has a Sentinel that has found 2 of 4 others",
         "has a Sentinel that sees 2 of 4 replicas",
     ]
 
@@ -246,10 +246,16 @@ def test_how_many_there_are_to_be(look: Look) -> None:
         ((HERE, 6379), (FIRST, 6379), "connected", "replica", "has a Redis that is replica against Sentinel's word"),
         # Another Redis at the same address.
         ((HERE, 7000), None, "", "primary", "has a Redis that is primary against Sentinel's word"),
-        ((FIRST, 6379), ("192.0.2.7", 6379), "connected", "replica", "has a Redis that has no copy of the primary yet"),
-        ((FIRST, 6379), (FIRST, 7000), "connected", "replica", "has a Redis that has no copy of the primary yet"),
-        ((FIRST, 6379), (FIRST, 6379), "connect", "replica", "has a Redis that has no copy of the primary yet"),
-        ((FIRST, 6379), (FIRST, 6379), "sync", "replica", "has a Redis that has no copy of the primary yet"),
+        (
+            (FIRST, 6379),
+            ("192.0.2.7", 6379),
+            "connected",
+            "replica",
+            "has a Redis that does not replicate the primary yet",
+        ),
+        ((FIRST, 6379), (FIRST, 7000), "connected", "replica", "has a Redis that does not replicate the primary yet"),
+        ((FIRST, 6379), (FIRST, 6379), "connect", "replica", "has a Redis that does not replicate the primary yet"),
+        ((FIRST, 6379), (FIRST, 6379), "sync", "replica", "has a Redis that does not replicate the primary yet"),
     ],
 )
 def test_what_a_redis_lacks(

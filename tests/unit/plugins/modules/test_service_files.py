@@ -104,7 +104,7 @@ def test_the_difference(run: Run, tmp_path: Path) -> None:
         {"prepared": f"{wrong} has the mode 0600\n"},
         text(link, "linked\n"),
         {"prepared": f"{log} has the mode 0700\n"},
-        {"prepared": f"{tmp_path / 'run'} is not there\n"},
+        {"prepared": f"{tmp_path / 'run'} does not exist\n"},
     ]
     assert run(*files)["diff"] == shown, "Check mode shows what is then done."
 

@@ -172,7 +172,7 @@ def test_a_role_may_follow_too() -> None:
     (reason,) = texts(wrong_role_values({"asgi_service_port": 8000}, ASKED))
     assert (
         reason
-        == "asgi_service_port is 8000, and differs from tethys_port, by which the run is judged: set tethys_port only."
+        == "asgi_service_port is 8000, and differs from tethys_port, which the run is checked by: set tethys_port only."
     )
     (reason,) = texts(wrong_role_values({"layer_check_port": "x"}, ASKED))
     assert reason == "layer_check_port is 'x': set it to auto or a whole number (int) from 1 to 65535."

@@ -117,7 +117,8 @@ def test_the_page_of_a_check_and_of_a_proof() -> None:
         "supervisor": {"running": True, "version": EVIL, "socket": EVIL},
         "processes": [
             {"name": f"asgi{EVIL}", "state": "FATAL", "pid": 0, "problem": EVIL, "log": f"/x{EVIL}", "frozen": False,
-             "outdated": None, "before_redis": False, "group": "asgi", "user": EVIL, "age_seconds": 1}
+             "outdated": None, "before_redis": False, "group": "asgi", "user": EVIL, "age_seconds": 1,
+             "memory_bytes": 1, "connections": 1}
         ],
     }  # fmt: skip
     plan = {"portal": {}, "server": {"state": ["processes.json"]}, "redis": "none", "processes": 1, "ports": [8000],
@@ -135,6 +136,17 @@ def test_data_stays() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("key", ["refusals", "problems"])
+def test_each_problem_ends_with_its_code(key: str) -> None:
+    codes = [{"code": "port-in-use", "subject": "8000"}, {"code": "not-root", "subject": "ansible_become"}]
+    printed = shown({key: ["One.", "Two\x1b."], "codes": codes, "warnings": ["Three."]})
+    assert printed[key] == ["One. [port-in-use]", "Two\\x1b. [not-root]"]
+    assert printed["warnings"] == ["Three."]
+    with pytest.raises(ValueError, match="zip"):
+        shown({key: ["One."], "codes": codes})
+
+
 @pytest.mark.parametrize("name", ["run_plan", "shared_redis_plan", "tethys_docker_plan", "health_report", "fleet_page"])
 def test_every_filter_whose_texts_are_printed(name: str) -> None:
-    assert "return shown(" in (FILTERS / f"{name}.py").read_text(encoding="utf-8")
+    text = (FILTERS / f"{name}.py").read_text(encoding="utf-8")
+    assert "return shown(" in text or "return {**shown(" in text

@@ -41,7 +41,7 @@ def test_all_is_well() -> None:
     assert found["ok"]
     assert found["lines"] == [
         f"{name}: Tethys 4.6.1, channels_redis 4.3.0, RedisChannelLayer at rediss://192.0.2.1:6379 and"
-        " rediss://192.0.2.2:6379, prefix asgi; each of 12 WebSockets heard 2 portals"
+        " rediss://192.0.2.2:6379, prefix asgi; each of 12 WebSockets received messages of 2 portals"
         for name in "ab"
     ]
 
@@ -57,7 +57,8 @@ def test_after_a_run_the_proof_tells_what_there_is() -> None:
     )
     found = page(["a", "b"], {"a": before, "b": before}, False)
     assert found["lines"] == [
-        f"{name}: Tethys 4.6.1, channels_redis 4.3.0, RedisChannelLayer; each of 12 WebSockets heard 2 portals"
+        f"{name}: Tethys 4.6.1, channels_redis 4.3.0, RedisChannelLayer; each of 12 WebSockets received messages of"
+        " 2 portals"
         for name in "ab"
     ]
 
@@ -66,7 +67,7 @@ def test_one_hears_less() -> None:
     hosts = {"a": host([ONE], {"a": 12, "b": 12}), "b": host([ONE], {"a": 3, "b": 12}, ["What a sends reached 3."])}
     found = page(["a", "b"], hosts, True)
     assert found["problems"] == ["What a sends reached 3."]
-    assert found["lines"][1].endswith("; hears a on 3 of 12 WebSockets")
+    assert found["lines"][1].endswith("; receives messages of a on 3 of 12 WebSockets")
 
 
 @pytest.mark.parametrize(

@@ -217,18 +217,18 @@ def watched(*say: str, copies: tuple[int, ...] = ()) -> Change:
     return change
 
 
-SILENT = "cannot be asked ([Errno 111] Connection refused)"
+SILENT = "does not answer ([Errno 111] Connection refused)"
 DIFFERENT = (
-    f"The sentinels have different primaries ({PRIMARY}, {OTHER}), as while they put another in its place: look again"
-    " in a minute, and then at their logs (`docker logs`)."
+    f"The sentinels have different primaries ({PRIMARY}, {OTHER}), as during a failover: check again in a minute, and"
+    " then read their logs (`docker logs`)."
 )
 
 
 def too_few(copies: int, wanted: int) -> str:
     """What is said where copies are missing."""
     return (
-        f"The layer's Redis has {copies} of {wanted} {'copy' if wanted == 1 else 'copies'} by Sentinel's word: the log"
-        " of the containers on their servers may tell why, and tethys.channels.site puts it right."
+        f"The layer's Redis has {copies} of {wanted} {'replica' if wanted == 1 else 'replicas'} according to Sentinel:"
+        " read the log of the containers on their servers; tethys.channels.site repairs it."
     )
 
 
@@ -249,7 +249,7 @@ def untouched(seen: dict[str, Any]) -> None:
     seen["plan"].update(managed=False)
     seen["plan"]["server"].update(container=None, programs=[], state=[])
     seen["health"]["supervisor"].update(running=False, version=None)
-    seen["health"].update(processes=[], differs=[{"path": PROGRAM, "why": "is not there"}])
+    seen["health"].update(processes=[], differs=[{"path": PROGRAM, "why": "does not exist"}])
     seen["site"]["portal_config"]["changed"] = True
 
 
@@ -291,7 +291,7 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
     "a process that starts": (
         [row(0, state="STARTING", outdated=None, before_redis=None)],
         [
-            "asgi:tethys_asgi0 is STARTING: check again in some seconds, and where that does not help read"
+            "asgi:tethys_asgi0 is STARTING: check again in 10 seconds; if that does not help, read"
             " /var/log/tethys/tethys_asgi0.log, then run tethys.channels.restart."
         ],
     ),
@@ -326,9 +326,8 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
             probed(("port-closed", "8000", "Nothing listens on 127.0.0.1:8000.")),
         ],
         [
-            "Supervisor does not answer on /run/supervisor.sock, so nothing starts a process that ends: `systemctl"
-            " status"
-            " supervisor` tells more."
+            "Supervisor does not answer on /run/supervisor.sock, so nothing starts a process that ends: read `systemctl"
+            " status supervisor`."
         ],
     ),
     "outdated": (
@@ -340,7 +339,7 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
         [
             "asgi:tethys_asgi0 and asgi:tethys_asgi2 were started before Redis was, so the WebSockets that were open"
             " then have"
-            " lost their groups and hear nothing until they reconnect: run tethys.channels.restart."
+            " lost their groups and receive nothing until they reconnect: run tethys.channels.restart."
         ],
     ),
     "Redis stopped, and nothing delivered": (
@@ -358,31 +357,29 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
     "Redis not there": (
         [UNREACHABLE, put("plan.server.container", None)],
         [
-            f"{TOLD} cannot be reached ([Errno 111] Connection refused): its container tethys-channels-redis is not"
-            f" there, and"
-            " tethys.channels.site makes it."
+            f"{TOLD} cannot be reached ([Errno 111] Connection refused): its container tethys-channels-redis does"
+            f" not exist, and tethys.channels.site creates it."
         ],
     ),
     "Redis with its engine": (
         [UNREACHABLE, put("plan.server.container", None), put("plan.server.docker.running", False)],
         [
             f"{TOLD} cannot be reached ([Errno 111] Connection refused): Docker's engine does not answer; `systemctl"
-            f" start"
-            " docker`, then tethys.channels.site, bring both back."
+            f" start docker`, then run tethys.channels.site."
         ],
     ),
     "Redis with its Podman": (
         [UNREACHABLE, put("plan.engine", "podman"), put("plan.server.podman", {"running": False})],
         [
-            f"{TOLD} cannot be reached ([Errno 111] Connection refused): Podman does not work; what mends `podman ps`,"
-            " then tethys.channels.site, bring both back."
+            f"{TOLD} cannot be reached ([Errno 111] Connection refused): fix what `podman ps`, run as root, reports,"
+            " then run tethys.channels.site."
         ],
     ),
     "Redis hung in Podman": (
         [UNREACHABLE, put("plan.engine", "podman"), put("plan.server.podman", {"running": True})],
         [
-            f"{TOLD} cannot be reached ([Errno 111] Connection refused): `journalctl -u tethys-channels-redis` may tell"
-            " why, and tethys.channels.site puts it right."
+            f"{TOLD} cannot be reached ([Errno 111] Connection refused): read `journalctl -u tethys-channels-redis`;"
+            " tethys.channels.site repairs it."
         ],
     ),
     "in the other engine": (
@@ -399,9 +396,8 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
     "Redis hung": (
         [UNREACHABLE],
         [
-            f"{TOLD} cannot be reached ([Errno 111] Connection refused): `docker logs tethys-channels-redis` may tell"
-            f" why, and"
-            " tethys.channels.site puts it right."
+            f"{TOLD} cannot be reached ([Errno 111] Connection refused): read `docker logs tethys-channels-redis`;"
+            f" tethys.channels.site repairs it."
         ],
     ),
     "a given Redis gone": (
@@ -419,15 +415,15 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
     "a silent sentinel": (
         [watched(PRIMARY, SILENT, PRIMARY)],
         [
-            f"The layer's Sentinel at 192.0.2.2:26379 (redis2) {SILENT}: the log of its container there may tell why,"
-            " and tethys.channels.site puts it right."
+            f"The layer's Sentinel at 192.0.2.2:26379 (redis2) {SILENT}: read the log of its container there;"
+            " tethys.channels.site repairs it."
         ],
     ),
     "a sentinel that watches nobody, and others that do not agree": (
         [watched("watches no primary", OTHER, PRIMARY)],
         [
-            "The layer's Sentinel at 192.0.2.1:26379 (redis1) watches no primary: the log of its container there may"
-            " tell why, and tethys.channels.site puts it right.",
+            "The layer's Sentinel at 192.0.2.1:26379 (redis1) watches no primary: read the log of its container there;"
+            " tethys.channels.site repairs it.",
             DIFFERENT,
         ],
     ),
@@ -438,8 +434,8 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
     "a copy missing, and a sentinel": (
         [watched(PRIMARY, SILENT, PRIMARY, copies=(1, 9, 1))],
         [
-            f"The layer's Sentinel at 192.0.2.2:26379 (redis2) {SILENT}: the log of its container there may tell why,"
-            " and tethys.channels.site puts it right.",
+            f"The layer's Sentinel at 192.0.2.2:26379 (redis2) {SILENT}: read the log of its container there;"
+            " tethys.channels.site repairs it.",
             too_few(1, 2),
         ],
     ),
@@ -450,15 +446,15 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
     "only silent sentinels": (
         [watched(SILENT)],
         [
-            f"The layer's Sentinel at 192.0.2.1:26379 (redis1) {SILENT}: the log of its container there may tell why,"
-            " and tethys.channels.site puts it right."
+            f"The layer's Sentinel at 192.0.2.1:26379 (redis1) {SILENT}: read the log of its container there;"
+            " tethys.channels.site repairs it."
         ],
     ),
     "a silent shared Redis": (
         [watched(), put("health.redis", [{**UNKNOWN, "place": "192.0.2.1:6379 (redis1)", "problem": SILENT}])],
         [
-            f"The layer's Redis at 192.0.2.1:6379 (redis1) {SILENT}: the log of its container there may tell why, and"
-            " tethys.channels.site puts it right."
+            f"The layer's Redis at 192.0.2.1:6379 (redis1) {SILENT}: read the log of its container there;"
+            " tethys.channels.site repairs it."
         ],
     ),
     "just not too full": ([redis(used_memory=900, max_memory=1000)], []),
@@ -476,7 +472,7 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
         [
             f"{TOLD} refused 1 connection since its start 1 d 1 h ago, because its limit of 10000 clients was"
             f" reached: look for"
-            " who holds that many (CLIENT LIST), and restart Redis, with which the count begins anew."
+            " who holds that many (CLIENT LIST), and restart Redis, which resets the count."
         ],
     ),
     "writes refused": (
@@ -484,7 +480,7 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
         [
             f"{TOLD} refused 12 writes since its start 1 d 1 h ago, because its memory was full, and the messages are"
             f" lost: raise"
-            " redis_container_memory_mb; with Redis's next start the count begins anew."
+            " redis_container_memory_mb; Redis's next start resets the count."
         ],
     ),
     "keys evicted": (
@@ -492,7 +488,7 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
         [
             f"{TOLD} evicted 3 keys since its start 1 d 1 h ago, and messages or groups with them: set its"
             f" maxmemory-policy to"
-            " noeviction, and restart it, with which the count begins anew."
+            " noeviction, and restart it, which resets the count."
         ],
     ),
     "CHANNEL_LAYERS changed by hand": (
@@ -586,9 +582,9 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
         ["tethys.channels.site has not been run on this server yet: run it.", "Nobody hears."],
     ),
     "the program gone from a server that was provisioned": (
-        [put("plan.managed", False), put("health.differs", [{"path": PROGRAM, "why": "is not there"}])],
+        [put("plan.managed", False), put("health.differs", [{"path": PROGRAM, "why": "does not exist"}])],
         [
-            f"tethys.channels.site would change {PROGRAM} (it is not there): run it, with --check --diff first to see"
+            f"tethys.channels.site would change {PROGRAM} (it does not exist): run it, with --check --diff first to see"
             f" the"
             " difference."
         ],
@@ -622,9 +618,8 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
     "several things": (
         [UNREACHABLE, stopped(1), row(2, outdated=True)],
         [
-            f"{TOLD} cannot be reached ([Errno 111] Connection refused): `docker logs tethys-channels-redis` may tell"
-            f" why, and"
-            " tethys.channels.site puts it right.",
+            f"{TOLD} cannot be reached ([Errno 111] Connection refused): read `docker logs tethys-channels-redis`;"
+            f" tethys.channels.site repairs it.",
             "asgi:tethys_asgi1 is STOPPED: run tethys.channels.restart, which starts it.",
             "asgi:tethys_asgi2 runs with settings or packages older than those on disk: run tethys.channels.restart.",
         ],
@@ -650,7 +645,7 @@ def test_the_lines_of_a_healthy_server() -> None:
         ),
         "Redis 127.0.0.1:6379: for 1 d 1 h, memory 2.0 of 192 MiB, 7 clients, connections refused 0, keys evicted 0,"
         " writes"
-        " refused for want of memory 0, backlog 2 messages in 1 channel",
+        " refused because memory was full 0, backlog 2 messages in 1 channel",
         "Delivery: A message reached 9 of 9 WebSockets over 3 process(es) (101, 102, 103) in 0.012 s, sent from another"
         " process with the portal's own settings.",
         "Delivery: The way through a web server in front of the portal was not checked.",
@@ -664,7 +659,7 @@ def test_the_lines_of_a_healthy_server() -> None:
         ([stopped(1)], "Process asgi:tethys_asgi1: STOPPED"),
         (
             [stopped(1)],
-            "A run of tethys.channels.site would change the process asgi:tethys_asgi1, which it would start anew",
+            "A run of tethys.channels.site would change the process asgi:tethys_asgi1, which it would restart",
         ),
         (
             [row(0, frozen=True)],
@@ -674,8 +669,7 @@ def test_the_lines_of_a_healthy_server() -> None:
         (
             [row(0, frozen=True), row(2, before_redis=True)],
             "A run of tethys.channels.site would change the processes asgi:tethys_asgi0, asgi:tethys_asgi2, which it"
-            " would"
-            " start anew",
+            " would restart",
         ),
         (
             [row(0, outdated=True, before_redis=True)],
@@ -685,24 +679,24 @@ def test_the_lines_of_a_healthy_server() -> None:
         ),
         (
             [given_redis],
-            "Redis redis.example.org:6379: its figures are not known, since the portal's user may not ask for them",
+            "Redis redis.example.org:6379: its figures are unknown, since the portal's user may not read them",
         ),
         ([UNREACHABLE], "Redis 127.0.0.1:6379: cannot be reached ([Errno 111] Connection refused)"),
         (
             [watched(PRIMARY, OTHER, SILENT)],
-            "Sentinel 192.0.2.1:26379 (redis1): the primary is 192.0.2.5:6379, with 2 copies",
+            "Sentinel 192.0.2.1:26379 (redis1): the primary is 192.0.2.5:6379, with 2 replicas",
         ),
         (
             [watched(PRIMARY, OTHER, SILENT)],
-            "Sentinel 192.0.2.2:26379 (redis2): the primary is 192.0.2.7:6379, with 2 copies",
+            "Sentinel 192.0.2.2:26379 (redis2): the primary is 192.0.2.7:6379, with 2 replicas",
         ),
         (
             [watched(PRIMARY, PRIMARY, PRIMARY, copies=(0, 1, 2))],
-            "Sentinel 192.0.2.1:26379 (redis1): the primary is 192.0.2.5:6379, with 0 copies",
+            "Sentinel 192.0.2.1:26379 (redis1): the primary is 192.0.2.5:6379, with 0 replicas",
         ),
         (
             [watched(PRIMARY, PRIMARY, PRIMARY, copies=(0, 1, 2))],
-            "Sentinel 192.0.2.2:26379 (redis2): the primary is 192.0.2.5:6379, with 1 copy",
+            "Sentinel 192.0.2.2:26379 (redis2): the primary is 192.0.2.5:6379, with 1 replica",
         ),
         ([watched(PRIMARY, OTHER, SILENT)], f"Sentinel 192.0.2.3:26379 (redis3): {SILENT}"),
         ([put("plan.redis", "none"), put("health.redis", [])], "Redis: none, since the layer is in memory"),
@@ -718,7 +712,7 @@ def test_the_lines_of_a_healthy_server() -> None:
         ),
         (
             [put("probe.sent", 0), put("probe.received", 0)],
-            "Delivery: None of our WebSockets was held by any of 3 process(es); delivery was not proved.",
+            "Delivery: None of our WebSockets was held by any of 3 process(es); delivery was not verified.",
         ),
         (
             [UNREACHABLE, put("plan.server.container", None)],
@@ -738,7 +732,7 @@ def test_a_line(changes: list[Change], line: str) -> None:
 def test_sentinels_have_no_figures_and_no_version() -> None:
     lines = page(watched(PRIMARY, SILENT, "watches no primary"))["lines"]
     assert [line for line in lines if line.startswith(("Redis ", "Sentinel "))] == [
-        "Sentinel 192.0.2.1:26379 (redis1): the primary is 192.0.2.5:6379, with 2 copies",
+        "Sentinel 192.0.2.1:26379 (redis1): the primary is 192.0.2.5:6379, with 2 replicas",
         f"Sentinel 192.0.2.2:26379 (redis2): {SILENT}",
         "Sentinel 192.0.2.3:26379 (redis3): watches no primary",
     ]
@@ -750,7 +744,7 @@ def test_sentinels_have_no_figures_and_no_version() -> None:
     [
         ([redis(backlog=None)], "backlog not known"),
         ([redis(backlog={"messages": 1, "channels": 1, "complete": False})], "backlog at least 1 message in 1 channel"),
-        ([redis(oom_errors=None)], "writes refused for want of memory not known"),
+        ([redis(oom_errors=None)], "writes refused because memory was full not known"),
         ([redis(max_memory=0)], "memory 2.0 of unlimited MiB"),
         ([redis(clients=1)], ", 1 client, "),
     ],

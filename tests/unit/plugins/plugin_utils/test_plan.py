@@ -184,7 +184,7 @@ def test_the_packages_that_would_move_are_handed_on() -> None:
         (
             {"tethys_layer_backend": MEMORY_BACKEND},
             f"tethys_asgi_processes is 3 with tethys_layer_backend {MEMORY_BACKEND}, where only the sender's own"
-            f" process hears a message: set tethys_asgi_processes to 1, or tethys_layer_backend to {CORE_BACKEND}.",
+            f" process receives a message: set tethys_asgi_processes to 1, or tethys_layer_backend to {CORE_BACKEND}.",
         ),
         (
             {"tethys_layer_backend": MEMORY_BACKEND, "tethys_asgi_processes": 1, "tethys_layer_hosts": [["a", 1]]},
@@ -321,12 +321,12 @@ def test_known_names_that_are_no_list_of_names(known: Any) -> None:
         (
             "asgi_service_log_dir",
             "/var/log/",
-            "is '/var/log/', which is not the portal's alone: set it to a folder of its own, such as /var/log/tethys.",
+            "is '/var/log/', which other programs use: set it to a separate folder, such as /var/log/tethys.",
         ),
         (
             "asgi_service_run_dir",
             "/run",
-            "is '/run', which is not the portal's alone: set it to a folder of its own, such as /run/tethys.",
+            "is '/run', which other programs use: set it to a separate folder, such as /run/tethys.",
         ),
         (
             "asgi_service_run_dir",
@@ -400,7 +400,7 @@ def test_a_role_goes_by_no_other_value_than_the_one_that_was_judged(
     name: str, value: Any, seen: str, source: str
 ) -> None:
     found = variables(values={name: value})
-    assert found == [f"{name} {seen} from {source}, by which the run is judged: set {source} only."]
+    assert found == [f"{name} {seen} from {source}, which the run is checked by: set {source} only."]
 
 
 @pytest.mark.parametrize(
@@ -408,8 +408,8 @@ def test_a_role_goes_by_no_other_value_than_the_one_that_was_judged(
     [
         ({"capcity": 1}, {}, "option 'capcity' (did you mean 'capacity'?)"),
         ({"capacity": "many"}, {}, "option capacity is 'many'"),
-        ({"expiry": 30}, {"tethys_layer_backend": PUBSUB_BACKEND}, "is none that channels_redis.pubsub"),
-        ("capacity: 1", {}, "options are no mapping"),
+        ({"expiry": 30}, {"tethys_layer_backend": PUBSUB_BACKEND}, "is not an option of channels_redis.pubsub"),
+        ("capacity: 1", {}, "options are not a mapping"),
         ({"prefix": "a b"}, {}, "has the prefix 'a b'"),
     ],
 )
@@ -475,7 +475,7 @@ def test_without_root_nothing_else_is_said() -> None:
             {"user": None, "user_problem": "None was found."},
             {},
             "tethys_user is not set and no web server's user (nginx, www-data, apache) was found on this server: set it"
-            " to the user that shall run the portal.",
+            " to the user that is to run the portal.",
         ),
         (
             {"config": {"path": "/p.yml", "exists": True, "problem": "Line 3 is no YAML"}},
@@ -652,8 +652,8 @@ def test_a_tethys_that_cannot_prove() -> None:
     result = judge(portal={"lifecycle_consumer": False, "versions": {"tethys_platform": "4.3.8"}})
     assert result["refusals"] == []
     assert result["warnings"] == [
-        "Tethys 4.3.8 has no consumer to prove delivery through (Tethys 4.4 brings it): the layer is provisioned, and"
-        " the run cannot prove that messages arrive."
+        "Tethys 4.3.8 has no consumer to verify delivery through (Tethys 4.4 has one): the layer is provisioned, and"
+        " the run cannot verify that messages arrive."
     ]
     assert judge(portal={"lifecycle_consumer": None})["warnings"] == []
 
@@ -748,7 +748,7 @@ def test_a_balancing_method_of_the_users_own() -> None:
     server = {"nginx": {**NGINX, "method": "ip_hash"}}
     assert refusals(APART, server=server) == []
     (reason,) = refusals(PIN, portal={"bokeh": HANDLERS}, server=server)
-    assert "in /etc/nginx/site has a balancing method of its own (ip_hash): take that line away, or set" in reason
+    assert "in /etc/nginx/site has its own balancing method (ip_hash): remove that line, or set" in reason
     assert refusals({**PIN, "tethys_bokeh": "not_in_use"}, server=server) == []
 
 
@@ -774,7 +774,7 @@ def test_a_port_further_on_that_somebody_holds() -> None:
         (APART, "shared_socket", ["from shared_socket to socket_per_process", "WebSockets are closed"]),
         ({}, "socket_per_process", ["from socket_per_process to shared_socket", "until they answer fail"]),
         ({**APART, "tethys_asgi_processes": 1}, "shared_socket", ["requests of the seconds until they answer fail"]),
-        ({**APART, "tethys_asgi_processes": 2}, "socket_per_process", ["Of 3 processes 1 end", "let go of them"]),
+        ({**APART, "tethys_asgi_processes": 2}, "socket_per_process", ["Of 3 processes 1 end", "drained them"]),
         ({**APART, "tethys_asgi_processes": 4}, "socket_per_process", []),
         (APART, "socket_per_process", []),
         ({"tethys_asgi_processes": 2}, "shared_socket", ["Supervisor runs 3 process(es)"]),
@@ -900,7 +900,7 @@ def test_only_a_run_of_site_leaves_anything_out(goal: str) -> None:
     [
         ({"installed": True}, {}, "debian", ["engine does not answer: start it (`systemctl start docker`)"]),
         ({"installed": False}, {"redis_container_install_engine": False}, "debian", ["install_engine is false"]),
-        ({"installed": False}, {}, "arch", ["does not know how this system installs it"]),
+        ({"installed": False}, {}, "arch", ["cannot install it on this system"]),
     ],
 )
 def test_no_docker(docker: dict[str, Any], options: dict[str, Any], os: str, words: list[str]) -> None:
@@ -930,7 +930,7 @@ def test_a_given_redis_that_is_refused() -> None:
 def test_a_port_that_somebody_holds(port: Any) -> None:
     (reason,) = refusals(options={"redis_container_port": port}, server={"listeners": [row(7, 6380)]})
     assert reason == (
-        "Port 6380, on which Redis shall answer, is held by process 7 of alice (python3 -m http.server): stop it, set"
+        "Port 6380, on which Redis is to answer, is held by process 7 of alice (python3 -m http.server): stop it, set"
         " redis_container_port to a free port, or, if it is a Redis that the layer may use, set tethys_layer_hosts to"
         " [['127.0.0.1', 6380]]."
     )
@@ -985,7 +985,7 @@ def test_a_new_password_is_announced_or_refused(value: Any) -> None:
     assert reason.startswith("redis_container_rotate is true, and redis_container_password is given: set ")
     assert "mine-alone" not in reason
     (reason,) = refusals(asked={"tethys_layer_hosts": [["redis.example.org", 6379]]}, values=rotate)
-    assert "not one that this collection runs" in reason
+    assert "this collection does not run the layer" in reason
 
 
 @pytest.mark.parametrize("value", [False, "no"])
@@ -998,7 +998,7 @@ def test_a_container_of_our_name_that_is_not_ours() -> None:
     (reason,) = refusals(server={"container": {**CONTAINER, "image": "redis:5", "labels": {}}})
     assert reason == (
         "redis_container_name is tethys-channels-redis, and the container of that name (redis:5) is not this"
-        " collection's: set redis_container_name to a name of its own."
+        " collection's: set redis_container_name to another name."
     )
 
 
@@ -1054,7 +1054,7 @@ def test_the_manuals_container_is_taken_over(hosts: Any) -> None:
     assert result["refusals"] == []
     assert result["adopted_container"]["id"] == THEIRS["id"]
     (sentence,) = [text for text in result["announce"] if "eager_euler" in text]
-    assert sentence.startswith("Container eager_euler (redis:5), the portal's Redis on port 6379 until now, is stopped")
+    assert sentence.startswith("Container eager_euler (redis:5), currently the portal's Redis on port 6379, is stopped")
 
 
 @pytest.mark.parametrize(
@@ -1069,7 +1069,7 @@ def test_the_manuals_container_is_taken_over(hosts: Any) -> None:
         ),
         (
             {"layer_hosts": [["127.0.0.1", 6379]], "redis": {"problem": "NOAUTH Authentication required."}},
-            "it cannot be asked what it holds (NOAUTH Authentication required.)",
+            "its keys cannot be listed (NOAUTH Authentication required.)",
         ),
     ],
 )
@@ -1101,7 +1101,7 @@ def test_a_supervisor_that_runs_and_does_not_answer() -> None:
 
 def test_no_supervisor_on_an_unknown_system() -> None:
     (reason,) = refusals(server={"supervisor": {"installed": False}, "os": {"id": "arch"}})
-    assert reason.startswith("Supervisor is not installed, and this collection does not know")
+    assert reason.startswith("Supervisor is not installed, and this collection cannot install it")
 
 
 def test_the_program_in_two_files() -> None:
@@ -1116,11 +1116,11 @@ def test_a_file_with_other_programs() -> None:
     (reason,) = result["refusals"]
     assert reason == (
         f"{MANUAL['path']} defines program:nginx, program:celery besides the portal's program, and would lose it: move"
-        " the portal's program (asgi) into a file of its own."
+        " the portal's program (asgi) into a separate file."
     )
 
 
-@pytest.mark.parametrize(("user", "before"), [("root", "run by root"), ("www-data", "as they are")])
+@pytest.mark.parametrize(("user", "before"), [("root", "run by root now; they will run"), ("www-data", "run")])
 def test_the_manuals_program_is_taken_over(user: str, before: str) -> None:
     program = {**MANUAL, "user": user}
     server = {"programs": [program], "processes": [{"name": "tethys_asgi0", "state": "RUNNING", "pid": 400}]}
@@ -1128,7 +1128,7 @@ def test_the_manuals_program_is_taken_over(user: str, before: str) -> None:
     assert result["refusals"] == []
     assert result["adopted_program"] == program
     assert result["announce"] == [
-        f"{MANUAL['path']} is taken over (processes {before} until now; they will run as www-data): Supervisor stops"
+        f"{MANUAL['path']} is adopted (processes {before} as www-data): Supervisor stops"
         " and starts them together for it.",
         f"{MANUAL['path']}: the processes keep address 127.0.0.1:8000.",
     ]
@@ -1137,7 +1137,7 @@ def test_the_manuals_program_is_taken_over(user: str, before: str) -> None:
 def test_files_that_root_left_behind() -> None:
     leftovers = [{"folder": HOME, "owner": "root", "count": 3, "example": f"{HOME}/db.sqlite"}]
     (reason,) = refusals(portal={"leftovers": leftovers}, server={"programs": [MANUAL]})
-    assert f"cannot write {HOME}/db.sqlite and 2 more in {HOME}, of root, who runs it until now" in reason
+    assert f"cannot write {HOME}/db.sqlite and 2 more in {HOME}, of root, who runs it now" in reason
     assert f"`find {HOME} -user root -exec chown -h www-data {{}} +`" in reason
     assert refusals(portal={"leftovers": leftovers}, server={"programs": [OURS]}) == []
 

@@ -72,7 +72,7 @@ def test_the_container_that_the_settings_name_is_taken_over(hosts: Any) -> None:
             for hosts in (["********"], 5, True, "redis://127.0.0.1:6379", {"host": "127.0.0.1"}, [5, None, True, {}])
         ),
         ({}, {"foreign_key": "session:1"}, "holds keys that are not a channel layer's ('session:1')"),
-        ({}, {"problem": "NOAUTH"}, "cannot be asked what it holds (NOAUTH)"),
+        ({}, {"problem": "NOAUTH"}, "keys cannot be listed (NOAUTH)"),
     ],
     ids=str,
 )
@@ -170,7 +170,7 @@ def test_one_folder_in_the_way_is_one_reason() -> None:
     assert texts(found.problems) == [
         "tethys_user www-data (who would run the portal) cannot enter /home/alice, and has to reach /home/alice/env and"
         " /home/alice/env/bin/python and 1 more: give it access (`setfacl -m u:www-data:x /home/alice`), or set"
-        " tethys_user to alice, whose it is."
+        " tethys_user to alice, the owner."
     ]
 
 

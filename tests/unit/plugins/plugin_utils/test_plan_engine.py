@@ -52,14 +52,14 @@ def test_one_that_is_missing_is_installed(engine: str) -> None:
     [refused] = judge(engine, options={"redis_container_install_engine": False}, **{engine: NONE})["refusals"]
     assert refused.startswith(f"{TITLES[engine]} is not installed and redis_container_install_engine is false: install")
     [refused] = judge(engine, os={"id": "void"}, **{engine: NONE})["refusals"]
-    assert refused.startswith(f"{TITLES[engine]} is not installed, and this collection does not know how")
+    assert refused.startswith(f"{TITLES[engine]} is not installed, and this collection cannot install it")
 
 
 @pytest.mark.parametrize(
     ("engine", "words"),
     [
         ("docker", "Docker is installed on this server and its engine does not answer: start it (`systemctl start"),
-        ("podman", "Podman is installed on this server and does not work (no): mend what `podman ps`, run"),
+        ("podman", "Podman is installed on this server and does not work (no): fix what `podman ps`, run"),
     ],
 )
 def test_one_that_does_not_answer(engine: str, words: str) -> None:
@@ -104,8 +104,9 @@ def test_a_change_of_the_engine_is_announced(engine: str, way: str) -> None:
     )
     assert found["refusals"] == []
     assert found["announce"] == [
-        f"The layer's Redis runs in {TITLES[before]} until now, and will in {TITLES[engine]} (redis_container_engine):"
-        " it is replaced, and WebSockets fail from then until their process has restarted, one after the other."
+        f"The layer's Redis currently runs in {TITLES[before]}, and will run in {TITLES[engine]}"
+        " (redis_container_engine): it is replaced, and WebSockets fail from then until their process has restarted,"
+        " one after the other."
     ]
     assert found["left_container"]["engine"] == before
     assert found["left_container"]["restart_policy"] == "unless-stopped"
@@ -148,7 +149,7 @@ def test_a_change_that_was_killed_on_its_way() -> None:
 def test_a_docker_that_sleeps_may_hold_one_of_ours(server: dict[str, Any], warned: bool) -> None:
     found = judge("podman", **server)
     assert (found["refusals"], bool(found["warnings"])) == ([], warned)
-    assert all("start Docker and run again, or see that it never starts." in text for text in found["warnings"])
+    assert all("Start Docker and run again, or disable it." in text for text in found["warnings"])
 
 
 def test_a_unit_that_is_left_goes_too() -> None:
@@ -172,7 +173,7 @@ def test_the_manuals_container_is_taken_over_by_either(engine: str) -> None:
     found = judge(engine, redis_port_container=MANUALS, portal=SERVES, docker_library=False)
     assert (found["refusals"], found["adopted_container"]) == ([], MANUALS)
     [said] = found["announce"]
-    assert said.startswith("Container eager_euler (redis:5), the portal's Redis on port 6379 until now, is stopped")
+    assert said.startswith("Container eager_euler (redis:5), currently the portal's Redis on port 6379, is stopped")
     assert found["install_docker_library"] is True
 
 

@@ -83,7 +83,7 @@ def test_the_manuals_own_container_is_taken_over_whatever_the_transport(transpor
     assert found["refusals"] == []
     assert found["adopted_container"] == FOREIGN
     (said,) = found["announce"]
-    assert said.startswith("Container busy_name (redis:5), the portal's Redis on port 6379 until now, is stopped and")
+    assert said.startswith("Container busy_name (redis:5), currently the portal's Redis on port 6379, is stopped and")
 
 
 @pytest.mark.parametrize("transport", ["published", "host"])
@@ -92,7 +92,7 @@ def test_the_manuals_own_container_is_taken_over_whatever_the_transport(transpor
     [
         ([["10.0.0.9", 6379]], {}, "portal_config.yml names no channel layer on that port of this server"),
         ([["127.0.0.1", 6379]], {"foreign_key": "s:1"}, "it holds keys that are not a channel layer's ('s:1')"),
-        ([["127.0.0.1", 6379]], {"problem": "NOAUTH"}, "it cannot be asked what it holds (NOAUTH)"),
+        ([["127.0.0.1", 6379]], {"problem": "NOAUTH"}, "its keys cannot be listed (NOAUTH)"),
     ],
 )
 def test_a_port_of_another_container_is_refused(transport: str, hosts: Any, redis: dict[str, Any], why: str) -> None:
@@ -123,7 +123,7 @@ def test_who_listens_on_the_port(transport: str, container: Any, refused: bool) 
     assert bool(found["refusals"]) is refused
     if refused:
         (reason,) = found["refusals"]
-        assert reason.startswith("Port 6379, on which Redis shall answer, is held by process 7 of ana (redis-server):")
+        assert reason.startswith("Port 6379, on which Redis is to answer, is held by process 7 of ana (redis-server):")
 
 
 @pytest.mark.parametrize("transport", WAYS)
@@ -146,7 +146,7 @@ def test_nor_is_it_taken_for_ours_beside_one_that_is_adopted(transport: str) -> 
 def test_the_folder_of_the_socket(transport: str, refused: bool, problem: str) -> None:
     reasons = judge(transport, socket_folder_problem=problem)["refusals"]
     assert len(reasons) == refused
-    assert all(f"/var/lib/tethys_channels, in which Redis's socket shall be, {problem}: move" in one for one in reasons)
+    assert all(f"/var/lib/tethys_channels, in which Redis's socket is to be, {problem}: move" in one for one in reasons)
 
 
 @pytest.mark.parametrize("folder", ["/var/lib/tethys_channels", "/var/lib/tethys_channels/x", "/etc/tethys_channels"])
@@ -213,12 +213,12 @@ def test_another_class_is_announced() -> None:
     (said,) = judge("unix", layer_hosts, container=samples.container(WAYS["unix"]), layer_backend=PUBSUB_BACKEND)[
         "announce"
     ]
-    assert said.startswith(f"tethys_layer_backend changes from {PUBSUB_BACKEND} to {CORE_BACKEND}: Redis starts anew")
+    assert said.startswith(f"tethys_layer_backend changes from {PUBSUB_BACKEND} to {CORE_BACKEND}: Redis restarts")
 
 
 def test_a_redis_that_the_portal_leaves_is_told_of() -> None:
     (said,) = judge("unix", [["127.0.0.1", 6380]])["announce"]
-    assert said.startswith("The Redis on port 6380, which portal_config.yml names until now, is left as it is: stop it")
+    assert said.startswith("The Redis on port 6380, which portal_config.yml currently names, is not changed: stop it")
     assert (
         judge("unix", [["127.0.0.1", 6380]], container=samples.container("host 127.0.0.1:6380", running=False))[
             "announce"

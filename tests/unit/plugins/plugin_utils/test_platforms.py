@@ -137,7 +137,7 @@ def test_red_hats_version_8() -> None:
 
 @pytest.mark.parametrize("os", [ARCH, FEDORA, {}], ids=str)
 def test_an_unknown_system_is_refused_what_it_lacks(os: dict[str, str]) -> None:
-    unknown = "is not installed, and this collection does not know how this system installs it: install it"
+    unknown = "is not installed, and this collection cannot install it on this system: install it"
     result = judge(os)
     assert result["refusals"] == [
         f"Docker {unknown},{GIVEN}",
@@ -148,8 +148,7 @@ def test_an_unknown_system_is_refused_what_it_lacks(os: dict[str, str]) -> None:
     assert judge(os, docker=RUNS, docker_library=True, supervisor=RUNS)["refusals"] == []
     (reason,) = judge(os, docker=RUNS, docker_library=True, supervisor={**RUNS, "running": False})["refusals"]
     assert reason == (
-        "Supervisor is installed and not running, and this collection does not know how this system starts it: start it"
-        " first."
+        "Supervisor is installed and not running, and this collection cannot start it on this system: start it first."
     )
 
 

@@ -38,7 +38,7 @@ OURS = {
 }
 
 
-BAD = "cannot be asked ([SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: certificate has expired)"
+BAD = "does not answer ([SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: certificate has expired)"
 
 
 def view(
@@ -138,9 +138,9 @@ def test_where_they_stand_alone_each_is_needed() -> None:
     [
         ({"msg": "Permission denied (publickey).\nand more"}, "Permission denied (publickey)"),
         ({"msg": "\n  Failed to connect:\r\n\r\n"}, "Failed to connect"),
-        ({"msg": ""}, "no reason was told"),
-        ({"msg": None}, "no reason was told"),
-        ({}, "no reason was told"),
+        ({"msg": ""}, "no reason was given"),
+        ({"msg": None}, "no reason was given"),
+        ({}, "no reason was given"),
     ],
 )
 def test_why_one_is_not_reached(told: dict[str, Any], why: str) -> None:
@@ -318,11 +318,11 @@ def test_all_of_them_have_one_password(topology: str, passwords: dict[str, str],
     ("views", "there", "words"),
     [
         ((view(), view(), view()), 3, None),
-        ((view(), view(), view(problem="cannot be asked (refused)")), 3, None),
+        ((view(), view(), view(problem="does not answer (refused)")), 3, None),
         (
-            (view(), view(problem="cannot be asked (refused)"), view(problem="cannot be asked (refused)")),
+            (view(), view(problem="does not answer (refused)"), view(problem="does not answer (refused)")),
             3,
-            "Of 3 sentinels 1 answers (on redis2 it cannot be asked (refused); on redis3 it cannot be asked (refused))",
+            "Of 3 sentinels 1 answers (on redis2 it does not answer (refused); on redis3 it does not answer (refused))",
         ),
         ((view(problem="is away"),) * 3, 3, "Of 3 sentinels 0 answer (on redis1 it is away; on redis2"),
         # A first run was stopped before most of them were there: this one goes on.
@@ -335,8 +335,8 @@ def test_all_of_them_have_one_password(topology: str, passwords: dict[str, str],
         (
             (view(), view(problem=BAD), view(problem="is away")),
             3,
-            f"Of 3 sentinels 1 can be believed (on redis2 it {BAD}; on redis3 it is away): run with"
-            " redis_container_topology standalone once, which gives certificates that are good",
+            f"1 of 3 sentinels have a valid certificate (on redis2 it {BAD}; on redis3 it is away): run with"
+            " redis_container_topology standalone once, which creates valid certificates",
         ),
         ((view(), view(), view(problem=BAD)), 3, None),
         ((view(), view(problem=BAD), view(problem=BAD)), 1, None),
@@ -373,8 +373,8 @@ def test_another_authority(present: str | None, asked: str, set_up: bool, refuse
     variables = hosts(view(), view(set_up=set_up, authority=present), view(authority="three"))
     found = texts(authority_reasons("redis2", variables, asked))
     sentence = (
-        "The authority of the certificate of redis2 is another one than that by which the servers know each other, and"
-        " copies would not believe their primary: run with redis_container_topology standalone once, and then with"
+        "The CA of the certificate of redis2 is not the one that the servers verify each other with, and replicas would"
+        " refuse their primary: run with redis_container_topology standalone once, and then with"
         " sentinel; or give redis_container_tls_dir the files of before."
     )
     assert found == ([sentence] if refused else [])
@@ -407,7 +407,7 @@ STRANGER = {"port": 26379, "pid": 7, "user": "ana", "command": "nc", "address": 
             {},
             "redis:8.2",
             {"listeners": [STRANGER]},
-            "Port 26379, on which Sentinel shall answer, is held by process 7",
+            "Port 26379, on which Sentinel is to answer, is held by process 7",
         ),
         ({}, "redis:8.2", {"listeners": [{**STRANGER, "address": "loopback"}]}, None),
         ({}, "redis:8.2", {"listeners": [STRANGER], "sentinel_container": OURS}, None),
@@ -415,8 +415,8 @@ STRANGER = {"port": 26379, "pid": 7, "user": "ana", "command": "nc", "address": 
             {"address": "2001:db8::2"},
             "redis:8.2",
             {},
-            "redis_container_address is 2001:db8::2, and redis_container_topology is sentinel, which knows its servers"
-            " by IPv4 addresses only",
+            "redis_container_address is 2001:db8::2, and redis_container_topology is sentinel, which supports IPv4"
+            " addresses only",
         ),
         ({"address": "redis.example.org"}, "redis:8.2", {}, None),
         ({}, "redis:8.2", {"sentinel_container": {**OURS, "ports": [26379]}}, None),
@@ -425,8 +425,8 @@ STRANGER = {"port": 26379, "pid": 7, "user": "ana", "command": "nc", "address": 
             {},
             "redis:8.2",
             {"sentinel_container": {**OURS, "ports": [27000]}},
-            "redis_container_sentinel_port is 26379, and the Sentinel that runs on this server answers on 27000, by"
-            " which the others know it: set it to that",
+            "redis_container_sentinel_port is 26379, and the Sentinel that runs on this server answers on 27000,"
+            " which the others use: set it to that",
         ),
         # One that ended is made anew with that port, and nobody else's is ours to speak of.
         ({}, "redis:8.2", {"sentinel_container": {**OURS, "running": False, "ports": [27000]}}, None),
@@ -484,14 +484,14 @@ def test_the_plan_of_a_server() -> None:
     views = [view("192.0.2.2", authority=one)] * 3
     theirs = {**found, "files": {"redis_container_tls_ca": two}}
     moved = {**hosts(*views), "portal1": {}}
-    words = "The authority of the certificate of redis2 is another one"
+    words = "The CA of the certificate of redis2 is not the one that t"
     assert [one[: len(words)] for one in decided(redis_plan, options, theirs, moved)["refusals"]].count(words) == 1
     kept = {**found, "files": {"redis_container_tls_ca": one.strip()}}
     assert not [one for one in decided(redis_plan, options, kept, moved)["refusals"] if one.startswith(words)]
     [reason] = decided(
         redis_plan, {**options, "address": "2001:db8::2"}, found, {**hosts(*[silent()] * 3), "portal1": {}}
     )["refusals"]
-    assert "by IPv4 addresses only" in reason
+    assert "supports IPv4 addresses only" in reason
     # The way back asks nobody.
     unasked = {**hosts(), "portal1": {}}
     assert decided(redis_plan, {**options, "goal": "remove"}, found, unasked)["refusals"] == []
@@ -518,7 +518,7 @@ def test_for_how_long_a_primary_may_be_silent(seconds: int, refused: bool) -> No
 def test_a_portal_of_its_own_has_no_sentinel() -> None:
     asked = {"tethys_layer_backend": CORE_BACKEND, "tethys_layer_hosts": [], "tethys_layer_redis": []}
     [reason] = texts(port_reasons({"redis_container_topology": "sentinel"}, {}, asked))
-    assert "this portal's Redis is its own" in reason
+    assert "this portal has its own Redis" in reason
     assert (
         texts(port_reasons({"redis_container_topology": "sentinel"}, {}, {**asked, "tethys_layer_redis": ["redis1"]}))
         == []

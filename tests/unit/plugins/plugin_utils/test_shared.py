@@ -83,7 +83,7 @@ def test_a_dry_run_before_there_is_a_login() -> None:
         ("0.0.0.0", True, "is every address of this server"),  # noqa: S104
         ("::", True, "is every address of this server"),
         ("127.0.0.1", True, "no other server reaches"),
-        ("192.0.2.2", False, "is none of this server's addresses"),
+        ("192.0.2.2", False, "is not an address of this server"),
     ],
 )
 def test_addresses_that_are_refused(value: Any, here: bool | None, words: str) -> None:
@@ -145,7 +145,7 @@ def judge(
 def test_all_is_well() -> None:
     plan_ = judge()
     assert plan_["refusals"] == []
-    assert plan_["certificate_due"] == "is not there yet"
+    assert plan_["certificate_due"] == "does not exist yet"
     assert plan_["redis_way"] == "tls 192.0.2.2:6379"
     assert (plan_["backend"], plan_["prefix"]) == (CORE_BACKEND, "asgi")
 
@@ -164,23 +164,23 @@ def ours(place: str) -> dict[str, Any]:
     ("given", "words"),
     [
         ({"values": {"redis_container_address": None}}, "redis_container_address is not set"),
-        ({"redis_address_here": False}, "is none of this server's addresses"),
+        ({"redis_address_here": False}, "is not an address of this server"),
         (
             {"options": {"transport_asked": "unix"}},
             "redis_container_transport is 'unix' for redis2, whose Redis answers",
         ),
         ({"options": {"name": "portal1"}}, "portal1 is a portal and a host of the Redis that the portals share"),
-        ({"options": {"redis_container_image": "redis:5"}}, "Redis 5 knows neither users nor TLS"),
+        ({"options": {"redis_container_image": "redis:5"}}, "Redis 5 has neither users nor TLS"),
         ({"options": {"redis_container_acl": False}}, "redis_container_acl is False for redis2"),
         ({"clock_ahead": 61.0}, "The clock of redis2 is 61 s ahead of the controller's"),
         ({"clock_ahead": -3600.0}, "The clock of redis2 is 3600 s behind the controller's"),
         ({"root": False}, "The tasks do not run as root"),
         ({"docker": {"installed": True, "running": False}}, "its engine does not answer"),
-        ({"listeners": [{**STRANGER, "address": "everything"}]}, "Port 6379, on which Redis shall answer, is held by"),
-        ({"listeners": [{**STRANGER, "address": "redis"}]}, "Port 6379, on which Redis shall answer, is held by"),
+        ({"listeners": [{**STRANGER, "address": "everything"}]}, "Port 6379, on which Redis is to answer, is held by"),
+        ({"listeners": [{**STRANGER, "address": "redis"}]}, "Port 6379, on which Redis is to answer, is held by"),
         (
             {"listeners": [{**STRANGER, "address": "redis"}], "container": ours("192.0.2.3:6379")},
-            "Port 6379, on which Redis shall answer, is held by",
+            "Port 6379, on which Redis is to answer, is held by",
         ),
         ({"redis_port_container": FOREIGN}, "Container busy (redis:5) publishes port 6379, and it is not this"),
         ({"container": {**FOREIGN, "labels": {}}}, "redis_container_name is busy, and the container of that name"),
@@ -257,7 +257,7 @@ def test_certificates_of_ones_own() -> None:
         (
             {},
             {**FILES, "redis_container_tls_ca": make(NAME).text},
-            "this certificate was not given by its authority",
+            "this certificate was not issued by its CA",
         ),
         ({"redis_container_address": "192.0.2.9"}, FILES, "does not name the address 192.0.2.9"),
     ],
@@ -304,7 +304,7 @@ def test_a_private_authority_is_kept() -> None:
     for names in (["authority_key"], ["authority_key", "redis_container_tls_ca"]):
         files = {name: PRIVATE[name] for name in names}
         plan_ = judge(files=files, options={"certificate_given": False})
-        assert (plan_["refusals"], plan_["certificate_due"]) == ([], "is not there yet")
+        assert (plan_["refusals"], plan_["certificate_due"]) == ([], "does not exist yet")
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_what_is_somebody_elses_is_not_written_over(files: dict[str, str], words
 def test_an_authority_whose_key_is_elsewhere() -> None:
     assert judge(files=FILES, options={"certificate_given": False})["refusals"] == []
     [reason] = judge(files=FILES, options={"certificate_given": False, "renew_days": 101})["refusals"]
-    assert "holds the authority's ca.crt without its ca.key: put that back" in reason
+    assert "holds the CA's ca.crt without its ca.key: restore ca.key" in reason
 
 
 @pytest.mark.parametrize(
@@ -437,4 +437,4 @@ def test_tls_is_for_a_shared_redis_only() -> None:
     asked = {**ASKED, "tethys_layer_redis": []}
     options = {**OPTIONS, "redis_container_transport": "tls"}
     [reason] = decided(plan, asked, options, {"values": {}})["refusals"]
-    assert "redis_container_transport is tls, and this portal's Redis is its own" in reason
+    assert "redis_container_transport is tls, and this portal has its own Redis" in reason

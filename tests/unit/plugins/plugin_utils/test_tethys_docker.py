@@ -244,11 +244,11 @@ def test_a_prefix_that_the_access_rules_cannot_name(value: str) -> None:
     [
         ({"engine": None}, "No Docker engine answers"),
         ({"folder": None}, "there is no such folder"),
-        ({"files": [], "project": None}, "Compose finds no file of its own"),
+        ({"files": [], "project": None}, "Compose finds no compose file"),
         ({"compose": None}, "Compose plugin is not on this server"),
         ({"compose": "2.21.0"}, "2.24 is the first"),
         ({"override": {"exists": True, "ours": False, "text": ""}}, "is there and not this collection's"),
-        ({"in_place": "compose.override.yml", "reads_ours": False}, "Compose reads compose.override.yml in its place"),
+        ({"in_place": "compose.override.yml", "reads_ours": False}, "Compose reads compose.override.yml instead"),
         ({"earlier": ["docker-compose.override.yml"]}, "Compose still reads docker-compose.override.yml"),
         ({"problem": "services.x must be a mapping"}, "services.x must be a mapping"),
         ({"project": project(portal=None)}, "the services of docker-compose.yml are db, tethys"),
@@ -310,14 +310,14 @@ def test_what_nobody_can_be_asked_is_not_recreated() -> None:
 @pytest.mark.parametrize(
     ("variables", "changes", "words"),
     [
-        ({"redis": "container"}, {}, "runs as service redis until now"),
-        ({"layer_hosts": [["h", 1]]}, {}, "runs as service redis until now"),
-        ({"layer_backend": MEMORY_BACKEND}, {}, "runs as service redis until now"),
-        ({"redis_service": "channels-redis"}, {}, "runs as service redis until now"),
+        ({"redis": "container"}, {}, "currently runs as service redis"),
+        ({"layer_hosts": [["h", 1]]}, {}, "currently runs as service redis"),
+        ({"layer_backend": MEMORY_BACKEND}, {}, "currently runs as service redis"),
+        ({"redis_service": "channels-redis"}, {}, "currently runs as service redis"),
         (
             {},
             {"redis_container": {"id": "1", "image": "redis:8", "ours": True}, "override": {**BARE, "ours": True}},
-            "runs as container redis until now",
+            "currently runs as container redis",
         ),
     ],
 )
@@ -406,7 +406,7 @@ def test_the_bokeh_rule(
 def test_several_processes_on_the_layer_in_memory() -> None:
     found = plan(asked(asgi_processes=2, layer_backend=MEMORY_BACKEND, bokeh="not_in_use"), look())
     (reason,) = found["refusals"]
-    assert "only the sender's own process hears a message" in reason
+    assert "only the sender's own process receives a message" in reason
 
 
 # --- announcements --------------------------------------------------------------------------------------------------
@@ -420,8 +420,8 @@ def test_a_volume_that_was_set_up_before_is_told() -> None:
     )
     assert found["refusals"] == []
     recreated, number, setting = found["announce"]
-    assert "Container tethys is made anew" in recreated
-    assert "(3 until now, 2 from now on)" in number
+    assert "Container tethys is recreated" in recreated
+    assert "(3 now, then 2)" in number
     assert "CHANNEL_LAYERS is changed inside the container" in setting
 
 
@@ -495,7 +495,7 @@ def test_removing_from_a_dockerfile_needs_the_portal_too() -> None:
     [
         ({"engine": None}, "No Docker engine answers"),
         ({"folder": None}, "there is no such folder"),
-        ({"files": [], "project": None}, "Compose finds no file of its own"),
+        ({"files": [], "project": None}, "Compose finds no compose file"),
         ({"compose": None}, "Compose plugin is not on this server"),
         ({"earlier": ["docker-compose.override.yml"]}, "Compose still reads docker-compose.override.yml"),
         ({"elsewhere": ["channels.yml"]}, "an earlier run wrote channels.yml"),

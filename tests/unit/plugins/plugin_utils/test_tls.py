@@ -35,11 +35,11 @@ def test_a_certificate_that_is_good() -> None:
     ("cert", "key", "ca", "words"),
     [
         ("no", GOOD.key_text, AUTHORITY.text, "is no certificate"),
-        (GOOD.text, "no", AUTHORITY.text, "has a key that is none"),
-        (GOOD.text, GOOD.key_text, "no", "has an authority that is no certificate"),
+        (GOOD.text, "no", AUTHORITY.text, "has a key that is not in PEM form"),
+        (GOOD.text, GOOD.key_text, "no", "has a CA that is not a certificate"),
         (GOOD.text, AUTHORITY.key_text, AUTHORITY.text, "does not belong to its key"),
-        (GOOD.text, GOOD.key_text, make("authority").text, "was not given by its authority"),
-        (GOOD.text, GOOD.key_text, make("somebody else").text, "was not given by its authority"),
+        (GOOD.text, GOOD.key_text, make("authority").text, "was not issued by its CA"),
+        (GOOD.text, GOOD.key_text, make("somebody else").text, "was not issued by its CA"),
     ],
 )
 def test_what_does_not_fit_together(cert: str, key: str, ca: str, words: str) -> None:
@@ -69,9 +69,7 @@ def test_a_chain() -> None:
     between = make("between", AUTHORITY)
     server = make("redis", between, ADDRESS)
     assert certificate_problem(server.text + between.text, server.key_text, AUTHORITY.text, ADDRESS) is None
-    assert (
-        certificate_problem(server.text, server.key_text, AUTHORITY.text, ADDRESS) == "was not given by its authority"
-    )
+    assert certificate_problem(server.text, server.key_text, AUTHORITY.text, ADDRESS) == "was not issued by its CA"
 
 
 # --- whose the files are --------------------------------------------------------------------------------------------

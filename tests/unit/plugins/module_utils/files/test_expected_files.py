@@ -75,7 +75,7 @@ def test_a_link_in_place_of_a_file(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_a_file_on_the_way(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert why_differs(wanted(tmp_path / "none" / "x")) == "is not there"
+    assert why_differs(wanted(tmp_path / "none" / "x")) == "does not exist"
     assert why_differs(wanted(tmp_path / "file" / "x")) == "cannot be read (Not a directory)"
 
 

@@ -97,7 +97,7 @@ def elsewhere(in_the_container: list[Place]) -> Iterator[None]:
 @pytest.mark.parametrize("unix", [False, True])
 def test_a_stranger_is_sent_nothing(listener: Callable[..., Listener], tmp_path: Path, unix: bool) -> None:
     other = listener(str(tmp_path / "redis.sock") if unix else "")
-    seen = rf'process {other.process.pid} \("python.*", user .*\) answers in place of container redis'
+    seen = rf'process {other.process.pid} \("python.*", user .*\) answers instead of container redis'
     with pytest.raises(Stranger, match=seen):
         login(other.endpoint, OURS)
     assert other.received() == "b''"
@@ -169,7 +169,7 @@ def test_who_listens_on_the_published_port(
     if user is None:
         peer.answers(other.endpoint, OURS)
     else:
-        seen = r'^process \d+ \("python.*", user nobody\) answers in place of container redis$'
+        seen = r'^process \d+ \("python.*", user nobody\) answers instead of container redis$'
         with pytest.raises(Stranger, match=seen):
             peer.answers(other.endpoint, OURS)
     assert other.received() == ("b''" if user else repr(b"*1\r\n$4\r\nPING\r\n"))
@@ -184,7 +184,7 @@ def test_whoever_holds_the_published_port_can_answer(
     with subprocess.Popen(["sleep", "60"], preexec_fn=lambda: os.setuid(NOBODY)) as second:
         # As where a user's process gives its socket to one of root's.
         monkeypatch.setattr(proc, "holders", lambda _inode: [other.process.pid, second.pid])
-        with pytest.raises(Stranger, match=rf"^process {second.pid} .* answers in place of container redis$"):
+        with pytest.raises(Stranger, match=rf"^process {second.pid} .* answers instead of container redis$"):
             peer.answers(other.endpoint, OURS)
         second.kill()
     assert other.received() == "b''"
@@ -196,7 +196,7 @@ def test_an_engine_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None
             raise ValueError("not JSON")
 
     monkeypatch.setattr(peer, "ENGINES", {"docker": Engine})
-    with pytest.raises(OSError, match=r"^docker cannot be asked about container redis$"):
+    with pytest.raises(OSError, match=r"^docker does not answer about container redis$"):
         login({"path": "/nowhere", **LOGIN}, OURS)
 
 

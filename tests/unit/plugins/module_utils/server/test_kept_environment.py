@@ -299,7 +299,7 @@ def test_no_value_is_shown_and_only_the_group_reads_it(server: Server) -> None:
     server.conda(EARTHDATA_TOKEN=SECRET)
     for dry in (True, False):
         _written, diff = server.put(dry)
-        assert diff == [{"prepared": f"{server.file} is not there\n"}]
+        assert diff == [{"prepared": f"{server.file} does not exist\n"}]
     assert "s3cr3t" not in json.dumps(kept_environment.names(str(server.prefix), str(server.file)))
     assert server.file.stat().st_mode & 0o777 == 0o640
 
