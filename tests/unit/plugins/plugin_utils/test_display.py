@@ -109,7 +109,7 @@ def test_a_plan() -> None:
 
 def test_the_page_of_a_check_and_of_a_proof() -> None:
     probe = {"provable": False, "reason": f"why{EVIL}", "processes": [{"pid": 1}], "backend": f"b{EVIL}",
-             "versions": {}, "warnings": [EVIL], "problems": [EVIL],
+             "versions": {}, "warnings": [EVIL], "problems": [EVIL], "sent": 0, "received": 0, "delivery_seconds": None,
              "codes": [{"code": "message-not-received", "subject": "1"}]}  # fmt: skip
     assert [text for text in probe_summary(probe) if not text.isprintable()] == []
     health = {
