@@ -106,6 +106,8 @@ _PROBE = needs_all(
     delivery_seconds=Maybe(Number()),
     idle=Maybe(_IDLE),
     among=Maybe(Plain(3)),
+    # No web server is asked in a container.
+    front=Maybe(Plain(2)),
     settings_match=Maybe(Flag()),
     backend=Maybe(Text(300)),
     versions=Table(Maybe(Text(100)), most=50),

@@ -90,6 +90,7 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     boundary,
     engines,
     facts,
+    front_check,
     layer_packages,
     nginx_config,
     nginx_upstream,
@@ -108,6 +109,7 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     services,
     tethys_docker_ship,
     text,
+    web_socket,
 )
 from ansible_collections.tethys.channels.plugins.module_utils import module as own_module
 from ansible_collections.tethys.channels.plugins.module_utils.files import (
@@ -142,6 +144,7 @@ SHIPPED = (
     conda_variables,
     engines,
     facts,
+    front_check,
     kept_environment,
     portal_program,
     expected_files,
@@ -171,6 +174,7 @@ SHIPPED = (
     text,
     trust,
     atomic_file,
+    web_socket,
 )
 
 
