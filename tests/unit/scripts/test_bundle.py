@@ -68,3 +68,16 @@ def test_what_is_unpacked_on_a_server_is_roots(script: ModuleType) -> None:
     member.uid, member.gid, member.uname, member.mode = 1000, 1000, "somebody", 0o666
     member = script.owned_by_root(member)
     assert (member.uid, member.gid, member.uname, member.mode) == (0, 0, "root", 0o644)
+
+
+def test_an_image_that_cannot_be_fetched_is_named_with_the_fix(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(
+        script.Failed, match="^--image is no/such:1, which cannot be fetched .*: name one in a registry"
+    ):
+        script.save_image("no/such:1", tmp_path / "redis.tar")
