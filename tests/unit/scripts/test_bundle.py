@@ -77,7 +77,5 @@ def test_an_image_that_cannot_be_fetched_is_named_with_the_fix(
     docker.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
     docker.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    with pytest.raises(
-        script.Failed, match="^--image is no/such:1, which cannot be fetched .*: name one in a registry"
-    ):
+    with pytest.raises(script.Failed, match=r"^--image is no/such:1, which cannot be .*: name one"):
         script.save_image("no/such:1", tmp_path / "redis.tar")
