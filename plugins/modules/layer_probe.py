@@ -249,13 +249,14 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     portal_env,
     portal_wire,
 )
-from ansible_collections.tethys.channels.plugins.module_utils.boundary import ask_within
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, ask_as, ask_within
 from ansible_collections.tethys.channels.plugins.module_utils.front_check import Front, FrontCheck
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.portal_state import user_problem
 from ansible_collections.tethys.channels.plugins.module_utils.problem import Problem, codes, texts
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import secrets_in
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
+from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import Account, account_of
 from ansible_collections.tethys.channels.plugins.module_utils.web_socket import status_of
 
 IN_MEMORY = "channels.layers.InMemoryChannelLayer"
@@ -323,6 +324,7 @@ class Probe:
         given = self.given
         name = portal_env.resolve_user(given["user"])
         who = portal_env.runner_for(name, given["home"])
+        self.leave_out_strangers(who)
         if who is None:
             self.report_problem(
                 "check-not-possible",
@@ -375,11 +377,11 @@ class Probe:
             if about["sentinel"] or self.keeps_closed_connections():
                 self.forgive_once(portal)
             self.open_front(about, max(LEAST_THROUGH_FRONT, min(2 * len(self.processes), MOST_THROUGH_FRONT)))
-        if self.given["among"]:
+        # Where no process serves, nobody can get a message, and whoever listens in the place of Redis would get the
+        # password with which it is sent.
+        if self.able() and self.given["among"]:
             self.greet(portal, self.given["among"])
-        elif self.result["provable"] and self.able():
-            # Where no process serves, nobody can get a message, and whoever listens in the place of Redis would get the
-            # password with which it is sent.
+        elif self.able() and self.result["provable"]:
             self.prove(portal, in_memory)
         self.judge_sockets()
         portal.send({"do": "quit"})
@@ -411,6 +413,29 @@ class Probe:
                     "process-stopped",
                     str(process.pid),
                     f"{self.called(process)} is stopped (state {process.state}) and answers nothing.",
+                )
+
+    def leave_out_strangers(self, who: Account | None) -> None:
+        """Leave out each process whose user cannot read the portal's settings, and so cannot be the portal.
+
+        While the portal is down, any user of the server can listen on its port, and on that of Redis: the message that
+        is sent for such a process would bring that user the password.
+        """
+        config = str(Path(self.given["home"], "portal_config.yml"))
+        can_read = {0: True, os.geteuid(): True, **({who.uid: True} if who else {})}
+        for process in list(self.processes):
+            uid = proc.user_id(process.pid)
+            if uid is None:
+                continue
+            if uid not in can_read:
+                can_read[uid] = may_read(config, uid)
+            if not can_read[uid]:
+                self.processes.remove(process)
+                self.report_problem(
+                    "process-of-stranger",
+                    str(process.pid),
+                    f"Process {process.pid} on port {process.port} is of user {process.user}, who cannot read {config}:"
+                    " it is not the portal's. Stop it and start the portal.",
                 )
 
     def able(self) -> list[proc.Process]:
@@ -812,6 +837,14 @@ class Probe:
             ],
             "seconds": round(time.monotonic() - self.started, 2),
         }
+
+
+def may_read(path: str, uid: int) -> bool:
+    """Return whether the user with that number may read a file."""
+    try:
+        return ask_as(account_of(uid), lambda: b"%d" % os.access(path, os.R_OK), 1, HANDSHAKE_SECONDS) == b"1"
+    except Rejected:
+        return False
 
 
 def secret_values(layers: Any) -> set[str]:

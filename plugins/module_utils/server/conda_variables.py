@@ -25,6 +25,8 @@ from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
 MOST_BYTES = 64 * 1024
 MOST_FILES = 100
 MOST_NAME_BYTES = 4 * 1024 * 1024
+# Variables of all files together. Environments of the sciences have some twenty.
+MOST_VARIABLES = 1000
 # For all files together.
 SECONDS = 10.0
 MOST_VALUE = 8192
@@ -86,7 +88,7 @@ def of_conda(prefix: str) -> tuple[dict[str, str], list[str]]:
 def _files(prefix: str) -> list[dict[str, object]]:
     """Return the variables of each file, in the order in which conda sets them, as far as they are read in time.
 
-    The first file that is rejected ends it: each takes its time, and there may be many.
+    The first file that is rejected, or brings too many, ends it: each takes its time, and there may be many.
     """
     end = time.monotonic() + SECONDS
     folder = str(Path(prefix, "etc/conda/env_vars.d"))
@@ -95,12 +97,19 @@ def _files(prefix: str) -> list[dict[str, object]]:
         # First, since the packages' files may be many.
         state = _object(str(Path(prefix, "conda-meta/state")), end).get("env_vars")
         of_state = state if isinstance(state, dict) else {}
+        if len(of_state) > MOST_VARIABLES:
+            return []
     except Rejected:
         return []
     with contextlib.suppress(OSError, Rejected):
         names = [name for name in _names(folder, end) if name.endswith(".json")]
+        left = MOST_VARIABLES - len(of_state)
         for name in names[:MOST_FILES]:
-            found.append(_object(str(Path(folder, name)), end))
+            of_file = _object(str(Path(folder, name)), end)
+            left -= len(of_file)
+            if left < 0:
+                break
+            found.append(of_file)
     return [*found, of_state]
 
 

@@ -32,6 +32,9 @@ _MANY_BLANKS = re.compile(r"[^\S\n]{200}")
 _HERE = "%(here)s"
 # A width of more digits would take as much memory.
 _FORMATS = re.compile(r"%%|%\([^()%]{0,200}\)[-#0 +]{0,5}[0-9]{0,2}[sd]")
+_NAMED = re.compile(r"%\(([^()%]{0,200})\)")
+# An expanded value. One of a file of 64 KiB could become a hundred times as long.
+MOST_EXPANDED = 64 * 1024
 _PROGRAMS = ("program", "fcgi-program", "eventlistener")
 
 
@@ -66,9 +69,11 @@ def read(path: str) -> File | None:
 
 
 def expanded(value: str, names: Mapping[str, object]) -> str:
-    """Return a value with its `%(name)s` replaced, or as written where that is not possible."""
+    """Return a value with its `%(name)s` replaced, or as written where that is not possible or would be too long."""
     # Any other sign % in it, such as a password's, makes no text that anybody can mean.
     if "%" in _FORMATS.sub("", value):
+        return value
+    if len(value) + sum(len(str(names.get(name, ""))) for name in _NAMED.findall(value)) > MOST_EXPANDED:
         return value
     try:
         return value % names

@@ -60,7 +60,7 @@ def verdict(
     refusals: list[Problem] = []
     warnings: list[Problem] = []
     report: list[str] = []
-    links: set[str] = set()
+    told: set[tuple[str, bool]] = set()
     kinds = tuple(uses)
     for files, writer in _by_writer(file for file in trust["open"] if file["use"] in kinds and file["path"] != adopted):
         text = sentence(files, writer)
@@ -68,13 +68,15 @@ def verdict(
             report.append(f"{files[0]['path']}: {who_can(writer)} can send commands that root's programs obey")
             continue
         report.append(f"{_names(files)}: {who_can(writer)} can change {writer['path']}")
-        # One command takes all rights behind a link away.
-        if writer["link"] and writer["link"] in links:
+        is_manuals = _is_manuals(files, writer, starts_nginx)
+        # One command takes all rights behind a link away. A warning says less than a refusal.
+        if writer["link"] and told & {(writer["link"], False), (writer["link"], is_manuals)}:
             continue
-        links.add(writer["link"])
-        (warnings if _is_manuals(files, writer, starts_nginx) else refusals).append(
-            Problem("open-to-others", f"{writer['path']} ({who_can(writer)})", text)
-        )
+        told.add((writer["link"], is_manuals))
+        # Two links may lead to one folder, and each has a command of its own.
+        way = f"{writer['link']} to {writer['path']}" if writer["link"] else writer["path"]
+        problem = Problem("open-to-others", f"{way} ({who_can(writer)})", text)
+        (warnings if is_manuals else refusals).append(problem)
     clean = f"only root can change the {trust['files']} files and folders that root executes or obeys"
     return Verdict(refusals, warnings, report or [clean])
 

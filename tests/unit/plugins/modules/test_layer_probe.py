@@ -352,17 +352,46 @@ def test_a_proof_that_fails(
         assert any(word in problem for problem in probe["problems"]), probe["problems"]
 
 
+@pytest.mark.parametrize("more", [{}, {"name": "a", "among": ["a", "b"], "word": "w"}], ids=["alone", "among others"])
 def test_where_no_process_serves_nothing_is_sent(
-    portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
 ) -> None:
     """Nobody could get it, and whoever listens in the place of Redis would get the portal's password with it."""
     portal.pids = []
     commands: list[str] = []
     send = portal.send
     monkeypatch.setattr(portal, "send", lambda command: commands.append(command["do"]) or send(command))
-    probe = prove(tmp_path, processes=0, timeout=1)
+    probe = prove(tmp_path, processes=0, timeout=1, **more)
     assert commands == ["quit"]
     assert (probe["ok"], probe["problems"]) == (False, ["Nothing listens on 127.0.0.1:8000."])
+    assert probe["among"] is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_stranger_on_the_portals_port_is_sent_nothing(
+    portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the portal is down, another user listens on its port, and perhaps on that of Redis."""
+    for folder in [tmp_path, *tmp_path.parents][:3]:
+        folder.chmod(0o755)
+    config = tmp_path / "portal_config.yml"
+    commands: list[str] = []
+    send = portal.send
+    monkeypatch.setattr(portal, "send", lambda command: commands.append(command["do"]) or send(command))
+    users = {11: 65534, 12: 65534, 13: None}
+    monkeypatch.setattr(proc, "user_id", lambda pid: users[pid])
+    config.write_text("{}", encoding="utf-8")
+    config.chmod(0o600)
+    portal.pids = [11, 12]
+    probe = prove(tmp_path, processes=0)
+    assert commands == ["quit"]
+    assert probe["processes"] == []
+    assert [each["code"] for each in probe["codes"]] == ["process-of-stranger"] * 2
+    assert f"Process 11 on port 8000 is of user www-data, who cannot read {config}" in probe["problems"][0]
+    # Who can read the settings has the password, and may well be the portal.
+    config.chmod(0o644)
+    portal._said = [portal.about]
+    assert prove(tmp_path, processes=0)["ok"]
 
 
 def test_a_message_that_is_lost_once_is_sent_again(portal: Portal, tmp_path: Path) -> None:

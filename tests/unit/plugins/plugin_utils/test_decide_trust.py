@@ -117,6 +117,24 @@ def test_a_right_of_everybody_counts_behind_the_owner_of_a_link() -> None:
     assert len(found.report) == 3
 
 
+def test_two_links_into_one_folder_are_two_problems() -> None:
+    """Each has a command of its own, so that none of the two is left out where equal problems are."""
+    found = verdict(trust(manuals("a.conf"), manuals("b.conf")))
+    assert len(set(found.refusals)) == 2
+    commands = [re.findall("`(.*?)`", text)[0] for text in texts(found.refusals)]
+    assert commands == [f"cp --remove-destination {HOME}/{name} {CONF_D}/{name}" for name in ("a.conf", "b.conf")]
+
+
+def test_a_warning_does_not_stand_for_a_refusal_behind_the_same_link() -> None:
+    """What the manual has behind a link is a warning, what it does not have there is refused."""
+    link = "/etc/own"
+    site = opened(f"{link}/site", "site", writer(f"{HOME}/site", link=link))
+    supervisor = opened(f"{link}/supervisor", "supervisor", writer(f"{HOME}/supervisor", link=link))
+    found = verdict(trust(site, supervisor))
+    assert (len(found.warnings), len(found.refusals)) == (1, 1)
+    assert len(verdict(trust(supervisor, site)).refusals) == 1
+
+
 def test_a_link_that_is_not_the_manuals_is_refused() -> None:
     assert len(verdict(trust(manuals("job.conf"))).refusals) == 1
 

@@ -1433,6 +1433,14 @@ def test_a_program_file_of_somebody_else_that_cannot_be_read(goal: str, refused:
     assert [reason.partition(" cannot")[0] for reason in told] == ([NGINXS["path"]] if refused else [])
 
 
+def test_two_links_of_one_user_are_both_refused() -> None:
+    names = ("a.conf", "b.conf")
+    links = [of_alice(f"/etc/supervisor/conf.d/{name}", target=f"/home/alice/{name}") for name in names]
+    for link in links:
+        link["writers"][0].update(path="/home/alice", link=link["path"])
+    assert len([reason for reason in with_open(*links)["refusals"] if "alice" in reason]) == 2
+
+
 def test_a_check_reports_it_on_its_page() -> None:
     result = with_open(of_alice("/etc/supervisor/conf.d/x.conf"), goal="check")
     assert not [reason for reason in result["refusals"] + result["warnings"] if "alice" in reason]

@@ -150,6 +150,17 @@ def test_the_first_of_condas_files_that_is_rejected_ends_it(server: Server) -> N
     assert conda_variables.of_conda(str(server.prefix)) == ({"A": "x", "OF_STATE": "x"}, [])
 
 
+def test_the_number_of_condas_variables_is_bounded(server: Server) -> None:
+    """An owner gave 657,000 in files of 64 KiB each, which took 7 s and 150 MiB."""
+    server.conda(OF_STATE="x")
+    server.package("a", A="x")
+    server.package("b", **{f"B{number}": "x" for number in range(1000)})
+    server.package("c", C="x")
+    assert conda_variables.of_conda(str(server.prefix)) == ({"A": "x", "OF_STATE": "x"}, [])
+    server.conda(**{f"S{number}": "x" for number in range(1001)})
+    assert conda_variables.of_conda(str(server.prefix)) == ({}, [])
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to other users")
 def test_condas_folder_is_read_as_its_owner(server: Server, tmp_path: Path) -> None:
     """The environment's owner links to a folder that only root can read."""

@@ -248,9 +248,12 @@ def test_a_file_of_another_user_is_read_within_bounds(tmp_path: Path, text: str,
     assert time.monotonic() - started < 5
 
 
-@pytest.mark.parametrize("value", ["%(x)4000000000s", "%(x)-100s", "%(" * 30_000, "%(x)s" * 5 + "%(x)999999s"])
+@pytest.mark.parametrize(
+    "value",
+    ["%(x)4000000000s", "%(x)-100s", "%(" * 30_000, "%(x)s" * 5 + "%(x)999999s", "%(x)s %(long)s" * 4000],
+)
 def test_a_value_takes_no_more_memory_than_it_is_worth(value: str) -> None:
     started = time.monotonic()
-    assert supervisor_files.expanded(value, {"x": "name"}) == value
+    assert supervisor_files.expanded(value, {"x": "name", "long": "x" * 2000}) == value
     assert time.monotonic() - started < 1
     assert supervisor_files.expanded("%(x)s-%(n)02d", {"x": "name", "n": 3}) == "name-03"
