@@ -251,7 +251,7 @@ from typing import Any, Callable, Iterable
 
 from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
 from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources
-from ansible_collections.tethys.channels.plugins.module_utils.boundary import ask_within
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, ask_within
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import (
     OPTIONS,
@@ -267,6 +267,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server import (
     proc,
     supervisor_files,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.server.copies import copied
 from ansible_collections.tethys.channels.plugins.module_utils.server.lock import Busy, alone
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import writable_by_others
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
@@ -392,11 +393,13 @@ class Roll:
         rpc: Any,
         nginx: Nginx | None = None,
         files: Callable[[], Iterable[supervisor_files.File]] = tuple,
+        paths: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self.params = params
         self.rpc = rpc
         self.nginx = nginx
-        self.files = files
+        self._files = files
+        self._paths = paths
         # Where each group of the file listens that a removal puts back.
         self.put_back = endpoints_of(params["program"]) if params.get("program") and not params["processes"] else {}
         # The ports that each group holds, and the groups of which no process answers: nginx sends them nothing.
@@ -425,10 +428,15 @@ class Roll:
         return (group in self.params["replaces"] or group in self.put_back) and group not in self.elsewhere
 
     @functools.cached_property
+    def files(self) -> list[supervisor_files.File]:
+        """The files that Supervisor reads, as they were when this was first asked for."""
+        return list(self._files())
+
+    @functools.cached_property
     def elsewhere(self) -> set[str]:
         """The groups and programs that files besides the program file define."""
         program = self.params.get("program")
-        return {name for file in self.files() if program and file.path != program for name in names_of(file)}
+        return {name for file in self.files if program and file.path != program for name in names_of(file)}
 
     def wanted_ports(self, group: str) -> set[int]:
         """The ports that a group's program has in the file."""
@@ -447,13 +455,7 @@ class Roll:
 
     def reread(self) -> None:
         """Let Supervisor take over new and changed programs and end dropped ones."""
-        try:
-            found = self.rpc.reloadConfig()[0]
-        except xmlrpc.client.Fault as error:
-            raise RollError(
-                f"Supervisor cannot read its configuration ({error.faultString}):"
-                " `supervisorctl reread` shows which file."
-            ) from error
+        found = self.reload()
         added, changed, dropped = (set(groups) for groups in found)
         expected = self.expected()
         added, changed, dropped = added & expected, changed & expected, set(filter(self.is_portals, dropped))
@@ -465,6 +467,22 @@ class Roll:
         self.regrouped = bool(added or changed or dropped)
         self.rearrange(added, changed, dropped)
 
+    def reload(self) -> list[list[str]]:
+        """Have Supervisor read its files, and return its new, changed and dropped groups."""
+        try:
+            # What others can change is checked as Supervisor reads it.
+            with copied(self._paths(), supervisor_files.MOST_OF_OTHERS):
+                found: list[list[str]]
+                found, _files = self.rpc.reloadConfig()[0], self.files
+        except Rejected as error:
+            raise RollError(f"{error}: Supervisor reads it as root. Correct it and run again.") from error
+        except xmlrpc.client.Fault as error:
+            raise RollError(
+                f"Supervisor cannot read its configuration ({error.faultString}):"
+                " `supervisorctl reread` shows which file."
+            ) from error
+        return found
+
     def expected(self) -> set[str]:
         """The groups that this run is to start. Supervisor starts a program without `user` as root."""
         if not self.params["processes"] and self.params.get("program"):
@@ -475,7 +493,7 @@ class Roll:
     def refuse_others(self, groups: set[str]) -> None:
         """Start no group that two files define, one of which others can change: Supervisor merges their sections."""
         program = str(self.params.get("program") or "")
-        files = list(self.files()) if groups and program else []
+        files = self.files if groups and program else []
         # A [group:x] runs the programs of these names.
         names = groups.union(*(members_of(file, groups) for file in files))
         for file in files:
@@ -770,7 +788,7 @@ def main() -> None:
         )
     state_dir = str(Path(params["record"]).parent)
     nginx = Nginx(params["upstream"], state_dir) if params["upstream"] else None
-    roll = Roll(params, supervisor.rpc(), nginx, supervisor.files)
+    roll = Roll(params, supervisor.rpc(), nginx, supervisor.files, supervisor.program_files)
     settled = False
     try:
         if module.check_mode:

@@ -202,6 +202,9 @@ def module(
         def files(self) -> Any:
             return ()
 
+        def program_files(self) -> Any:
+            return ()
+
     monkeypatch.setattr(asgi_roll, "Supervisor", Connected)
 
     def run(check: bool = False, **arguments: Any) -> dict[str, Any]:
@@ -533,6 +536,52 @@ def test_a_group_that_others_define_besides_is_not_started(
     monkeypatch.setattr(asgi_roll, "writable_by_others", lambda path: [])
     roll.reread()
     assert fake.calls[-1] == "add asgi"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to other users")
+def test_a_file_that_is_exchanged_while_supervisor_reads_it(
+    ground: Ground, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The manual's link into TETHYS_HOME: what is checked is what Supervisor reads, and the link is back after it."""
+    for folder in [tmp_path, *tmp_path.parents][:3]:
+        folder.chmod(0o755)
+    program, link = tmp_path / "conf.d/asgi.conf", tmp_path / "conf.d/nginx.conf"
+    target = tmp_path / "home/nginx.conf"
+    for folder in (program.parent, target.parent):
+        folder.mkdir()
+    program.write_text("[fcgi-program:asgi]\ncommand=daphne\n", encoding="utf-8")
+    target.write_text("[program:nginx]\ncommand=nginx\n", encoding="utf-8")
+    os.chown(target.parent, 65534, 65534)
+    os.chown(target, 65534, 65534)
+    link.symlink_to(target)
+    read: list[str] = []
+
+    def reload_config() -> list[Any]:
+        good = target.read_text(encoding="utf-8")
+        target.write_text("[program:asgi]\ncommand=id\nuser=root\n", encoding="utf-8")
+        read.append(link.read_text(encoding="utf-8"))
+        target.write_text(good, encoding="utf-8")
+        return [[["asgi"], [], []]]
+
+    monkeypatch.setattr(fake, "reloadConfig", reload_config)
+    configuration = tmp_path / "supervisord.conf"
+    configuration.write_text("[include]\nfiles = conf.d/*.conf\n", encoding="utf-8")
+    found = supervisor_files.SupervisorFiles(str(configuration))
+    roll = Roll({**ground.params, "program": str(program)}, fake, None, found.files, found.program_files)
+    roll.reread()
+    assert read == ["[program:nginx]\ncommand=nginx\n"]
+    assert fake.calls[-1] == "add asgi"
+    assert os.readlink(link) == str(target)
+    assert sorted(path.name for path in link.parent.iterdir()) == ["asgi.conf", "nginx.conf"]
+    # One that cannot be copied is not read by Supervisor.
+    target.unlink()
+    os.mkfifo(target)
+    os.chown(target, 65534, 65534)
+    read.clear()
+    with pytest.raises(RollError, match=r"nginx\.conf is no regular file: Supervisor reads it as root"):
+        roll.reread()
+    assert read == []
+    assert os.readlink(link) == str(target)
 
 
 @pytest.mark.parametrize("title", ["program:daphne", "group:daphne", "fcgi-program: daphne", "eventlistener:daphne"])
