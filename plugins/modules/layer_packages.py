@@ -435,6 +435,11 @@ class Environment:
         self.work = Path(TEMPORARY)
         self.touched = False
 
+    def as_typed(self, *words: str) -> str:
+        """Return the command by which an administrator runs a module of its Python, which root is not to run."""
+        as_owner = ("sudo", "-u", self.owner.name) if self.owner.uid else ()
+        return shell_words(*as_owner, self.python, "-m", *words)
+
     def __enter__(self) -> Environment:
         # The owner makes it, so that root changes no owner of anything.
         self.work = Path(self.as_owner(_make_work).decode())
@@ -590,13 +595,11 @@ def plan(environment: Environment, params: dict[str, Any], before: dict[str, Any
     """What pip would install, as moves."""
     version = before["pip"]
     if version is None:
-        raise Failed(
-            f"{environment.prefix} has no pip: add it with `{shell_words(environment.python, '-m', 'ensurepip')}`."
-        )
+        raise Failed(f"{environment.prefix} has no pip: add it with `{environment.as_typed('ensurepip')}`.")
     if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST_PIP:
         raise Failed(
             f"pip {version} in {environment.prefix} is too old to say what it would change: "
-            f"upgrade it with `{shell_words(environment.python, '-m', 'pip', 'install', '--upgrade', 'pip>=22.2')}`."
+            f"upgrade it with `{environment.as_typed('pip', 'install', '--upgrade', 'pip>=22.2')}`."
         )
     report = environment.work / "tmp" / "report.json"
     environment.pip("install", "--dry-run", "--report", str(report), "--", *params["requirements"])

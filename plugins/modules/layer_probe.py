@@ -257,6 +257,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.problem import Pro
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import secrets_in
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import Account, account_of
+from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.module_utils.web_socket import status_of
 
 IN_MEMORY = "channels.layers.InMemoryChannelLayer"
@@ -776,7 +777,7 @@ class Probe:
         if process.log:
             return f"; see {process.log}"
         if process.supervisor_name:
-            return f"; see 'supervisorctl tail {process.supervisor_name}' and its log file"
+            return f"; see `{shell_words('supervisorctl', 'tail', process.supervisor_name)}` and its log file"
         return ""
 
     def logs_on(self, port: int) -> str:

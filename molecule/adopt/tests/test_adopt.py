@@ -126,7 +126,7 @@ def test_what_the_root_process_left_in_the_workspaces_is_told_beforehand(host: A
     host.check_output(f"cd {folder} && mkdir -p channelchat/app_workspace && touch channelchat/app_workspace/model.csv")
     text = refused(host)
     assert f"cannot write {folder}/channelchat and 2 more in {folder}, of root, who runs it now" in text
-    way_out = f"find {folder} -user root -exec chown -h www-data {{}} +"
+    way_out = f"find {folder} -user root -execdir chown -h www-data {{}} +"
     assert f"`{way_out}`" in text
     # The dry run below, which is not refused, shows that this is the way out.
     host.check_output(way_out)

@@ -26,6 +26,8 @@ ROOT = "/proc"
 # Bytes. An environment is at most a fourth of the stack (8 MiB by default); a row of net/tcp has 150.
 MOST = {"environ": 2 << 20, "children": 1 << 20, "fdinfo": 1 << 20, "net/tcp": 64 << 20, "net/tcp6": 64 << 20}
 MOST_ELSEWHERE = 64 << 10
+# Of a name that a process's environment has.
+MOST_NAME = 200
 # What the kernel adds to the path of a program that was deleted, such as by a package's upgrade.
 _DELETED = " (deleted)"
 
@@ -400,12 +402,14 @@ def describe(pid: int, port: int, proc: str = ROOT) -> Process | None:
     ticks = int(status[19])
     age = max(0.0, up - ticks / os.sysconf("SC_CLK_TCK"))
     environ = environment(pid, proc)
-    name, group = environ.get("SUPERVISOR_PROCESS_NAME"), environ.get("SUPERVISOR_GROUP_NAME")
+    name, group = ((environ.get(f"SUPERVISOR_{what}_NAME") or "")[:MOST_NAME] for what in ("PROCESS", "GROUP"))
     if name and group and name != group:
         name = f"{group}:{name}"
     log = dict(_fds(pid, proc)).get("2", "")
     is_file = log.startswith("/") and not log.startswith("/dev/")
-    return Process(pid, port, user, ticks, time.time() - age, status[0], round(age, 1), name, log if is_file else None)
+    return Process(
+        pid, port, user, ticks, time.time() - age, status[0], round(age, 1), name or None, log if is_file else None
+    )
 
 
 def still_there(process: Process, proc: str = ROOT) -> bool:
@@ -428,6 +432,21 @@ def who_holds(ends: Iterable[tuple[int, int]], pids: Iterable[int], proc: str = 
     return {inodes[inode]: pid for pid in pids for inode in sockets_of(pid, proc) if inode in inodes}
 
 
+def _supervisor_group(pid: int, proc: str) -> str | None:
+    """Return the group of Supervisor's that a process is of, or None.
+
+    Supervisor gives each program its names, and programs pass their environment on. Any user can start a process with
+    such a name, but not as a child of root's supervisord.
+    """
+    group = environment(pid, proc).get("SUPERVISOR_GROUP_NAME", "")[:MOST_NAME]
+    above = pid
+    while group and above > 1:
+        above = parent(above, proc)
+        if name_of(above, proc) == "supervisord" and is_roots(above, proc):
+            return group
+    return None
+
+
 def listeners(ports: Iterable[int], proc: str = ROOT) -> list[Listener]:
     """Return who listens on these TCP ports, one row for each process and socket."""
     wanted = set(ports)
@@ -438,8 +457,7 @@ def listeners(ports: Iterable[int], proc: str = ROOT) -> list[Listener]:
         uid = user_id(pid, proc) if held else None
         if uid is None:
             continue
-        # Supervisor gives each program its names, and programs pass their environment on.
-        program = environment(pid, proc).get("SUPERVISOR_GROUP_NAME") or None
+        program = _supervisor_group(pid, proc)
         about = (pid, user_name(uid), title(pid, proc)[:200], program)
         found.extend(Listener(rows[inode].port, rows[inode].address, *about) for inode in sorted(held))
     return sorted(found, key=lambda row: (row.port, row.pid))

@@ -149,10 +149,11 @@ def loose_data(data: Sequence[Mapping[str, Any]], mounts: Sequence[str], contain
     """
     kept = [PurePosixPath(mount) for mount in mounts]
     found = []
-    for row in data:
+    for number, row in enumerate(data, 1):
         path = PurePosixPath(row["path"])
         if row["holds"] and not any(mount in (path, *path.parents) for mount in kept):
-            copy = shell_words("docker", "cp", f"{container}:{path}", ".")
+            # Under a name that no app chooses: it could be that of a file that a shell or ssh obeys.
+            copy = shell_words("docker", "cp", f"{container}:{path}", f"portal-data-{number}")
             found.append(
                 Problem(
                     "data-outside-volumes",

@@ -210,7 +210,8 @@ class Portal(Subject):
         for row in self.portal.get("leftovers") or []:
             if row["owner"] == before:
                 folder = str(row.get("real") or row["folder"])
-                command = f"{shell_words('find', folder, '-user', before, '-exec', 'chown', '-h', user)} {{}} +"
+                # -execdir: with -exec, a folder that its user exchanges for a link meanwhile leads chown elsewhere.
+                command = f"{shell_words('find', folder, '-user', before, '-execdir', 'chown', '-h', user)} {{}} +"
                 hand_over = f" (`{command}`)" if self._can_be_given(folder) else ""
                 more = f" and {row['count'] - 1} more in {row['folder']}" if row["count"] > 1 else ""
                 stay = f", or set tethys_user to {before}" if before != "root" else ""

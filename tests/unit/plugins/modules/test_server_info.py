@@ -18,7 +18,7 @@ from unittest.mock import Mock
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import engines, services
-from ansible_collections.tethys.channels.plugins.module_utils.server import supervisor_files
+from ansible_collections.tethys.channels.plugins.module_utils.server import proc, supervisor_files
 from ansible_collections.tethys.channels.plugins.modules import server_info
 
 Start = Callable[..., Any]
@@ -164,6 +164,24 @@ def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
         listening.listen()
         (row,) = server_info.listeners({listening.getsockname()[1]})
         assert row["user"] == str(os.geteuid())
+
+
+@pytest.mark.parametrize(
+    ("name", "is_roots", "program"),
+    [("supervisord", True, "asgi"), ("supervisord", False, None), ("bash", True, None)],
+)
+def test_a_listener_is_of_supervisors_where_supervisord_started_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, is_roots: bool, program: str | None
+) -> None:
+    """Any user can listen on the portal's port with the name of the portal's program in the environment."""
+    monkeypatch.setattr(proc, "environment", lambda pid, proc: {"SUPERVISOR_GROUP_NAME": "asgi"})
+    monkeypatch.setattr(proc, "name_of", lambda pid, proc: name if pid == os.getppid() else "python")
+    monkeypatch.setattr(proc, "is_roots", lambda pid, proc: is_roots)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        (row,) = server_info.listeners({listening.getsockname()[1]})
+    assert row["program"] == program
 
 
 # --- Docker ---------------------------------------------------------------------------------------------------------

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -15,7 +17,8 @@ from unittest.mock import Mock
 import pytest
 import yaml
 from ansible_collections.tethys.channels.plugins.module_utils.engines import DockerEngine
-from ansible_collections.tethys.channels.plugins.modules import layer_packages
+from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import Account, account_of
+from ansible_collections.tethys.channels.plugins.modules import layer_packages, layer_probe
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.portal import Portal
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import Redis
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.sentinel import quorum_reasons
@@ -113,7 +116,7 @@ def test_a_folder_on_the_way_may_be_entered_and_no_more() -> None:
 def test_what_root_left_in_a_folder(folder: str) -> None:
     row = {"folder": folder, "owner": "root", "uid": 0, "count": 2, "example": f"{folder}/x"}
     [words] = commands(texts(look(leftovers=[row]).leftover_reasons("root")))
-    assert words == ["find", folder, "-user", "root", "-exec", "chown", "-h", "www-data", "{}", "+"]
+    assert words == ["find", folder, "-user", "root", "-execdir", "chown", "-h", "www-data", "{}", "+"]
 
 
 @given(NAMES)
@@ -128,10 +131,20 @@ def test_the_name_of_a_container(name: str) -> None:
 @given(NAMES)
 def test_the_environment_of_pip(name: str) -> None:
     environment = Mock(prefix=f"/srv/{name}", python=f"/srv/{name}/bin/python")
-    for version, words in ((None, ["-m", "ensurepip"]), ("21", ["-m", "pip", "install", "--upgrade", "pip>=22.2"])):
+    environment.as_typed = partial(layer_packages.Environment.as_typed, environment)
+    owners = ((account_of(0), []), (Account("alice", 1000, 1000, "/"), ["sudo", "-u", "alice"]))
+    asked = ((None, ["-m", "ensurepip"]), ("21", ["-m", "pip", "install", "--upgrade", "pip>=22.2"]))
+    for (environment.owner, as_owner), (version, words) in itertools.product(owners, asked):
         with pytest.raises(layer_packages.Failed) as failed:
             layer_packages.plan(environment, {}, {"pip": version})
-        assert commands([str(failed.value).replace(environment.prefix + " ", "")]) == [[environment.python, *words]]
+        found = commands([str(failed.value).replace(environment.prefix + " ", "")])
+        assert found == [[*as_owner, environment.python, *words]]
+
+
+@given(NAMES)
+def test_the_name_in_the_environment_of_a_process(name: str) -> None:
+    process = Mock(log=None, supervisor_name=name)
+    assert commands([layer_probe.Probe.log_of(Mock(), process)]) == [["supervisorctl", "tail", name]]
 
 
 @given(NAMES)
@@ -149,14 +162,14 @@ def test_the_name_of_a_sentinel(name: str) -> None:
 # --- no other place ---------------------------------------------------------------------------------------------------
 
 COMMANDS = re.compile(
-    r"`(chown|chmod|setfacl|rm|mv|cp|ln|find|docker|podman|supervisorctl|systemctl|journalctl|kill|pip|ansible)\b[^`]*$"
+    r"[`'](chown|chmod|setfacl|rm|mv|cp|ln|find|docker|podman|supervisorctl|systemctl|journalctl|kill|pip|tethys|ansible)\b[^`']*$"
 )
 # Numbers only.
 NUMBERS = {"`kill -CONT "}
 
 
 def test_no_message_of_python_pastes_a_value_into_a_command() -> None:
-    """A command begins with a backtick in one of the constants of an f-string; what follows it must not be a value."""
+    """A command begins with a backtick or quote in a constant of an f-string; what follows it must not be a value."""
     found = []
     for path in sorted((ROOT / "plugins").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

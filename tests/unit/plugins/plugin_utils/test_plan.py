@@ -1138,7 +1138,7 @@ def test_files_that_root_left_behind() -> None:
     leftovers = [{"folder": HOME, "owner": "root", "count": 3, "example": f"{HOME}/db.sqlite"}]
     (reason,) = refusals(portal={"leftovers": leftovers}, server={"programs": [MANUAL]})
     assert f"cannot write {HOME}/db.sqlite and 2 more in {HOME}, of root, who runs it now" in reason
-    assert f"`find {HOME} -user root -exec chown -h www-data {{}} +`" in reason
+    assert f"`find {HOME} -user root -execdir chown -h www-data {{}} +`" in reason
     assert refusals(portal={"leftovers": leftovers}, server={"programs": [OURS]}) == []
 
 

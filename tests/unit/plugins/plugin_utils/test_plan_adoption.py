@@ -140,7 +140,7 @@ def test_what_the_user_before_left_counts_where_the_user_changes(
     assert len(texts(found.problems)) == reasons
     for reason in texts(found.problems):
         assert "cannot write /srv/home/workspaces/app and 2 more in /srv/home/workspaces, of root" in reason
-        assert "`find /srv/home/workspaces -user root -exec chown -h www-data {} +`" in reason
+        assert "`find /srv/home/workspaces -user root -execdir chown -h www-data {} +`" in reason
 
 
 def row(path: str, need: str, blocked_by: str, owner: str) -> dict[str, Any]:
