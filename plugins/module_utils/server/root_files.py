@@ -18,6 +18,7 @@ from typing import Iterable, Mapping, Sequence, TypedDict
 from ansible_collections.tethys.channels.plugins.module_utils import nginx_config, nginx_upstream
 from ansible_collections.tethys.channels.plugins.module_utils.engines import UNIT_PATH
 from ansible_collections.tethys.channels.plugins.module_utils.portal_env import NGINX_CONF
+from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import Writer, writable_by_others
 from ansible_collections.tethys.channels.plugins.module_utils.services import DOCKER_SOCKET, REDIS_SOCKET, Supervisor
 
@@ -54,10 +55,12 @@ def of_python() -> list[str]:
 
 
 def of_supervisor(supervisor: Supervisor) -> list[str]:
-    """Return Supervisor's binary, its configuration and the folders of which it reads files."""
+    """Return Supervisor's program, the Python that runs it, its configuration and the folders that it reads."""
     # A pattern brings whatever is in its folder, also what somebody puts there later.
     folders = [posixpath.dirname(re.split(r"[*?\[]", pattern)[0] + "x") for pattern in supervisor.include_globs]
-    return [*_program("supervisord"), *([supervisor.config] if supervisor.config else []), *folders]
+    pythons = [proc.program(pid) for pid in proc.named("supervisord") if proc.is_roots(pid)]
+    own = [*_program("supervisord"), *pythons, supervisor.config or ""]
+    return [*filter(None, own), *folders]
 
 
 def _program(name: str) -> list[str]:

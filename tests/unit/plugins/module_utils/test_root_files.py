@@ -14,7 +14,7 @@ from unittest.mock import Mock
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Master
-from ansible_collections.tethys.channels.plugins.module_utils.server import root_files
+from ansible_collections.tethys.channels.plugins.module_utils.server import proc, root_files
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to other users")
 NOBODY = 65534
@@ -78,6 +78,17 @@ def test_a_server_of_roots_alone(top: Path) -> None:
 def test_each_of_them(top: Path, path: str, found: list[tuple[str, str]]) -> None:
     os.chown(top / path, NOBODY, 0)
     assert opened(top) == found
+
+
+def test_the_python_that_runs_supervisord(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program is a script of root's, and its first line names the Python of somebody's environment."""
+    python = top / "python3.12"
+    python.touch()
+    os.chown(python, NOBODY, 0)
+    monkeypatch.setattr(proc, "named", lambda name: [os.getpid()] if name == "supervisord" else [])
+    monkeypatch.setattr(proc, "is_roots", lambda _pid: True)
+    monkeypatch.setattr(proc, "program", lambda _pid: str(python))
+    assert opened(top) == [("supervisor", "python3.12")]
 
 
 def test_what_a_link_leads_to(top: Path) -> None:
