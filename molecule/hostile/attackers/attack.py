@@ -159,7 +159,7 @@ def answer_slowly() -> None:
 
 
 def stranger(port: int, record: str, tls: bool = False) -> None:
-    """As nobody in particular: be the Redis that is expected there."""
+    """As nobody in particular: be the Redis, or the portal, that is expected there."""
     context = None
     if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -193,6 +193,7 @@ ATTACKS = {
     "socket": answer_slowly,
     "title": title,
     "redis": lambda: stranger(6379, "redis.told"),
+    "portal": lambda: stranger(8000, "portal.told"),
     "tls": lambda: stranger(7443, "tls.told", tls=True),
 }
 

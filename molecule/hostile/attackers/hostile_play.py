@@ -21,6 +21,8 @@ from typing import Any
 HERE = Path("/opt/hostile")
 # ESC and C1: a title, a cleared screen, a color, a line that overwrites the one above; then what reorders a line.
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31m \x9b1A\x9b2K\x9d0;owned\x9c all is well \x85\u2028\u202e"
+# And what Ansible, on the controller, would run if it took the text for a template.
+ESCAPES += "{{ lookup('pipe', 'touch /tmp/hostile-template') }}"
 # A directory that ends its line in Supervisor's program and adds a program of root's.
 PROGRAM = "[program:hostile]\ncommand=/usr/bin/touch /root/hostile-program\nautorestart=false\nstartsecs=0"
 DIRECTORY = f"/\ncommand=/bin/sleep 999\n{PROGRAM}\n[rest]"

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any
 
 import bed
@@ -25,6 +26,8 @@ import pytest
 
 # What no text of somebody else may bring to a terminal: C0 without tab and line feed, C1, and what reorders lines.
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# What a text of an app makes on the controller if it is taken for a template.
+TEMPLATE = Path("/tmp/hostile-template")
 # The attackers' own places, those that are theirs by the manual, and the tests' own copy of a file of theirs.
 THEIRS = f"/opt/hostile {bed.PREFIX} {bed.HOME} /var/log/tethys /home/builder /root/kept"
 STATE = r"""
@@ -75,6 +78,7 @@ def unharmed(host: Any, before: str, output: str) -> None:
     told = host.run("cat /opt/hostile/seen/*.told 2>/dev/null").stdout
     # The processes of the portal's user have no other way than to log in where their settings say.
     assert not re.search("tethys_admin|s3cret", told), told
+    assert not TEMPLATE.exists()
     bad = CONTROL.findall(output)
     assert not bad, [line for line in output.splitlines() if CONTROL.search(line)][:3]
 
@@ -456,11 +460,12 @@ def test_a_socket_of_somebody_elses(host: Any, before: str) -> None:
 
 
 def test_a_stranger_on_the_port_of_redis(host: Any, before: str) -> None:
-    """Our container is away, and somebody else listens in its place: no run sends a password there."""
+    """Our container is away, and somebody else listens in its place and the portal's: no run sends a password there."""
     # The portal's own processes log in to whoever is there, so they are down.
     host.check_output("supervisorctl stop asgi:* && docker stop tethys-channels-redis")
+    wait = "timeout 10 sh -c 'until ss -ltn | grep -q :{}; do sleep 0.1; done'"
     host.check_output(
-        "rm /opt/hostile/off/redis && timeout 10 sh -c 'until ss -ltn | grep -q :6379; do sleep 0.1; done'"
+        f"rm /opt/hostile/off/redis /opt/hostile/off/portal && {wait.format(6379)} && {wait.format(8000)}"
     )
     try:
         check = bed.playbook("check", within=120)
@@ -473,7 +478,8 @@ def test_a_stranger_on_the_port_of_redis(host: Any, before: str) -> None:
         sent = host.run("cat /opt/hostile/seen/redis.told").stdout
     finally:
         host.check_output(
-            "touch /opt/hostile/off/redis; systemctl restart hostile-redis; docker start tethys-channels-redis"
+            "touch /opt/hostile/off/redis /opt/hostile/off/portal; systemctl restart hostile-redis hostile-portal;"
+            " docker start tethys-channels-redis"
         )
     print(check.stdout, site.stdout)
     passwords = [secret for secret in bed.secrets(host) if secret in sent]
@@ -483,6 +489,7 @@ def test_a_stranger_on_the_port_of_redis(host: Any, before: str) -> None:
     assert not passwords
     assert check.returncode != 0
     assert "The layer's Redis at 127.0.0.1:6379 cannot be reached" in bed.words(check)
+    assert f"on port 8000 is of user nobody, who cannot read {bed.CONFIG}" in bed.words(check)
     assert "Port 6379, on which Redis is to answer, is held by process" in bed.refusal(site)
     assert "Traceback" not in check.stdout + site.stdout
 
