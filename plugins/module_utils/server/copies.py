@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from pathlib import Path
 from typing import Iterable, Iterator
 
@@ -34,8 +35,10 @@ def copied(paths: Iterable[str], most_bytes: int) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for path in paths if os.geteuid() == 0 else ():
             if Path(path).is_symlink() and writable_by_others(path):
-                target = os.readlink(path)
-                atomic_file.replace(path, read_file(path, None, most_bytes), 0o600, 0, 0)
+                target, status = os.readlink(path), Path(path).stat()
+                # Whoever can read the file can read the copy, such as a supervisord that is not root's.
+                mode = stat.S_IRUSR | stat.S_IWUSR | (status.st_mode & (stat.S_IRGRP | stat.S_IROTH))
+                atomic_file.replace(path, read_file(path, None, most_bytes), mode, 0, status.st_gid)
                 stack.callback(_put_back, path, target)
         yield
 

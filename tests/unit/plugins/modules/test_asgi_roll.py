@@ -554,12 +554,14 @@ def test_a_file_that_is_exchanged_while_supervisor_reads_it(
     os.chown(target.parent, 65534, 65534)
     os.chown(target, 65534, 65534)
     link.symlink_to(target)
-    read: list[str] = []
+    read: list[Any] = []
+    target.chmod(0o4646)
 
     def reload_config() -> list[Any]:
         good = target.read_text(encoding="utf-8")
         target.write_text("[program:asgi]\ncommand=id\nuser=root\n", encoding="utf-8")
-        read.append(link.read_text(encoding="utf-8"))
+        copy = link.stat()
+        read.append((link.read_text(encoding="utf-8"), oct(copy.st_mode), copy.st_uid, copy.st_gid))
         target.write_text(good, encoding="utf-8")
         return [[["asgi"], [], []]]
 
@@ -569,7 +571,7 @@ def test_a_file_that_is_exchanged_while_supervisor_reads_it(
     found = supervisor_files.SupervisorFiles(str(configuration))
     roll = Roll({**ground.params, "program": str(program)}, fake, None, found.files, found.program_files)
     roll.reread()
-    assert read == ["[program:nginx]\ncommand=nginx\n"]
+    assert read == [("[program:nginx]\ncommand=nginx\n", "0o100644", 0, 65534)]
     assert fake.calls[-1] == "add asgi"
     assert os.readlink(link) == str(target)
     assert sorted(path.name for path in link.parent.iterdir()) == ["asgi.conf", "nginx.conf"]
