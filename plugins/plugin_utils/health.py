@@ -464,13 +464,14 @@ class Report:
 
     def judge_delivery(self) -> None:
         """What the proof found wrong, less what follows from what was told already."""
-        if any(server["problem"] for server in self.health["redis"]) and not self.untouched:
-            return  # without Redis nothing is delivered
+        without_redis = any(server["problem"] for server in self.health["redis"]) and not self.untouched
         down_ports = {str(port) for port in self.down_ports()}
         frozen = {str(row["pid"]) for row in self.rows if row["frozen"]}
         for problem in probed(self.probe):
             follows = (
-                (problem.code in PORT_CODES and problem.subject in down_ports)
+                # Without Redis nothing is delivered, and yet a stranger in the portal's place is no consequence of it.
+                (without_redis and problem.code != "process-of-stranger")
+                or (problem.code in PORT_CODES and problem.subject in down_ports)
                 or (problem.code == "process-stopped" and problem.subject in frozen)
                 or (problem.code == "settings-differ" and self.would_change("portal_config"))
             )

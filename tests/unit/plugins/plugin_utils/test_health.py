@@ -400,6 +400,21 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
             f" tethys.channels.site repairs it."
         ],
     ),
+    "another Redis down, and a stranger on the portal's port": (
+        [
+            given_redis,
+            redis(problem="cannot be reached (timed out)"),
+            probed(
+                ("message-not-received", "101", "It got the message on 0 of its 3 WebSockets."),
+                ("process-of-stranger", "77", "Process 77 on port 8000 is of user nobody."),
+            ),
+        ],
+        [
+            "The layer's Redis at redis.example.org:6379 cannot be reached (timed out): start it, or correct its"
+            " address and credentials in tethys_layer_hosts.",
+            "Process 77 on port 8000 is of user nobody.",
+        ],
+    ),
     "a given Redis gone": (
         [given_redis, redis(problem="cannot be reached (timed out)")],
         [
