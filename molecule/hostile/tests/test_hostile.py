@@ -289,7 +289,7 @@ def call(host: Any, module: str, **arguments: Any) -> tuple[float, int, str]:
 
 
 # A module's own start on a busy machine, beyond its deadline.
-START_SECONDS = 4
+START_SECONDS = 8
 # 64 MiB beside what a module takes that reads little.
 MOST_MEBIBYTES = 64 + 32
 UNCAUGHT = "Traceback|MODULE FAILURE"
@@ -299,7 +299,8 @@ UNCAUGHT = "Traceback|MODULE FAILURE"
     ("attack", "words"),
     [
         ("flood", "gave an answer that is not accepted"),
-        ("lines", "answered more than"),
+        # On a busy machine the time is over before so much has come.
+        ("lines", "answered more than|did not finish within 3 seconds"),
         ("lies", "gave an answer that is not accepted"),
         ("keys", "gave an answer that is not accepted"),
         ("children drip", "did not finish within 3 seconds"),
@@ -316,7 +317,7 @@ def test_answers_without_an_end(host: Any, before: str, attack: str, words: str)
     assert peak <= MOST_MEBIBYTES
     # What is wrong with a portal is a fact about it, and no failure of the module.
     assert "| SUCCESS =>" in text, text[-2000:]
-    assert words in text
+    assert re.search(words, text), text[-2000:]
     assert len(text) < 100_000
     active(host, *played(attack))
     if "hare" in attack:
