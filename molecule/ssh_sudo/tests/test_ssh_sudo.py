@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from typing import Any
 
@@ -32,8 +33,20 @@ def reasons(run: subprocess.CompletedProcess[str], name: str) -> list[str]:
 PASSWORD = "100% of it: $ecret \\ 'quoted' \"too\""
 
 
+def of_another_site(host: Any) -> str:
+    """The program that another site has under Supervisor, and its processes."""
+    rows = host.check_output("supervisorctl status | awk '$1 ~ /^asgi:/ {print $1, $2, $4}'")
+    return str(rows) + str(host.check_output("sha256sum /etc/supervisor/conf.d/other.conf"))
+
+
 @pytest.fixture(scope="module")
-def first(host: Any) -> str:
+def another_site(host: Any) -> str:
+    """The same as it was before the first run."""
+    return of_another_site(host)
+
+
+@pytest.fixture(scope="module")
+def first(host: Any, another_site: str) -> str:
     """The first run, with modules copied to the server's temporary folder, and what it printed."""
     run = bed.playbook("site", "-vvv", tethys_user=USER, preflight_pipelining=False)
     assert run.returncode == 0, run.stdout
@@ -108,6 +121,13 @@ def test_the_processes_run_as_the_homes_owner(host: Any, first: str) -> None:
         assert {"TETHYS_TEST_ACTIVATED=yes", f"TETHYS_HOME={bed.HOME}", "HOME=/home/alice"} <= set(environment)
 
 
+def test_a_program_of_another_site_that_is_named_asgi_is_left_alone(host: Any, another_site: str, first: str) -> None:
+    assert another_site.count("RUNNING") == 2
+    assert of_another_site(host) == another_site
+    ours = host.check_output("supervisorctl status | awk '$1 !~ /^asgi:/ {print $1}'").split()
+    assert ours == [f"tethys_asgi:tethys_asgi{number}" for number in range(N)]
+
+
 def test_a_second_run_changes_nothing_and_copies_no_module(host: Any, first: str) -> None:
     run = bed.playbook("site", "-vvv", tethys_user=USER)
     assert run.returncode == 0, run.stdout
@@ -164,21 +184,37 @@ def test_the_owner_may_read_the_logs_and_write_the_run_folder(host: Any, first: 
     assert host.file("/run/tethys").user == USER
 
 
-@pytest.mark.parametrize("name", ["check", "restart"])
+def test_a_restart_stops_at_a_process_that_crashes_and_the_others_serve(host: Any, first: str) -> None:
+    before = {row["pid"] for row in bed.daphnes(host)}
+    [module] = host.check_output(f"ls {bed.PREFIX}/lib/python3*/site-packages/tethys_portal/asgi.py").split()
+    with bed.during(host, f"mv {module} {module}.kept", f"mv {module}.kept {module}"):
+        run = bed.playbook("restart", tethys_user=USER)
+        text = folded(run.stdout)
+    assert run.returncode != 0, run.stdout
+    ended = r"Process tethys_asgi:tethys_asgi\d (ended \d times while it started|does not answer)"
+    log = r"read /var/log/tethys_channels/\S*\.log\. Still serving: tethys_asgi\d\."
+    assert re.search(rf"{ended} .*{log}", text), text
+    assert len({row["pid"] for row in bed.daphnes(host)} & before) == N - 1
+    assert host.run("curl -sf -o /dev/null -H 'Host: portal.example.org' http://127.0.0.1/").rc == 0
+
+
+@pytest.mark.parametrize("name", ["restart", "check"])
 def test_the_other_playbooks_go_the_same_way(host: Any, first: str, name: str) -> None:
     before = {row["pid"] for row in bed.daphnes(host)}
     run = bed.playbook(name, tethys_user=USER)
     assert run.returncode == 0, run.stdout
     after = {row["pid"] for row in bed.daphnes(host)}
+    assert len(after) == N
     assert (after == before) if name == "check" else not after & before
 
 
-def test_remove_leaves_the_home_as_it_was(host: Any, first: str) -> None:
+def test_remove_leaves_the_home_and_another_site_as_they_were(host: Any, another_site: str, first: str) -> None:
     run = bed.playbook("remove", tethys_user=USER)
     assert run.returncode == 0, run.stdout
     assert host.run(f"cmp {bed.CONFIG} /root/portal_config.before").rc == 0
     assert host.check_output(f"ls {bed.HOME}") == host.check_output("cat /root/home.before")
     assert host.check_output(f"find {WITHIN} -not -user {USER}") == ""
+    assert of_another_site(host) == another_site
     assert host.check_output("docker ps -aq") == ""
     assert not host.file("/etc/tethys_channels").exists
     assert [row["user"] for row in bed.daphnes(host)] == [USER]
