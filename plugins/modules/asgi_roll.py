@@ -734,40 +734,77 @@ class Roll:
                         self.removed.append(str(name))
 
 
+def estimate(roll: Roll, params: dict[str, Any], files: list[dict[str, Any]], written: list[str]) -> bool:
+    """Find out what a run would do; return whether nginx would be changed besides."""
+    record = atomic_file.read_notes(Path(params["record"]))
+    sources = Sources(params["reads"], params["site_packages"])
+    is_pending = params["pending"] or params["force"] or changes_reads(files, params["reads"])
+    roll.estimate(sources, record, written, is_pending)
+    settled = bool(roll.nginx and not roll.apart and roll.nginx.give_back(params["port"], dry=True).changed)
+    roll.sweep(dry=True)
+    return settled
+
+
+def update(roll: Roll, params: dict[str, Any]) -> bool:
+    """Restart what is outdated, one at a time; return whether nginx was changed at the end."""
+    record = atomic_file.read_notes(Path(params["record"]))
+    # Before any process starts: one that reads a file which changes only then is outdated.
+    sources = Sources(params["reads"], params["site_packages"])
+    roll.reread()
+    rows = roll.rows() if params["force"] else roll.outdated(sources, record)
+    # Those that do not serve first, so that somebody serves while the others restart.
+    for row in sorted(rows, key=lambda row: row["group"] not in roll.silent):
+        if row["name"] not in roll.started:
+            roll.restart(row)
+    settled = roll.settle(roll.regrouped or bool(roll.restarted))
+    running = [row for row in roll.rows() if row["statename"] == "RUNNING"]
+    if params["processes"] and len(running) != params["processes"]:
+        raise RollError(
+            f"{len(running)} of {params['processes']} processes run under Supervisor:"
+            f" `supervisorctl status` shows which are missing, their logs are in {params['log_dir']}."
+        )
+    roll.keep(sources, record)
+    roll.sweep(dry=False)
+    return settled
+
+
+ARGUMENTS = {
+    "processes": {"type": "int", "required": True},
+    "port": {"type": "int", "required": True},
+    "layout": {
+        "type": "str",
+        "choices": ["shared_socket", "socket_per_process"],
+        "default": "shared_socket",
+    },
+    "upstream": {"type": "str"},
+    "pins": {"type": "list", "elements": "str", "default": []},
+    "drain_seconds": {"type": "int", "default": 10},
+    "run_dir": {"type": "path", "required": True},
+    "old_run_dirs": {"type": "list", "elements": "path", "default": ["/run"]},
+    "log_dir": {"type": "path", "required": True},
+    "reads": {"type": "list", "elements": "path", "required": True},
+    "site_packages": {"type": "path", "required": True},
+    "redis_container": {"type": "str"},
+    "redis_engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
+    "redis_started_at": {"type": "float", "default": 0},
+    "files": {"type": "list", "elements": "dict", "default": [], "options": OPTIONS},
+    "program": {"type": "path"},
+    "environment": {"type": "dict", "options": kept_environment.OPTIONS},
+    "group": {"type": "str", "default": "asgi"},
+    "other_groups": {"type": "list", "elements": "str", "default": []},
+    "replaces": {"type": "list", "elements": "str", "default": []},
+    "record": {"type": "path", "default": "/etc/tethys_channels/processes.json"},
+    "pending": {"type": "bool", "default": False},
+    "program_changed": {"type": "bool", "default": False},
+    "force": {"type": "bool", "default": False},
+    "timeout": {"type": "int", "default": 90},
+}
+
+
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
-        argument_spec={
-            "processes": {"type": "int", "required": True},
-            "port": {"type": "int", "required": True},
-            "layout": {
-                "type": "str",
-                "choices": ["shared_socket", "socket_per_process"],
-                "default": "shared_socket",
-            },
-            "upstream": {"type": "str"},
-            "pins": {"type": "list", "elements": "str", "default": []},
-            "drain_seconds": {"type": "int", "default": 10},
-            "run_dir": {"type": "path", "required": True},
-            "old_run_dirs": {"type": "list", "elements": "path", "default": ["/run"]},
-            "log_dir": {"type": "path", "required": True},
-            "reads": {"type": "list", "elements": "path", "required": True},
-            "site_packages": {"type": "path", "required": True},
-            "redis_container": {"type": "str"},
-            "redis_engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
-            "redis_started_at": {"type": "float", "default": 0},
-            "files": {"type": "list", "elements": "dict", "default": [], "options": OPTIONS},
-            "program": {"type": "path"},
-            "environment": {"type": "dict", "options": kept_environment.OPTIONS},
-            "group": {"type": "str", "default": "asgi"},
-            "other_groups": {"type": "list", "elements": "str", "default": []},
-            "replaces": {"type": "list", "elements": "str", "default": []},
-            "record": {"type": "path", "default": "/etc/tethys_channels/processes.json"},
-            "pending": {"type": "bool", "default": False},
-            "program_changed": {"type": "bool", "default": False},
-            "force": {"type": "bool", "default": False},
-            "timeout": {"type": "int", "default": 90},
-        },
+        argument_spec=ARGUMENTS,
         supports_check_mode=True,
     )
     params = module.params
@@ -792,32 +829,10 @@ def main() -> None:
     settled = False
     try:
         if module.check_mode:
-            record = atomic_file.read_notes(Path(params["record"]))
-            sources = Sources(params["reads"], params["site_packages"])
-            is_pending = params["pending"] or params["force"] or changes_reads(files, params["reads"])
-            roll.estimate(sources, record, written, is_pending)
-            settled = bool(roll.nginx and not roll.apart and roll.nginx.give_back(params["port"], dry=True).changed)
-            roll.sweep(dry=True)
+            settled = estimate(roll, params, files, written)
         else:
             with alone(Path(params["record"]).parent):
-                record = atomic_file.read_notes(Path(params["record"]))
-                # Before any process starts: one that reads a file which changes only then is outdated.
-                sources = Sources(params["reads"], params["site_packages"])
-                roll.reread()
-                rows = roll.rows() if params["force"] else roll.outdated(sources, record)
-                # Those that do not serve first, so that somebody serves while the others restart.
-                for row in sorted(rows, key=lambda row: row["group"] not in roll.silent):
-                    if row["name"] not in roll.started:
-                        roll.restart(row)
-                settled = roll.settle(roll.regrouped or bool(roll.restarted))
-                running = [row for row in roll.rows() if row["statename"] == "RUNNING"]
-                if params["processes"] and len(running) != params["processes"]:
-                    raise RollError(
-                        f"{len(running)} of {params['processes']} processes run under Supervisor:"
-                        f" `supervisorctl status` shows which are missing, their logs are in {params['log_dir']}."
-                    )
-                roll.keep(sources, record)
-                roll.sweep(dry=False)
+                settled = update(roll, params)
     except (RollError, NginxError, Busy) as error:
         module.fail_json(msg=str(error), restarted=roll.restarted, regrouped=roll.regrouped, removed=roll.removed)
     except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:

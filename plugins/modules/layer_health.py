@@ -479,54 +479,57 @@ def differing(environment: dict[str, Any] | None, files: list[dict[str, Any]]) -
     return [*found, *({"path": path, "why": why} for path, why in rows if why)]
 
 
+ARGUMENTS = {
+    "redis_container": {"type": "str"},
+    "other_groups": {"type": "list", "elements": "str", "default": []},
+    "redis_engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
+    "redis_endpoint": {
+        "type": "dict",
+        "default": {"host": "127.0.0.1", "port": 6379},
+        "options": {
+            "host": {"type": "str", "default": "127.0.0.1"},
+            "port": {"type": "int", "default": 6379},
+            "path": {"type": "path"},
+        },
+    },
+    "endpoints": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "host": {"type": "str"},
+            "port": {"type": "int"},
+            "path": {"type": "path"},
+            "username": {"type": "str"},
+            "password": {"type": "str", "no_log": True},
+            "tls": {"type": "bool", "default": False},
+            "ca_data": {"type": "str"},
+            "ca_beside": {"type": "path"},
+            "inventory_name": {"type": "str"},
+            "db": {"type": "int", "default": 0},
+            "sentinel": {"type": "str"},
+        },
+    },
+    "redis_started_at": {"type": "float", "default": 0},
+    "prefix": {"type": "str", "default": "asgi"},
+    "backlog": {"type": "bool", "default": True},
+    "reads": {"type": "list", "elements": "path", "default": []},
+    "site_packages": {"type": "path", "required": True},
+    "files": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": OPTIONS,
+    },
+    "environment": {"type": "dict", "options": kept_environment.OPTIONS},
+    "state_dir": {"type": "path", "default": "/etc/tethys_channels"},
+}
+
+
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
-        argument_spec={
-            "redis_container": {"type": "str"},
-            "other_groups": {"type": "list", "elements": "str", "default": []},
-            "redis_engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
-            "redis_endpoint": {
-                "type": "dict",
-                "default": {"host": "127.0.0.1", "port": 6379},
-                "options": {
-                    "host": {"type": "str", "default": "127.0.0.1"},
-                    "port": {"type": "int", "default": 6379},
-                    "path": {"type": "path"},
-                },
-            },
-            "endpoints": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "host": {"type": "str"},
-                    "port": {"type": "int"},
-                    "path": {"type": "path"},
-                    "username": {"type": "str"},
-                    "password": {"type": "str", "no_log": True},
-                    "tls": {"type": "bool", "default": False},
-                    "ca_data": {"type": "str"},
-                    "ca_beside": {"type": "path"},
-                    "inventory_name": {"type": "str"},
-                    "db": {"type": "int", "default": 0},
-                    "sentinel": {"type": "str"},
-                },
-            },
-            "redis_started_at": {"type": "float", "default": 0},
-            "prefix": {"type": "str", "default": "asgi"},
-            "backlog": {"type": "bool", "default": True},
-            "reads": {"type": "list", "elements": "path", "default": []},
-            "site_packages": {"type": "path", "required": True},
-            "files": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": OPTIONS,
-            },
-            "environment": {"type": "dict", "options": kept_environment.OPTIONS},
-            "state_dir": {"type": "path", "default": "/etc/tethys_channels"},
-        },
+        argument_spec=ARGUMENTS,
         supports_check_mode=True,
     )
     params = module.params

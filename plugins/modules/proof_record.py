@@ -32,7 +32,7 @@ attributes:
     description: Linux only, since it reads C(/proc).
 options:
   inputs:
-    description: The digest of the run's inputs, as the filter P(tethys.channels.inputs_sum#filter) makes it.
+    description: The digest of the run's inputs, which the action plugin of this name adds.
     type: str
     required: true
   plan:
@@ -82,7 +82,7 @@ options:
 EXAMPLES = r"""
 - name: Record the server's state
   tethys.channels.proof_record:
-    inputs: "{{ variables | tethys.channels.inputs_sum }}"
+    inputs: 5f0d1e
     plan: "{{ plan.sum }}"
     files: [/var/lib/tethys/portal_config.yml]
     reads: [/var/lib/tethys/portal_config.yml]

@@ -106,7 +106,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "directory": {"type": "path", "default": "/etc/tethys_channels"},
-            "container": {"type": "str", "required": True},
+            "container": {"type": "str", "default": "tethys-channels-redis"},
             "engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
             "for_peers": {"type": "bool", "default": False},
             "controller_time": {"type": "float"},

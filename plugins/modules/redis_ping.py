@@ -239,35 +239,38 @@ def ask(
     return None, version
 
 
+ARGUMENTS = {
+    "endpoints": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "host": {"type": "str"},
+            "port": {"type": "int"},
+            "path": {"type": "path"},
+            "username": {"type": "str"},
+            "password": {"type": "str", "no_log": True},
+            "tls": {"type": "bool", "default": False},
+            "ca": {"type": "path"},
+            "ca_data": {"type": "str"},
+            "ca_beside": {"type": "path"},
+            "inventory_name": {"type": "str"},
+            "db": {"type": "int", "default": 0},
+            "sentinel": {"type": "str"},
+        },
+    },
+    "backend": {"type": "str", "default": "channels_redis.core.RedisChannelLayer"},
+    "prefix": {"type": "str", "default": "asgi"},
+    "container": {"type": "str"},
+    "engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
+    "retries": {"type": "int", "default": 0},
+}
+
+
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
-        argument_spec={
-            "endpoints": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "host": {"type": "str"},
-                    "port": {"type": "int"},
-                    "path": {"type": "path"},
-                    "username": {"type": "str"},
-                    "password": {"type": "str", "no_log": True},
-                    "tls": {"type": "bool", "default": False},
-                    "ca": {"type": "path"},
-                    "ca_data": {"type": "str"},
-                    "ca_beside": {"type": "path"},
-                    "inventory_name": {"type": "str"},
-                    "db": {"type": "int", "default": 0},
-                    "sentinel": {"type": "str"},
-                },
-            },
-            "backend": {"type": "str", "default": "channels_redis.core.RedisChannelLayer"},
-            "prefix": {"type": "str", "default": "asgi"},
-            "container": {"type": "str"},
-            "engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
-            "retries": {"type": "int", "default": 0},
-        },
+        argument_spec=ARGUMENTS,
         supports_check_mode=True,
     )
     params = module.params

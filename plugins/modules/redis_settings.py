@@ -587,38 +587,41 @@ class Files:
             return tell(redis, self.sums, check)
 
 
+ARGUMENTS = {
+    "directory": {"type": "path", "default": "/etc/tethys_channels"},
+    "uid": {"type": "int", "required": True},
+    "acl": {"type": "bool", "default": True},
+    "prefix": {"type": "str", "default": "asgi"},
+    "backend": {"type": "str", "default": "channels_redis.core.RedisChannelLayer"},
+    "maxmemory_mb": {"type": "int", "required": True},
+    # With no_log, Ansible would mask it in what is returned too, and the portal would get the mask.
+    # The task's own no_log hides it, as the documentation asks.
+    "password": {"type": "str", "no_log": False},
+    "rotate": {"type": "bool", "default": False},
+    "retire": {"type": "bool", "default": False},
+    "transport": {"type": "str", "choices": ["published", "host", "unix", "tls"], "default": "published"},
+    "port": {"type": "int", "default": 6379},
+    "address": {"type": "str"},
+    "tls_cert": {"type": "str"},
+    "tls_key": {"type": "str", "no_log": True},
+    "tls_ca": {"type": "str"},
+    "topology": {"type": "str", "choices": ["standalone", "sentinel"], "default": "standalone"},
+    "sentinel_port": {"type": "int", "default": 26379},
+    "start_wait": {"type": "int", "default": 35},
+    "running_sum": {"type": "str"},
+    "peer_password": {"type": "str", "no_log": True},
+    "socket": {"type": "path"},
+    "socket_group": {"type": "str"},
+    "running": {"type": "bool", "default": False},
+    "container": {"type": "str"},
+    "engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
+}
+
+
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
-        argument_spec={
-            "directory": {"type": "path", "default": "/etc/tethys_channels"},
-            "uid": {"type": "int", "required": True},
-            "acl": {"type": "bool", "default": True},
-            "prefix": {"type": "str", "default": "asgi"},
-            "backend": {"type": "str", "default": "channels_redis.core.RedisChannelLayer"},
-            "maxmemory_mb": {"type": "int", "required": True},
-            # With no_log, Ansible would mask it in what is returned too, and the portal would get the mask.
-            # The task's own no_log hides it, as the documentation asks.
-            "password": {"type": "str", "no_log": False},
-            "rotate": {"type": "bool", "default": False},
-            "retire": {"type": "bool", "default": False},
-            "transport": {"type": "str", "choices": ["published", "host", "unix", "tls"], "default": "published"},
-            "port": {"type": "int", "default": 6379},
-            "address": {"type": "str"},
-            "tls_cert": {"type": "str"},
-            "tls_key": {"type": "str", "no_log": True},
-            "tls_ca": {"type": "str"},
-            "topology": {"type": "str", "choices": ["standalone", "sentinel"], "default": "standalone"},
-            "sentinel_port": {"type": "int", "default": 26379},
-            "start_wait": {"type": "int", "default": 35},
-            "running_sum": {"type": "str"},
-            "peer_password": {"type": "str", "no_log": True},
-            "socket": {"type": "path"},
-            "socket_group": {"type": "str"},
-            "running": {"type": "bool", "default": False},
-            "container": {"type": "str"},
-            "engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
-        },
+        argument_spec=ARGUMENTS,
         required_if=[
             ("transport", "unix", ["socket"]),
             ("transport", "tls", ["address", *TLS_FILES]),

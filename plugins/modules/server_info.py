@@ -329,6 +329,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server_facts impor
     RedisContent,
     SELinux,
     Server,
+    SupervisorState,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     REDIS_SOCKET,
@@ -626,33 +627,8 @@ def folder_problem(path: str) -> str | None:
     return None if stat.S_ISDIR(mode) else "is no folder"
 
 
-def main() -> None:
-    """Entry point of the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "portal": {"type": "dict", "options": portal_state.OPTIONS},
-            "ports": {"type": "list", "elements": "int", "required": True},
-            "port_count": {"type": "int", "default": 1},
-            "engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
-            "container_name": {"type": "str", "required": True},
-            "container_image": {"type": "str", "required": True},
-            "sentinel_name": {"type": "str"},
-            "redis_port": {"type": "int", "required": True},
-            "redis_address": {"type": "str"},
-            "controller_time": {"type": "float"},
-            "upstream": {"type": "str", "default": "channels-backend"},
-            "upstream_wanted": {"type": "bool", "default": False},
-            "proof_inputs": {"type": "str", "no_log": True},
-            "state_dir": {"type": "path", "default": "/etc/tethys_channels"},
-            "folders": {"type": "list", "elements": "path", "default": []},
-            "log_dir": {"type": "path"},
-        },
-        supports_check_mode=True,
-    )
-    params = module.params
-    # What is no address is refused with what else speaks against the run.
-    address = params["redis_address"] if addresses.is_address(params["redis_address"]) else None
-    now = time.time()
+def container_facts(params: dict[str, Any], address: str | None) -> Server:
+    """Return what the container engines have of Redis and Sentinel."""
     asked = params["engine"]
     unit = Path(UNIT_PATH).exists()
     docker = DockerEngine()
@@ -670,6 +646,65 @@ def main() -> None:
         other["restart_policy"] = restart_policy(docker, other["id"])
     [away] = set(ENGINES) - {asked}
     image = engines[asked].holds(params["container_image"]) if states[asked]["running"] else None
+    return {
+        "docker": states["docker"],
+        "podman": states.get("podman"),
+        "image_present": image is not None,
+        "image_name": image,
+        "container": ours[asked],
+        "left_container": left_over(away, ours[away], params["container_name"], unit),
+        # Sentinel is run in Docker only.
+        "sentinel_container": (
+            named(docker, params["sentinel_name"]) if params["sentinel_name"] and states["docker"]["running"] else None
+        ),
+        "redis_unit": unit,
+        "redis_port_container": other,
+    }
+
+
+def supervisor_state(supervisor: Supervisor, answer: dict[str, Any] | None) -> SupervisorState:
+    """Return what is known of Supervisor, which answers or does not."""
+    return {
+        "installed": supervisor.installed,
+        "running": answer is not None,
+        "silent": answer is None and bool(proc.named("supervisord")),
+        "pid": answer["pid"] if answer else None,
+        "version": answer["version"] if answer else None,
+        "config": supervisor.config,
+        "include": supervisor.include_globs,
+    }
+
+
+ARGUMENTS = {
+    "portal": {"type": "dict", "options": portal_state.OPTIONS},
+    "ports": {"type": "list", "elements": "int", "required": True},
+    "port_count": {"type": "int", "default": 1},
+    "engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
+    "container_name": {"type": "str", "required": True},
+    "container_image": {"type": "str", "required": True},
+    "sentinel_name": {"type": "str"},
+    "redis_port": {"type": "int", "required": True},
+    "redis_address": {"type": "str"},
+    "controller_time": {"type": "float"},
+    "upstream": {"type": "str", "default": "channels-backend"},
+    "upstream_wanted": {"type": "bool", "default": False},
+    "proof_inputs": {"type": "str", "no_log": True},
+    "state_dir": {"type": "path", "default": "/etc/tethys_channels"},
+    "folders": {"type": "list", "elements": "path", "default": []},
+    "log_dir": {"type": "path"},
+}
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec=ARGUMENTS,
+        supports_check_mode=True,
+    )
+    params = module.params
+    # What is no address is refused with what else speaks against the run.
+    address = params["redis_address"] if addresses.is_address(params["redis_address"]) else None
+    now = time.time()
     supervisor = Supervisor()
     answer = supervisor.state()
     portal = portal_state.look(**params["portal"], if_late=IF_LATE) if params["portal"] else None
@@ -688,35 +723,16 @@ def main() -> None:
     fronts = fronts_of(nginx, portal, where["home"])
     ports = {*params["ports"], *ports_of(found, fronts, params["port_count"]), params["redis_port"]}
     server: Server = {
+        **container_facts(params, address),
         "root": root,
         "name": socket.gethostname(),
         "os": os_release(),
         "python": "{}.{}".format(*sys.version_info),
         "repositories": repositories(),
         "selinux": selinux(),
-        "docker": states["docker"],
-        "podman": states.get("podman"),
         "docker_library": importlib.util.find_spec("requests") is not None,
         "yaml_library": system_python.has_yaml(),
-        "image_present": image is not None,
-        "image_name": image,
-        "container": ours[asked],
-        "left_container": left_over(away, ours[away], params["container_name"], unit),
-        # Sentinel is run in Docker only.
-        "sentinel_container": (
-            named(docker, params["sentinel_name"]) if params["sentinel_name"] and states["docker"]["running"] else None
-        ),
-        "redis_unit": unit,
-        "redis_port_container": other,
-        "supervisor": {
-            "installed": supervisor.installed,
-            "running": answer is not None,
-            "silent": answer is None and bool(proc.named("supervisord")),
-            "pid": answer["pid"] if answer else None,
-            "version": answer["version"] if answer else None,
-            "config": supervisor.config,
-            "include": supervisor.include_globs,
-        },
+        "supervisor": supervisor_state(supervisor, answer),
         "programs": found.portals,
         "other_programs": found.others,
         "unread_programs": supervisor.unread(),

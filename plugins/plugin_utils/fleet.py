@@ -75,7 +75,7 @@ def page(names: Iterable[str], hosts: Mapping[str, Any], compare: bool) -> dict[
     portals: dict[str, Mapping[str, Any]] = {}
     for name in sorted(names):
         seen = hosts[name]
-        portals[name] = (seen.get("__preflight_plan") or {}).get("portal") or {}
+        portals[name] = (seen.get("__preflight_found") or {}).get("portal") or {}
         probe = (seen.get("__fleet_check_result") or {}).get("probe") or {}
         lines.append(_line(name, portals[name], probe, compare))
         problems += probe.get("problems") or []

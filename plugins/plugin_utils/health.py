@@ -513,7 +513,7 @@ def judged(seen: Mapping[str, Any]) -> Report:
     """Return the report of one host, with what is wrong.
 
     Args:
-        seen: `plan` (of `run_plan`), `asked` (`backend`, `container_name`, `image`), `health` (of `layer_health`),
+        seen: `plan` (of `plan.decide`), `asked` (`backend`, `container_name`, `image`), `health` (of `layer_health`),
             `probe` (of `layer_probe`) and `site`, which has what the steps of a `site` run said in check mode:
             `packages`, `redis_settings`, `container`, `portal_config` and `nginx_upstream`.
     """

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.release import __version__
+from ansible_collections.tethys.channels.plugins.plugin_utils import own_files
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Data, Inputs
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import MEMORY_BACKEND
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("playbooks", "plugins", "roles")
@@ -21,10 +27,59 @@ FOLDERS = ("playbooks", "plugins", "roles")
 OF_THE_RUN = re.compile(
     r"(tethys_hosts|tethys_serial|preflight_pipelining|(layer_check|fleet_check|tethys_docker)_.*)$"
 )
+# The variables that a run judges by their names.
+JUDGED = re.compile(
+    r"(tethys|preflight|redis_container|channels_redis|portal_config|asgi_service|nginx_upstream|layer_check|fleet_check)_"
+)
+# The collection-wide variables, and in which variable of the role each has its default.
+ASKED = {
+    "tethys_home": "preflight_home",
+    "tethys_conda_prefix": "preflight_conda_prefix",
+    "tethys_asgi_processes": "preflight_asgi_processes",
+    "tethys_port": "preflight_port",
+    "tethys_bind_address": "preflight_bind_address",
+    "tethys_user": "preflight_user",
+    "tethys_layer_backend": "preflight_layer_backend",
+    "tethys_layer_hosts": "preflight_layer_hosts",
+    "tethys_layer_redis": "preflight_layer_redis",
+    "tethys_bokeh": "preflight_bokeh",
+    "tethys_bokeh_policy": "preflight_bokeh_policy",
+    "tethys_asgi_layout": "preflight_asgi_layout",
+}
+# The roles' variables by which the plan of a portal is made.
+OF_PORTAL = (
+    "redis_container_engine",
+    "redis_container_image",
+    "redis_container_port",
+    "redis_container_transport",
+    "asgi_service_log_dir",
+)
 
 
-def sum_of(values: Mapping[str, Any], root: Path = ROOT) -> str:
-    """A sum over the variables, the collection's files and ansible-core's version."""
+class RedisOptions(TypedDict):
+    """What the plan of a host of the shared Redis is made by."""
+
+    goal: str
+    name: str
+    names: list[str]
+    portals: list[str]
+    address: str
+    transport_asked: str
+    redis_container_engine: str
+    redis_container_name: str
+    redis_container_image: str
+    redis_container_install_engine: bool
+    redis_container_port: int
+    redis_container_acl: str
+    topology: str
+    sentinel_name: str
+    sentinel_port: int
+    certificate_given: bool
+    renew_days: int
+
+
+def sum_of(values: Data, root: Path = ROOT) -> str:
+    """Return a digest of the variables, the collection's files and ansible-core's version."""
     decisive = {name: value for name, value in values.items() if not OF_THE_RUN.match(name)}
     # Twice, since numbers and texts that are keys of one mapping cannot be sorted before they all are texts.
     texts = json.loads(json.dumps([decisive, __version__], default=str))
@@ -34,3 +89,162 @@ def sum_of(values: Mapping[str, Any], root: Path = ROOT) -> str:
         if path.suffix != ".pyc" and path.is_file():
             digest.update(f"\0{path.relative_to(root)}\0".encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=1)
+def defaults() -> Data:
+    """Return the defaults of the roles that a play may not have, and a decision reads."""
+    roles = ("redis_container", "channels_redis", "nginx_upstream", "asgi_service")
+    files = [own_files.read(ROOT / "roles" / role / "defaults" / "main.yml") for role in roles]
+    return {name: value for file in files for name, value in file.items()}
+
+
+def _path(value: Any) -> Path:
+    """Return a path on the controller, where `~` may begin it; one of an unknown user stays as it is written."""
+    return Path(os.path.expanduser(str(value)))  # noqa: PTH111 - Path.expanduser raises for an unknown user
+
+
+class Variables:
+    """The variables of one host, each templated when it is read.
+
+    Args:
+        held: the variables as Ansible has them for the task.
+        template: what resolves the templates in a value.
+        read_file: what returns the text of a file on the controller, empty where there is none.
+    """
+
+    def __init__(self, held: Data, template: Callable[[Any], Any], read_file: Callable[[str], str] = str) -> None:
+        self.held, self.template, self.read_file = held, template, read_file
+
+    def read(self, name: str, otherwise: Any = None) -> Any:
+        """Return a variable's value, or another one where there is no such variable."""
+        return self.template(self.held[name]) if name in self.held else otherwise
+
+    def is_set(self, name: str) -> bool:
+        """Return whether a variable is true, in whatever form it is written."""
+        return bool(boolean(self.read(name, False), strict=False))
+
+    def of_role(self, name: str) -> Any:
+        """Return a role's variable, by its default where the play does not have that role."""
+        return self.read(name) if name in self.held else defaults().get(name)
+
+    @cached_property
+    def values(self) -> Data:
+        """The host's variables that look like this collection's."""
+        return {name: self.read(name) for name in self.held if JUDGED.match(name)}
+
+    @property
+    def goal(self) -> str:
+        """What the run is for."""
+        return str(self.read("preflight_goal"))
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the plan of a portal is made by."""
+        looks = self.goal == "look"
+        return Inputs(
+            asked={name: self.read(of_role) for name, of_role in ASKED.items()},
+            options={
+                "goal": "site" if looks else self.goal,
+                # As the play has them; the one that only looks has all at once.
+                "hosts_at_once": 0 if looks else len(self.read("ansible_play_batch")),
+                "redis_container_install_engine": self._installs_engine,
+                **{name: self.of_role(name) for name in OF_PORTAL},
+            },
+            values=self.values,
+            names=tuple(self.values),
+            known=self.read("preflight_known_variables"),
+        )
+
+    @property
+    def _installs_engine(self) -> bool:
+        return bool(boolean(self.of_role("redis_container_install_engine"), strict=False))
+
+    @property
+    def layer_options(self) -> Data:
+        """The entries of the layer's CONFIG that the administrator added."""
+        given = self.read("portal_config_layer_options")
+        return given if isinstance(given, Mapping) else {}
+
+    @property
+    def prefix(self) -> str:
+        """The prefix of the layer's keys."""
+        return str(self.layer_options.get("prefix") or "asgi")
+
+    @property
+    def requirements(self) -> list[Any]:
+        """What the portal's environment must hold, with what other variables need there."""
+        needed = list(self.of_role("channels_redis_requirements"))
+        if boolean(self.of_role("channels_redis_hiredis"), strict=False):
+            needed.append("hiredis>=3.2")
+        return [*needed, *(["cryptography"] if "symmetric_encryption_keys" in self.layer_options else [])]
+
+    @property
+    def wants_packages(self) -> bool:
+        """Whether the run may install them."""
+        goals = ("site", "check", "look")
+        return self.goal in goals and self.read("preflight_layer_backend") != MEMORY_BACKEND
+
+    @property
+    def digest(self) -> str:
+        """A digest of what is asked of a portal's server, by which a run finds that nothing has changed since another.
+
+        It may be one of passwords, so it goes into no result. It is empty where everything is compared in any case: in
+        a dry run, where there is more than the server to inspect, with tags, with which nothing may be verified, and in
+        plays of somebody's own, which may give a role other variables than all roles have.
+        """
+        compares_all = (
+            not self.is_set("__preflight_of_site")
+            or not self.is_set("preflight_trust_proof")
+            or self.is_set("ansible_check_mode")
+            or self.read("preflight_layer_redis")
+            or self.is_set("redis_container_rotate")
+            or list(self.read("ansible_run_tags", ())) != ["all"]
+            or self.read("ansible_skip_tags")
+        )
+        return "" if compares_all else sum_of(self.values)
+
+    @property
+    def redis_options(self) -> RedisOptions:
+        """What the plan of a host of the shared Redis is made by."""
+        name = str(self.read("inventory_hostname"))
+        return RedisOptions(
+            goal=self.goal,
+            name=name,
+            names=self.read("preflight_layer_redis"),
+            portals=self.read("preflight_portals"),
+            address=str(self.read("redis_container_address", "")),
+            # As the inventory or the command line has it: the role's default is meant for a portal's own Redis.
+            transport_asked=str(self.held["hostvars"][name].get("redis_container_transport", "")),
+            redis_container_engine=self.of_role("redis_container_engine"),
+            redis_container_name=self.of_role("redis_container_name"),
+            redis_container_image=self.of_role("redis_container_image"),
+            redis_container_install_engine=self._installs_engine,
+            redis_container_port=self.of_role("redis_container_port"),
+            redis_container_acl=self.of_role("redis_container_acl"),
+            topology=self.of_role("redis_container_topology"),
+            sentinel_name=self.of_role("redis_container_sentinel_name"),
+            sentinel_port=int(self.of_role("redis_container_sentinel_port")),
+            certificate_given=bool(self.read("redis_container_tls_cert")),
+            renew_days=self.of_role("redis_container_tls_renew_days"),
+        )
+
+    def certificate_files(self) -> tuple[dict[str, str], list[str]]:
+        """Return the texts of a certificate's files on the controller, and the variables of those that say nothing.
+
+        They are the administrator's own or those of the private authority. What is there and says nothing is not taken
+        for absent and written over.
+        """
+        folder = _path(self.read("redis_container_tls_dir") or "/")
+        name = self.read("inventory_hostname")
+        own = {"tls_cert": f"{name}.crt", "tls_key": f"{name}.key", "tls_ca": "ca.crt"}
+        paths = {
+            f"redis_container_{part}": _path(self.read(f"redis_container_{part}") or folder / file)
+            for part, file in own.items()
+        }
+        paths["authority_key"] = folder / "ca.key"
+        texts = {variable: self.read_file(str(path)) for variable, path in paths.items()}
+        unread = [variable for variable, path in paths.items() if path.exists() and not texts[variable]]
+        if folder.exists() and not (folder.is_dir() and os.access(folder, os.X_OK)):
+            unread.append("redis_container_tls_dir")
+        return texts, unread

@@ -238,7 +238,7 @@ def _sum_of(*parts: Any) -> str:
 
 
 def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the plan of a run, with every reason against it, as the filter `run_plan` has it.
+    """Return the plan of a run, with every reason against it.
 
     Args:
         asked: the `tethys_` variables, each with its default.

@@ -46,7 +46,7 @@ def shared_redis(names: Iterable[str], hosts: Mapping[str, Any], logins: Sequenc
     Returns:
         `servers` (`name`, `address`, `port`), `hosts` for the channel layer, `endpoints` for `redis_ping`,
         `authorities` (one file of certificates), `started_at` (the last of their starts), `missing` (those without a
-        login yet) and `unreachable` (those that Ansible does not reach). Where Sentinel watches, one login is enough.
+        login yet) and `unreached` (those that Ansible does not reach). Where Sentinel watches, one login is enough.
     """
     servers = servers_of(names, hosts)
     # A server that is away tells nothing.
@@ -69,7 +69,7 @@ def shared_redis(names: Iterable[str], hosts: Mapping[str, Any], logins: Sequenc
             "authorities": authorities,
             "started_at": 0,
             "missing": [] if any(ready) else [server["name"] for server in servers],
-            "unreachable": [] if any(ready) else unreachable,
+            "unreached": [] if any(ready) else unreachable,
         }
     return {
         "servers": servers,
@@ -78,7 +78,7 @@ def shared_redis(names: Iterable[str], hosts: Mapping[str, Any], logins: Sequenc
         "authorities": authorities,
         "started_at": max((login["started_at"] for login in found), default=0),
         "missing": [server["name"] for server, is_ready in zip(servers, ready) if not is_ready],
-        "unreachable": unreachable,
+        "unreached": unreachable,
     }
 
 

@@ -285,7 +285,6 @@ CALLS: dict[str, tuple[str, Any]] = {
     "docker_env": ("{{'hosts': []}} | {}('env_file')", None),
     "fleet_page": ("[] | {}({{}})", {"ok": True, "lines": [], "problems": []}),
     "health_report": ("{{}} | {}", None),
-    "inputs_sum": ("({{'a': 1}} | {0}) == ({{'a': 1}} | {0}) != ({{'a': 2}} | {0})", True),
     "merge_settings": (
         "'settings:\n  A: 1  # ours\n' | {}({{'B': 2}})",
         "settings:\n  A: 1  # ours\n  B: 2\n",
@@ -298,24 +297,6 @@ CALLS: dict[str, tuple[str, Any]] = {
             "x, redis 7",
         ],
     ),
-    "redis_endpoints": (
-        "['unix:///run/redis.sock'] | {} | map(attribute='path')",
-        ["/run/redis.sock"],
-    ),
-    "run_plan": ("{{}} | {}({{}}, {{}})", None),
-    "sentinel_secrets": (
-        "['a'] | {}({{'a': {{'__redis_container_peers': {{'login':"
-        " {{'kept': {{'password': 'p', 'peer_password': 'q'}}}}}}}}}})",
-        {"password": "p", "peer_password": "q"},
-    ),
-    "shared_redis": (
-        "(['b', 'a'] | {}({{'a': {{'redis_container_address': '192.0.2.1'}}, 'b': {{}}}})).servers",
-        [
-            {"name": "a", "address": "192.0.2.1", "port": 6379, "sentinel_port": 26379},
-            {"name": "b", "address": "", "port": 6379, "sentinel_port": 26379},
-        ],
-    ),
-    "shared_redis_plan": ("{{}} | {}({{}}, {{}})", None),
     "tethys_docker_files": ("{{}} | {}({{}})", None),
     "tethys_docker_plan": ("{{}} | {}({{}})", None),
 }

@@ -53,12 +53,12 @@ def authority_reasons(name: str, hosts: Mapping[str, Any], authority: str) -> li
 
 def _view(variables: Mapping[str, Any]) -> Mapping[str, Any]:
     """What that server's own Sentinel said in this run; nothing where it was not asked."""
-    return (variables.get("__preflight_sentinel") or {}).get("sentinel") or {}
+    return (variables.get("__preflight_found") or {}).get("sentinel") or {}
 
 
 def _container(variables: Mapping[str, Any]) -> Mapping[str, Any]:
     """The Sentinel container that this run found on a server."""
-    server = (variables.get("__preflight_redis_look") or {}).get("server") or {}
+    server = (variables.get("__preflight_found") or {}).get("server") or {}
     return server.get("sentinel_container") or {}
 
 

@@ -47,11 +47,15 @@ def unit(transport: str = "unix", group: str = "www-data", selinux: bool = False
         redis_container_transport=transport,
         __redis_container_settings=SETTINGS,
         __preflight_plan={
-            "transport": transport,
-            "redis_image": "docker.io/library/redis:8.2",
-            "redis_endpoint": place,
-            "redis_way": f"{transport} here (group {group})",
-            "selinux": selinux,
+            "redis_container": {
+                "transport": transport,
+                "image": "docker.io/library/redis:8.2",
+                "endpoint": place,
+                "place": "127.0.0.1",
+                "way": f"{transport} here (group {group})",
+                "selinux": selinux,
+                "sentinel": None,
+            },
         },
         **variables,
     )

@@ -151,8 +151,10 @@ def test_the_name_in_the_environment_of_a_process(name: str) -> None:
 def test_the_name_of_a_sentinel(name: str) -> None:
     server = {"sentinel_container": {"name": name}}
     look = {
-        "__preflight_redis_look": {"server": server},
-        "__preflight_sentinel": {"sentinel": {"problem": "is silent", "problem_code": "silent"}},
+        "__preflight_found": {
+            "server": server,
+            "sentinel": {"problem": "is silent", "problem_code": "silent"},
+        },
     }
     servers = [{"name": each} for each in "abc"]
     reasons = texts(quorum_reasons(servers, dict.fromkeys("abc", look), name))

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from ansible_collections.tethys.channels.plugins.filter.health_report import health_report
 from ansible_collections.tethys.channels.plugins.filter.probe_summary import probe_summary
-from ansible_collections.tethys.channels.plugins.filter.run_plan import run_plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.display import PRINTED, shown
+from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
 
-FILTERS = Path(__file__).parents[4] / "plugins" / "filter"
+PLUGINS = Path(__file__).parents[4] / "plugins"
 EVIL = "\x1b]0;pwned\x07\x9b2J\u202e\nfatal: [portal]: "
 HOME = "/var/lib/tethys"
 ASKED = samples.asked(tethys_asgi_processes=2, tethys_asgi_layout="socket_per_process")
@@ -99,7 +99,7 @@ def test_a_plan() -> None:
     seen["portal"]["leftovers"][0]["owner"] = "root"
     seen["portal"]["bokeh"] = "unknown"
     before = copy.deepcopy(seen)
-    result = run_plan(ASKED, OPTIONS, seen)
+    result = shown(plan(ASKED, OPTIONS, seen))
     printed = texts(result)
     assert len(printed) > 8
     assert any("pwned" in text for text in printed)
@@ -121,10 +121,10 @@ def test_the_page_of_a_check_and_of_a_proof() -> None:
              "memory_bytes": 1, "connections": 1}
         ],
     }  # fmt: skip
-    plan = {"portal": {}, "server": {"state": ["processes.json"]}, "redis": "none", "processes": 1, "ports": [8000],
+    found = {"portal": {}, "server": {"state": ["processes.json"]}, "redis": "none", "processes": 1, "ports": [8000],
             "layout": "shared_socket", "managed": True, "trust": {"lines": [EVIL], "problems": [EVIL]}}  # fmt: skip
     page = health_report(
-        {"plan": plan, "asked": {"backend": "x", "container_name": "c"}, "health": health, "probe": probe}
+        {"plan": found, "asked": {"backend": "x", "container_name": "c"}, "health": health, "probe": probe}
     )
     assert [text for text in [*page["lines"], *page["problems"]] if not text.isprintable()] == []
     assert len(page["problems"]) > 3
@@ -146,7 +146,8 @@ def test_each_problem_ends_with_its_code(key: str) -> None:
         shown({key: ["One."], "codes": codes})
 
 
-@pytest.mark.parametrize("name", ["run_plan", "shared_redis_plan", "tethys_docker_plan", "health_report", "fleet_page"])
-def test_every_filter_whose_texts_are_printed(name: str) -> None:
-    text = (FILTERS / f"{name}.py").read_text(encoding="utf-8")
-    assert "return shown(" in text or "return {**shown(" in text
+@pytest.mark.parametrize(
+    "name", ["action/gather", "action/decide", "filter/tethys_docker_plan", "filter/health_report", "filter/fleet_page"]
+)
+def test_every_plugin_whose_texts_are_printed(name: str) -> None:
+    assert "shown(" in (PLUGINS / f"{name}.py").read_text(encoding="utf-8")

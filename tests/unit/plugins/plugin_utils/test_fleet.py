@@ -19,7 +19,7 @@ def host(
     """A portal's variables at the end of a run."""
     config = {"hosts": hosts, **({"prefix": prefix} if prefix else {})}
     return {
-        "__preflight_plan": {
+        "__preflight_found": {
             "portal": {
                 "versions": {"tethys_platform": "4.6.1", "channels_redis": "4.3.0"},
                 "settings": {
@@ -49,7 +49,7 @@ def test_all_is_well() -> None:
 def test_after_a_run_the_proof_tells_what_there_is() -> None:
     # As the first run of all found it.
     before: Any = host([], {"a": 12, "b": 12})
-    portal = before["__preflight_plan"]["portal"]
+    portal = before["__preflight_found"]["portal"]
     portal["versions"]["channels_redis"] = None
     portal["settings"]["layer_backend"] = "channels.layers.InMemoryChannelLayer"
     before["__fleet_check_result"]["probe"].update(

@@ -8,8 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible.errors import AnsibleFilterError
-from ansible_collections.tethys.channels.plugins.filter.inputs_sum import inputs_sum
 from ansible_collections.tethys.channels.plugins.plugin_utils import inputs
 from ansible_collections.tethys.channels.plugins.plugin_utils.inputs import sum_of
 
@@ -74,10 +72,3 @@ def test_another_ansible_is_another_sum(monkeypatch: pytest.MonkeyPatch) -> None
     before = sum_of({})
     monkeypatch.setattr(inputs, "__version__", "2.99")
     assert sum_of({}) != before
-
-
-@pytest.mark.parametrize("values", [None, [], "text", 3])
-def test_the_filter_takes_variables_by_their_names(values: object) -> None:
-    with pytest.raises(AnsibleFilterError, match="is no dictionary: give variables by their names"):
-        inputs_sum(values)
-    assert inputs_sum({"a": 1}) == sum_of({"a": 1})

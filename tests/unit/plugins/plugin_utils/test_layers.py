@@ -12,6 +12,8 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints, sets_timeout
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal
+from hypothesis import given
+from hypothesis import strategies as st
 
 NOTHING = {
     **{"host": None, "port": None, "path": None, "username": None, "password": None, "sentinel": None},
@@ -144,9 +146,37 @@ def test_verification_is_not_switched_off(host: Any) -> None:
         channel_layers([host])
 
 
-def test_hosts_that_cannot_be_used() -> None:
-    with pytest.raises(Refusal, match="entry 2"):
-        redis_endpoints([["a", 1], "redis"])
+@pytest.mark.parametrize(
+    ("hosts", "words"),
+    [
+        ([], "tethys_layer_hosts is empty"),
+        ("redis", "tethys_layer_hosts is a str"),
+        ([["redis", 0]], "tethys_layer_hosts entry 1 has the port 0"),
+        ([["redis", 1], 7], "tethys_layer_hosts entry 2 is no host"),
+        ([["a", 1], "redis"], "tethys_layer_hosts entry 2"),
+    ],
+)
+def test_hosts_that_cannot_be_used(hosts: Any, words: str) -> None:
+    with pytest.raises(Refusal, match=rf"^{words}") as refused:
+        redis_endpoints(hosts)
+    assert str(refused.value).endswith(".")
+
+
+ANYTHING: Any = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(ANYTHING, ANYTHING)
+def test_anything_is_endpoints_or_a_refusal(hosts: Any, credentials: Any) -> None:
+    before = copy.deepcopy(hosts)
+    try:
+        assert redis_endpoints(hosts, credentials)
+    except Refusal as refused:
+        assert str(refused).endswith(".")
+    assert repr(hosts) == repr(before)
 
 
 @pytest.mark.portal

@@ -64,11 +64,11 @@ def hosts(*views: dict[str, Any] | None, there: int = 3, **more: Any) -> dict[st
         variables: dict[str, Any] = {
             "redis_container_address": f"192.0.2.{number}",
             "redis_container_topology": "sentinel",
-            "__preflight_redis_look": {"server": {"sentinel_container": OURS if number <= there else None}},
+            "__preflight_found": {"server": {"sentinel_container": OURS if number <= there else None}},
             **more,
         }
         if len(views) >= number and views[number - 1]:
-            variables["__preflight_sentinel"] = views[number - 1]
+            variables["__preflight_found"].update(views[number - 1])
         found[f"redis{number}"] = variables
     return found
 
@@ -115,21 +115,21 @@ def test_a_retry_that_redis_py_could_not_use_is_refused() -> None:
 def test_one_server_is_enough_for_the_login() -> None:
     found = shared_redis(NAMES, hosts(), [AWAY, {"login": {**LOGIN, "password": None}}, {"login": LOGIN}])
     assert found["hosts"][0]["password"] == "p@1"
-    assert (found["missing"], found["unreachable"]) == ([], [])
+    assert (found["missing"], found["unreached"]) == ([], [])
 
 
 def test_none_has_a_login() -> None:
     nothing = {"login": {**LOGIN, "password": None, "ca": None}}
     found = shared_redis(NAMES, hosts(), [AWAY, nothing, nothing])
     assert found["missing"] == ["redis1", "redis2", "redis3"]
-    assert found["unreachable"] == ["redis1 (no route)"]
+    assert found["unreached"] == ["redis1 (no route)"]
     assert found["hosts"][0]["password"] == "made by the run"
 
 
 def test_where_they_stand_alone_each_is_needed() -> None:
     alone = hosts(redis_container_topology="standalone")
     found = shared_redis(NAMES, alone, [{"login": LOGIN}, AWAY, {"login": LOGIN}])
-    assert (found["missing"], found["unreachable"]) == (["redis2"], ["redis2 (no route)"])
+    assert (found["missing"], found["unreached"]) == (["redis2"], ["redis2 (no route)"])
     assert len(found["hosts"]) == 3
 
 
@@ -147,7 +147,7 @@ def test_why_one_is_not_reached(told: dict[str, Any], why: str) -> None:
     found = shared_redis(
         NAMES, hosts(redis_container_topology="standalone"), [{"login": LOGIN}, told, {"login": LOGIN}]
     )
-    assert found["unreachable"] == [f"redis2 ({why})"]
+    assert found["unreached"] == [f"redis2 ({why})"]
 
 
 # --- what they have in common ---------------------------------------------------------------------------------------

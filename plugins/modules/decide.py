@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action plugin of this name does the work; this is its documentation."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: decide
+short_description: Decide what a run does, with every reason against it
+version_added: 1.0.0
+author:
+  - tethys.channels contributors (@tethys-channels)
+description:
+  - Makes the plan of a run from the variables and from what C(tethys.channels.gather) found, or fails with
+    every reason against the run.
+  - The role C(tethys.channels.preflight) uses it. It takes no options; it reads the variables of that role
+    and of the roles after it, and the result that is registered as C(__preflight_found).
+options: {}
+attributes:
+  check_mode:
+    support: full
+    description: Only reads, so it does the same in check mode.
+  diff_mode:
+    support: none
+    description: There is nothing to compare.
+  platform:
+    support: full
+    platforms: posix
+    description: Runs on the controller.
+"""
+
+EXAMPLES = r"""
+- name: Decide
+  tethys.channels.decide:
+  register: __preflight_plan
+"""
+
+RETURN = r"""
+cautions:
+  description: Warnings, each a sentence.
+  returned: success
+  type: list
+  elements: str
+announce:
+  description: What users of the portal notice of the run, each a sentence.
+  returned: success
+  type: list
+  elements: str
+trust:
+  description: Who besides root can change what root obeys on the server, as C(lines) to print and as C(problems).
+  returned: success
+  type: dict
+"""

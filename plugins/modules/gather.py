@@ -1,0 +1,67 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action plugin of this name does the work; this is its documentation."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: gather
+short_description: Gather facts about a portal and its server
+version_added: 1.0.0
+author:
+  - tethys.channels contributors (@tethys-channels)
+description:
+  - Judges the variables of the collection, and fails with every reason against them before it connects to the server.
+  - Then runs C(tethys.channels.server_info), with what the variables say, and, where they are needed,
+    C(tethys.channels.layer_packages), which installs nothing then, C(tethys.channels.redis_ping) and
+    C(tethys.channels.sentinel_info).
+  - The role C(tethys.channels.preflight) uses it. It takes no options; it reads the variables of that role
+    and of the roles after it.
+options: {}
+attributes:
+  check_mode:
+    support: full
+    description: Only reads, so it does the same in check mode.
+  diff_mode:
+    support: none
+    description: There is nothing to compare.
+  platform:
+    support: full
+    platforms: posix
+    description: Needs what the modules need that it runs.
+"""
+
+EXAMPLES = r"""
+- name: Gather facts about the server and the portal
+  tethys.channels.gather:
+  register: __preflight_found
+"""
+
+RETURN = r"""
+portal:
+  description: What C(tethys.channels.portal_info) returns of the portal.
+  returned: for a portal
+  type: dict
+server:
+  description: What C(tethys.channels.server_info) found on the server.
+  returned: success
+  type: dict
+packages:
+  description: What C(tethys.channels.layer_packages) would install, or why it cannot in RV(ignore:msg).
+  returned: for a portal
+  type: dict
+redis:
+  description: What the Redis of O(ignore:tethys_layer_hosts) answered.
+  returned: where there is one
+  type: dict
+sentinel:
+  description: What Sentinel answered on this host of a shared Redis.
+  returned: where Sentinel watches it
+  type: dict
+recorded:
+  description: Whether a later run may skip what has not changed since this one.
+  returned: for a portal
+  type: bool
+"""

@@ -1,0 +1,365 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The steps of a plan, one for each role: all that a role goes by besides its own defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
+from ansible_collections.tethys.channels.plugins.module_utils.server_facts import ContainerFacts, Server
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART, Data
+
+CONFIG_LABEL = "tethys.channels.config"
+NGINX_STATE = "nginx_upstream.original"
+PROGRAM_STATE = "program.original"
+
+
+@dataclass(frozen=True)
+class RedisStep:
+    """What `redis_container` does, on a portal's server or on a host of a shared Redis.
+
+    `answers` is whether the Redis that answers is our own container's: nobody else is sent a password. `askable` is
+    whether what runs the container can report what it would do: Docker by its module, Podman by its unit. `before` is
+    the container that makes room: the manual's, or our own in the other engine. `running_digest` is that of the
+    configuration with which the container of a shared Redis was made: in either topology it answers at the same place.
+    """
+
+    runs: bool
+    backend: str
+    prefix: str
+    transport: str
+    endpoint: Data
+    place: str
+    way: str
+    socket: str
+    socket_group: str | None
+    image: str
+    image_present: bool
+    unit: str
+    unit_path: str
+    has_unit: bool
+    selinux: bool
+    missing: list[str]
+    starts_docker: bool
+    docker_unit: str | None
+    docker_library: bool
+    askable: bool
+    answers: bool
+    container: ContainerFacts | None
+    adopted: Data | None
+    left: ContainerFacts | None
+    before: Data | None
+    ours_in: list[str]
+    running_digest: str
+    sentinel: Data | None
+    sentinel_container: ContainerFacts | None
+    certificate_due: str | None
+    authority_due: bool
+    shared_ca: str | None
+    state: list[str]
+
+
+@dataclass(frozen=True)
+class PackagesStep:
+    """What `channels_redis` does: `due` is whether something is to be installed."""
+
+    due: bool
+    requirements: list[str]
+    user: str | None
+
+
+@dataclass(frozen=True)
+class SettingsStep:
+    """What `portal_config` does: `redis` is where the layer's Redis comes from, `answers` whether our own answers."""
+
+    redis: str
+    endpoint: Data
+    place: str
+    answers: bool
+    shared_ca: str
+    user: str | None
+    file_exists: bool
+    install_yaml: bool
+    yaml_package: str | None
+
+
+@dataclass(frozen=True)
+class ProcessesStep:
+    """What `asgi_service` does.
+
+    `kept_upstream` is nginx's upstream block where it is still as an earlier layout left it, `program_digest` that of
+    the program file that is there.
+    """
+
+    user: str | None
+    user_group: str | None
+    site_packages: str | None
+    bokeh: Any
+    group: str
+    other_groups: list[str]
+    replaced_groups: list[str]
+    port: int
+    address: str
+    arguments: list[str]
+    environment: bool
+    pins: list[str]
+    program_path: str
+    program_digest: str | None
+    supervisor: Data
+    install_supervisor: bool
+    start_supervisor: bool
+    adopts: bool
+    managed: bool
+    has_original: bool
+    has_state: bool
+    is_running: bool
+    upstream: str
+    kept_upstream: str
+    redis_container: str
+    redis_engine: str
+    redis_started_at: float | None
+
+
+@dataclass(frozen=True)
+class NginxStep:
+    """What `nginx_upstream` does: `manages` is whether the block is the run's to write."""
+
+    manages: bool
+    ports: list[int]
+    pins: list[str]
+
+
+@dataclass(frozen=True)
+class DeliveryStep:
+    """What `layer_check` verifies, and what it records of the server."""
+
+    digest: str
+    records: bool
+    redis_moves: bool
+    apart: bool
+    port: int
+    processes: int
+    reached_at: str
+    front: Data | None
+    user: str | None
+    site_packages: str | None
+    other_groups: list[str]
+    environment: bool
+    redis: str
+    redis_container: str
+    redis_image: str
+    redis_engine: str
+    redis_engine_now: str
+    redis_endpoint: Data
+    redis_endpoint_now: Data | None
+    redis_answers: bool
+    redis_askable: bool
+    redis_started_at: float | None
+    prefix: str
+    backlog: bool
+    files: list[str]
+
+
+@dataclass(frozen=True)
+class FleetStep:
+    """How `fleet_check` reaches the portal's processes."""
+
+    user: str | None
+    reached_at: str
+    ports: list[int]
+
+
+Step = RedisStep | PackagesStep | SettingsStep | ProcessesStep | NginxStep | DeliveryStep | FleetStep
+
+
+def redis_step(plan: Data) -> RedisStep:
+    """Return the step of `redis_container`."""
+    server: Server = plan["server"]
+    platform, engine, container = plan["platform"] or {}, plan["engine"], server.get("container")
+    docker = platform.get("docker") or {}
+    engine_packages = list(platform[engine]["packages"]) if plan["install_engine"] else []
+    library = [docker["library"]] if plan["install_docker_library"] else []
+    labels = (container or {}).get("labels") or {}
+    return RedisStep(
+        runs=plan["redis"] == "container",
+        backend=plan["backend"],
+        prefix=plan["prefix"],
+        transport=plan["transport"],
+        endpoint=plan["redis_endpoint"] or {},
+        place=plan["redis_place"],
+        way=plan["redis_way"],
+        socket=plan["redis_socket"],
+        socket_group=plan["portal"].get("group"),
+        image=plan["redis_image"],
+        image_present=bool(server.get("image_present")),
+        unit=plan["redis_unit"],
+        unit_path=plan["redis_unit_path"],
+        has_unit=bool(server.get("redis_unit")),
+        selinux=plan["selinux"],
+        missing=[*engine_packages, *library],
+        # Nothing of Podman runs by itself.
+        starts_docker=bool(plan["install_engine"] and engine == "docker"),
+        docker_unit=docker.get("unit"),
+        docker_library=bool(server.get("docker_library")),
+        askable=_askable(plan),
+        answers=_answers(plan),
+        container=container,
+        adopted=plan["adopted_container"],
+        left=plan["left_container"],
+        before=plan["adopted_container"] or plan["left_container"],
+        ours_in=list(plan["ours_in"]),
+        running_digest=str(labels.get(CONFIG_LABEL) or "") if plan["transport"] == "tls" and engine == "docker" else "",
+        sentinel=plan.get("sentinel"),
+        sentinel_container=server.get("sentinel_container"),
+        certificate_due=plan.get("certificate_due"),
+        authority_due=bool(plan.get("authority_due")),
+        shared_ca=plan.get("shared_ca"),
+        state=list(server.get("state") or []),
+    )
+
+
+def _answers(plan: Data) -> bool:
+    container = plan["server"].get("container")
+    return bool(container and container["running"] and plan["redis_way_now"] == plan["redis_way"])
+
+
+def _askable(plan: Data) -> bool:
+    server: Server = plan["server"]
+    engine = (server.get("docker") if plan["engine"] == "docker" else server.get("podman")) or {}
+    speaks = plan["engine"] == "podman" or server.get("docker_library")
+    return bool(engine.get("running") and server.get("image_present") and speaks)
+
+
+def packages_step(plan: Data) -> PackagesStep:
+    """Return the step of `channels_redis`. What is in place is not inspected again."""
+    return PackagesStep(
+        due=plan["redis"] != "none" and bool(plan["moves"]),
+        requirements=plan["requirements"],
+        user=plan["user"],
+    )
+
+
+def settings_step(plan: Data) -> SettingsStep:
+    """Return the step of `portal_config`."""
+    portal: Portal = plan["portal"]
+    return SettingsStep(
+        redis=plan["redis"],
+        endpoint=plan["redis_endpoint"] or {},
+        place=plan["redis_place"],
+        answers=_answers(plan),
+        shared_ca=plan["shared_ca"],
+        user=plan["user"],
+        file_exists=bool((portal.get("config") or {}).get("exists")),
+        install_yaml=plan["install_yaml"],
+        yaml_package=(plan["platform"] or {}).get("yaml"),
+    )
+
+
+def processes_step(plan: Data) -> ProcessesStep:
+    """Return the step of `asgi_service`."""
+    portal: Portal = plan["portal"]
+    server: Server = plan["server"]
+    state, path = server.get("state") or [], plan["program_path"]
+    kept = plan["upstream"] if NGINX_STATE in state else ""
+    return ProcessesStep(
+        user=plan["user"],
+        user_group=portal.get("group"),
+        site_packages=portal.get("site_packages"),
+        bokeh=portal.get("bokeh", "unknown"),
+        group=plan["group"],
+        other_groups=plan["other_groups"],
+        replaced_groups=plan["replaced_groups"],
+        port=plan["port"],
+        address=plan["address"],
+        arguments=plan["arguments"],
+        environment=bool(plan["environment"]),
+        pins=plan["pins"],
+        program_path=path,
+        program_digest=next((each["sha256"] for each in server.get("programs") or [] if each["path"] == path), None),
+        supervisor=(plan["platform"] or {}).get("supervisor") or {},
+        install_supervisor=plan["install_supervisor"],
+        start_supervisor=plan["start_supervisor"],
+        adopts=bool(plan["adopted_program"]),
+        managed=plan["managed"],
+        has_original=PROGRAM_STATE in state,
+        has_state=bool(state),
+        is_running=bool(server.get("processes")),
+        upstream=plan["upstream"] if plan["layout"] == APART else kept,
+        kept_upstream=kept,
+        redis_container=plan["container_name"] if plan["redis"] == "container" else "",
+        redis_engine=plan["engine"],
+        redis_started_at=plan["redis_started_at"] if plan["redis"] == "shared" else None,
+    )
+
+
+def nginx_step(plan: Data) -> NginxStep:
+    """Return the step of `nginx_upstream`."""
+    return NginxStep(manages=plan["layout"] == APART, ports=plan["ports"], pins=plan["pins"])
+
+
+def delivery_step(plan: Data) -> DeliveryStep:
+    """Return the step of `layer_check`."""
+    portal: Portal = plan["portal"]
+    nginx: Data = plan["server"].get("nginx") or {}
+    unit = plan["redis_unit"]
+    podman = [plan["redis_unit_path"], f"/etc/systemd/system/multi-user.target.wants/{unit}"]
+    return DeliveryStep(
+        digest=plan["sum"],
+        records=plan["recorded"],
+        redis_moves=plan["redis_way_now"] not in ("", plan["redis_way"]),
+        apart=plan["layout"] == APART,
+        port=plan["port"],
+        processes=plan["processes"] or 1,
+        reached_at=plan["reached_at"],
+        front=plan["front"],
+        user=plan["user"],
+        site_packages=portal.get("site_packages"),
+        other_groups=plan["other_groups"],
+        environment=bool(plan["environment"]),
+        redis=plan["redis"],
+        redis_container=plan["container_name"] if plan["redis"] == "container" else "",
+        redis_image=plan["redis_image"],
+        redis_engine=plan["engine"],
+        redis_engine_now=plan["engine_now"],
+        redis_endpoint=plan["redis_endpoint"] or {},
+        redis_endpoint_now=plan["redis_now"],
+        redis_answers=_answers(plan),
+        redis_askable=_askable(plan),
+        redis_started_at=plan["redis_started_at"] if plan["redis"] == "shared" else None,
+        prefix=plan["prefix"],
+        backlog=".pubsub." not in plan["backend"],
+        files=[
+            str(PurePosixPath(plan["redis_socket"]).parent),
+            *(podman if plan["engine"] == "podman" else []),
+            *([nginx["path"]] if nginx.get("path") else []),
+        ],
+    )
+
+
+def fleet_step(plan: Data) -> FleetStep:
+    """Return the step of `fleet_check`."""
+    return FleetStep(user=plan["user"], reached_at=plan["reached_at"], ports=plan["ports"])
+
+
+# The step of each role, in the order of a run.
+STEPS: dict[str, Callable[[Data], Step]] = {
+    "redis_container": redis_step,
+    "channels_redis": packages_step,
+    "portal_config": settings_step,
+    "asgi_service": processes_step,
+    "nginx_upstream": nginx_step,
+    "layer_check": delivery_step,
+    "fleet_check": fleet_step,
+}
+
+
+def steps(plan: Data) -> dict[str, Any]:
+    """Return the steps of a plan by their roles, as plain data; a host of a shared Redis has one."""
+    roles = list(STEPS) if "ports" in plan else ["redis_container"]
+    return {role: asdict(STEPS[role](plan)) for role in roles}

@@ -1,0 +1,351 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The actions: which modules they run, with which variables, and what they return or refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+from ansible_collections.tethys.channels.plugins.action import (
+    decide,
+    gather,
+    layer_health,
+    proof_record,
+    redis_settings,
+    shared_redis,
+)
+from ansible_collections.tethys.channels.plugins.plugin_utils import inputs
+from ansible_collections.tethys.channels.plugins.plugin_utils.action import Action
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
+
+DEFAULTS = Path(__file__).parents[4] / "roles" / "preflight" / "defaults" / "main.yml"
+MINE = {
+    "inventory_hostname": "portal",
+    "ansible_play_batch": ["portal"],
+    "ansible_run_tags": ["all"],
+    "ansible_skip_tags": [],
+    "ansible_check_mode": False,
+    "tethys_home": samples.HOME,
+    "tethys_conda_prefix": samples.PREFIX,
+}
+# A host of the Redis that portals share.
+REDIS = {"preflight_kind": "redis", "preflight_layer_redis": ["portal"], "redis_container_address": "192.0.2.1"}
+LOGIN = {"username": "tethys", "password": "p", "ca": "CA", "started_at": 5}
+
+
+def held(**variables: Any) -> dict[str, Any]:
+    """A host's variables, with the defaults of the role preflight."""
+    defaults = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))
+    known = {
+        name: trust_as_template(value) if isinstance(value, str) else value
+        for name, value in {**defaults, **MINE, **variables}.items()
+    }
+    return {"hostvars": {"portal": variables}, **known}
+
+
+Answers = dict[str, dict[str, Any]]
+
+
+def run(plugin: Any, answers: Answers | None = None, args: Any = None, **variables: Any) -> tuple[Any, Answers]:
+    """Run an action, whose modules give these answers; return its result and what each module was given."""
+    known, calls, loader = held(**variables), {}, DataLoader()
+    templar = Templar(loader=loader, variables=known)
+    task = Mock(async_val=0, args=args or {})
+    action = plugin.ActionModule(task, Mock(), Mock(), loader, templar, Mock())
+
+    def execute(module_name: str, module_args: dict[str, Any], task_vars: Any) -> dict[str, Any]:
+        name = module_name.removeprefix("tethys.channels.")
+        calls[name] = module_args
+        return dict((answers or {})[name])
+
+    action._execute_module = execute
+    return action.run(task_vars=known), calls
+
+
+def looked(**portal: Any) -> Answers:
+    """What server_info returns."""
+    return {"server_info": {"portal": samples.portal(lacking=[], **portal), "server": samples.server()}}
+
+
+def read(_self: Any, path: str, _task_vars: Any) -> str:
+    """Return what Ansible's lookup of a file does, which needs its loader of plugins."""
+    return Path(path).read_text(encoding="utf-8").rstrip() if Path(path).exists() else ""
+
+
+# --- gather ----------------------------------------------------------------------------------------------------------
+
+
+def test_invalid_variables_are_refused_before_a_connection() -> None:
+    result, calls = run(gather, tethys_port="x", tethys_hme=1)
+    assert result["failed"]
+    assert result["msg"][0] == "Refused; nothing was changed."
+    assert [text.split()[0] for text in result["msg"][1:]] == ["tethys_hme", "tethys_port"]
+    assert calls == {}
+
+
+def test_one_module_reads_a_server_that_has_everything() -> None:
+    result, calls = run(gather, looked(), tethys_port=8080, redis_container_name="mine", tethys_user="web")
+    assert list(calls) == ["server_info"]
+    given = calls["server_info"]
+    assert (given["ports"], given["port_count"], given["container_name"]) == ([8080], 1, "mine")
+    assert given["portal"]["user"] == "web"
+    assert given["portal"]["requirements"][0].startswith("channels_redis")
+    # By the default of a role that the play does not have.
+    assert (given["engine"], given["upstream"]) == ("docker", "channels-backend")
+    assert "controller_time" not in given
+    assert "proof_inputs" not in given
+    assert result["recorded"] is False
+    assert result["portal"]["user"] == "www-data"
+
+
+def test_packages_are_resolved_where_some_are_missing() -> None:
+    missing = looked()
+    missing["server_info"]["portal"]["lacking"] = ["channels_redis"]
+    missing["layer_packages"] = {"failed": True, "msg": "No.", "changed": True}
+    result, calls = run(gather, missing, channels_redis_proxy="http://proxy", channels_redis_hiredis="yes")
+    assert result["packages"] == {"msg": "No.", "changed": True}
+    assert not result.get("failed")
+    given = calls["layer_packages"]
+    assert (given["proxy"], given["user"], given["requirements"][-1]) == ("http://proxy", "www-data", "hiredis>=3.2")
+    assert "cert" not in given
+    # Not for what installs nothing, nor where the environment cannot be used.
+    assert "layer_packages" not in run(gather, missing, preflight_goal="restart")[1]
+    missing["server_info"]["portal"]["prefix_problem"] = "no"
+    assert "layer_packages" not in run(gather, missing)[1]
+
+
+def test_a_redis_that_is_there_is_asked() -> None:
+    answers = {**looked(), "redis_ping": {"problems": ["away"]}}
+    result, calls = run(gather, answers, tethys_layer_hosts=["redis://:p@192.0.2.1:6379"])
+    assert result["redis"] == {"problems": ["away"]}
+    assert calls["redis_ping"]["endpoints"][0]["host"] == "192.0.2.1"
+    assert run(gather, {**answers, "redis_ping": {"failed": True, "msg": "No."}}, tethys_layer_hosts=["redis://a"])[
+        0
+    ] == {
+        "failed": True,
+        "msg": "No.",
+    }
+
+
+def test_what_a_module_fails_with_is_the_result() -> None:
+    assert run(gather, {"server_info": {"failed": True, "msg": "No."}})[0] == {"failed": True, "msg": "No."}
+
+
+@pytest.mark.parametrize(
+    ("root", "more", "asked"),
+    [
+        (True, {}, ["server_info"]),
+        (True, {"redis_container_topology": "sentinel"}, ["server_info", "sentinel_info"]),
+        (False, {"redis_container_topology": "sentinel"}, ["server_info"]),
+        (True, {"redis_container_topology": "sentinel", "preflight_goal": "remove"}, ["server_info"]),
+    ],
+)
+def test_a_host_of_a_shared_redis(root: bool, more: dict[str, Any], asked: list[str]) -> None:
+    answers = {"server_info": {"server": samples.server(root=root)}, "sentinel_info": {"sentinel": {"set_up": True}}}
+    result, calls = run(gather, answers, **REDIS, **more)
+    assert list(calls) == asked
+    assert calls["server_info"]["redis_address"] == "192.0.2.1"
+    assert calls["server_info"]["ports"] == ([26379] if more else [])
+    assert result.get("sentinel") == ({"set_up": True} if len(asked) > 1 else None)
+
+
+# --- the digest of the variables -------------------------------------------------------------------------------------
+
+SITE = {"__preflight_of_site": True}
+
+
+def test_a_run_of_site_has_a_digest() -> None:
+    digest = run(gather, looked(), **SITE)[1]["server_info"]["proof_inputs"]
+    assert len(digest) == 64
+    assert run(gather, looked(), **SITE, asgi_service_max_files=1000)[1]["server_info"]["proof_inputs"] != digest
+    result, calls = run(proof_record, {"proof_record": {"path": "/x"}}, {"plan": "sum"}, **SITE)
+    assert calls["proof_record"] == {"inputs": digest, "plan": "sum"}
+    assert result["path"] == "/x"
+    assert digest not in str(run(gather, looked(), **SITE)[0])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"__preflight_of_site": False},
+        {"preflight_trust_proof": "no"},
+        {"ansible_check_mode": True},
+        {"preflight_layer_redis": ["redis"]},
+        {"redis_container_rotate": "true"},
+        {"ansible_run_tags": ["all", "layer_check"]},
+        {"ansible_skip_tags": ["channels_redis"]},
+    ],
+)
+def test_a_run_that_compares_everything_has_none(change: dict[str, Any]) -> None:
+    assert "proof_inputs" not in run(gather, looked(), **{**SITE, **change})[1]["server_info"]
+
+
+# --- decide ----------------------------------------------------------------------------------------------------------
+
+
+def found(**changes: Any) -> dict[str, Any]:
+    return {"__preflight_found": {"portal": samples.portal(), "server": samples.server(**changes), "recorded": True}}
+
+
+def test_the_plan_is_the_result() -> None:
+    result, calls = run(decide, **found(), tethys_asgi_processes=3)
+    assert (result["layer_check"]["processes"], result["fleet_check"]["ports"]) == (3, [8000])
+    assert result["layer_check"]["records"] is True
+    assert "page" not in result["layer_check"]
+    assert not result.get("failed")
+    # Ansible would print them in its own way.
+    assert "warnings" not in result
+    assert calls == {}
+
+
+@pytest.mark.parametrize(("more", "where"), [({}, ""), ({"__preflight_logins": {"results": []}}, " on this server")])
+def test_a_refusal_is_the_message(more: dict[str, Any], where: str) -> None:
+    result, _calls = run(decide, **found(root=False), **more)
+    assert result["failed"]
+    assert result["msg"][0] == f"Refused; nothing was changed{where}."
+    assert len(result["msg"]) > 1
+    assert "asgi_service" not in result
+
+
+def test_the_restart_of_a_shared_redis_is_by_this_servers_clock() -> None:
+    shared = {"preflight_layer_redis": ["redis"], "__preflight_shared": {"redis": {"problems": []}, "started_at": 100}}
+    assert run(decide, **found(clock_ahead=3), **shared)[0]["asgi_service"]["redis_started_at"] == 103
+    assert run(decide, **found(clock_ahead=3))[0]["asgi_service"]["redis_started_at"] is None
+
+
+def test_a_host_of_a_shared_redis_is_judged_by_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Action, "_text", read)
+    (tmp_path / "ca.crt").touch()
+    variables = {**REDIS, "preflight_portals": [], "redis_container_tls_dir": str(tmp_path), **found()}
+    result, _calls = run(decide, **variables)
+    assert result["failed"]
+    assert "redis_container_tls_ca" in " ".join(result["msg"])
+
+
+def test_a_check_has_what_its_page_is_written_from() -> None:
+    result, _calls = run(decide, **found(), preflight_goal="check")
+    assert result["layer_check"]["page"]["portal"]["user"] == "www-data"
+
+
+# --- what portals share ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("login", "facts", "asked"),
+    [
+        (LOGIN, {}, True),
+        ({**LOGIN, "password": None}, {}, False),
+        (LOGIN, {"__redis_container_result": {"changed": True}}, False),
+    ],
+)
+def test_a_shared_redis_is_asked_unless_a_dry_run_would_change_it(login: Any, facts: Any, asked: bool) -> None:
+    logins = {"results": [{"login": login}]}
+    mine = {**REDIS, "preflight_kind": "portal", "__preflight_logins": logins, "ansible_check_mode": True, **facts}
+    result, calls = run(shared_redis, {"redis_ping": {"problems": []}}, **mine)
+    assert bool(calls) is asked
+    assert ("redis" in result) is asked
+    assert result["hosts"][0]["address"] == "rediss://192.0.2.1:6379"
+    assert result["missing"] == ([] if login["password"] else ["portal"])
+
+
+# --- the certificate, which is on the controller ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("transport", "names", "given"),
+    [
+        ("unix", ["ca.crt", "portal.crt", "portal.key"], {}),
+        ("tls", ["ca.crt", "portal.crt", "portal.key"],
+         {"tls_ca": "of ca.crt", "tls_cert": "of portal.crt", "tls_key": "of portal.key"}),
+        ("tls", ["ca.crt"], dict.fromkeys(("tls_ca", "tls_cert", "tls_key"), "")),
+    ],
+)  # fmt: skip
+def test_the_certificate_goes_to_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: str, names: list[str], given: dict[str, str]
+) -> None:
+    for name in names:
+        (tmp_path / name).write_text(f"of {name}\n")
+    monkeypatch.setattr(Action, "_text", read)
+    answers, args = {"redis_settings": {"changed": True}}, {"transport": transport, "port": 6379}
+    result, calls = run(redis_settings, answers, args, redis_container_tls_dir=str(tmp_path))
+    assert calls["redis_settings"] == {**args, **given}
+    assert result["changed"]
+
+
+def peers(kept: str | None, offered: str) -> dict[str, Any]:
+    """What redis_login read on a server that Sentinel watches."""
+    known = {"password": kept, "peer_password": kept and f"{kept} of peers"}
+    return {"login": {"kept": known, "offered": {"password": offered, "peer_password": f"{offered} of peers"}}}
+
+
+@pytest.mark.parametrize(
+    ("args", "more", "password"),
+    [
+        ({}, {}, "old"),
+        ({}, {"redis_container_rotate": "yes"}, "new"),
+        ({"retire": True}, {"redis_container_rotate": "yes"}, "old"),
+        ({"password": "mine"}, {}, "mine"),
+    ],
+)
+def test_servers_that_sentinel_watches_share_their_passwords(args: Any, more: Any, password: str) -> None:
+    known = {**REDIS, "__redis_container_peers": peers("old", "new"), **more}
+    answers, args = {"redis_settings": {"changed": True}}, {"topology": "sentinel", **args}
+    _result, calls = run(redis_settings, answers, args, **known)
+    assert (calls["redis_settings"]["password"], calls["redis_settings"]["peer_password"]) == (password, "old of peers")
+    assert "peer_password" not in run(redis_settings, answers, {"topology": "standalone"}, **known)[1]["redis_settings"]
+
+
+def test_passwords_that_nobody_read_are_a_refusal() -> None:
+    result, calls = run(redis_settings, {}, {"topology": "sentinel"}, **REDIS)
+    assert result["failed"]
+    assert result["msg"].startswith("Nothing was read of what the servers keep")
+    assert calls == {}
+
+
+# --- which Redis a check asks -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("redis", "hosts"), [("given", ["192.0.2.9"]), ("shared", ["192.0.2.1"]), ("container", []), ("none", [])]
+)
+def test_the_redis_that_a_check_asks(redis: str, hosts: list[str]) -> None:
+    known = {
+        "__layer_check_step": {"redis": redis},
+        "tethys_layer_hosts": ["redis://192.0.2.9:6379"],
+        "__preflight_shared": {"endpoints": [{"host": "192.0.2.1"}]},
+    }
+    _result, calls = run(layer_health, {"layer_health": {"health": {}}}, {"prefix": "asgi"}, **known)
+    assert [row["host"] for row in calls["layer_health"]["endpoints"]] == hosts
+    assert calls["layer_health"]["prefix"] == "asgi"
+
+
+# --- files of a certificate ------------------------------------------------------------------------------------------
+
+
+def test_files_of_a_certificate_that_say_nothing(tmp_path: Path) -> None:
+    def variables(read_file: Callable[[str], str], folder: Path) -> inputs.Variables:
+        known = {"inventory_hostname": "a", "redis_container_tls_dir": str(folder)}
+        return inputs.Variables(known, lambda value: value, read_file)
+
+    assert variables(lambda _path: "", tmp_path).certificate_files()[1] == []
+    (tmp_path / "a.key").touch()
+    assert variables(lambda _path: "", tmp_path).certificate_files()[1] == ["redis_container_tls_key"]
+    assert variables(lambda path: path, tmp_path).certificate_files() == (
+        {
+            "redis_container_tls_cert": str(tmp_path / "a.crt"),
+            "redis_container_tls_key": str(tmp_path / "a.key"),
+            "redis_container_tls_ca": str(tmp_path / "ca.crt"),
+            "authority_key": str(tmp_path / "ca.key"),
+        },
+        [],
+    )
+    # No folder.
+    assert variables(lambda _path: "", tmp_path / "a.key").certificate_files()[1] == ["redis_container_tls_dir"]
