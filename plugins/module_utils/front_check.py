@@ -185,10 +185,14 @@ class FrontCheck:
             )
         else:
             there = "" if direct is None else f", and the processes answer HTTP {direct}"
+            fix = (
+                "If it admits some addresses only, set layer_check_url to an empty text."
+                if status == 403
+                else "Have it send the portal's requests to the address and port on which the processes listen."
+            )
             self._report(
                 "front-page",
-                f"{front.called} answers HTTP {status} at {at}{there}. Have it send the portal's requests to the"
-                " address and port on which the processes listen.",
+                f"{front.called} answers HTTP {status} at {at}{there}. {fix}",
             )
         return False
 

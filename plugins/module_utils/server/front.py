@@ -315,7 +315,7 @@ def apache_sites(path: str, text: str) -> Iterator[_Site]:
             location = "/"
         elif name in ("alias", "aliasmatch", "documentroot"):
             site.folders.append(words[-1])
-        elif name in ("servername", "sslengine") and len(words) > 1:
+        elif name in ("servername", "sslengine", "sslverifyclient") and len(words) > 1:
             _set_apart(site, name, words[1])
         elif name in ("proxypass", "proxypassmatch", "rewriterule", "balancermember"):
             site.proxied.extend(_proxied(name, words[1:], location))
@@ -325,6 +325,9 @@ def apache_sites(path: str, text: str) -> Iterator[_Site]:
 def _set_apart(site: _Site, name: str, value: str) -> None:
     if name == "servername":
         site.name = value
+    elif name == "sslverifyclient":
+        # A browser's own certificate is nothing that a check has.
+        site.listens = [] if value.lower() == "require" else site.listens
     else:
         site.tls = value.lower() == "on"
 

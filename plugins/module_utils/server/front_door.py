@@ -111,13 +111,16 @@ def _where(tree: nginx_config.Tree, node: nginx_config.Node) -> tuple[str, int]:
 
 def _listens(site: nginx_config.Node) -> Iterator[_Listen]:
     old_ssl = any(node.args == ("on",) for node in site.named("ssl"))
+    # A browser's own certificate is nothing that a check has.
+    is_closed = any(node.args == ("on",) for node in site.named("ssl_verify_client"))
     given = [node.args for node in site.named("listen") if node.args] or [("80",)]
     for args in given[:MOST_LISTENS]:
         # What expects a proxy's own protocol, or QUIC, is none of a browser's first requests.
         found = None if {"proxy_protocol", "quic", "udp"} & set(args) else _parsed(args[0], 80)
         address = _here(found[0]) if found else None
-        if found and address:
-            yield _Listen(address, found[1], old_ssl or "ssl" in args[1:])
+        tls = old_ssl or "ssl" in args[1:]
+        if found and address and not (tls and is_closed):
+            yield _Listen(address, found[1], tls)
 
 
 def _locations(level: nginx_config.Node) -> list[nginx_config.Node]:

@@ -60,6 +60,7 @@ def test_a_front_that_is_right(front: FakeFront) -> None:
     [
         (502, 200, "front-page", "answers HTTP 502 at http://portal.example.org"),
         (404, 200, "front-page", "and the processes answer HTTP 200"),
+        (403, 200, "front-page", "admits some addresses only, set layer_check_url to an empty text."),
         (502, None, "front-page", "Have it send the portal's requests to"),
         (400, 400, "front-host-not-allowed", "ALLOWED_HOSTS lacks portal.example.org"),
         (400, None, "front-host-not-allowed", "ALLOWED_HOSTS lacks portal.example.org"),
@@ -88,7 +89,7 @@ def test_a_login_is_not_passed(front: FakeFront) -> None:
     check = check_of(front)
     assert not check.look(200)
     assert check.problems == []
-    assert "asks for a login" in check.warnings[0]
+    assert "requires a login" in check.warnings[0]
 
 
 def test_websockets_behind_a_login(front: FakeFront) -> None:

@@ -359,7 +359,14 @@ def test_where_browsers_reach_it(nginx: Any, lines: str, address: str, port: int
 
 
 @pytest.mark.parametrize(
-    "lines", ["listen unix:/run/x.sock;", "listen 80 proxy_protocol;", "listen 192.0.2.7:80;", "listen 99999;"]
+    "lines",
+    [
+        "listen unix:/run/x.sock;",
+        "listen 80 proxy_protocol;",
+        "listen 192.0.2.7:80;",
+        "listen 99999;",
+        "listen 443 ssl; ssl_verify_client on;",
+    ],
 )
 def test_what_no_browser_reaches_here(nginx: Any, lines: str) -> None:
     assert door(nginx(DOOR.format(lines, WEBSOCKETS))) is None
@@ -447,3 +454,5 @@ def test_where_browsers_reach_apache(apache: Any, text: str, address: str, port:
 
 def test_an_apache_that_no_browser_reaches_here(apache: Any) -> None:
     assert door(apache(APACHE.replace("*:80", "192.0.2.1:80"))) is None
+    assert door(apache(APACHE.replace("ProxyRequests", "SSLVerifyClient require\n ProxyRequests"))) is None
+    assert door(apache(APACHE.replace("ProxyRequests", "SSLVerifyClient optional\n ProxyRequests")))
