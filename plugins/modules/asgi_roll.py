@@ -283,6 +283,10 @@ ANSWER_SECONDS = 10.0
 MOST_STARTS = 3
 # The folder of the sockets is the portal's user's, who can put any number of them there.
 SWEEP_SECONDS = 10.0
+# Supervisor kills a process that has not ended after its program's stopwaitsecs.
+STOP_SECONDS = 60.0
+# Supervisor's states of a process that does not run and is not about to.
+ENDED = ("STOPPED", "EXITED", "FATAL", "UNKNOWN")
 MOST_NAMES = 1000
 
 
@@ -653,16 +657,29 @@ class Roll:
         others = [row["name"] for row in self.rows() if row["name"] != name and self.answers(row)]
         return f"Still serving: {', '.join(others)}." if others else "No other process answers."
 
+    def stop(self, row: dict[str, Any]) -> None:
+        """One process, until it has ended."""
+        full = f"{row['group']}:{row['name']}"
+        try:
+            # While it waits for a process to end, Supervisor uses all of a core.
+            self.rpc.stopProcess(full, False)
+        except xmlrpc.client.Fault as error:
+            if "NOT_RUNNING" not in error.faultString:
+                raise
+            return
+        end = time.monotonic() + STOP_SECONDS
+        while (state := self.rpc.getProcessInfo(full)["statename"]) not in ENDED:
+            if time.monotonic() > end:
+                others = self.others_serving(row["name"])
+                raise RollError(f"Process {full} has not ended ({state}) after {STOP_SECONDS:g} s. {others}")
+            time.sleep(0.1)
+
     def restart(self, row: dict[str, Any]) -> None:
         """One process, until it answers again."""
         full = f"{row['group']}:{row['name']}"
         if self.apart:
             self.let_go({row["group"]}, back=True)
-        try:
-            self.rpc.stopProcess(full, True)
-        except xmlrpc.client.Fault as error:
-            if "NOT_RUNNING" not in error.faultString:
-                raise
+        self.stop(row)
         try:
             self.rpc.startProcess(full, True)
         except xmlrpc.client.Fault as error:

@@ -39,6 +39,7 @@ class FakeSupervisor:
         self.calls: list[str] = []
         self.cannot_start: dict[str, str] = {}
         self.silent: set[str] = set()
+        self.lingering: dict[str, int] = {}  # for how many more questions a stopped process is about to end
         self.program = 0  # how many processes the group `asgi` gets when it is added
 
     def answering(self, full: str) -> Path:
@@ -74,6 +75,10 @@ class FakeSupervisor:
         return {"group": group, "name": name, "statename": self.states[full], "pid": pid}
 
     def getProcessInfo(self, full: str) -> dict[str, Any]:
+        if self.states[full] == "STOPPING":
+            self.lingering[full] -= 1
+            if not self.lingering[full]:
+                self.end(full)
         return self.row(full)
 
     def reloadConfig(self) -> list[Any]:
@@ -84,7 +89,11 @@ class FakeSupervisor:
         self.calls.append(f"stop {full}")
         if self.states[full] != "RUNNING":
             raise xmlrpc.client.Fault(70, f"NOT_RUNNING: {full}")
-        self.end(full)
+        assert not wait, "Supervisor uses all of a core while it waits."
+        if full in self.lingering:
+            self.states[full] = "STOPPING"
+        else:
+            self.end(full)
 
     def startProcess(self, full: str, wait: bool) -> None:
         self.calls.append(f"start {full}")
@@ -92,6 +101,7 @@ class FakeSupervisor:
         if name in self.cannot_start:
             self.states[full] = "FATAL"
             raise xmlrpc.client.Fault(50, self.cannot_start[name])
+        assert self.states[full] != "STOPPING", "Supervisor fails for a process that has not ended."
         self.start(full)
 
     def stopProcessGroup(self, group: str, wait: bool) -> None:
@@ -283,6 +293,27 @@ def test_the_record_tells_more_than_the_time(roll: Roll, ground: Ground, fake: F
 def test_what_does_not_run_is_outdated(roll: Roll, ground: Ground, fake: FakeSupervisor) -> None:
     fake.end("asgi:tethys_asgi1")
     assert outdated(roll, ground.sources(), {}) == ["tethys_asgi1"]
+
+
+def test_a_process_is_started_once_it_has_ended(roll: Roll, fake: FakeSupervisor) -> None:
+    fake.lingering["asgi:tethys_asgi0"] = 3
+    row = roll.rows()[0]
+    roll.restart(row)
+    assert fake.calls[-2:] == ["stop asgi:tethys_asgi0", "start asgi:tethys_asgi0"]
+    assert roll.restarted == ["tethys_asgi0"]
+    # One that has ended meanwhile is not waited for: Supervisor may start it again.
+    fake.end("asgi:tethys_asgi0")
+    fake.lingering["asgi:tethys_asgi0"] = 10**6
+    roll.restart(row)
+    assert roll.restarted == ["tethys_asgi0"] * 2
+
+
+def test_a_process_that_does_not_end(roll: Roll, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi_roll, "STOP_SECONDS", 0.3)
+    fake.lingering["asgi:tethys_asgi0"] = 10**6
+    with pytest.raises(asgi_roll.RollError, match=r"asgi:tethys_asgi0 has not ended \(STOPPING\) after 0\.3 s\. Still"):
+        roll.restart(roll.rows()[0])
+    assert fake.calls[-1] == "stop asgi:tethys_asgi0"
 
 
 def redis_of(pid: int | None, ended: float | None) -> type:
