@@ -6,7 +6,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import bed
@@ -16,6 +20,32 @@ N = 3
 AS_PROVED = "The server is unchanged since the last verified run, so only delivery was checked."
 # What a run does that compares everything.
 STEPS = ("redis_container : Write Redis", "portal_config : Set CHANNEL_LAYERS]", "asgi_service : Update Supervisor")
+
+
+# What of a process depends on who started it.
+ABOUT = """
+env | sort; pwd; umask; id; readlink /proc/self/ns/*; ps -o ppid=,tty= -p $$; readlink /proc/self/fd/0
+grep -E 'Cap(Inh|Amb)|NoNewPrivs|Seccomp:' /proc/self/status; grep @ID@ /proc/self/cgroup; exit 7
+"""
+
+
+def test_a_command_of_the_tests_runs_as_the_engine_would_run_it(host: Any) -> None:
+    """The tests enter a server without the engine, by the `docker` that is first in their PATH."""
+    server, ours = host.backend.get_hostname(), Path(bed.__file__).parent / "bin" / "docker"
+    path = os.pathsep.join(folder for folder in os.get_exec_path() if Path(folder) != ours.parent)
+    engine = shutil.which("docker", path=path)
+    assert engine
+    found = json.loads(subprocess.run([engine, "inspect", server], capture_output=True, text=True, check=True).stdout)
+    about = ABOUT.replace("@ID@", found[0]["Id"])
+    command = ["exec", server, "sh", "-c", about]
+    by_both = [subprocess.run([docker, *command], capture_output=True, text=True) for docker in (engine, ours)]
+    assert by_both[0].stdout == by_both[1].stdout
+    assert found[0]["Id"] in by_both[0].stdout
+    assert [run.returncode for run in by_both] == [7, 7]
+    # What is kept of a server that was entered.
+    assert found[0]["Id"] in (ours.parents[4] / ".cache" / "servers" / server).read_text(encoding="utf-8")
+    command = [ours, "exec", "-i", server, "cat"]
+    assert subprocess.run(command, input=about, capture_output=True, text=True, check=True).stdout == about
 
 
 def test_so_many_processes_as_asked_run_as_the_web_server(host: Any) -> None:
