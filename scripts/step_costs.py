@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import re
 import subprocess
 import threading
@@ -67,15 +69,62 @@ def allowed(step: str, budget: dict[str, Budget]) -> Budget:
     return budget.get(step, Budget(0, 0, 0))
 
 
+def cpu_of_group(group: Path) -> float | None:
+    """Return the CPU seconds of a control group's processes, or None if there is no such group."""
+    usage, stat = group / "cpuacct.usage", group / "cpu.stat"
+    if usage.exists():
+        return int(usage.read_text()) / 1e9
+    if stat.exists():
+        found = dict(line.split() for line in stat.read_text().splitlines())
+        return int(found["usage_usec"]) / 1e6 if "usage_usec" in found else None
+    return None
+
+
 def cpu_of_container(container: str, root: Path = CGROUPS) -> float | None:
     """Return the CPU seconds of a container's processes, or None if its cgroup is not found."""
     for group in (f"docker/{container}", f"system.slice/docker-{container}.scope"):
-        usage, stat = root / "cpuacct" / group / "cpuacct.usage", root / group / "cpu.stat"
-        if usage.exists():
-            return int(usage.read_text()) / 1e9
-        if stat.exists():
-            return int(dict(line.split() for line in stat.read_text().splitlines())["usage_usec"]) / 1e6
+        for tree in (root / "cpuacct", root):
+            used = cpu_of_group(tree / group)
+            if used is not None:
+                return used
     return None
+
+
+class Group:
+    """A control group for the commands of a step, by which their CPU time is told from that of the servers.
+
+    A command that enters a server joins the server's groups, and is still the child of a command here.
+    """
+
+    def __init__(self, name: str, root: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> None:
+        self.path: Path | None = None
+        self.before = 0.0
+        for line in own.read_text().splitlines():
+            _number, controllers, path = line.split(":", 2)
+            tree = root / "cpuacct" if "cpuacct" in controllers.split(",") else root
+            parent = tree / path.lstrip("/")
+            if (controllers and tree == root) or cpu_of_group(parent) is None:
+                continue
+            with contextlib.suppress(OSError):
+                place = parent / f"tethys-test-{os.getpid()}-{name}"
+                place.mkdir(exist_ok=True)
+                self.path, self.before = place, cpu_of_group(place) or 0.0
+                return
+
+    def inside(self, command: list[str]) -> list[str]:
+        """Return the command that runs another one in this group, or that one where there is no group."""
+        if self.path is None:
+            return command
+        return ["sh", "-c", 'echo $$ > "$0"; exec "$@"', str(self.path / "cgroup.procs"), *command]
+
+    def used(self, by_children: float) -> float:
+        """Return the CPU seconds of the group's processes, or what the children used where there is no group."""
+        used = cpu_of_group(self.path) if self.path else None
+        # What a step leaves behind for a while, such as an ssh connection, keeps the group.
+        with contextlib.suppress(OSError):
+            if self.path:
+                self.path.rmdir()
+        return by_children if used is None else used - self.before
 
 
 def cpu_of_machine() -> float:

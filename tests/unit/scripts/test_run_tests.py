@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -89,6 +90,41 @@ def test_the_cpu_time_of_a_container_is_read_from_either_kind_of_cgroups(
     file.write_text(text)
     assert costs.cpu_of_container("abc", tmp_path) == 2.5
     assert costs.cpu_of_container("other", tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("own", "place", "file", "text"),
+    [
+        ("9:name=systemd:/a\n4:cpu,cpuacct:/a\n0::/a\n", "cpuacct/a", "cpuacct.usage", "{}000000000\n"),
+        ("0::/system.slice/x.service\n", "system.slice/x.service", "cpu.stat", "usage_usec {}000000\n"),
+    ],
+)
+def test_the_commands_of_a_step_have_a_group(
+    costs: ModuleType, tmp_path: Path, own: str, place: str, file: str, text: str
+) -> None:
+    """What has left it for a server's group is not counted with them."""
+    (tmp_path / "own").write_text(own)
+    (tmp_path / place).mkdir(parents=True)
+    (tmp_path / place / file).write_text(text.format(70))
+    group = costs.Group("step", tmp_path, tmp_path / "own")
+    assert group.path.parent == tmp_path / place
+    (group.path / "cgroup.procs").touch()
+    for used in (4, 9):
+        (group.path / file).write_text(text.format(used))
+        # What an earlier command of that name used is not this one's: its group is still there.
+        again = costs.Group("step", tmp_path, tmp_path / "own")
+        (again.path / file).write_text(text.format(used + 3))
+        assert again.used(50.0) == 3
+    command = again.inside(["sh", "-c", 'printf %s "$1"', "", "a  b"])
+    assert subprocess.run(command, capture_output=True, check=True).stdout == b"a  b"
+    assert int((group.path / "cgroup.procs").read_text()) > 1
+
+
+def test_without_control_groups(costs: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "own").write_text("0::/\n")
+    group = costs.Group("step", tmp_path, tmp_path / "own")
+    assert group.inside(["true"]) == ["true"]
+    assert group.used(50.0) == 50.0
 
 
 def test_a_command_costs_what_its_children_use(script: ModuleType, tmp_path: Path) -> None:
