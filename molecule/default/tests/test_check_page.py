@@ -24,7 +24,8 @@ PAGE = "TASK [tethys.channels.layer_check : Report the layer's state]"
 WRONG = "TASK [tethys.channels.layer_check : Fail if a problem was found]"
 REDIS = "tethys-channels-redis"
 # Until Redis answers again, and the processes.
-WAIT_REDIS = f"timeout 30 sh -c 'until docker inspect {REDIS} | grep -q :..healthy; do sleep 0.5; done'"
+PING = f"docker exec {REDIS} redis-cli -s /run/tethys-channels/redis.sock ping"
+WAIT_REDIS = f"timeout 30 sh -c 'until {PING} 2>&1 | grep -q NOAUTH; do sleep 0.5; done'"
 # Supervisor's state alone says nothing of a process that is still starting: each has a socket of its own.
 WAIT_PROCESSES = (
     "timeout 60 sh -c 'for i in 0 1 2; do until curl -s -o /dev/null --unix-socket /run/tethys/tethys_asgi$i.sock"

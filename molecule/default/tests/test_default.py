@@ -164,6 +164,9 @@ def test_redis_is_in_reach_of_the_portal_alone(host: Any) -> None:
 
 
 def test_the_container_has_its_limits(host: Any) -> None:
+    # Docker asks every 30 s.
+    status = "docker inspect -f {{.State.Health.Status}} tethys-channels-redis"
+    host.check_output(f"timeout 40 sh -c 'while {status} | grep -q starting; do sleep 0.5; done'")
     [found] = json.loads(host.check_output("docker inspect tethys-channels-redis"))
     settings = found["HostConfig"]
     assert settings["Memory"] == 256 * 2**20
