@@ -5,12 +5,18 @@
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 import functools
 import importlib.util
+import io
 import os
 import sys
+import zipfile
+import zipimport
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -59,6 +65,53 @@ def test_a_tree_that_is_not_installed_shares_nothing(
     installed(monkeypatch, tmp_path, "")
     callback.share_modules(tmp_path / "modules")
     assert not (tmp_path / "run" / "ansiballz_cache").exists()
+
+
+def packed(**files: str) -> bytes:
+    """These files as Ansible packs a module."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name.replace("__", "/") + ".py", text)
+    return base64.b64encode(content.getvalue())
+
+
+def test_a_packed_module_brings_its_bytecode(callback: ModuleType, tmp_path: Path) -> None:
+    with_bytecode = base64.b64decode(callback.with_bytecode(packed(of_tests__one="ANSWER: None | int = 42")))
+    with zipfile.ZipFile(io.BytesIO(with_bytecode)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    assert files["of_tests/one.py"] == b"ANSWER: None | int = 42"
+
+    def answer(name: str, **changed: bytes) -> Any:
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for file, content in files.items():
+                archive.writestr(file, changed.get(file.rpartition(".")[2], content))
+        found: dict[str, Any] = {}
+        exec(zipimport.zipimporter(f"{tmp_path / name}/of_tests").get_code("one"), found)  # noqa: S102 - a file of this test
+        return found["ANSWER"]
+
+    assert answer("compiled.zip", py=b"ANSWER = 'compiled on the server'") == 42
+    # That of another Python is left.
+    assert answer("other.zip", py=b"ANSWER = 43", pyc=b"????" + files["of_tests/one.pyc"][4:]) == 43
+
+
+def test_what_ansible_keeps_has_bytecode(callback: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Kept:
+        zip_data: bytes
+        metadata: str
+
+        def dump(self, path: str) -> None:
+            Path(path).write_bytes(self.zip_data)
+
+    monkeypatch.setattr(callback, "module_common", SimpleNamespace(_CachedModule=Kept))
+    callback.keep_bytecode()
+    kept = Kept(packed(one=""), "")
+    kept.dump(str(tmp_path / "kept"))
+    with zipfile.ZipFile(io.BytesIO(base64.b64decode((tmp_path / "kept").read_bytes()))) as archive:
+        assert archive.namelist() == ["one.py", "one.pyc"]
+    monkeypatch.setattr(callback, "module_common", SimpleNamespace())
+    callback.keep_bytecode()
 
 
 def test_each_run_is_one_line(callback: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,24 +4,32 @@
 """Record each playbook run of a test step, and let the runs share the modules that Ansible packs.
 
 Packing modules with their module_utils takes a quarter of a run's CPU time on the controller. Ansible keeps what it has
-packed until the run ends; here the next run of the same collection finds it. Ansible also starts a process for each
-task and imports the collection's Python in each; here they inherit it. Each of these processes would also collect
-garbage among all objects of the run, which takes half of its CPU time; a run is over before memory is short.
+packed until the run ends; here the next run of the same collection finds it, and with it each module's bytecode:
+to compile it takes half of a module's start on the server. Ansible also starts a process for each task and imports the
+collection's Python in each; here they inherit it. Each of these processes would also collect garbage among all objects
+of the run, which takes half of its CPU time; a run is over before memory is short.
 """
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 import gc
 import hashlib
 import importlib
+import importlib.util
 import inspect
+import io
+import marshal
 import os
 import pkgutil
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
 from ansible import constants
+from ansible.executor import module_common
 from ansible.plugins.callback import CallbackBase
 
 DOCUMENTATION = """
@@ -48,6 +56,37 @@ def share_modules(folder: Path) -> None:
     kept = folder / hashlib.sha256(content).hexdigest()[:16]
     kept.mkdir(parents=True, exist_ok=True)
     (Path(constants.DEFAULT_LOCAL_TMP) / "ansiballz_cache").symlink_to(kept)
+
+
+def with_bytecode(packed: bytes) -> bytes:
+    """Return a packed module that holds the bytecode of its files, too.
+
+    A Python of another version finds that it is not its own, and compiles as ever.
+    """
+    old, content = zipfile.ZipFile(io.BytesIO(base64.b64decode(packed))), io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as new:
+        for entry in old.infolist():
+            source = old.read(entry)
+            new.writestr(entry, source)
+            if entry.filename.endswith(".py"):
+                code = compile(source, entry.filename, "exec", dont_inherit=True)
+                # The second word: it is taken without a look at the source.
+                head = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + importlib.util.source_hash(source)
+                new.writestr(f"{entry.filename}c", head + marshal.dumps(code))
+    return base64.b64encode(content.getvalue())
+
+
+def keep_bytecode() -> None:
+    """Have Ansible keep packed modules with their bytecode; before ansible-core 2.19 it keeps them in another way."""
+    kept = getattr(module_common, "_CachedModule", None)
+    if kept is None:
+        return
+    dump = kept.dump
+
+    def dump_with_bytecode(module: Any, path: str) -> None:
+        dump(dataclasses.replace(module, zip_data=with_bytecode(module.zip_data)), path)
+
+    kept.dump = dump_with_bytecode
 
 
 def import_plugins() -> None:
@@ -81,6 +120,7 @@ class CallbackModule(CallbackBase):
         self.playbook = Path(playbook._file_name).name
         if os.environ.get("TETHYS_TEST_MODULES"):
             share_modules(Path(os.environ["TETHYS_TEST_MODULES"]))
+            keep_bytecode()
         if "tethys" in str(playbook._file_name):
             import_plugins()
         gc.freeze()
