@@ -196,15 +196,6 @@ def test_files_and_folders_have_their_owners(host: Any) -> None:
     assert names == {f"tethys_asgi{number}.log" for number in range(N)}
 
 
-def test_the_run_folder_survives_a_reboot(host: Any) -> None:
-    host.check_output("supervisorctl stop asgi:*")
-    host.check_output("rm -rf /run/tethys && systemd-tmpfiles --create")
-    host.check_output("supervisorctl start asgi:*")
-    assert host.file("/run/tethys").user == "www-data"
-    run = bed.playbook("check")
-    assert run.returncode == 0, run.stdout
-
-
 def test_check_in_a_dry_run_changes_nothing_and_shows_nothing_to_do(host: Any) -> None:
     before = bed.snapshot(host)
     run = bed.playbook("site", "--check", "--diff")
