@@ -1,13 +1,18 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Debian 13, Redis 8, the pub/sub layer; then a Redis that exists already, and a portal without a portal_config.yml."""
+"""Debian 13 without a network, Redis 8, the pub/sub layer; then a Redis that exists already, and a portal without a
+portal_config.yml."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import bed
+import yaml
 
 THEIRS = [{"host": "127.0.0.1", "port": 7777, "password": "theirs: 100% $ecret"}]
 
@@ -16,6 +21,28 @@ def delivered(host: Any, processes: int) -> bool:
     """Whether everybody over so many processes hears a message."""
     found = bed.client(host, "ws_fanout", "--url", bed.CHAT, "--clients", "8", "--processes", str(processes))
     return bool(found["delivered"] == found["clients"] and len(found["pids"]) == processes)
+
+
+def test_the_server_was_provisioned_from_the_bundle_without_a_network(host: Any) -> None:
+    assert host.run("ip -4 route get 192.0.2.1").stderr.strip() == "RTNETLINK answers: Network is unreachable"
+    folder = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "bundle", "tethys-channels-bundle")
+    given = yaml.safe_load((folder / "offline.yml").read_text(encoding="utf-8"))
+    used = host.ansible.get_variables()
+    assert {name: used[name] for name in given} == given
+    packages = host.check_output(f"{bed.PREFIX}/bin/pip list --format=freeze")
+    assert "channels_redis==" in packages.replace("-", "_")
+    # Nobody but root can change what pip and the engine read as root.
+    assert host.check_output(f"find /opt/{folder.name} -not -user root -o -perm /022") == ""
+
+
+def test_the_collections_of_the_bundle_install_without_galaxy(tmp_path: Path) -> None:
+    tarballs = sorted(Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "bundle").glob("*/collections/*.tar.gz"))
+    command = ["ansible-galaxy", "collection", "install", "--offline", "-p", str(tmp_path), *map(str, tarballs)]
+    alone = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(tmp_path), "ANSIBLE_HOME": str(tmp_path / "home")}
+    installed = subprocess.run(command, env=alone, capture_output=True, text=True, check=False)
+    assert installed.returncode == 0, installed.stdout + installed.stderr
+    found = {f"{path.parents[1].name}.{path.parent.name}" for path in tmp_path.rglob("MANIFEST.json")}
+    assert {"tethys.channels", "community.crypto", "community.docker"} < found
 
 
 def test_messages_reach_every_process_through_the_pubsub_layer(host: Any) -> None:
