@@ -43,6 +43,19 @@ def read(path: str) -> Any:
 # --- the versions ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("package", "line", "wanted"),
+    [
+        ("ansible-core", "2.20", ["ansible-core==2.20.*"]),
+        ("ansible", "2.20", ["ansible==13.*"]),
+        ("ansible-core", "newest", ["--pre", "ansible-core"]),
+        ("ansible", "newest", ["--pre", "ansible"]),
+    ],
+)
+def test_what_is_installed_of_a_line(script: ModuleType, package: str, line: str, wanted: list[str]) -> None:
+    assert script.wanted(package, line) == wanted
+
+
 def test_the_oldest_line_is_the_one_that_the_collection_requires(script: ModuleType) -> None:
     oldest = min(script.LINES, key=script.order)
     assert read("meta/runtime.yml")["requires_ansible"] == f">={oldest}.0"
