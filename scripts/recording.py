@@ -9,7 +9,8 @@ import re
 from html import escape
 from typing import TypedDict
 
-from svg import HEADER, MONO, WIDTH, Canvas
+from charts import Bar, Chart, Group
+from svg import HEADER, MONO, WIDTH
 
 
 class Line(TypedDict):
@@ -31,6 +32,8 @@ class Recording(TypedDict):
     """A demonstration."""
 
     recorded: str
+    # Of the last minute before it: what else the machine had to do.
+    load_before: float
     lines: list[Line]
     steps: list[Step]
     # Requests of a steady load during the run, and the seconds of the first and the last that failed.
@@ -39,6 +42,8 @@ class Recording(TypedDict):
     failed_between: list[float]
 
 
+# A load average above this lengthens every step.
+QUIET_LOAD = 1.0
 SIZE = 12
 LINE = 17
 TOP = 56
@@ -68,7 +73,7 @@ def color(text: str) -> str:
 
 
 def terminal(recording: Recording) -> str:
-    """Return the terminal's last state. Viewers that can, show its lines one after the other."""
+    """Return the terminal's last state. Viewers that can, light up its lines one after the other."""
     height = TOP + LINE * len(recording["lines"]) + 14
     body: list[str] = []
     shown, before = 0.0, 0.0
@@ -88,7 +93,7 @@ def terminal(recording: Recording) -> str:
             *HEADER,
             f"<title>A recording of make demo, {recording['recorded']}</title>",
             f"<desc>{escape(told)}</desc>",
-            "<style>@keyframes wait{from,to{visibility:hidden}}",
+            "<style>@keyframes wait{from,to{opacity:0.25}}",
             "@media (prefers-reduced-motion: no-preference){text{animation-name:wait}}</style>",
             f'<rect x="0" y="0" width="{WIDTH}" height="{height}" rx="8" fill="{GROUND}"/>',
             f'<rect x="0" y="0" width="{WIDTH}" height="30" rx="8" fill="{BAR}"/>',
@@ -103,48 +108,27 @@ def terminal(recording: Recording) -> str:
     )
 
 
-def timeline(recording: Recording) -> str:
+def timeline(recording: Recording) -> Chart:
     """Return the run as a timeline, with the seconds in which requests failed."""
     steps = recording["steps"]
     total = steps[-1]["end"]
-    roles = list(dict.fromkeys(step["role"] for step in steps))
-    left, right, top, row = 190, 70, 62, 28
-    bottom = top + row * (len(roles) + 1) + 10
-
-    def at(seconds: float) -> float:
-        return left + (WIDTH - left - right) * seconds / total
-
-    told = []
-    for role in roles:
-        took = sum(step["end"] - step["start"] for step in steps if step["role"] == role)
-        told.append(f"{STEPS[role]} {took:.1f} s")
+    bars = []
+    for role in dict.fromkeys(step["role"] for step in steps):
+        mine = [step for step in steps if step["role"] == role]
+        took = sum(step["end"] - step["start"] for step in mine)
+        color = "good" if role.endswith("check") else "blue"
+        bars.append(Bar(STEPS.get(role, role), mine[-1]["end"], f"{took:.1f} s", color, start=mine[0]["start"]))
     gap = recording["failed_between"]
     lost = f"{recording['failed']} of {recording['requests']} requests failed"
-    lost += f", within {gap[1] - gap[0]:.1f} s." if gap else "."
-    canvas = Canvas("A first run, step by step", f"Of {total:.0f} s: {', '.join(told)}. {lost}", bottom + 78)
-    canvas.text(24, 34, f"The first run of the demo: {total:.0f} s", bold=True, size=16)
-    for seconds in range(0, int(total) + 1, 5):
-        canvas.line([(at(seconds), top - 8), (at(seconds), bottom)], color="grid")
-        canvas.text(at(seconds), bottom + 16, f"{seconds} s", color="soft", size=12, anchor="middle")
-    for place, role in enumerate(roles):
-        y = top + row * place
-        mine = [step for step in steps if step["role"] == role]
-        canvas.text(left - 12, y + 15, STEPS[role], anchor="end")
-        for step in mine:
-            width = max(at(step["end"]) - at(step["start"]), 2)
-            canvas.box(at(step["start"]), y + 2, width, 18, "good" if role.endswith("check") else "blue", None, 2)
-        took = sum(step["end"] - step["start"] for step in mine)
-        canvas.text(at(mine[-1]["end"]) + 6, y + 15, f"{took:.1f} s", color="soft", size=12)
-    y = top + row * len(roles)
-    canvas.text(left - 12, y + 15, "Requests fail", color="bad", anchor="end", bold=True)
     if gap:
-        canvas.box(at(gap[0]), y + 2, max(at(gap[1]) - at(gap[0]), 2), 18, "bad", None, 2)
-        canvas.text(at(gap[1]) + 6, y + 15, f"{gap[1] - gap[0]:.1f} s", color="bad", size=12)
-    else:
-        canvas.text(left, y + 15, "none", color="soft", size=12)
-    canvas.caption(
-        bottom + 44,
+        bars.append(Bar("Requests fail", gap[1], f"{gap[1] - gap[0]:.1f} s", "bad", start=gap[0]))
+        lost += f", within {gap[1] - gap[0]:.1f} s"
+    notes = [
         f"Recorded by make demo, {recording['recorded']}: a portal with 3 processes that was set up by the manual.",
-        f"{lost} The delivery check waits 7 s and sends again.",
-    )
-    return canvas.svg()
+        f"{lost}. The delivery check waits 7 s and sends again.",
+    ]
+    if recording["load_before"] > QUIET_LOAD:
+        notes.append(f"The machine had other work: its load average was {recording['load_before']:.0f} before.")
+    step = next(step for step in (5, 10, 20, 50, 100, 1000) if total / step <= 10)
+    group = Group("Seconds since the start", bars, ticks=range(0, int(total) + 1, step), unit=" s")
+    return Chart(f"The first run of the demo: {total:.0f} s", [group], notes, labels=170, figures=60)

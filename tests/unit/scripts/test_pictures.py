@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -95,7 +96,7 @@ def boxes(root: ElementTree.Element) -> list[Extent]:
 
 
 def test_there_are_pictures() -> None:
-    assert len(PICTURES) >= 10
+    assert len(PICTURES) >= 12
 
 
 def test_the_pictures_are_those_of_the_figures_as_they_are() -> None:
@@ -173,6 +174,18 @@ def test_the_figures_of_a_drawing_are_on_a_page(name: str) -> None:
     assert [each for each in found if each not in words] == []
 
 
+def test_the_readme_shows_the_table_of_the_recording() -> None:
+    recorded = json.loads((ROOT / "docs" / "demo.json").read_text(encoding="utf-8"))
+    lines = [re.sub(r" {2,}", " | ", line["text"].strip()) for line in recorded["lines"]]
+    start = next(place for place, line in enumerate(lines) if line.startswith("before | after"))
+    shown = [line for line in lines[start + 2 : lines.index("", start)] if not line.startswith("with ")]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    cells = re.findall(
+        r"^\| (.+) \|$", readme.partition("| | before | after |\n")[2].partition("\n\n")[0], re.MULTILINE
+    )
+    assert [re.sub(r"(?: \|)? *\| *", " | ", row.replace("`", "")) for row in cells] == shown
+
+
 def test_a_bar_is_as_long_as_its_value(charts: ModuleType) -> None:
     group = charts.Group("One", [charts.Bar("a", 1.0, "1"), charts.Bar("b", 2.0, "2"), charts.Bar("c", 12.4, "12")])
     root = parsed(charts.draw(charts.Chart("All", [group])))
@@ -187,7 +200,15 @@ def test_a_logarithmic_scale_has_equal_steps(charts: ModuleType) -> None:
 
 def test_the_terminal_shows_every_line_where_nothing_moves(recording: ModuleType) -> None:
     lines = [{"at": 0.0, "text": "$ make demo"}, {"at": 60.0, "text": "<a> & b"}]
-    kept = {"recorded": "today", "lines": lines, "steps": [], "requests": 1, "failed": 0, "failed_between": []}
+    kept = {
+        "recorded": "today",
+        "load_before": 0.2,
+        "lines": lines,
+        "steps": [],
+        "requests": 1,
+        "failed": 0,
+        "failed_between": [],
+    }
     drawn = recording.terminal(kept)
     assert [each.text for each in parsed(drawn).iter(f"{SVG}text")] == ["$ make demo", "<a> & b"]
     # A wait of a minute is shown as a short one.
@@ -197,9 +218,14 @@ def test_the_terminal_shows_every_line_where_nothing_moves(recording: ModuleType
 
 def test_the_timeline_shows_the_downtime(recording: ModuleType) -> None:
     steps = [{"role": "", "start": 0.0, "end": 2.0}, {"role": "layer_check", "start": 2.0, "end": 10.0}]
-    kept = {"recorded": "today", "lines": [], "steps": steps, "requests": 90, "failed": 7, "failed_between": [3.0, 5.5]}
-    words = [each.text for each in parsed(recording.timeline(kept)).iter(f"{SVG}text")]
-    assert "2.5 s" in words
-    assert "7 of 90 requests failed, within 2.5 s. The delivery check waits 7 s and sends again." in words
-    kept.update(failed=0, failed_between=[])
-    assert "none" in [each.text for each in parsed(recording.timeline(kept)).iter(f"{SVG}text")]
+    kept = {"recorded": "today", "load_before": 0.2, "lines": [], "steps": steps, "requests": 90}
+    chart = recording.timeline({**kept, "failed": 7, "failed_between": [3.0, 5.5]})
+    assert [(each.label, each.start, each.value) for each in chart.groups[0].bars] == [
+        ("Ansible starts", 0.0, 2.0),
+        ("Delivery check", 2.0, 10.0),
+        ("Requests fail", 3.0, 5.5),
+    ]
+    assert "7 of 90 requests failed, within 2.5 s." in chart.notes[1]
+    chart = recording.timeline({**kept, "failed": 0, "failed_between": [], "load_before": 7.2})
+    assert "Requests fail" not in [each.label for each in chart.groups[0].bars]
+    assert "its load average was 7 before" in chart.notes[2]
