@@ -202,7 +202,7 @@ def test_the_terminal_shows_every_line_where_nothing_moves(recording: ModuleType
     lines = [{"at": 0.0, "text": "$ make demo"}, {"at": 60.0, "text": "<a> & b"}]
     kept = {
         "recorded": "today",
-        "load_before": 0.2,
+        "busy": False,
         "lines": lines,
         "steps": [],
         "requests": 1,
@@ -218,7 +218,7 @@ def test_the_terminal_shows_every_line_where_nothing_moves(recording: ModuleType
 
 def test_the_timeline_shows_the_downtime(recording: ModuleType) -> None:
     steps = [{"role": "", "start": 0.0, "end": 2.0}, {"role": "layer_check", "start": 2.0, "end": 10.0}]
-    kept = {"recorded": "today", "load_before": 0.2, "lines": [], "steps": steps, "requests": 90}
+    kept = {"recorded": "today", "busy": False, "lines": [], "steps": steps, "requests": 90}
     chart = recording.timeline({**kept, "failed": 7, "failed_between": [3.0, 5.5]})
     assert [(each.label, each.start, each.value) for each in chart.groups[0].bars] == [
         ("Ansible starts", 0.0, 2.0),
@@ -226,6 +226,6 @@ def test_the_timeline_shows_the_downtime(recording: ModuleType) -> None:
         ("Requests fail", 3.0, 5.5),
     ]
     assert "7 of 90 requests failed, within 2.5 s." in chart.notes[1]
-    chart = recording.timeline({**kept, "failed": 0, "failed_between": [], "load_before": 7.2})
+    chart = recording.timeline({**kept, "failed": 0, "failed_between": [], "busy": True})
     assert "Requests fail" not in [each.label for each in chart.groups[0].bars]
-    assert "its load average was 7 before" in chart.notes[2]
+    assert "other work" in chart.notes[2]
