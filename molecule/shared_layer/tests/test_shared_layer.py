@@ -135,7 +135,7 @@ def test_a_portal_that_cannot_reach_redis_is_refused() -> None:
         portal.check_output(f"iptables -D {rule}")
     assert run.returncode != 0
     said = bed.words(run)
-    assert f"The shared Redis at {address(ONE)}:6379 ({ONE}) cannot be reached (timed out), asked from this" in said
+    assert f"The shared Redis at {address(ONE)}:6379 ({ONE}) cannot be reached (timed out), queried from this" in said
     assert "Refused; nothing was changed on this server." in said
     assert bed.snapshot(portal) == before
 

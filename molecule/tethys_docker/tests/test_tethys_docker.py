@@ -235,7 +235,7 @@ def test_a_file_and_a_service_that_are_somebody_elses(refused: subprocess.Comple
 
 
 def test_a_folder_that_has_no_project(refused: subprocess.CompletedProcess[str]) -> None:
-    assert "Compose finds no file" in refusal(refused, "no_project")
+    assert "Compose finds no compose file" in refusal(refused, "no_project")
 
 
 def test_bokeh_in_an_image_that_does_not_run_cannot_be_known(refused: subprocess.CompletedProcess[str]) -> None:

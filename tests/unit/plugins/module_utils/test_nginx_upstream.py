@@ -225,7 +225,7 @@ def test_what_a_put_leaves_is_seen(running: Bed) -> None:
     ("change", "words"),
     [
         (("    server 127", "    server 10.1.2.3:8000;\n    server 127"), ["10.1.2.3:8000", "nginx_upstream_name"]),
-        (("server 127.0.0.1:8000;", "include @ETC@/servers;"), ["@ETC@/servers", "in place of the `include`"]),
+        (("server 127.0.0.1:8000;", "include @ETC@/servers;"), ["@ETC@/servers", "instead of the `include`"]),
         (("http://channels-backend", "http://127.0.0.1:8000"), ["no `proxy_pass`", "http://channels-backend;"]),
         (("    server 127", "    balancer_by_lua_file a;\n    server 127"), ["balancer_by_lua_file"]),
         (("channels-backend {", "portal {"), ["no block", "{ server 127.0.0.1:8000; }", "behind portal", "proxy_pass"]),
@@ -588,7 +588,7 @@ def test_a_file_that_changes_meanwhile(running: Bed) -> None:
 
 def test_nginx_that_does_not_take_over(running: Bed) -> None:
     running.takes_over = False
-    with pytest.raises(NginxError, match=r"/var/log/nginx/error\.log tells why"):
+    with pytest.raises(NginxError, match=r"Read /var/log/nginx/error\.log"):
         running.nginx().put([8000, 8001])
     assert running.site.read_text() == SITE
     assert len(running.reloads) == 2
@@ -607,7 +607,7 @@ def test_nginx_that_is_started_anew_meanwhile(running: Bed) -> None:
         (running.proc / "56" / "stat").write_text(" ".join(fields))
 
     running.monkeypatch.setattr(nginx, "_validate", meanwhile)
-    with pytest.raises(NginxError, match="started anew just now"):
+    with pytest.raises(NginxError, match="stopped or restarted during the change"):
         nginx.put([8000, 8001])
     assert running.site.read_text() == SITE
 
@@ -627,7 +627,7 @@ def test_a_worker_that_goes_on_with_the_former_configuration(running: Bed) -> No
         running.title(57, "nginx: worker process")
 
     running.monkeypatch.setattr(nginx_upstream.os, "kill", keeps_one)
-    with pytest.raises(NginxError, match="has not taken over"):
+    with pytest.raises(NginxError, match="has not loaded"):
         running.nginx().put([8000, 8001])
     assert running.site.read_text() == SITE
 

@@ -273,7 +273,7 @@ def test_the_same_value_is_left_as_it_is(old: str, new: Any, same: bool) -> None
         ({"a": object()}, "settings['X']['a'] is of type object; only text, numbers"),
         (datetime.date(2026, 1, 2), "is of type date"),
         (b"bytes", "is of type bytes"),
-        ({("a", 1): 1}, "has a key that is no scalar"),
+        ({("a", 1): 1}, "has a key that is not a scalar"),
         ("\ud800", "half a surrogate pair"),
     ],
 )

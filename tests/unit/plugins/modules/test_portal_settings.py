@@ -199,7 +199,7 @@ def test_no_file_yet(home: Path) -> None:
     assert not run(home, state="absent", settings=LAYERS)["changed"]
     result = run(home, settings=LAYERS)
     assert result["failed"]
-    assert "make it with `tethys gen portal_config`, or correct tethys_home." in result["msg"]
+    assert "create it with `tethys gen portal_config`, or correct tethys_home." in result["msg"]
 
 
 # -- a Redis that Sentinel watches ------------------------------------------------------------------------------------
@@ -554,7 +554,7 @@ def test_a_record_of_another_file(home: Path, original: str, tmp_path: Path) -> 
 def test_restored_without_a_file_keeps_the_record(home: Path, original: str) -> None:
     run(home, settings=LAYERS, original=original)
     (home / "portal_config.yml").unlink()
-    assert f"as it was, it is kept in {original}" in restore(home, original)["msg"]
+    assert f"the original is kept in {original}" in restore(home, original)["msg"]
     assert Path(original).read_text() == TEXT
 
 

@@ -421,7 +421,7 @@ def test_a_server_that_others_reach(run: Run, folder: Path) -> None:
 def test_an_empty_certificate_is_refused_before_anything_is_written(run: Run, folder: Path, name: str) -> None:
     found = run(**{**TLS, name: "\n"})
     assert found["failed"]
-    assert found["msg"].startswith(f"{name} would be empty, and Redis would not start: ")
+    assert found["msg"].startswith(f"{name} would be empty, and Redis would not start. ")
     assert not folder.exists()
     # A dry run may come before the certificate.
     assert run(check=True, **{**TLS, name: ""})["changed"]
