@@ -34,7 +34,7 @@ options:
   container:
     description: The name of the container in which that Redis runs.
     type: str
-    required: true
+    default: tethys-channels-redis
   engine:
     description: The engine that O(container) is in.
     type: str
