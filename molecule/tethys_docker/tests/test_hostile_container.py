@@ -70,7 +70,8 @@ def attackers(host: Any) -> Iterator[None]:
     put(host, f"{BIN}/python", LIAR)
     yield
     host.check_output(
-        f"docker exec tethys sh -c 'mv -f {BIN}/python.kept {BIN}/python; pkill -f local/bin/[w]riter;"
+        f"docker exec tethys sh -c 'mv -f {BIN}/python.kept {BIN}/python;"
+        f" pkill -f ^/usr/bin/python3./usr/local/bin/writer;"
         f" rm -rf {site}/usercustomize.py /usr/local/bin/writer {SEEN}'; rm -rf {THERE}"
     )
 
