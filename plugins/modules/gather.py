@@ -13,7 +13,7 @@ version_added: 1.0.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Judges the variables of the collection, and fails with every reason against them before it connects to the server.
+  - Checks the variables of the collection, and fails with every reason against them before it connects to the server.
   - Then runs C(tethys.channels.server_info), with what the variables say, and, where they are needed,
     C(tethys.channels.layer_packages), which installs nothing then, C(tethys.channels.redis_ping) and
     C(tethys.channels.sentinel_info).

@@ -49,7 +49,7 @@ endpoints:
   type: list
   elements: dict
 authorities:
-  description: The certificates of the authorities by which the portal verifies these hosts.
+  description: The certificates of the CAs by which the portal verifies these hosts.
   returned: success
   type: str
 missing:
