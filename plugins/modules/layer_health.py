@@ -64,7 +64,7 @@ options:
         type: path
   endpoints:
     description:
-      - The servers of a Redis that exists already, as P(tethys.channels.redis_endpoints#filter) returns them. They are
+      - The servers of a Redis that exists already, as the plan lists them. They are
         queried with the portal's own credentials; what these may not read is null.
     type: list
     elements: dict

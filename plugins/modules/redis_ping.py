@@ -30,7 +30,7 @@ attributes:
     description: Any POSIX system.
 options:
   endpoints:
-    description: The servers, as P(tethys.channels.redis_endpoints#filter) returns them.
+    description: The servers, as the plan lists them.
     type: list
     elements: dict
     required: true
