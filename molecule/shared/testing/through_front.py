@@ -35,7 +35,7 @@ def look(option: Any, port: int) -> dict[str, Any]:
     asked = Front.given(option, NAME, "")
     check = FrontCheck(asked, time.monotonic() + 60)
     if check.look(status_of(asked.place._replace(address="127.0.0.1", port=port, tls=False), "/", 20)):
-        check.open("x", 2, 60)
+        check.open_sockets("x", 2, 60)
     check.close()
     return {"codes": codes(check.problems), "problems": texts(check.problems), "front": check.answer()}
 
