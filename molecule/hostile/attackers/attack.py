@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
 import socket
 import ssl
 import stat
@@ -26,6 +27,7 @@ OFF = Path("/opt/hostile/off")
 SLEEPER = "/usr/local/sbin/hostile-sleeper"
 LIBC = ctypes.CDLL(None, use_errno=True)
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
+IN_MOVED_TO, IN_CREATE = 0x80, 0x100
 
 
 def resting(name: str) -> bool:
@@ -40,6 +42,20 @@ def count(name: str) -> None:
     """Record one more attack of this kind: the tests see by it that their attacker was active."""
     with contextlib.suppress(OSError), (SEEN / name).open("a", encoding="ascii") as file:
         file.write(".")
+
+
+class Watch:
+    """New names in a folder, of which the kernel tells sooner than anybody could look, and who waits uses no time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.queue = LIBC.inotify_init1(os.O_NONBLOCK)
+        if LIBC.inotify_add_watch(self.queue, os.fsencode(folder), IN_CREATE | IN_MOVED_TO) < 0:
+            raise OSError(ctypes.get_errno(), "inotify_add_watch")
+
+    def wait(self) -> None:
+        """Return as soon as there is one, or after a while, since the test may have told this attacker to wait."""
+        if select.select([self.queue], [], [], 0.05)[0]:
+            os.read(self.queue, 65536)
 
 
 def logs() -> None:
@@ -63,6 +79,7 @@ def logs() -> None:
 def work() -> None:
     """As the environment's owner: swap the names in a folder that root hands over, once, while root does it."""
     done: set[str] = set()
+    watch = Watch(Path("/tmp"))
     while True:
         if resting("work"):
             continue
@@ -84,7 +101,7 @@ def work() -> None:
                     if name.startswith("_"):
                         os.unlink(f"{entry.path}/{name[1:]}")
                         os.rename(f"{entry.path}/{name}", f"{entry.path}/{name[1:]}")
-        time.sleep(0.0005)
+        watch.wait()
 
 
 def exchange(one: Path, other: Path) -> None:
@@ -96,10 +113,13 @@ def exchange(one: Path, other: Path) -> None:
 def config() -> None:
     """As the portal's user: while root writes portal_config.yml, put a program with root's rights in its place."""
     real, other = HOME / "portal_config.yml", HOME / "portal_config.other"
+    watch = Watch(HOME)
     while True:
         if resting("config"):
             continue
-        if any(name.endswith(".tethys_channels") for name in os.listdir(HOME)):
+        if not any(name.endswith(".tethys_channels") for name in os.listdir(HOME)):
+            watch.wait()
+        else:
             for target in ("program", "settings.yml"):
                 count("config.tried")
                 with contextlib.suppress(OSError):
@@ -112,7 +132,7 @@ def config() -> None:
                     count("config.swapped")
                 with contextlib.suppress(OSError):
                     os.unlink(other)
-        time.sleep(0.0002)
+            time.sleep(0.0002)
 
 
 def answer_redis(connection: socket.socket, record: Path) -> None:
