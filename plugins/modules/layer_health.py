@@ -224,6 +224,12 @@ health:
           all.
       type: list
       elements: dict
+    watch:
+      description:
+        - What the watch (C(asgi_service_watch)) has done, the last of it at the end, with C(time) (seconds since
+          1970) and C(process).
+      type: list
+      elements: dict
     differs:
       description: The O(files) that are not as expected, each as C(path) and C(why).
       type: list
@@ -468,6 +474,15 @@ def supervised(supervisor: Supervisor, other_groups: Collection[str] = ()) -> li
     return sorted(rows, key=lambda row: (len(row["name"]), row["name"]))
 
 
+def acts_of(state_dir: Path) -> list[dict[str, Any]]:
+    """Return what the watch has done, from its file in root's folder."""
+    try:
+        acts = json.loads((state_dir / "watch_acts.json").read_text(encoding="utf-8"))
+        return [{"time": int(act["time"]), "process": str(act["process"])} for act in acts]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
 def differing(environment: dict[str, Any] | None, files: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Return the files and folders that are not as expected, and why."""
     found = []
@@ -566,6 +581,7 @@ def main() -> None:
             older,
         ),
         "redis": redis,
+        "watch": acts_of(state_dir),
         "differs": differing(params["environment"], params["files"]),
     }
     module.exit_json(changed=False, health=health)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -133,6 +134,7 @@ class Report:
         """What was seen, line by line."""
         lines = [f"Versions: {self.versions()}", f"Layout: {self.layout()}"]
         lines += [f"Process {self.process_line(row)}" for row in self.rows]
+        lines += self.watch_lines()
         if self.plan["redis"] == "none":
             lines.append("Redis: none, since the layer is in memory")
         lines += [self.redis_line(server) for server in self.health["redis"]]
@@ -174,6 +176,15 @@ class Report:
         line = f"{row['name']}: {state}, pid {row['pid']}, for {span(row['age_seconds'] or 0)}, as {row['user']}"
         line += runs_with.get(row["outdated"], "")
         return line + (", older than Redis's last start" if row["before_redis"] else "")
+
+    def watch_lines(self) -> list[str]:
+        """What the watch has done."""
+        acts = self.health.get("watch") or []
+        if not acts:
+            return []
+        last = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(acts[-1]["time"]))
+        times = counted(len(acts), "process", "processes")
+        return [f"Watch: killed {times} that did not answer; the last was {acts[-1]['process']} at {last}"]
 
     def redis_line(self, server: Mapping[str, Any]) -> str:
         """One server's figures, or where a Sentinel has the primary."""

@@ -80,6 +80,7 @@ class Status(TypedDict):
     backend: str
     processes_wanted: int
     processes: list[ProcessStatus]
+    processes_killed: int
     redis: list[RedisStatus]
     delivery: DeliveryStatus
     between: BetweenStatus | None
@@ -146,6 +147,7 @@ def status(report: Report, host: str, checked_at: float) -> Status:
         "backend": report.asked["backend"],
         "processes_wanted": report.plan["processes"],
         "processes": [_process(row) for row in report.rows],
+        "processes_killed": len(report.health.get("watch") or []),
         "redis": [_redis(row) for row in report.health["redis"]],
         "delivery": _delivery(report.probe),
         "between": None,

@@ -37,6 +37,7 @@ METRICS = (
     Metric("problem", "gauge", "1 for each problem that the last check found, by its code."),
     Metric("version_info", "gauge", "The versions of the packages that carry a message."),
     Metric("processes_wanted", "gauge", "ASGI processes that the inventory configures."),
+    Metric("processes_killed", "gauge", "ASGI processes that the watch killed, of the last 50 such acts."),
     Metric("process_up", "gauge", "1 if the ASGI process runs and is not stopped by a signal."),
     Metric("process_age_seconds", "gauge", "Seconds since the ASGI process started."),
     Metric("process_memory_bytes", "gauge", "Resident memory of the ASGI process."),
@@ -64,6 +65,7 @@ def _samples(status: Status) -> Iterator[Sample]:
     yield Sample("ok", host, status["ok"])
     yield Sample("check_timestamp_seconds", host, status["checked_at"])
     yield Sample("processes_wanted", host, status["processes_wanted"])
+    yield Sample("processes_killed", host, status["processes_killed"])
     versions = {name.lower().replace("-", "_"): version for name, version in status["versions"].items()}
     yield Sample("version_info", {**host, **versions}, 1)
     yield Sample("delivery_ok", host, delivery["is_verified"])

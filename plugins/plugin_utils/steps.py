@@ -18,6 +18,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART
 CONFIG_LABEL = "tethys.channels.config"
 NGINX_STATE = "nginx_upstream.original"
 PROGRAM_STATE = "program.original"
+WATCH_STATE = "watch.json"
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ class ProcessesStep:
     adopts: bool
     managed: bool
     has_original: bool
+    has_watch: bool
     has_state: bool
     is_running: bool
     upstream: str
@@ -288,6 +290,7 @@ def processes_step(plan: Data) -> ProcessesStep:
         adopts=bool(plan["adopted_program"]),
         managed=plan["managed"],
         has_original=PROGRAM_STATE in state,
+        has_watch=WATCH_STATE in state,
         has_state=bool(state),
         is_running=bool(server.get("processes")),
         upstream=plan["upstream"] if plan["layout"] == APART else kept,
