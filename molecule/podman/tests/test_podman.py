@@ -17,6 +17,8 @@ UNIT = f"{NAME}.service"
 # How long a Redis that was killed may be away, and a server until the portal answers.
 AWAY_SECONDS = 30
 BOOT_SECONDS = 90
+# A process that hangs: until the watch asks one that just started, until it has missed three times, until it is back.
+HANGS_SECONDS = 90 + 55 + 45
 
 
 def delivered(host: Any) -> bool:
@@ -84,6 +86,20 @@ def test_the_container_may_do_no_more_than_dockers(host: Any) -> None:
     assert host.check_output(f"nsenter --target {pid} --net ss -Hltn") == ""
     assert host.check_output("podman volume ls -q") == ""
     assert host.check_output("stat -c '%U:%G %a' /var/lib/tethys_channels") == "UNKNOWN:www-data 750"
+
+
+def test_a_process_that_hangs_is_restarted(host: Any) -> None:
+    pids = [row["pid"] for row in bed.daphnes(host)]
+    host.check_output(f"kill -STOP {pids[0]}")
+    start = time.monotonic()
+    while pids[0] in (now := [row["pid"] for row in bed.daphnes(host)]) or len(now) < len(pids) or not is_back(host):
+        assert time.monotonic() - start < HANGS_SECONDS, host.file("/var/log/tethys_channels/watch.log").content_string
+        time.sleep(2)
+    print(f"{time.monotonic() - start:.0f} s until both processes answered again")
+    assert set(now) & set(pids) == set(pids[1:])
+    [act] = json.loads(host.check_output("cat /etc/tethys_channels/watch_acts.json"))
+    assert act["pid"] == pids[0]
+    assert delivered(host)
 
 
 def test_its_health_and_its_words_can_be_asked(host: Any) -> None:
@@ -179,4 +195,5 @@ def test_remove_takes_it_away(host: Any) -> None:
     assert host.run(f"systemctl cat {UNIT}").rc != 0
     assert host.run("ls -d /etc/tethys_channels /var/lib/tethys_channels /run/tethys-channels-redis.cid").stdout == ""
     assert host.run("pgrep -x 'redis-server|conmon'").stdout == ""
+    assert "watch" not in host.run("supervisorctl status; ls /etc/supervisor/conf.d").stdout
     assert bed.django_layers(host)["default"]["BACKEND"] == "channels.layers.InMemoryChannelLayer"
