@@ -194,6 +194,12 @@ options:
     description: Restart every process, one at a time, whatever it runs with.
     type: bool
     default: false
+  host_name:
+    description:
+      - The name in the request that shows whether a process answers. Django writes an error with a traceback into the
+        log for a name that C(ALLOWED_HOSTS) lacks.
+    type: str
+    default: localhost
   timeout:
     description: Seconds that a process may take until it answers.
     type: int
@@ -294,10 +300,10 @@ class RollError(Exception):
     """One sentence for the administrator."""
 
 
-def heard(connection: http.client.HTTPConnection) -> bool:
+def heard(connection: http.client.HTTPConnection, host: str) -> bool:
     """Whether an HTTP server answers there, with whatever status."""
     try:
-        ask_within(connection, ANSWER_SECONDS, "HEAD", "/")
+        ask_within(connection, ANSWER_SECONDS, "HEAD", "/", {"Host": host})
     except (OSError, http.client.HTTPException):
         return False
     finally:
@@ -305,14 +311,14 @@ def heard(connection: http.client.HTTPConnection) -> bool:
     return True
 
 
-def answers(path: str) -> bool:
+def answers(path: str, host: str = "localhost") -> bool:
     """Whether an HTTP server answers on this socket."""
-    return heard(UnixConnection(path, timeout=ANSWER_SECONDS))
+    return heard(UnixConnection(path, timeout=ANSWER_SECONDS), host)
 
 
-def port_answers(port: int, address: str = "127.0.0.1") -> bool:
+def port_answers(port: int, address: str = "127.0.0.1", host: str = "localhost") -> bool:
     """Whether an HTTP server answers on this port of an address of this server."""
-    return heard(http.client.HTTPConnection(address, port, timeout=ANSWER_SECONDS))
+    return heard(http.client.HTTPConnection(address, port, timeout=ANSWER_SECONDS), host)
 
 
 def endpoints_of(program: str) -> dict[str, portal_program.Endpoint | None]:
@@ -620,16 +626,17 @@ class Roll:
 
     def answers(self, row: dict[str, Any]) -> bool:
         """Whether this process answers."""
+        host = self.params["host_name"]
         if self.params["processes"]:
-            return answers(self.own_socket(row))
+            return answers(self.own_socket(row), host)
         where = self.put_back.get(row["group"])
         if where is None and row["group"] in self.put_back:
             # Only Supervisor has the address.
             return str(self.rpc.getProcessInfo(f"{row['group']}:{row['name']}")["statename"]) == "RUNNING"
         if where and where.path:
-            return answers(where.path)
+            return answers(where.path, host)
         address = where.address if where and where.address not in (None, "*", "0.0.0.0") else None  # noqa: S104
-        return port_answers((where.port if where else None) or self.params["port"], address or "127.0.0.1")
+        return port_answers((where.port if where else None) or self.params["port"], address or "127.0.0.1", host)
 
     def wait(self, row: dict[str, Any]) -> None:
         """Until the process answers; an error names the log to read."""
@@ -814,6 +821,7 @@ ARGUMENTS = {
     "pending": {"type": "bool", "default": False},
     "program_changed": {"type": "bool", "default": False},
     "force": {"type": "bool", "default": False},
+    "host_name": {"type": "str", "default": "localhost"},
     "timeout": {"type": "int", "default": 90},
 }
 

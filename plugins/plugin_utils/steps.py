@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
+from ansible_collections.tethys.channels.plugins.module_utils.portal_wire import host_name
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import ContainerFacts, Server
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART, Data
 
@@ -101,6 +102,7 @@ class ProcessesStep:
     user: str | None
     user_group: str | None
     site_packages: str | None
+    host_name: str
     bokeh: Any
     group: str
     other_groups: list[str]
@@ -273,6 +275,7 @@ def processes_step(plan: Data) -> ProcessesStep:
         user=plan["user"],
         user_group=portal.get("group"),
         site_packages=portal.get("site_packages"),
+        host_name=host_name((portal.get("settings") or {}).get("allowed_hosts") or []),
         bokeh=portal.get("bokeh", "unknown"),
         group=plan["group"],
         other_groups=plan["other_groups"],

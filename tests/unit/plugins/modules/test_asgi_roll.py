@@ -128,7 +128,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSuperv
     run_dir = tmp_path / "run"
     run_dir.mkdir()
     supervisor = FakeSupervisor(run_dir)
-    monkeypatch.setattr(asgi_roll, "answers", lambda path: Path(path).with_suffix(".answers").exists())
+    monkeypatch.setattr(asgi_roll, "answers", lambda path, _host: Path(path).with_suffix(".answers").exists())
     yield supervisor
     for process in supervisor.processes.values():
         process.kill()
@@ -161,6 +161,7 @@ class Ground:
             "redis_started_at": 0,
             "record": str(self.record),
             "timeout": 1,
+            "host_name": "portal.example.org",
         }
         for made in (self.site_packages, self.record.parent, folder / "old"):
             made.mkdir()
@@ -698,7 +699,7 @@ def test_a_program_file_of_somebody_else_is_asked_by_its_port(
     module: Module, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(asgi_roll, "port_answers", lambda port, _address: not asked.append(port))
+    monkeypatch.setattr(asgi_roll, "port_answers", lambda port, _address, _host: not asked.append(port))
     fake.silent.add("tethys_asgi0")
     fake.reread, fake.program = (["asgi"], [], []), 1
     assert module(processes=0, port=8000)["regrouped"] is True
@@ -742,7 +743,7 @@ def test_another_site_named_asgi_is_left_alone(module: Module, fake: FakeSupervi
 def test_a_portal_of_another_name_comes_back(
     module: Module, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    asked: list[tuple[int, str]] = []
+    asked: list[tuple[int, str, str]] = []
     monkeypatch.setattr(asgi_roll, "port_answers", lambda *where: not asked.append(where))
     (tmp_path / "portal.conf").write_text(PORTAL, encoding="utf-8")
     for number in range(3):
@@ -755,7 +756,7 @@ def test_a_portal_of_another_name_comes_back(
         "stop asgi",
         "remove asgi",
     ]
-    assert set(asked) >= {(8001, "10.0.0.5")}
+    assert set(asked) >= {(8001, "10.0.0.5", "portal.example.org")}
 
 
 @pytest.mark.parametrize(
@@ -1252,6 +1253,21 @@ def test_a_server_answers_with_whatever_status(serve: Any, tmp_path: Path) -> No
     silent = serve(lambda connection: None)
     assert not asgi_roll.port_answers(silent.port)
     assert not asgi_roll.answers(str(tmp_path / "none.sock"))
+
+
+def test_the_portal_is_called_by_a_name_that_it_accepts(serve: Any, tmp_path: Path) -> None:
+    asked: list[bytes] = []
+
+    def answer(connection: socket.socket) -> None:
+        asked.append(connection.recv(1000))
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    serve(answer, tmp_path / "tethys_asgi0.sock")
+    assert asgi_roll.answers(str(tmp_path / "tethys_asgi0.sock"), "portal.example.org")
+    assert asgi_roll.port_answers(serve(answer).port, host="portal.example.org")
+    for request in asked:
+        assert request.count(b"Host:") == 1
+        assert b"Host: portal.example.org\r\n" in request
 
 
 def test_a_server_that_dribbles_or_floods_does_not_answer(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
