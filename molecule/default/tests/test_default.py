@@ -38,7 +38,9 @@ def test_a_command_of_the_tests_runs_as_the_engine_would_run_it(host: Any) -> No
     found = json.loads(subprocess.run([engine, "inspect", server], capture_output=True, text=True, check=True).stdout)
     about = ABOUT.replace("@ID@", found[0]["Id"])
     command = ["exec", server, "sh", "-c", about]
-    by_both = [subprocess.run([docker, *command], capture_output=True, text=True) for docker in (engine, ours)]
+    by_both = [
+        subprocess.run([docker, *command], capture_output=True, text=True, check=False) for docker in (engine, ours)
+    ]
     assert by_both[0].stdout == by_both[1].stdout
     assert found[0]["Id"] in by_both[0].stdout
     assert [run.returncode for run in by_both] == [7, 7]

@@ -177,7 +177,7 @@ def test_every_engine_has_its_words(name: str) -> None:
     engine = ENGINES[name]
     assert engine.title.lower() == name
     assert engine.silent
-    assert engine.title in engine.back
+    assert name in engine.back.lower()
     assert engine.logs("ours") in ("docker logs ours", "journalctl -u tethys-channels-redis")
 
 

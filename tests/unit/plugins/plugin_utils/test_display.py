@@ -121,8 +121,16 @@ def test_the_page_of_a_check_and_of_a_proof() -> None:
              "memory_bytes": 1, "connections": 1}
         ],
     }  # fmt: skip
-    found = {"portal": {}, "server": {"state": ["processes.json"]}, "redis": "none", "processes": 1, "ports": [8000],
-            "layout": "shared_socket", "managed": True, "trust": {"lines": [EVIL], "problems": [EVIL]}}  # fmt: skip
+    found = {
+        "portal": {},
+        "server": {"state": ["processes.json"]},
+        "redis": "none",
+        "processes": 1,
+        "ports": [8000],
+        "layout": "shared_socket",
+        "managed": True,
+        "trust": {"lines": [EVIL], "problems": [EVIL]},
+    }
     page = health_report(
         {"plan": found, "asked": {"backend": "x", "container_name": "c"}, "health": health, "probe": probe}
     )
