@@ -15,6 +15,7 @@ from ansible.errors import AnsibleFilterError
 def health_report(seen: Any) -> dict[str, Any]:
     """See health_report.yml."""
     # Not above: to find one filter Ansible loads every file of this folder, in each process that it forks.
+    from ansible_collections.tethys.channels.plugins.module_utils.text import each_text
     from ansible_collections.tethys.channels.plugins.plugin_utils import health, status
     from ansible_collections.tethys.channels.plugins.plugin_utils.display import shown
 
@@ -26,7 +27,7 @@ def health_report(seen: Any) -> dict[str, Any]:
         )
     report = health.judged(seen)
     found = status.status(report, str(seen.get("host", "")), float(seen.get("checked_at", 0)))
-    return {**shown(health.page(report)), "status": found}
+    return {**shown(health.page(report)), "status": each_text(found)}
 
 
 class FilterModule:

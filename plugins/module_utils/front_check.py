@@ -17,6 +17,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.web_socket import 
     Place,
     Refused,
     WebSocket,
+    is_name,
     judge_certificate,
     status_of,
 )
@@ -68,7 +69,9 @@ class Front(NamedTuple):
             host: the name to use where the site has none.
             prefix_url: Django's PREFIX_URL, without slashes at its ends.
         """
-        place = Place(option["name"] or host, option["address"], option["port"], option["tls"])
+        place = Place(
+            option["name"] or (host if is_name(host) else "localhost"), option["address"], option["port"], option["tls"]
+        )
         prefix = f"/{prefix_url}" if prefix_url else ""
         return cls(option["called"], place, prefix, option["fix"], option["closes_after"], bool(option["name"]))
 

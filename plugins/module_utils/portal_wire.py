@@ -138,7 +138,7 @@ def plain(value: Any) -> str:
 def host_name(allowed: Any) -> str:
     """A name by which the portal lets itself be called."""
     for name in allowed:
-        if name != "*" and re.match(r"^\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$", str(name)):
+        if name != "*" and re.match(r"^\.?[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*$", str(name)):
             return str(name).lstrip(".")
     return "localhost"
 

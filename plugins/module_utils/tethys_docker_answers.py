@@ -107,7 +107,7 @@ _PROBE = needs_all(
     idle=Maybe(_IDLE),
     among=Maybe(Plain(3)),
     # No web server is asked in a container.
-    front=Maybe(Plain(2)),
+    front=Maybe(OneOf(())),  # the container's own web server is not asked
     settings_match=Maybe(Flag()),
     backend=Maybe(Text(300)),
     versions=Table(Maybe(Text(100)), most=50),

@@ -115,6 +115,7 @@ class ProcessesStep:
     program_path: str
     program_digest: str | None
     supervisor: Data
+    supervisor_config: str | None
     install_supervisor: bool
     start_supervisor: bool
     adopts: bool
@@ -288,6 +289,7 @@ def processes_step(plan: Data) -> ProcessesStep:
         program_path=path,
         program_digest=next((each["sha256"] for each in server.get("programs") or [] if each["path"] == path), None),
         supervisor=(plan["platform"] or {}).get("supervisor") or {},
+        supervisor_config=(server.get("supervisor") or {}).get("config"),
         install_supervisor=plan["install_supervisor"],
         start_supervisor=plan["start_supervisor"],
         adopts=bool(plan["adopted_program"]),

@@ -93,7 +93,7 @@ def test_a_process_that_hangs_is_restarted(host: Any) -> None:
     host.check_output(f"kill -STOP {pids[0]}")
     start = time.monotonic()
     while pids[0] in (now := [row["pid"] for row in bed.daphnes(host)]) or len(now) < len(pids) or not is_back(host):
-        assert time.monotonic() - start < HANGS_SECONDS, host.file("/var/log/tethys_channels/watch.log").content_string
+        assert time.monotonic() - start < HANGS_SECONDS, host.run("journalctl -u tethys_channels_watch").stdout
         time.sleep(2)
     print(f"{time.monotonic() - start:.0f} s until both processes answered again")
     assert set(now) & set(pids) == set(pids[1:])
@@ -195,5 +195,6 @@ def test_remove_takes_it_away(host: Any) -> None:
     assert host.run(f"systemctl cat {UNIT}").rc != 0
     assert host.run("ls -d /etc/tethys_channels /var/lib/tethys_channels /run/tethys-channels-redis.cid").stdout == ""
     assert host.run("pgrep -x 'redis-server|conmon'").stdout == ""
-    assert "watch" not in host.run("supervisorctl status; ls /etc/supervisor/conf.d").stdout
+    assert host.run("systemctl cat tethys_channels_watch").rc != 0
+    assert host.run("pgrep -f asgi_watch.py").stdout == ""
     assert bed.django_layers(host)["default"]["BACKEND"] == "channels.layers.InMemoryChannelLayer"

@@ -3,11 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Kill an ASGI process that has stopped answering, so that Supervisor starts it again.
 
-The role tethys.channels.asgi_service installs this program, and Supervisor runs it as root. Its one argument is a JSON
-file with the unix socket of each process by its name in Supervisor (`processes`), and the folder whose lock a run of
-Ansible holds while it restarts processes (`state`).
+The role tethys.channels.asgi_service installs this program, and systemd runs it as root. Its one argument is a JSON
+file with the unix socket of each process by its name in Supervisor (`processes`), the folder whose lock a run of
+Ansible holds while it restarts processes (`state`), and Supervisor's configuration files, of which the first that
+exists counts (`supervisor`).
 """
 
+import base64
+import configparser
 import fcntl
 import http.client
 import json
@@ -30,11 +33,16 @@ KEPT_ACTS = 50
 
 
 class UnixTransport(xmlrpc.client.Transport):
-    """XML-RPC over Supervisor's unix socket."""
+    """XML-RPC over Supervisor's unix socket, with the login that its configuration has."""
 
-    def __init__(self, path):
-        super().__init__()
-        self.path = path
+    def __init__(self, configuration):
+        parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"))
+        parser.read(configuration)
+        server = parser["unix_http_server"]
+        login = f"{server.get('username', '')}:{server.get('password', '')}"
+        token = base64.b64encode(login.encode()).decode()
+        super().__init__(headers=[] if login == ":" else [("Authorization", f"Basic {token}")])
+        self.path = server["file"].replace("%(here)s", os.path.dirname(configuration))  # noqa: PTH120
 
     def make_connection(self, _host):
         """Return a connection of its own for each request."""
@@ -140,10 +148,10 @@ class Watch:
 
 def main():
     """Look for ever."""
-    # Supervisor gives its address to what it starts.
-    path = os.environ["SUPERVISOR_SERVER_URL"].partition("://")[2]
-    rpc = xmlrpc.client.ServerProxy("http://supervisor", UnixTransport(path)).supervisor
-    watch = Watch(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), rpc)
+    config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    configuration = next(path for path in config["supervisor"] if Path(path).exists())
+    rpc = xmlrpc.client.ServerProxy("http://supervisor", UnixTransport(configuration)).supervisor
+    watch = Watch(config, rpc)
     while True:
         start = time.monotonic()
         try:

@@ -63,7 +63,7 @@ class Server:
                 client, _address = self.listener.accept()
             except OSError:
                 return
-            self.seen.append(client.recv(100))
+            self.seen.append(client.recv(1000))
             if not self.hangs:
                 client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
             kept.append(client)
@@ -212,3 +212,16 @@ def test_acts_are_bounded(watch: Any, watching: Any, folder: Path) -> None:
         watching.kill(NAMES[0], number)
     acts = json.loads((folder / "watch_acts.json").read_text(encoding="utf-8"))
     assert [act["pid"] for act in acts] == list(range(5, watch.KEPT_ACTS + 5))
+
+
+@pytest.mark.parametrize("login", ["", "username = admin ; Bob's\npassword = secret\n"])
+def test_supervisors_socket_and_login_are_those_of_its_configuration(watch: Any, folder: Path, login: str) -> None:
+    server = Server(folder / "supervisor.sock")
+    configuration = folder / "supervisord.conf"
+    configuration.write_text(f"[unix_http_server]\nfile=%(here)s/supervisor.sock ; here\n{login}", encoding="utf-8")
+    rpc = xmlrpc.client.ServerProxy("http://supervisor", watch.UnixTransport(str(configuration)))
+    with pytest.raises((xmlrpc.client.ProtocolError, OSError)):  # it answers "400 Bad Request"
+        rpc.supervisor.getState()
+    [request] = server.seen
+    assert (b"Authorization: Basic YWRtaW46c2VjcmV0" in request) is bool(login)
+    server.listener.close()

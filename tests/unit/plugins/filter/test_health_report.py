@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -31,3 +32,10 @@ def test_the_filter_is_the_report_and_the_status() -> None:
     page = FilterModule().filters()["health_report"]({**SEEN, "host": "portal", "checked_at": 1790000000.5})
     assert page["lines"] == health.report(SEEN)["lines"]
     assert page["ok"] and page["status"]["host"] == "portal" and page["status"]["checked_at"] == 1790000000
+
+
+def test_no_text_of_the_status_acts_on_a_terminal() -> None:
+    seen = copy.deepcopy(SEEN)
+    seen["health"]["processes"][0]["name"] = "asgi:\x1b[31m\x9b\u202e"
+    [process, *_others] = health_report({**seen, "host": "portal", "checked_at": 0})["status"]["processes"]
+    assert process["name"].isprintable()

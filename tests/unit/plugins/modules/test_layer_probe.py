@@ -37,6 +37,8 @@ REDIS = "channels_redis.core.RedisChannelLayer"
         (["*"], "localhost"),
         ([], "localhost"),
         (["[::1]", "*", "a-b.c"], "a-b.c"),
+        # What no certificate and no name server can have.
+        (["a..b", "x" * 64, f"www.{'y' * 64}.org", "portal"], "portal"),
     ],
 )
 def test_host_name(allowed: list[str], name: str) -> None:

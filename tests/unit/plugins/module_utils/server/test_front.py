@@ -413,6 +413,8 @@ def test_of_several_sites_the_one_with_tls(nginx: Any) -> None:
         ("location = /ws/app-lifecycle/x/ { proxy_pass http://channels-backend; } location / { }", None, 3),
         # What is tried in vain costs nothing.
         ("location / { proxy_pass http://channels-backend; } location ~ (a*)*$ { deny all; }", None, 3),
+        (f"location / {{ proxy_pass http://channels-backend; }} location ~ '^/{'.?' * 40}Z' {{ deny all; }}", None, 3),
+        ("location / { proxy_pass http://channels-backend; } location ~ '((.?)){60}Z' { deny all; }", None, 3),
         ("location / { proxy_pass http://channels-backend; } location ~ ( { deny all; }", None, 3),
     ],
 )
