@@ -19,7 +19,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.release import __version__
 from ansible_collections.tethys.channels.plugins.plugin_utils import own_files
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Data, Inputs
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import MEMORY_BACKEND
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import MEMORY_BACKEND, whole_number
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("playbooks", "plugins", "roles")
@@ -99,6 +99,14 @@ def defaults() -> Data:
     return {name: value for file in files for name, value in file.items()}
 
 
+def _is_there(path: Path) -> bool:
+    """Return whether there is something. Where this user may not look, Python before 3.12 has an error for it."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def _path(value: Any) -> Path:
     """Return a path on the controller, where `~` may begin it; one of an unknown user stays as it is written."""
     return Path(os.path.expanduser(str(value)))  # noqa: PTH111 - Path.expanduser raises for an unknown user
@@ -174,7 +182,9 @@ class Variables:
     @property
     def requirements(self) -> list[Any]:
         """What the portal's environment must hold, with what other variables need there."""
-        needed = list(self.of_role("channels_redis_requirements"))
+        given = self.of_role("channels_redis_requirements")
+        # As Ansible makes a list of a text.
+        needed = [word.strip() for word in given.split(",")] if isinstance(given, str) else list(given)
         if boolean(self.of_role("channels_redis_hiredis"), strict=False):
             needed.append("hiredis>=3.2")
         return [*needed, *(["cryptography"] if "symmetric_encryption_keys" in self.layer_options else [])]
@@ -224,7 +234,8 @@ class Variables:
             redis_container_acl=self.of_role("redis_container_acl"),
             topology=self.of_role("redis_container_topology"),
             sentinel_name=self.of_role("redis_container_sentinel_name"),
-            sentinel_port=int(self.of_role("redis_container_sentinel_port")),
+            # One that is no number is refused with the other variables.
+            sentinel_port=whole_number(self.of_role("redis_container_sentinel_port")) or 0,
             certificate_given=bool(self.read("redis_container_tls_cert")),
             renew_days=self.of_role("redis_container_tls_renew_days"),
         )
@@ -244,7 +255,7 @@ class Variables:
         }
         paths["authority_key"] = folder / "ca.key"
         texts = {variable: self.read_file(str(path)) for variable, path in paths.items()}
-        unread = [variable for variable, path in paths.items() if path.exists() and not texts[variable]]
-        if folder.exists() and not (folder.is_dir() and os.access(folder, os.X_OK)):
+        unread = [variable for variable, path in paths.items() if _is_there(path) and not texts[variable]]
+        if _is_there(folder) and not (_is_there(folder / ".") and os.access(folder, os.X_OK)):
             unread.append("redis_container_tls_dir")
         return texts, unread

@@ -188,8 +188,9 @@ def redis_step(plan: Data) -> RedisStep:
     server: Server = plan["server"]
     platform, engine, container = plan["platform"] or {}, plan["engine"], server.get("container")
     docker = platform.get("docker") or {}
-    engine_packages = list(platform[engine]["packages"]) if plan["install_engine"] else []
-    library = [docker["library"]] if plan["install_docker_library"] else []
+    # Only a run of `site` is refused on a system that is not known.
+    engine_packages = list((platform.get(engine) or {}).get("packages") or []) if plan["install_engine"] else []
+    library = [docker["library"]] if plan["install_docker_library"] and docker else []
     labels = (container or {}).get("labels") or {}
     return RedisStep(
         runs=plan["redis"] == "container",

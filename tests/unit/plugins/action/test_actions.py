@@ -349,3 +349,21 @@ def test_files_of_a_certificate_that_say_nothing(tmp_path: Path) -> None:
     )
     # No folder.
     assert variables(lambda _path: "", tmp_path / "a.key").certificate_files()[1] == ["redis_container_tls_dir"]
+
+
+def test_where_this_user_may_not_look_there_is_no_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, **_options: Any) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    # As before Python 3.12; root may look everywhere.
+    monkeypatch.setattr(Path, "exists", refuse)
+    known = {"inventory_hostname": "a", "redis_container_tls_dir": str(tmp_path)}
+    given = inputs.Variables(known, lambda value: value, lambda _path: "")
+    assert given.certificate_files()[1] == []
+
+
+@pytest.mark.parametrize("given", ["redis, channels_redis>=4.2", ["redis", "channels_redis>=4.2"]])
+def test_requirements_may_be_one_text(given: Any) -> None:
+    known = {"channels_redis_requirements": given}
+    found = inputs.Variables(known, lambda value: value, lambda _path: "").requirements
+    assert found == ["redis", "channels_redis>=4.2"]

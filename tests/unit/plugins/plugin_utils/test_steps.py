@@ -123,3 +123,14 @@ def test_a_host_of_a_shared_redis_has_one_step() -> None:
     one = {key: value for key, value in {**plan, **MORE, "sentinel": {"port": 1}}.items() if key != "ports"}
     assert list(steps(one)) == ["redis_container"]
     assert steps(one)["redis_container"]["sentinel"] == {"port": 1}
+
+
+@pytest.mark.parametrize("goal", ["site", "check", "restart", "remove"])
+@pytest.mark.parametrize("engine", ["docker", "podman"])
+def test_a_system_that_is_not_known_has_steps_too(goal: str, engine: str) -> None:
+    # Only `site` is refused there.
+    found = {"portal": samples.portal(), "server": samples.server()}
+    plan = samples.planned(samples.asked(), samples.options(goal=goal), **found)
+    more = {"platform": None, "engine": engine, "install_engine": True, "install_docker_library": True}
+    step = steps({**plan, **MORE, **more})["redis_container"]
+    assert step["missing"] == []
