@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal, refused
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import choice_refusal
+from ansible_collections.tethys.channels.plugins.plugin_utils.processes import choice_refusal, type_name
 
 CARRIERS = ("dockerfile", "compose", "env_file")
 
@@ -65,7 +65,7 @@ def _plain(value: Any) -> Any:
                 raise refused(
                     "key-invalid",
                     "value",
-                    f"The value has a key that is neither a text nor a whole number ({type(key).__name__}).",
+                    f"The value has a key that is neither a text nor a whole number ({type_name(key)}).",
                 )
         return {_text(key) if isinstance(key, str) else int(key): _plain(held) for key, held in value.items()}
     if isinstance(value, (list, tuple)):
@@ -81,7 +81,7 @@ def _plain(value: Any) -> Any:
         "value-not-plain",
         "value",
         "The value has something in it that is not a text, number, boolean, list or mapping"
-        f" ({type(value).__name__}): write it as one of these.",
+        f" ({type_name(value)}): write it as one of these.",
     )
 
 
@@ -103,7 +103,7 @@ def docker_env(value: Any, carrier: str = "dockerfile") -> str:
         raise refused(
             "value-not-plain",
             "value",
-            f"The value is not a mapping, list or text ({type(value).__name__}): give the layer's CONFIG.",
+            f"The value is not a mapping, list or text ({type_name(value)}): give the layer's CONFIG.",
         )
     try:
         plain = _plain(value)

@@ -22,6 +22,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import refus
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     closest,
     show,
+    type_name,
     whole_number,
 )
 
@@ -145,7 +146,7 @@ def secret_of(where: str, key: str, value: Any) -> str | None:
     raise refused(
         "credential-not-text",
         where,
-        f"{where} has a {key} that is not a text ({type(value).__name__}): put it in quotes.",
+        f"{where} has a {key} that is not a text ({type_name(value)}): put it in quotes.",
     )
 
 
@@ -210,7 +211,7 @@ def _scalar(where: str, key: str, value: Any) -> Any:
     raise refused(
         "connection-value-not-plain",
         where,
-        f"{where} has a {key} that is not a plain value ({type(value).__name__}): write a text or a number.",
+        f"{where} has a {key} that is not a plain value ({type_name(value)}): write a text or a number.",
     )
 
 

@@ -37,6 +37,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem, Refusal, refused
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     show,
+    type_name,
     whole_number,
 )
 
@@ -311,7 +312,7 @@ def _read_host(where: str, entry: Any) -> Host:
     raise refused(
         "host-unreadable",
         where,
-        f"{where} is no host ({type(entry).__name__}): write [127.0.0.1, {DEFAULT_PORT}], a redis:// URL or a mapping.",
+        f"{where} is no host ({type_name(entry)}): write [127.0.0.1, {DEFAULT_PORT}], a redis:// URL or a mapping.",
     )
 
 
@@ -328,7 +329,7 @@ def _is_flat_pair(hosts: Sequence[Any]) -> bool:
 
 def read_hosts(hosts: Any) -> list[Host]:
     if not isinstance(hosts, (list, tuple)) or not hosts:
-        seen = "empty" if isinstance(hosts, (list, tuple)) or not hosts else f"a {type(hosts).__name__}"
+        seen = "empty" if isinstance(hosts, (list, tuple)) or not hosts else f"a {type_name(hosts)}"
         raise refused(
             "hosts-unreadable",
             HOSTS,

@@ -37,6 +37,12 @@ def show(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def type_name(value: Any) -> str:
+    """Return the name of a value's type as YAML has it; Ansible gives texts, numbers and lists types of its own."""
+    kinds = (bool, int, float, str, list, dict)
+    return next((kind.__name__ for kind in kinds if isinstance(value, kind)), type(value).__name__)
+
+
 def nearest(word: Any, choices: Iterable[str]) -> str | None:
     """Return the choice that a misspelt word is probably meant to be, or None."""
     return next(iter(difflib.get_close_matches(str(word), list(choices), n=1)), None)

@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import READ_TIMEOUT
-from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints, sets_timeout
+from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import (
+    read_hosts,
+    redis_endpoints,
+    sets_timeout,
+)
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal
 from hypothesis import given
@@ -218,3 +222,12 @@ def test_the_path_of_a_socket_has_at_most_107_bytes(host: Any) -> None:
     assert redis_endpoints([named(107)])
     with pytest.raises(Refusal, match=r"has a path of 108 bytes, and the kernel takes 107 for a unix socket"):
         redis_endpoints([named(108)])
+
+
+class TaggedText(str):
+    """As Ansible's own text, which it gives to a variable of an inventory."""
+
+
+def test_a_type_is_named_as_yaml_has_it() -> None:
+    with pytest.raises(Refusal, match="tethys_layer_hosts is a str: "):
+        read_hosts(TaggedText("redis://redis:1"))
