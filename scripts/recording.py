@@ -123,7 +123,7 @@ def timeline(recording: Recording) -> Chart:
         lost += f", within {gap[1] - gap[0]:.1f} s"
     notes = [
         f"Recorded by make demo, {recording['recorded']}: a portal with 3 processes that was set up by the manual.",
-        f"{lost}. The delivery check waits 7 s and sends again.",
+        f"{lost}.",
     ]
     if recording["busy"]:
         notes.append("The machine had other work at the same time, which makes every step longer.")
