@@ -196,5 +196,6 @@ def test_remove_takes_it_away(host: Any) -> None:
     assert host.run("ls -d /etc/tethys_channels /var/lib/tethys_channels /run/tethys-channels-redis.cid").stdout == ""
     assert host.run("pgrep -x 'redis-server|conmon'").stdout == ""
     assert host.run("systemctl cat tethys_channels_watch").rc != 0
-    assert host.run("pgrep -f asgi_watch.py").stdout == ""
+    # Not the shell that this very command runs in.
+    assert host.run("pgrep -f '[a]sgi_watch.py'").stdout == ""
     assert bed.django_layers(host)["default"]["BACKEND"] == "channels.layers.InMemoryChannelLayer"
