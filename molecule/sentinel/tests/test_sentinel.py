@@ -219,12 +219,12 @@ def test_a_sentinel_that_is_down_is_told_and_most_of_them_refused() -> None:
         server(first).check_output(stop)
         run = bed.playbook("check", tethys_hosts=A)
         assert run.returncode != 0
-        assert f"Sentinel at {address(first)}:26379 ({first}) cannot be asked" in bed.words(run)
+        assert f"Sentinel at {address(first)}:26379 ({first}) cannot be reached" in bed.words(run)
         server(second).check_output(stop)
         before = [bed.snapshot(server(name)) for name in (A, *REDIS)]
         run = bed.playbook("site")
         said = bed.refusal(run)
-        assert f"Of 3 sentinels 1 answers (on {first} it cannot be asked" in said
+        assert f"Of 3 sentinels 1 answers (on {first} it does not answer" in said
         assert "start them there (`docker start tethys-channels-sentinel`), and run again." in said
         assert [bed.snapshot(server(name)) for name in (A, *REDIS)] == before
         portal = bed.playbook("site", "--limit", A)
