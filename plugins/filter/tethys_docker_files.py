@@ -26,6 +26,8 @@ def tethys_docker_files(asked: Any, look: Any, redis: Any = None, layers: Any = 
             "config_sum": compose_file.config_sum(redis) if redis else "",
             "layers": compose_file.layers(asked, (redis or {}).get("credentials")),
             "further": compose_file.further(asked, (redis or {}).get("credentials"), layers),
+            "bare": compose_file.bare(asked, layers),
+            "is_ours": compose_file.is_ours(asked, layers),
         }
     except Refusal as refusal:
         raise AnsibleFilterError(f"tethys_docker_files: {refusal}") from None

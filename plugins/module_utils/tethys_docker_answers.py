@@ -135,12 +135,14 @@ ANSWERS: dict[str, Record] = {
     "tethys_docker_program": _answer(before=_PROCESSES, processes=_PROCESSES, fresh=Flag()),
 }
 
-# What the script of tethys_docker_info prints.
+# What the script of tethys_docker_state prints.
 INSIDE = needs_all(
     set_up=Flag(),
     set_up_at=Maybe(Number()),
-    ready=Flag(),
-    processes=Maybe(_PROCESSES),
+    listens=Flag(),
+    answers=Flag(),
+    program=Listing(Text(2000), 500),
+    lacks_endpoint=Flag(),
     others_can_read=Flag(),
     kept=Maybe(needs_all(fresh=Flag(), processes=_PROCESSES)),
     oldest=Maybe(Number()),

@@ -257,7 +257,7 @@ from typing import Any, Callable, Iterable
 
 from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
 from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources
-from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, ask_within
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, ask_within, clean
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import (
     OPTIONS,
@@ -656,8 +656,12 @@ class Roll:
             elif state == "FATAL" or time.monotonic() > end:
                 why = f"Process {full} does not answer ({state}) after {self.params['timeout']} s at the most"
             if why:
-                raise RollError(f"{why}: read {self.params['log_dir']}/{name}.log. {self.others_serving(name)}")
+                raise RollError(f"{why}: read {self.log_of(info)}. {self.others_serving(name)}")
             time.sleep(0.2)
+
+    def log_of(self, info: dict[str, Any]) -> str:
+        """Return the log of a process: the one that its program names, as several processes may share one."""
+        return clean(str(info.get("stdout_logfile") or f"{self.params['log_dir']}/{info.get('name')}.log"), 1000)
 
     def others_serving(self, name: str) -> str:
         """Say which processes besides that one answer. One that crashes as it starts is STARTING or RUNNING, too."""
@@ -691,10 +695,8 @@ class Roll:
             self.rpc.startProcess(full, True)
         except xmlrpc.client.Fault as error:
             if "ALREADY_STARTED" not in error.faultString:
-                raise RollError(
-                    f"Supervisor cannot start {full} ({error.faultString}): read"
-                    f" {self.params['log_dir']}/{row['name']}.log."
-                ) from error
+                log = self.log_of(self.rpc.getProcessInfo(full))
+                raise RollError(f"Supervisor cannot start {full} ({error.faultString}): read {log}.") from error
         self.wait(row)
         self.silent.discard(row["group"])
         self.restarted.append(row["name"])

@@ -107,7 +107,9 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     run_command,
     secrets,
     services,
+    tethys_docker_answers,
     tethys_docker_ship,
+    tethys_docker_state,
     text,
     web_socket,
 )
@@ -173,6 +175,8 @@ SHIPPED = (
     services,
     supervisor_files,
     system_python,
+    tethys_docker_answers,
+    tethys_docker_state,
     text,
     trust,
     atomic_file,

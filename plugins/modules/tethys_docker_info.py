@@ -35,6 +35,12 @@ options:
     description: The folder.
     type: path
     required: true
+  project_name:
+    description:
+      - The project's name, as C(docker compose -p) takes it. Where it is empty, the name under which the containers of
+        O(project_dir) were started, or the one that Compose finds.
+    type: str
+    default: ""
   compose_files:
     description: The compose files, relative to the folder; where none is given, those that Compose finds.
     type: list
@@ -49,7 +55,8 @@ options:
     type: str
     default: Dockerfile
   portal_service:
-    description: The portal's service.
+    description:
+      - The portal's service. Where there is no service V(tethys), the only one whose image is Tethys Docker's is taken.
     type: str
     default: tethys
   redis_service:
@@ -75,7 +82,9 @@ options:
     description: The text of O(override_file) as it would be, for Compose to check.
     type: str
   wait_seconds:
-    description: How long to wait for the portal to be set up and to listen.
+    description:
+      - How long to wait for the portal to be set up and to answer. The wait ends at once when its container has ended,
+        and when its program cannot answer.
     type: int
     default: 0
 """
@@ -129,6 +138,23 @@ docker:
     problem:
       description: Why Compose cannot use the files, or null.
       type: str
+    portal_service:
+      description: The portal's service.
+      type: str
+    project_names:
+      description: The names under which containers of O(project_dir) were started, if there are several.
+      type: list
+      elements: str
+    stack:
+      description: The stack (C(docker stack deploy)) in which the portal's image runs, or null.
+      type: str
+    unset:
+      description: Variables that the compose files take from a shell, and that are not set for the run.
+      type: list
+      elements: str
+    log_has_settings:
+      description: Whether the portal's container printed C(portal_config.yml) to its log when it started.
+      type: bool
     candidate_problem:
       description: Why Compose could not use them together with O(candidate), or null.
       type: str
@@ -139,13 +165,20 @@ docker:
       type: dict
     container:
       description:
-        - The portal's container with C(id), C(name), C(running), C(image), C(image_id), C(env), C(persisted), and
-          C(created) in seconds since 1970; null where there is none.
+        - The portal's container with C(id), C(name), C(running), C(image), C(image_id), C(env), C(persisted),
+          C(unnamed) (whether its volume at TETHYS_PERSIST has no name), C(mounts), C(ended), C(restarts), and
+          C(created) and C(started) in seconds since 1970; null where there is none.
       type: dict
     volume:
       description:
         - Whether what the portal's service keeps at TETHYS_PERSIST is there, on a volume or in a folder; null where
           there is no such service.
+      type: bool
+    persist_mounted:
+      description: Whether the portal's service mounts anything at TETHYS_PERSIST; null where there is no such service.
+      type: bool
+    is_tethys_docker:
+      description: Whether the portal's image has Tethys Docker's variables; null where it is not on the server.
       type: bool
     image_id:
       description: The id of the image that the portal's next container would have, or null.
@@ -153,8 +186,9 @@ docker:
     inside:
       description:
         - What is in the portal's container and on its volume, with C(set_up), C(set_up_at) in seconds since 1970,
-          C(ready), C(processes), C(others_can_read), C(kept), and C(oldest), when the oldest of the processes was
-          started; null where no container runs.
+          C(ready), C(listens), C(processes), C(others_can_read), C(kept), C(oldest), when the oldest of the processes
+          was started, and C(cannot_serve), why its program cannot answer on the portal's port (V(no-fd) or
+          V(no-endpoint)) or null; null where no container runs.
       type: dict
     redis_container:
       description:
@@ -188,12 +222,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
-from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, accept, clean, load, read_file
+from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, tethys_docker_state
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, clean, load, read_file
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.run_command import CommandFailed, run_command
 from ansible_collections.tethys.channels.plugins.module_utils.server import root_files
-from ansible_collections.tethys.channels.plugins.module_utils.tethys_docker_answers import INSIDE as INSIDE_ANSWER
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 
 # A compose file, a Dockerfile or `.env`; and what Compose makes of all of them.
@@ -226,53 +259,22 @@ VARIABLES = (
     "TETHYS_PERSIST",
     "TETHYS_PORT",
 )
-# Inside the container: what the portal's volume holds, and whether the portal listens. The port is Supervisor's from
-# the moment that the start has done everything before it.
-INSIDE = r"""
-import glob, json, os, re, socket, sys, time
-persist, port = os.environ.get("TETHYS_PERSIST", "/var/lib/tethys_persist"), int(os.environ.get("TETHYS_PORT") or 8000)
-def text(name):
-    try:
-        with open(os.path.join(persist, name), encoding="utf-8") as stream:
-            return stream.read()
-    except OSError:
-        return ""
-number = re.search(r"^numprocs[ \t]*=[ \t]*(\d+)", text("asgi_supervisord.conf"), re.MULTILINE)
-config = os.path.join(persist, "portal_config.yml")
-try:
-    kept = json.loads(text(".tethys_channels/before.json") or "null")
-except ValueError:
-    kept = None
-try:
-    socket.create_connection(("127.0.0.1", port), 2).close()
-    listens = True
-except OSError:
-    listens = False
-try:
-    set_up_at = os.stat(os.path.join(persist, "setup_complete")).st_mtime
-except OSError:
-    set_up_at = None
-set_up = set_up_at is not None
-with open("/proc/uptime", encoding="ascii") as stream:
-    booted = time.time() - float(stream.read().split()[0])
-started = []
-for lock in glob.glob("/run/tethys_asgi*.sock.lock"):
-    try:
-        with open("/proc/%s/stat" % os.readlink(lock), encoding="utf-8") as stream:
-            ticks = int(stream.read().rpartition(")")[2].split()[19])
-    except OSError:
-        continue
-    started.append(booted + ticks / os.sysconf("SC_CLK_TCK"))
-print(json.dumps({
-    "set_up": set_up,
-    "set_up_at": set_up_at,
-    "ready": set_up and listens and bool(number),
-    "processes": int(number.group(1)) if number else None,
-    "others_can_read": os.path.exists(config) and bool(os.stat(config).st_mode & 4),
-    "kept": kept,
-    "oldest": min(started) if started else None,
-}))
-"""
+# Those that every image of Tethys Docker sets.
+ITS_VARIABLES = frozenset({"ASGI_PROCESSES", "CHANNEL_LAYERS_BACKEND", "TETHYS_HOME", "TETHYS_PERSIST"})
+# The image itself, where it is not on the server and cannot be asked.
+ITS_IMAGE = re.compile(r"(^|/)tethys-core([:@]|$)")
+DEFAULT_SERVICE = "tethys"
+_PROJECT_LABEL = "com.docker.compose.project"
+# What Compose says of a variable that it takes for an empty one.
+_UNSET = re.compile(r'The \\*"(\w{1,200})\\*" variable is not set')
+_ANONYMOUS = re.compile(r"[0-9a-f]{64}")
+# How a log shows that somebody printed portal_config.yml: what Tethys Docker itself prints has no such line.
+_SETTINGS_LINE = re.compile(r"^\s*CHANNEL_LAYERS:\s*$", re.MULTILINE)
+_SECRET_WORDS = re.compile(r"passw|secret|token|://[^/\s]*@", re.IGNORECASE)
+LAST_LINES = 5
+# How long after its start a container's log is searched: what Tethys Docker prints before it serves.
+LOG_SECONDS = 1200
+MOST_RESTARTS = 3
 
 
 def call(*words: str, given: str = "", timeout: float = 60) -> tuple[int, str, str]:
@@ -343,8 +345,10 @@ class Look:
         self.params = params
         self.folder = Path(params["project_dir"])
         self.docker = shutil.which("docker") or "docker"
+        self.portal_service = str(params["portal_service"])
         # What the portal's service mounts, and the names of the project's volumes.
         self.mounts: list[dict[str, Any]] = []
+        self.passed_on: list[str] = []
         self.volumes: dict[str, str | None] = {}
         self.found: dict[str, Any] = {
             "engine": None,
@@ -358,10 +362,17 @@ class Look:
             "override": {"exists": False, "ours": False, "text": ""},
             "dockerfile": {"exists": False, "ours": False, "problem": None},
             "problem": None,
+            "portal_service": self.portal_service,
+            "project_names": [],
+            "stack": None,
+            "unset": [],
+            "log_has_settings": False,
             "candidate_problem": None,
             "project": None,
             "container": None,
             "volume": None,
+            "persist_mounted": None,
+            "is_tethys_docker": None,
             "image_id": None,
             "inside": None,
             "redis_container": None,
@@ -459,31 +470,27 @@ class Look:
 
     def compose(self) -> None:
         """What Compose makes of the files, without and with ours."""
-        names = [word for name in self.found["files"] for word in ("-f", str(self.folder / name))]
-        line = [self.docker, "compose", "--project-directory", str(self.folder), *names]
-        code, out, err = call(*line, "config", "--format", "json")
-        if code:
-            self.found["problem"] = last_line(err)
-            return
-        try:
-            config = load(out, MOST_CONFIG)
-        except Rejected as error:
-            self.found["problem"] = str(error)
+        config = self.config(self.project_name())
+        if config is None:
             return
         services = config.get("services") or {}
+        self.portal_service = self.found["portal_service"] = self.its_service(config)
+        portal = services.get(self.portal_service) or {}
         redis = self.params["redis_service"]
-        self.mounts = (services.get(self.params["portal_service"]) or {}).get("volumes") or []
+        self.mounts = portal.get("volumes") or []
         self.volumes = {key: (held or {}).get("name") for key, held in (config.get("volumes") or {}).items()}
+        # Those that a service takes over by their names alone.
+        self.passed_on = sorted(name for name, value in (portal.get("environment") or {}).items() if value is None)
         self.found["project"] = {
             "name": config.get("name"),
             "services": sorted(services),
             "networks": {key: (net or {}).get("name") for key, net in (config.get("networks") or {}).items()},
-            "portal": self.service(services.get(self.params["portal_service"])),
+            "portal": self.service(services.get(self.portal_service)),
             "redis": self.service(services.get(redis)),
             "redis_users": sorted(
                 name
                 for name, service in services.items()
-                if name not in (redis, self.params["portal_service"])
+                if name not in (redis, self.portal_service)
                 and (
                     redis in (service.get("depends_on") or {})
                     or any(str(link).partition(":")[0] == redis for link in service.get("links") or [])
@@ -491,8 +498,61 @@ class Look:
             ),
         }
         if self.params["candidate"]:
+            line = self.compose_line(config.get("name"))
             code, out, err = call(*line, "-f", "-", "config", "--quiet", given=self.params["candidate"])
             self.found["candidate_problem"] = last_line(err or out) if code else None
+
+    def project_name(self) -> str | None:
+        """The name to give to Compose: the variable's, or the one that the folder's containers were started under."""
+        if self.params["project_name"]:
+            return str(self.params["project_name"])
+        names: set[str] = set()
+        for folder in sorted({str(self.folder), str(self.folder.resolve())}):
+            label = f"label={_PROJECT_LABEL}.working_dir={folder}"
+            shown = f'{{{{.Label "{_PROJECT_LABEL}"}}}}'
+            _code, out, _err = call(self.docker, "ps", "-a", "--filter", label, "--format", shown)
+            names.update(out.split())
+        self.found["project_names"] = sorted(names) if len(names) > 1 else []
+        return names.pop() if len(names) == 1 else None
+
+    def compose_line(self, name: str | None) -> list[str]:
+        """The beginning of a command of Compose for this project."""
+        files = [word for file in self.found["files"] for word in ("-f", str(self.folder / file))]
+        project = ["--project-name", name] if name else []
+        return [self.docker, "compose", "--project-directory", str(self.folder), *project, *files]
+
+    def config(self, name: str | None) -> dict[str, Any] | None:
+        """What Compose makes of the files, or None with the reason noted."""
+        code, out, err = call(*self.compose_line(name), "config", "--format", "json")
+        if code:
+            self.found["problem"] = last_line(err)
+            return None
+        self.found["unset"] = sorted(set(_UNSET.findall(err)))
+        try:
+            config = load(out, MOST_CONFIG)
+        except Rejected as error:
+            self.found["problem"] = str(error)
+            return None
+        return config if isinstance(config, dict) else {}
+
+    def its_service(self, config: dict[str, Any]) -> str:
+        """The portal's service; where the default is not there, the only one of Tethys Docker's image."""
+        services = config.get("services") or {}
+        given = str(self.params["portal_service"])
+        if given in services or given != DEFAULT_SERVICE:
+            return given
+        images = {name: held.get("image") or f"{config.get('name')}-{name}" for name, held in services.items()}
+        found = []
+        for name, image in sorted(images.items()):
+            env = self.image_env(image)
+            if ITS_IMAGE.search(image) if env is None else env.keys() >= ITS_VARIABLES:
+                found.append(name)
+        return str(found[0]) if len(found) == 1 else given
+
+    def image_env(self, image: str) -> dict[str, str] | None:
+        """The variables of an image, or None where it is not on the server."""
+        code, out, _err = call(self.docker, "image", "inspect", "--format", "{{json .Config.Env}}", image)
+        return chosen(json.loads(out) or []) if code == 0 and out.strip() else None
 
     @staticmethod
     def service(service: Any) -> dict[str, Any] | None:
@@ -514,15 +574,18 @@ class Look:
         project, found = self.found["project"], self.found
         image: str | None = None
         if project and project["portal"]:
-            service = self.params["portal_service"]
-            ids = self.of_service(service)
-            image = project["portal"]["image"] or f"{project['name']}-{service}"
-            found["volume"] = self.volume(image)
+            ids = self.of_service(self.portal_service)
+            image = project["portal"]["image"] or f"{project['name']}-{self.portal_service}"
+            env = self.image_env(image)
+            found["is_tethys_docker"] = None if env is None else env.keys() >= ITS_VARIABLES
+            self.volume(env or {})
+            found["stack"] = None if ids else self.stack(image)
         else:
             ids = [self.params["container"]]
         found["container"] = self.container(ids[0]) if ids else None
         if found["container"] and not project:
             image = found["container"]["image"]
+            found["is_tethys_docker"] = found["container"]["env"].keys() >= ITS_VARIABLES
         if image:
             code, out, _err = call(self.docker, "image", "inspect", "--format", "{{.Id}}", image)
             found["image_id"] = out.strip() if code == 0 else None
@@ -549,23 +612,30 @@ class Look:
         """Whether what has these labels was made for this folder."""
         return FOLDER_LABEL in labels and Path(labels[FOLDER_LABEL]) == self.folder
 
-    def volume(self, image: str) -> bool:
-        """Whether what the portal's service keeps at TETHYS_PERSIST is there already."""
-        _code, out, _err = call(self.docker, "image", "inspect", "--format", "{{json .Config.Env}}", image)
-        env = chosen(json.loads(out) if out.strip() else [])
-        persist = {**env, **self.found["project"]["portal"]["env"]}.get("TETHYS_PERSIST", PERSIST).rstrip("/") + "/"
-        for mount in self.mounts:
-            if not persist.startswith(str(mount.get("target", "")).rstrip("/") + "/"):
-                continue
-            if mount.get("type") == "volume" and mount.get("source"):
-                name = self.volumes.get(mount["source"]) or mount["source"]
-                if call(self.docker, "volume", "inspect", name)[0] == 0:
-                    return True
-            elif mount.get("type") == "bind":
-                folder = Path(mount["source"])
-                if folder.is_dir() and any(folder.iterdir()):
-                    return True
-        return False
+    def volume(self, image_env: dict[str, str]) -> None:
+        """Whether the portal's service mounts something at TETHYS_PERSIST, and whether that is there already."""
+        env = {**image_env, **self.found["project"]["portal"]["env"]}
+        persist = env.get("TETHYS_PERSIST", PERSIST).rstrip("/") + "/"
+        above = [mount for mount in self.mounts if persist.startswith(str(mount.get("target", "")).rstrip("/") + "/")]
+        # A volume that only the container names is another one in the next container.
+        self.found["persist_mounted"] = any(mount.get("source") for mount in above)
+        self.found["volume"] = any(map(self.is_there, above))
+
+    def is_there(self, mount: dict[str, Any]) -> bool:
+        """Whether a mount's volume, or something in its folder, is there already."""
+        if mount.get("type") == "volume" and mount.get("source"):
+            name = self.volumes.get(mount["source"]) or mount["source"]
+            return call(self.docker, "volume", "inspect", name)[0] == 0
+        folder = Path(str(mount.get("source") or "")) if mount.get("type") == "bind" else None
+        return bool(folder and folder.is_dir() and any(folder.iterdir()))
+
+    def stack(self, image: str) -> str | None:
+        """The stack in which an image runs; Compose knows nothing of it."""
+        labels = '{{.Label "com.docker.stack.namespace"}}'
+        line = ["ps", "-a", "--filter", "label=com.docker.stack.namespace", "--format", f"{labels} {{{{.Image}}}}"]
+        _code, out, _err = call(self.docker, *line)
+        rows = [row.split() for row in out.splitlines()]
+        return next((row[0] for row in rows if len(row) == 2 and row[1].partition("@")[0] == image), None)
 
     def of_service(self, service: str) -> list[str]:
         """The ids of a service's containers."""
@@ -588,6 +658,9 @@ class Look:
             return None
         env = chosen(about["Config"]["Env"])
         persist = env.get("TETHYS_PERSIST", PERSIST)
+        held = [mount for mount in about.get("Mounts") or [] if mount["Destination"] == persist]
+        has = {str(pair).partition("=")[0] for pair in about["Config"]["Env"] or [] if not str(pair).endswith("=")}
+        self.found["unset"] = sorted({*self.found["unset"], *has.intersection(self.passed_on)})
         return {
             "id": about["Id"],
             "name": about["Name"].lstrip("/"),
@@ -596,7 +669,13 @@ class Look:
             "image_id": about["Image"],
             "env": env,
             "created": moment(about["Created"]),
-            "persisted": any(mount["Destination"] == persist for mount in about.get("Mounts") or []),
+            "started": moment(about["State"].get("StartedAt") or about["Created"]),
+            "persisted": bool(held),
+            "unnamed": any(
+                mount.get("Type") == "volume" and _ANONYMOUS.fullmatch(str(mount.get("Name"))) for mount in held
+            ),
+            "ended": about["State"].get("Status") in ("exited", "dead"),
+            "restarts": int(about.get("RestartCount") or 0),
             # What is on a tmpfs is gone with the container.
             "mounts": sorted(
                 mount["Destination"] for mount in about.get("Mounts") or [] if mount.get("Type") != "tmpfs"
@@ -611,14 +690,74 @@ class Look:
         env = container["env"]
         python = f"{env.get('CONDA_HOME', '/opt/conda')}/envs/{env.get('CONDA_ENV_NAME', 'tethys')}/bin/python"
         as_user = ["--user", self.params["user"]]
-        code, out, err = call(self.docker, "exec", *as_user, container["id"], python, "-I", "-B", "-c", INSIDE)
+        script = tethys_docker_state.SCRIPT
+        code, out, err = call(self.docker, "exec", *as_user, container["id"], python, "-I", "-B", "-c", script)
         if code or not out.strip():
             self.found["inside"] = {"problem": last_line(err) if code else "no answer came"}
             return
         try:
-            self.found["inside"] = accept(out, INSIDE_ANSWER)
+            self.found["inside"] = tethys_docker_state.state_of(out)
         except Rejected as error:
             self.found["inside"] = {"problem": str(error)}
+
+    def log(self) -> None:
+        """Whether somebody's program printed portal_config.yml when the portal's container started."""
+        container = self.found["container"]
+        if container and container["running"]:
+            since, until = int(container["started"]), int(container["started"] + LOG_SECONDS)
+            span = ["--since", str(since), "--until", str(until)]
+            _code, out, err = call(self.docker, "logs", *span, container["id"])
+            self.found["log_has_settings"] = bool(_SETTINGS_LINE.search(out) or _SETTINGS_LINE.search(err))
+
+    def last_words(self, container: str) -> str:
+        """The last lines of a container's log, without those that may hold a secret."""
+        _code, out, err = call(self.docker, "logs", "--tail", str(LAST_LINES), container)
+        lines = [line.strip() for line in f"{out}{err}".splitlines() if line.strip()]
+        shown = ["(not shown: it may hold a secret)" if _SECRET_WORDS.search(line) else line for line in lines]
+        return clean(" / ".join(shown), MOST_SAID) or "(it has none)"
+
+    def has_ended(self, restarts: int) -> bool:
+        """Whether the portal's container has ended, or ends again and again since it had so many restarts."""
+        container = self.found["container"]
+        return bool(container) and (container["ended"] or container["restarts"] - restarts >= MOST_RESTARTS)
+
+    def wait_problem(self, restarts: int) -> str:
+        """Why the portal has not become ready."""
+        container, inside = self.found["container"] or {}, self.found["inside"] or {}
+        name = container.get("name") or self.portal_service
+        if self.has_ended(restarts):
+            return (
+                f"Container {name} ended before the portal answered. The last lines of its log:"
+                f" {self.last_words(container['id'])}. Correct that, and run this again."
+            )
+        seconds = self.params["wait_seconds"]
+        what = "accepted no connection" if inside.get("listens") else "did not listen"
+        logs = shell_words("docker", "logs", name)
+        return (
+            f"The portal in container {name} {what} within {seconds} seconds. Read `{logs}`, or set tethys_docker_timeout"
+            " to more seconds."
+        )
+
+
+def waited(params: dict[str, Any]) -> Look:
+    """The look at the project, once the portal answers, cannot answer, or has had its time."""
+    end = time.monotonic() + params["wait_seconds"]
+    restarts: int | None = None
+    while True:
+        look = Look(params)
+        inside = look.run()["inside"] or {}
+        if restarts is None:
+            restarts = (look.found["container"] or {}).get("restarts", 0)
+        over = inside.get("ready") or inside.get("cannot_serve") or time.monotonic() >= end
+        if over or (params["wait_seconds"] and look.has_ended(restarts)):
+            break
+        # With 2 s in between, the look takes next to nothing of what the portal's start needs.
+        time.sleep(2)
+    if params["wait_seconds"] and not inside.get("ready") and not inside.get("cannot_serve"):
+        look.found["wait_problem"] = look.wait_problem(restarts)
+    if inside.get("ready") and not params["candidate"]:
+        look.log()
+    return look
 
 
 def main() -> None:
@@ -626,6 +765,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "project_dir": {"type": "path", "required": True},
+            "project_name": {"type": "str", "default": ""},
             "compose_files": {"type": "list", "elements": "str", "default": []},
             "override_file": {"type": "str", "default": "docker-compose.override.yml"},
             "dockerfile": {"type": "str", "default": "Dockerfile"},
@@ -642,21 +782,7 @@ def main() -> None:
     )
     params = module.params
     os.environ["LC_ALL"] = "C.UTF-8"
-    end = time.monotonic() + params["wait_seconds"]
-    while True:
-        look = Look(dict(params))
-        found = look.run()
-        if (found["inside"] or {}).get("ready") or time.monotonic() >= end:
-            break
-        # With 2 s in between, the look takes next to nothing of what the portal's start needs.
-        time.sleep(2)
-    if params["wait_seconds"] and not (found["inside"] or {}).get("ready"):
-        name = (found["container"] or {}).get("name") or params["portal_service"]
-        found["wait_problem"] = (
-            f"The portal in container {name} did not listen within {params['wait_seconds']} seconds."
-            f" Read `{shell_words('docker', 'logs', name)}`, or set tethys_docker_timeout to more"
-            " seconds."
-        )
+    found = waited(dict(params)).found
     found["trust"] = root_files.survey_project(params["project_dir"], found["files"], params["credentials_dir"])
     module.exit_json(changed=False, docker=found)
 

@@ -13,7 +13,7 @@ version_added: 1.0.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Changes C(numprocs) in the program file that C(tethys gen asgi_service) wrote, and nothing else.
+  - Changes C(numprocs) of the portal's program in the file that C(tethys gen asgi_service) wrote, and no other byte.
   - Meant for a portal in Tethys Docker, whose program file is on the portal's volume and is not written again once the
     portal was set up. It runs in the container by M(tethys.channels.tethys_docker_exec).
   - Keeps what was there before the first change, so that it can be put back.
@@ -85,13 +85,11 @@ fresh:
 import contextlib
 import json
 import os
-import re
 from pathlib import Path
 
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
-
-NUMBER = re.compile(r"^(numprocs[ \t]*=[ \t]*)(\d+)", re.MULTILINE)
+from ansible_collections.tethys.channels.plugins.module_utils.tethys_docker_state import portal_program
 
 
 def main() -> None:
@@ -112,28 +110,33 @@ def main() -> None:
     if not restore and not params["processes"]:
         module.fail_json(msg="The parameter processes is missing: give the number of processes.")
     try:
-        text = path.read_text(encoding="utf-8")
+        raw = path.read_bytes()
         mode = path.stat().st_mode & 0o7777
     except OSError as error:
         module.fail_json(msg=f"{path} cannot be read: {error.strerror}.")
-    found = NUMBER.search(text)
+    found = portal_program(raw)
     if found is None:
-        module.fail_json(msg=f"{path} has no line numprocs=…: write it again with `tethys gen asgi_service`.")
-    before = int(found.group(2)) if found else 0
+        module.fail_json(
+            msg=f"{path} has no program of the portal's with a line numprocs=…: write it again with `tethys gen"
+            " asgi_service`."
+        )
+        return
+    before = found.processes
     kept = atomic_file.read_notes(notes_path)
     notes = kept or {"fresh": bool(params["fresh"]), "processes": 1 if params["fresh"] else before}
     wanted = (int(kept["processes"]) if kept else before) if restore else int(params["processes"])
-    new = NUMBER.sub(rf"\g<1>{wanted}", text, count=1)
-    changed = new != text or bool(kept) == restore
+    # The rest may have any encoding and any line ends.
+    new = raw[: found.start] + str(wanted).encode() + raw[found.end :] if wanted != before else raw
+    changed = new != raw or bool(kept) == restore
     if changed and not module.check_mode:
         try:
             if not restore and not kept:
                 notes_path.parent.mkdir(mode=0o700, exist_ok=True)
                 atomic_file.remove_leftovers(str(notes_path))
                 atomic_file.replace(str(notes_path), (json.dumps(notes) + "\n").encode())
-            if new != text:
+            if new != raw:
                 atomic_file.remove_leftovers(str(path))
-                atomic_file.replace(str(path), new.encode(), mode=mode)
+                atomic_file.replace(str(path), new, mode=mode)
             if restore and kept:
                 notes_path.unlink()
                 # Something else of ours may still be in it.

@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
+from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import without_secrets
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import compose
 from ansible_collections.tethys.channels.plugins.plugin_utils.docker_env import docker_env
@@ -27,8 +28,8 @@ MOUNT = "/etc/tethys-channels"
 # The network of a Redis that is started directly, as our compose file calls it.
 OUTSIDE = "tethys_channels"
 CONFIG_LABEL = "tethys.channels.config"
-# Lists and mappings that Compose merges: what the user's file has there would stay.
-_MERGED = ("environment", "networks", "ports", "tmpfs", "volumes")
+# What a service of the user's file keeps beside our Redis: how others find it, and what they read of it.
+_KEPT = ("container_name", "expose", "hostname", "labels")
 
 
 class _Replaced(dict[str, Any]):
@@ -37,6 +38,10 @@ class _Replaced(dict[str, Any]):
 
 class _ReplacedList(list[Any]):
     """A list that does."""
+
+
+class _Reset:
+    """What takes a key of the user's file away."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -52,6 +57,7 @@ class Loader(yaml.SafeLoader):
 
 Loader.add_multi_constructor("!", lambda _loader, _tag, _node: None)
 _Dumper.add_representer(_Replaced, lambda dumper, data: dumper.represent_mapping("!override", data))
+_Dumper.add_representer(_Reset, lambda dumper, data: dumper.represent_scalar("!reset", "null"))
 _Dumper.add_representer(_ReplacedList, lambda dumper, data: dumper.represent_sequence("!override", data))
 
 
@@ -74,6 +80,22 @@ def further(asked: Mapping[str, Any], credentials: Mapping[str, Any] | None, lay
     login = {key: credentials[key] for key in ("username", "password")}
     served = compose.Served(asked["tethys_docker_redis_service"], login["username"], layers(asked)["default"])
     return compose.further_logins(layers_now, served, login)
+
+
+def bare(asked: Mapping[str, Any], layers_now: Any) -> dict[str, Any]:
+    """Return the further layers that the same Redis serves, without the login that a run wrote into them."""
+    served = compose.Served(asked["tethys_docker_redis_service"], PORTAL_USER, layers(asked)["default"])
+    return {} if redis_of(asked) not in REDIS else compose.without_logins(layers_now, served)
+
+
+def is_ours(asked: Mapping[str, Any], layers_now: Any) -> bool:
+    """Return whether CHANNEL_LAYERS was set up from our variables, whatever else has been changed in it since.
+
+    An app's state may add layers, or set another BACKEND, at the first start of a portal.
+    """
+    default = layers_now.get("default") if isinstance(layers_now, Mapping) else None
+    config = default.get("CONFIG") if isinstance(default, Mapping) else None
+    return isinstance(default, Mapping) and without_secrets(config or {}) == carried(asked)["default"]["CONFIG"]
 
 
 def carried(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,6 +146,8 @@ def override_file(asked: Mapping[str, Any], look: Mapping[str, Any], redis: Mapp
         redis: what `redis_settings` returned, where Redis is a service.
     """
     ours = {name.removeprefix("tethys_docker_"): value for name, value in asked.items()}
+    # The look may have found it by its image.
+    ours["portal_service"] = look.get("portal_service") or ours["portal_service"]
     project = look["project"]
     portal: dict[str, Any] = {}
     services: dict[str, Any] = {ours["portal_service"]: portal}
@@ -160,6 +184,8 @@ def _escaped(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         rows = [_escaped(held) for held in value]
         return _ReplacedList(rows) if isinstance(value, _ReplacedList) else rows
+    if isinstance(value, _Reset):
+        return value
     if isinstance(value, str):
         return str(value).replace("$", "$$")
     return value if value is None or isinstance(value, bool) else int(value)
@@ -209,11 +235,22 @@ def _redis_service(
         # A changed configuration makes a new container.
         "labels": {CONFIG_LABEL: config_sum(redis) if redis else ""},
     }
-    theirs = (project["redis"] or {}).get("keys", [])
-    for key in _MERGED:
-        held = service[key]
-        if key in theirs:
-            service[key] = _Replaced(held) if isinstance(held, dict) else _ReplacedList(held)
-        elif not held:
-            del service[key]
-    return service
+    return _replacing(service, (project["redis"] or {}).get("keys", []))
+
+
+def _replacing(service: Mapping[str, Any], theirs: Sequence[str]) -> dict[str, Any]:
+    """Return our service as it has to be written over one of the user's, of which it keeps next to nothing.
+
+    Compose merges lists and mappings, and keeps every key that our file does not name: another build, more rights, the
+    host's processes, no health check, several instances.
+    """
+    gone = [key for key in theirs if key not in service and key not in _KEPT]
+    # Compose shows the variables of an env_file as the service's own.
+    gone += ["env_file"] if "environment" in theirs else []
+    found: dict[str, Any] = {key: _Reset() for key in gone}
+    for key, held in service.items():
+        if key in theirs and key not in _KEPT and isinstance(held, (dict, list)):
+            found[key] = _Replaced(held) if isinstance(held, dict) else _ReplacedList(held)
+        elif held or held is False:
+            found[key] = held
+    return found

@@ -16,7 +16,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.secrets import wit
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.compose_file import REDIS, carried, environment, layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import client, compose, trust
-from ansible_collections.tethys.channels.plugins.plugin_utils.decide.project import NAME, Project
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.project import NAME, PROJECT_NAME, Project
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import image_version
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import (
     is_system_folder,
@@ -65,6 +65,14 @@ class _Plan(Project):
                     f"tethys_docker_{name} is {show(asked[name])}: set it to a name as Docker takes it, of letters,"
                     " digits, and _ . - after the first.",
                 )
+        name = asked["project_name"]
+        if name and not (isinstance(name, str) and PROJECT_NAME.fullmatch(name)):
+            self.refuse(
+                "name-invalid",
+                "tethys_docker_project_name",
+                f"tethys_docker_project_name is {show(name)}: set it to the name that you give to `docker compose -p`,"
+                " of small letters, digits, and _ - after the first.",
+            )
         kept = PurePosixPath(str(asked["credentials_dir"]))
         if not kept.is_absolute() or ".." in kept.parts or is_system_folder(kept):
             self.refuse(
@@ -193,8 +201,13 @@ class _Plan(Project):
                 f" {container['name']}: {inside['problem']}. Set it to the user that runs the portal there.",
             )
             return
+        self.problems += compose.cannot_serve(inside, (container or {}).get("name"))
         if container and self.recreates:
             self.loose_data(container)
+        if not self.absent:
+            self.warnings += compose.volume_warnings(look, self.service)
+            if container and look["log_has_settings"] and self.redis in REDIS:
+                self.warnings.append(compose.log_warning(container["name"]))
         if not container or not self.processes or self.asked["state"] == "absent":
             return
         if self.asked["start"] and self.asked["carrier"] == "compose" and look["project"]:
@@ -332,6 +345,10 @@ def docker_plan(asked: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str,
         "trust": trust.lines(trusted, {}),
         "processes": plan.processes,
         "redis": plan.redis,
+        "project_name": (look["project"] or {}).get("name"),
+        "portal_service": plan.service,
+        # What is known only once the portal has started.
+        "problems": texts(compose.cannot_serve(inside, container.get("name"))),
         "files": [*look["files"], plan.asked["override_file"]],
         "container": container.get("id"),
         "running": bool(container.get("running")),

@@ -8,13 +8,16 @@ echo "- Starting up..."
 NGINX_USER=$(sed -n 's/^user *\([^ ;]*\).*/\1/p' /etc/nginx/nginx.conf)
 export NGINX_USER
 echo "- Enforcing start state..."
-/opt/conda/envs/tethys/bin/python "$TETHYS_HOME/states"
-find "$TETHYS_PERSIST" "$TETHYS_HOME" ! -user "$NGINX_USER" -exec chown -h "$NGINX_USER:" {} +
+python "$TETHYS_HOME/states"
+# One `chown` for each file, as there: a volume with many foreign files takes its time at every start.
+for folder in "$STATIC_ROOT" "$WORKSPACE_ROOT" "$MEDIA_ROOT" "$TETHYS_PERSIST" "$TETHYS_HOME"; do
+    find "$folder" ! -user "$NGINX_USER" -print0 | xargs -0 -I{} chown -h "$NGINX_USER:" {}
+done
 echo "- Starting supervisor"
 /usr/bin/supervisord
 echo "- Done!"
 trap 'kill $(jobs -p)' EXIT
-for file in nginx/error.log supervisor/supervisord.log tethys/tethys.log; do
+for file in nginx/access.log nginx/error.log supervisor/supervisord.log tethys/tethys.log; do
     tail -qF "/var/log/$file" 2> /dev/null | sed --unbuffered "s|^|$file: |" &
 done
 wait

@@ -35,6 +35,8 @@ SEED = {"hosts": [{"host": "redis", "port": 6379}]}
 CORE = "channels_redis.core.RedisChannelLayer"
 # As it stands in the documentation of Tethys, in "Django Channels Layer", after ENV CHANNEL_LAYERS_CONFIG.
 MANUAL = r'''"\"{'hosts':[{'host':\ 'redis',\ 'port':\ 6379}]}\""'''
+# Without settings of a project's own.
+MEMORY = {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 # The files of a portal that the manual's project keeps on its volume.
 DATA = f"{PERSIST}/portal_config.yml {PERSIST}/asgi_supervisord.conf"
 # The variables of each project.
@@ -62,6 +64,29 @@ MANUALS = {
     # The portal runs, and is asked.
     "tethys_bokeh": "auto",
 }
+# The portals that cannot have the layer as they are.
+DEMO = {
+    "tethys_docker_project_dir": "/srv/demo",
+    "tethys_docker_credentials_dir": "/etc/tethys-channels-demo",
+    "tethys_asgi_processes": 1,
+}
+SQLITE = {
+    "tethys_docker_project_dir": "/srv/sqlite",
+    "tethys_docker_credentials_dir": "/etc/tethys-channels-sqlite",
+    "tethys_asgi_processes": 1,
+}
+# What the portal's settings name: rows of its database, and files in its folders.
+HELD = """
+import json, os, sqlite3
+from django.conf import settings
+rows = sqlite3.connect(settings.DATABASES["default"]["NAME"]).execute
+names = [name for (name,) in rows("select name from sqlite_master where type = 'table'").fetchall()]
+folders = settings.MEDIA_ROOT, settings.TETHYS_WORKSPACES_ROOT
+print(json.dumps({
+    "rows": {name: rows(f"select count(*) from {name}").fetchone()[0] for name in names},
+    "files": sorted(os.path.join(at, file) for root in folders for at, _, files in os.walk(root) for file in files),
+}))
+"""
 LAYERS = "import json; from django.conf import settings; print(json.dumps(settings.CHANNEL_LAYERS))"
 
 
@@ -99,6 +124,11 @@ def layers(host: Any, container: str = "tethys") -> Any:
     )
 
 
+def wait_for(host: Any, command: str) -> None:
+    """Until a command succeeds, for a minute and a half at the most."""
+    assert host.run(f"for i in $(seq 180); do {command} && exit; sleep 0.5; done; exit 1").rc == 0, command
+
+
 def fanout(host: Any, processes: int, container: str = "tethys") -> dict[str, Any]:
     """Clients of the chat app in the container: who heard one of them."""
     done = host.run(
@@ -119,6 +149,15 @@ def running(host: Any, container: str = "tethys") -> list[str]:
     """The portal's processes as Supervisor has them."""
     rows = inside(host, "supervisorctl status 2>/dev/null; true", container).splitlines()
     return [row.split()[0] for row in rows if row.startswith("asgi:") and row.split()[1] == "RUNNING"]
+
+
+def held(host: Any, container: str = "tethys") -> dict[str, Any]:
+    """What the portal's settings name: rows of its database, and files in its folders."""
+    command = f"DJANGO_SETTINGS_MODULE=tethys_portal.settings {PYTHON} -c {shlex.quote(HELD)}"
+    found: dict[str, Any] = json.loads(inside(host, command, container))
+    # What the portal writes itself while it is used.
+    found["rows"].pop("django_session", None)
+    return found
 
 
 def passwords(host: Any) -> list[str]:
@@ -143,6 +182,14 @@ def state(host: Any) -> str:
 def test_a_message_reaches_everybody_over_three_processes(host: Any) -> None:
     assert_delivers(host, 3)
     assert running(host) == [f"asgi:tethys_asgi{number}" for number in range(3)]
+
+
+def test_nobody_is_lost_in_20_seconds_of_silence(host: Any) -> None:
+    """With redis-py 8, which gives up a read after 5 s unless it is told otherwise."""
+    assert inside(host, f"{PYTHON} -c 'import redis; print(redis.__version__)'").startswith("8.")
+    client = f"docker exec tethys {PYTHON} -B /opt/clients/ws_idle.py --clients 6 --seconds 20"
+    found = json.loads(host.check_output(client))
+    assert found["alive"] == found["connected"] == found["clients"] == 6, found
 
 
 def test_no_password_shows_in_the_log_or_to_whoever_inspects_the_containers(host: Any) -> None:
@@ -193,6 +240,10 @@ def refused(host: Any, tmp_path_factory: pytest.TempPathFactory) -> subprocess.C
     """A run that is refused for each of the server's names, and changes nothing."""
     put(host, "/srv/tethys/mine.yml", "services: {}\n")
     host.check_output("cd /srv/bokeh && DOCKER_BUILDKIT=0 docker build -q -t bokeh . 2>/dev/null")
+    host.check_output("cd /srv/demo && DEMO_TOKEN=x docker compose -p lakes up -d 2>&1")
+    host.check_output("cd /srv/sqlite && docker compose up -d 2>&1")
+    for portal in ("lakes-web-1", "sqlite-tethys-1"):
+        wait_for(host, f"docker exec {portal} test -e /run/tethys_asgi0.sock")
     compose = (
         "services: {tethys: {image: bokeh, environment: {ALLOWED_HOSTS: '\"[127.0.0.1, portal.example.org]\"'}}}\n"
     )
@@ -206,12 +257,16 @@ def refused(host: Any, tmp_path_factory: pytest.TempPathFactory) -> subprocess.C
     elses = {"tethys_docker_override_file": "mine.yml", "tethys_docker_portal_service": "portal"}
     no_project = {"tethys_docker_project_dir": "/srv/image"}
     before = state(host)
-    done = under(host, tmp_path_factory, wrong=wrong, elses=elses, no_project=no_project, bokeh=BOKEH)
+    names = {"wrong": wrong, "elses": elses, "no_project": no_project, "bokeh": BOKEH, "demo": DEMO, "sqlite": SQLITE}
+    done = under(host, tmp_path_factory, **names)
     assert done.returncode != 0, done.stdout
     assert "Traceback" not in done.stdout
     assert changed(done) == 0
     assert state(host) == before
     host.check_output("rm /srv/tethys/mine.yml")
+    host.check_output(
+        "cd /srv/sqlite && docker compose down -v 2>&1; cd /srv/demo && docker compose -p lakes down -v 2>&1"
+    )
     return done
 
 
@@ -244,6 +299,19 @@ def test_bokeh_in_an_image_that_does_not_run_cannot_be_known(refused: subprocess
     assert "the portal's container does not run" in found
 
 
+def test_a_portal_that_nobody_reaches_by_its_port(refused: subprocess.CompletedProcess[str]) -> None:
+    """Found by its folder, though it was started as `docker compose -p lakes`, and its service by the image."""
+    found = refusal(refused, "demo")
+    assert "asgi_supervisord.conf in container lakes-web-1 starts daphne without `--fd 0`" in found
+    assert "docker-compose.yml use DEMO_TOKEN, which is set neither in .env nor for root" in found
+
+
+def test_a_database_that_no_volume_holds(refused: subprocess.CompletedProcess[str]) -> None:
+    found = refusal(refused, "sqlite")
+    database = "DATABASES.default.NAME is /usr/lib/tethys/tethys_platform.sqlite"
+    assert f"{database}, which no volume of container sqlite-tethys-1 holds" in found
+
+
 # --- a volume that was set up before, and other ways, four projects at a time ----------------------------------------
 
 
@@ -251,6 +319,7 @@ def test_bokeh_in_an_image_that_does_not_run_cannot_be_known(refused: subprocess
 def four(host: Any, refused: object, tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
     """Fewer processes on the volume, and the first run for three other projects."""
     inside(host, f"echo kept > {PERSIST}/workspaces/data; touch -d '2020-01-01' {PERSIST}/setup_complete")
+    host.check_output("cd /srv/manual && DOCKER_BUILDKIT=0 docker build -q -t redis-7 . 2>/dev/null")
     host.check_output("cd /srv/manual && docker compose up -d --wait 2>&1")
     # A layer of the project's own on the same Redis.
     further = "{hosts: [{host: redis, port: 6379}]}"
@@ -271,12 +340,19 @@ def test_fewer_processes_on_the_same_volume(host: Any, four: subprocess.Complete
 
 def test_a_project_as_the_manual_has_it_is_taken_over(host: Any, four: subprocess.CompletedProcess[str]) -> None:
     found = bed.said(four, "manual")
+    assert inside(host, f"{PYTHON} -c 'import redis; print(redis.__version__)'", "manual-tethys-1").startswith("7.")
+    # Its image declares a volume, and its states print the settings.
+    assert "after `docker compose down` the next container begins with an empty one" in found
+    assert "Container manual-tethys-1 printed portal_config.yml to its log when it started" in found
     assert "The service redis (tethys-channels-test/redis:8.0) of your compose file runs with" in found
     assert "(2 now, then 3)" in found
     assert "The login of Redis is also written for CHANNEL_LAYERS.tribs, which the same Redis serves." in found
     now = layers(host, "manual-tethys-1")
     assert now["tribs"] == {"BACKEND": CORE, "CONFIG": {"hosts": now["default"]["CONFIG"]["hosts"]}}
     assert_delivers(host, 3, "manual-tethys-1")
+    about = json.loads(host.check_output("docker inspect manual-redis-1"))[0]
+    assert (about["HostConfig"]["CapAdd"], about["HostConfig"]["PidMode"]) == (None, "")
+    assert about["State"]["Health"]["Status"] == "healthy"
     assert ":6379 " not in host.check_output("ss -Hltn")
     assert "NOAUTH" in host.check_output("docker exec manual-redis-1 redis-cli ping 2>&1")
 
@@ -297,7 +373,7 @@ def test_redis_in_a_new_container_and_a_dockerfile_beside_a_redis_started_direct
     client = f"docker exec tethys {PYTHON} -B /opt/clients/ws_fanout.py --clients 60 --processes 2"
     host.run(f"for i in $(seq 5); do {client} >/dev/null 2>&1; done")
     assert_delivers(host, 2)
-    host.run("for i in $(seq 60); do docker exec river test -e /run/tethys_asgi1.sock && break; sleep 0.5; done")
+    wait_for(host, "docker exec river test -e /run/tethys_asgi1.sock")
     done = passed(under(host, tmp_path_factory, tethys=FEWER, image=FROM_IMAGE))
     # The WebSockets of before are no longer in their groups: the run restarts what is older than Redis, once.
     assert bed.changed_on(done, "tethys") == 1, done.stdout
@@ -307,8 +383,8 @@ def test_redis_in_a_new_container_and_a_dockerfile_beside_a_redis_started_direct
 def test_a_run_that_has_nothing_to_do_beside_one_that_is_refused(
     host: Any, four: object, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Also not where the portal's container is a new one. The portal that runs names its Bokeh handlers."""
-    host.check_output("cd /srv/tethys && docker compose up -d --force-recreate --wait tethys 2>&1")
+    """Also not where all containers are new ones. The portal that runs names its Bokeh handlers."""
+    host.check_output("cd /srv/tethys && docker compose down 2>&1 && docker compose up -d --wait 2>&1")
     assert_delivers(host, 2)
     before = state(host)
     done = under(host, tmp_path_factory, tethys=FEWER, image=FROM_IMAGE, bokeh=BOKEH)
@@ -397,8 +473,9 @@ def test_any_structure_passes_the_real_compose(host: Any, values: list[dict[str,
 
 
 @pytest.fixture(scope="module")
-def removed(host: Any, four: object, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The way back of three projects."""
+def removed(host: Any, four: object, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The way back of three projects; what the first had until then."""
+    before = held(host)
     absent = {"tethys_docker_state": "absent"}
     passed(
         under(
@@ -409,9 +486,10 @@ def removed(host: Any, four: object, tmp_path_factory: pytest.TempPathFactory) -
             manual={**MANUALS, **absent},
         )
     )
+    return before
 
 
-def test_a_dockerfile_is_given_back(host: Any, removed: None) -> None:
+def test_a_dockerfile_is_given_back(host: Any, removed: object) -> None:
     host.check_output("cmp /srv/image/Dockerfile /root/srv.before/image/Dockerfile")
     assert layers(host, "river") == {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     assert host.run("docker inspect channels-redis").rc != 0
@@ -419,22 +497,26 @@ def test_a_dockerfile_is_given_back(host: Any, removed: None) -> None:
     host.check_output("docker rm -fv river && docker network rm channels")
 
 
-def test_a_project_as_the_manual_has_it_is_given_back(host: Any, removed: None) -> None:
+def test_a_project_as_the_manual_has_it_is_given_back(host: Any, removed: object) -> None:
     portal = "manual-tethys-1"
     assert host.check_output(f"docker exec {portal} sha256sum {DATA}") == host.check_output("cat /root/manual.before")
     assert host.run("diff -r /srv/manual /root/srv.before/manual").rc == 0
-    host.run(f"for i in $(seq 60); do docker exec {portal} test -e /run/tethys_asgi1.sock && break; sleep 0.5; done")
+    wait_for(host, f"docker exec {portal} test -e /run/tethys_asgi1.sock")
     assert_delivers(host, 2, portal)
     assert ":6379 " in host.check_output("ss -Hltn")
     host.check_output("cd /srv/manual && docker compose down -v 2>&1")
 
 
-def test_remove_leaves_the_project_as_it_was(host: Any, removed: None) -> None:
+def test_remove_leaves_the_project_as_it_was(host: Any, removed: dict[str, Any]) -> None:
     assert host.run("diff -r /srv/tethys /root/srv.before/tethys").rc == 0
-    host.run("for i in $(seq 60); do docker exec tethys test -e /run/tethys_asgi0.sock && break; sleep 0.5; done")
+    wait_for(host, "docker exec tethys test -e /run/tethys_asgi0.sock")
     assert running(host) == ["asgi:tethys_asgi0"]
-    assert layers(host) == {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
-    assert inside(host, f"cat {PERSIST}/workspaces/data").strip() == "kept"
+    # The layer of an app's states is without the login of a Redis that is gone.
+    tribs = {"BACKEND": CORE, "CONFIG": {"hosts": [{**SEED["hosts"][0], "socket_timeout": 15}]}}
+    assert layers(host) == {"default": MEMORY, "tribs": tribs}
+    assert held(host) == removed
+    assert removed["rows"]["auth_user"] > 0
+    assert removed["files"] == [f"{PERSIST}/workspaces/data"]
     assert host.check_output("docker ps -a --format '{{.Names}}'").split() == ["tethys"]
     assert host.run(f"docker exec tethys ls -d {PERSIST}/.tethys_channels").rc != 0
     assert host.run("ls -d /etc/tethys-channels-docker").rc != 0

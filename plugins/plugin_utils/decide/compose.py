@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Decide what a run in Tethys Docker does to further channel layers, and to data that no volume holds."""
+"""Decide what a run in Tethys Docker does to further channel layers, and what would be lost, or seen by others."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import MASK
+from ansible_collections.tethys.channels.plugins.module_utils.tethys_docker_state import NO_ENDPOINT, NO_FD
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import DEFAULT_PORT, Endpoint
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints
@@ -109,6 +110,18 @@ def _without_login(host: Any) -> Any:
     return {key: value for key, value in host.items() if key not in ("username", "password")}
 
 
+def without_logins(layers: Any, served: Served) -> dict[str, Any]:
+    """Return the further layers on the same Redis without a login, as they were before a run wrote it."""
+    return {
+        name: {
+            **further.layer,
+            "CONFIG": {**further.layer["CONFIG"], "hosts": [_without_login(host) for host in further.hosts]},
+        }
+        for name, further in _on_redis(layers, served).items()
+        if further.writable
+    }
+
+
 def lacking_login(layers: Any, served: Served) -> list[str]:
     """Return the further layers on that Redis that have no login yet and can get one."""
     return [
@@ -163,3 +176,56 @@ def loose_data(data: Sequence[Mapping[str, Any]], mounts: Sequence[str], contain
                 )
             )
     return found
+
+
+def cannot_serve(inside: Mapping[str, Any], container: str | None) -> list[Problem]:
+    """Return why the portal's processes cannot answer on its port, by the program on its volume and by daphne."""
+    why = inside.get("cannot_serve")
+    if why == NO_FD:
+        return [
+            Problem(
+                "program-without-fd",
+                "asgi_supervisord.conf",
+                f"asgi_supervisord.conf in container {container} starts daphne without `--fd 0`: Supervisor holds the"
+                " portal's port, and no process accepts its connections. Take the command that removes `--fd 0` out of"
+                " your Salt states or your image, and start the portal again.",
+            )
+        ]
+    if why == NO_ENDPOINT:
+        return [
+            Problem(
+                "daphne-without-endpoint",
+                "daphne",
+                f"daphne in container {container} lacks twisted/plugins/fd_endpoint.py, as the wheel of daphne 4.2.0"
+                " does: it cannot accept the connections of Supervisor's port (`--fd 0`). Install daphne 4.2.1 or later"
+                " in your image.",
+            )
+        ]
+    return []
+
+
+def volume_warnings(look: Mapping[str, Any], service: str) -> list[Problem]:
+    """Return a warning where the portal's data is on a volume that Compose did not name."""
+    container = look["container"]
+    if look["project"] and (container["unnamed"] if container else look["persist_mounted"] is False):
+        return [
+            Problem(
+                "volume-unnamed",
+                service,
+                f"The service {service} mounts no volume at TETHYS_PERSIST, and the one that its image declares has no"
+                " name: after `docker compose down` the next container begins with an empty one. Copy its content to a"
+                " volume with a name, and mount that there.",
+            )
+        ]
+    return []
+
+
+def log_warning(container: str) -> Problem:
+    """Return a warning where a password in portal_config.yml gets into the container's log."""
+    logs = shell_words("docker", "logs", container)
+    return Problem(
+        "log-has-settings",
+        container,
+        f"Container {container} printed portal_config.yml to its log when it started (`{logs}`). At its next start it"
+        " prints the password of Redis with it. Take that command out of your Salt states.",
+    )

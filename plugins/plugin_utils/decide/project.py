@@ -22,8 +22,9 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
 VARIABLES = ("ASGI_PROCESSES", "CHANNEL_LAYERS_BACKEND", "CHANNEL_LAYERS_CONFIG")
 # `!override` and `!reset`, by which our file takes a list of the user's file away, came with 2.24.
 LEAST_COMPOSE = (2, 24)
-# Docker's own rules for a name.
+# Docker's own rules for a name, and Compose's for a project's.
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+PROJECT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 class Project(Found):
@@ -52,6 +53,11 @@ class Project(Found):
         """Whether anything of ours is there for this project."""
         redis, inside = self.look["redis_container"] or {}, self.look["inside"] or {}
         return bool(self.wrote or redis.get("ours") or inside.get("kept"))
+
+    @property
+    def service(self) -> str:
+        """The portal's service, which the look may have found by its image."""
+        return str(self.look.get("portal_service") or self.asked["portal_service"])
 
     @property
     def redis_before(self) -> str | None:
@@ -108,6 +114,7 @@ class Project(Found):
             )
         if self.absent:
             return
+        self.other_image()
         self.first_run()
         self.other_redis()
         if self.redis == "container" and (look["redis_container"] or {}).get("ours") is False:
@@ -125,7 +132,7 @@ class Project(Found):
         if self.wrote or (container and (container["running"] or not container["persisted"])):
             return
         if container or look["volume"]:
-            what = f"container {container['name']}" if container else f"service {self.asked['portal_service']}"
+            what = f"container {container['name']}" if container else f"service {self.service}"
             self.refuse(
                 "volume-unreadable",
                 "tethys_docker_portal_service",
@@ -172,7 +179,7 @@ class Project(Found):
                 )
             return
         if container or look["volume"] is not False:
-            name = container["name"] if container else self.asked["portal_service" if look["files"] else "container"]
+            name = container["name"] if container else self.service if look["files"] else self.asked["container"]
             by_hand = (
                 ""
                 if container or look["files"]
@@ -215,6 +222,7 @@ class Project(Found):
                 f"Compose cannot use {' and '.join(look['files'])}: {look['problem']}. Correct that.",
             )
             return
+        self._start_reasons()
         if not project["portal"]:
             self.refuse(
                 "portal-service-unknown",
@@ -225,6 +233,36 @@ class Project(Found):
             return
         if not self.absent:
             self._service_reasons()
+
+    def _start_reasons(self) -> None:
+        """Why a start from here would be that of another portal, or of this one with other variables."""
+        look, asked = self.look, self.asked
+        names = look["project_names"]
+        if names:
+            self.refuse(
+                "project-name-ambiguous",
+                "tethys_docker_project_name",
+                f"tethys_docker_project_name is not set, and the containers of {asked['project_dir']} were started"
+                f" under the names {' and '.join(names)}: set it to one of them.",
+            )
+        if look["stack"]:
+            self.refuse(
+                "stack-not-supported",
+                "tethys_docker_project_dir",
+                f"tethys_docker_project_dir is {asked['project_dir']}, and its portal runs in the stack"
+                f" {look['stack']} (`docker stack deploy`), beside which Compose would start a second one. Remove the"
+                f" stack (`{shell_words('docker', 'stack', 'rm', look['stack'])}`), and start the portal with `docker"
+                " compose up`.",
+            )
+        if look["unset"]:
+            one = look["unset"][0]
+            self.refuse(
+                "shell-variable-unset",
+                "compose",
+                f"{' and '.join(look['files'])} use {', '.join(look['unset'])}, which is set neither in .env nor for"
+                " root: a new container of the portal would get an empty value. Write each into"
+                f" {PurePosixPath(asked['project_dir']) / '.env'} ({one}=…, or {one}= where it is to be empty).",
+            )
 
     def _override_reasons(self) -> None:
         """Why our compose file cannot have its name."""
@@ -271,7 +309,7 @@ class Project(Found):
             self.refuse(
                 "network-mode-set",
                 "tethys_docker_portal_service",
-                f"The service {asked['portal_service']} (tethys_docker_portal_service) has network_mode {mode}, with"
+                f"The service {self.service} (tethys_docker_portal_service) has network_mode {mode}, with"
                 " which it can join no network of Redis's: take network_mode out of the compose file, or set"
                 " tethys_layer_hosts to a Redis that the portal reaches.",
             )
@@ -281,12 +319,27 @@ class Project(Found):
                 self.refuse(
                     "compose-outranks-dockerfile",
                     "tethys_docker_carrier",
-                    f"tethys_docker_carrier is dockerfile, and the service {asked['portal_service']} sets"
+                    f"tethys_docker_carrier is dockerfile, and the service {self.service} sets"
                     f" {' and '.join(stronger)} in the compose file, which wins: take that out, or set"
                     " tethys_docker_carrier to compose.",
                 )
         if self.redis == "compose":
             self.redis_service()
+
+    def other_image(self) -> None:
+        """A portal's image, or container, that is not one of Tethys Docker's."""
+        look = self.look
+        if look["is_tethys_docker"] is not False:
+            return
+        name = "tethys_docker_portal_service" if look["project"] else "tethys_docker_container"
+        value = self.service if look["project"] else self.asked["container"]
+        image = (look["project"] or {"portal": look["container"]})["portal"]["image"] or "built from a Dockerfile"
+        self.refuse(
+            "image-not-tethys-docker",
+            name,
+            f"{name} is {value}, and its image ({image}) has not the variables of Tethys Docker (TETHYS_HOME,"
+            " TETHYS_PERSIST, ASGI_PROCESSES, CHANNEL_LAYERS_BACKEND). Set it to the portal's.",
+        )
 
     def redis_service(self) -> None:
         """A service of Redis's name that the user's file has already, such as the manual's."""

@@ -18,6 +18,7 @@ import yaml
 from ansible_collections.tethys.channels.plugins.module_utils import tethys_docker_inside, tethys_docker_ship
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import Flag, Plain, Record, Rejected, load
 from ansible_collections.tethys.channels.plugins.module_utils.tethys_docker_answers import ANSWERS, INSIDE
+from ansible_collections.tethys.channels.plugins.module_utils.tethys_docker_state import SCRIPT
 from ansible_collections.tethys.channels.plugins.modules import tethys_docker_exec
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -133,7 +134,7 @@ def test_a_module_asks_nothing_that_the_stand_in_lacks(name: str) -> None:
 
 
 def test_a_real_module_runs(tmp_path: Path) -> None:
-    (tmp_path / "asgi.conf").write_text("numprocs=1\n")
+    (tmp_path / "asgi.conf").write_text("[fcgi-program:asgi]\nnumprocs=1\n")
     text = (MODULES / "tethys_docker_program.py").read_text(encoding="utf-8")
     given = {"path": str(tmp_path / "asgi.conf"), "notes": str(tmp_path / "before.json"), "processes": 4}
     answer = ship(text, given, ANSWERS["tethys_docker_program"], diff=True)
@@ -150,7 +151,7 @@ def test_a_real_module_runs(tmp_path: Path) -> None:
             "after_header": header,
         },
     }
-    assert (tmp_path / "asgi.conf").read_text() == "numprocs=4\n"
+    assert (tmp_path / "asgi.conf").read_text() == "[fcgi-program:asgi]\nnumprocs=4\n"
 
 
 # --- a container that answers what it likes ---------------------------------------------------------------------------
@@ -323,6 +324,5 @@ def test_what_a_module_documents_is_what_passes(name: str) -> None:
 
 
 def test_what_is_inside() -> None:
-    text = (MODULES / "tethys_docker_info.py").read_text(encoding="utf-8")
-    printed = text.partition("print(json.dumps({")[2].partition("}))")[0]
+    printed = SCRIPT.partition("print(json.dumps({")[2].partition("}))")[0]
     assert re.findall(r'^    "(\w+)":', printed, re.MULTILINE) == list(INSIDE.fields)

@@ -448,6 +448,18 @@ def test_a_process_that_does_not_come_back_stops_the_roll(module: Module, roll: 
     assert "stop asgi:tethys_asgi10" not in fake.calls
 
 
+def test_the_log_that_the_program_names_is_the_one_to_read(
+    module: Module, roll: Roll, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in Tethys Docker, where all processes write to one."""
+    log = "/var/log/tethys/tethys.log"
+    monkeypatch.setattr(fake, "getProcessInfo", lambda full: {**fake.row(full), "stdout_logfile": log})
+    fake.silent.add("tethys_asgi1")
+    assert f"read {log}. Still serving" in module(force=True)["msg"]
+    fake.cannot_start["tethys_asgi0"] = "NO_FILE"
+    assert module(force=True)["msg"] == f"Supervisor cannot start asgi:tethys_asgi0 (NO_FILE): read {log}."
+
+
 def test_a_process_that_cannot_be_started_stops_the_roll(module: Module, roll: Roll, fake: FakeSupervisor) -> None:
     fake.cannot_start["tethys_asgi0"] = "ABNORMAL_TERMINATION: asgi:tethys_asgi0"
     result = module(force=True)

@@ -14,11 +14,31 @@ from typing import Any
 import pytest
 from ansible_collections.tethys.channels.plugins.modules import tethys_docker_info
 
+# As `tethys gen asgi_service --micromamba` writes it.
+COMMAND = (
+    'command=bash -c "/opt/conda/envs/tethys/bin/daphne -u /run/tethys_asgi%(process_num)d.sock --fd 0 --access-log -'
+    ' --proxy-headers tethys_portal.asgi:application"'
+)
+PROGRAM = ["[fcgi-program:asgi]", "socket=tcp://127.0.0.1:8000", COMMAND, "", "numprocs=3"]
+# What the script prints in the container, and what is made of it.
+SAID = {
+    "set_up": True,
+    "set_up_at": 1795347000.5,
+    "listens": True,
+    "answers": True,
+    "program": PROGRAM,
+    "lacks_endpoint": False,
+    "others_can_read": False,
+    "kept": {"fresh": True, "processes": 1},
+    "oldest": 1795347001.0,
+}
 INSIDE = {
     "set_up": True,
     "set_up_at": 1795347000.5,
+    "listens": True,
     "ready": True,
     "processes": 3,
+    "cannot_serve": None,
     "others_can_read": False,
     "kept": {"fresh": True, "processes": 1},
     "oldest": 1795347001.0,
@@ -29,6 +49,8 @@ OURS = tethys_docker_info.MARK + ": x\n"
 def look(folder: Path, **params: Any) -> tethys_docker_info.Look:
     given = {
         "project_dir": str(folder),
+        "project_name": "",
+        "wait_seconds": 0,
         "compose_files": [],
         "override_file": "docker-compose.override.yml",
         "dockerfile": "Dockerfile",
@@ -206,7 +228,7 @@ def test_what_compose_and_the_engine_say(tmp_path: Path, monkeypatch: pytest.Mon
     container = {
         "Id": "c0ffee",
         "Name": "/river-tethys-1",
-        "State": {"Running": True},
+        "State": {"Running": True, "StartedAt": "2026-11-22T11:30:01Z"},
         "Image": "sha256:1",
         "Created": "2026-11-22T11:30:00.123456789Z",
         "Config": {"Image": "core:1", "Env": ["TETHYS_PERSIST=/p", "TETHYS_DB_PASSWORD=pass"]},
@@ -219,7 +241,7 @@ def test_what_compose_and_the_engine_say(tmp_path: Path, monkeypatch: pytest.Mon
             "compose version": {"out": "v2.26.1\n"},
             "version": {"out": "26.1.5\n"},
             "-f - config --quiet": {"out": "", "err": "a warning\nservices.tethys conflicts.\n", "code": 15},
-            "compose config": {"out": config},
+            "compose config": {"out": config, "err": """level=warning msg="The \\"RIVER\\" variable is not set.\"\n"""},
             "ps -aq service=redis": {"out": "5ed15\n"},
             "ps -aq": {"out": "c0ffee\n"},
             "image inspect json core:1": {"out": ["TETHYS_PERSIST=/p/tethys", "PATH=/bin"]},
@@ -231,7 +253,7 @@ def test_what_compose_and_the_engine_say(tmp_path: Path, monkeypatch: pytest.Mon
             },
             "image inspect core:1": {"out": "sha256:2\n"},
             "container inspect c0ffee": {"out": [container]},
-            "exec --user www c0ffee": {"out": INSIDE},
+            "exec --user www c0ffee": {"out": SAID},
         },
     )
     about = one.run()
@@ -246,7 +268,10 @@ def test_what_compose_and_the_engine_say(tmp_path: Path, monkeypatch: pytest.Mon
     assert about["inside"] == INSIDE
     assert about["groups_lost_at"] == 1795347062
     assert about["container"]["created"] == 1795347000
-    assert about["volume"] is True
+    assert about["volume"] is about["persist_mounted"] is True
+    # Of an image of somebody's own.
+    assert about["is_tethys_docker"] is False
+    assert about["unset"] == ["RIVER"]
     assert about["network"] == {"ours": True}
     assert about["redis_container"] == {"id": "0", "image": "redis:5", "ours": False}
     assert "pass" not in json.dumps(about)
@@ -282,12 +307,15 @@ def test_what_the_portal_keeps(tmp_path: Path, mounts: list[dict[str, str]], the
     one = look(tmp_path)
     one.docker = fake_docker(tmp_path, {"volume inspect river_data": {"out": "[]"}})
     one.found["project"] = {"portal": {"env": {}}}
+    mounted = any(mount["target"].rstrip("/") in ("/var/lib", "/var/lib/tethys_persist") for mount in mounts)
+    is_kept = mounted and mounts[0]["type"] != "tmpfs"
     one.volumes = {"data": "river_data", "other": "river_other"}
     one.mounts = [
         {**mount, "source": str(tmp_path / mount.get("source", ""))} if mount["type"] == "bind" else mount
         for mount in mounts
     ]
-    assert one.volume("core:1") is there
+    one.volume({})
+    assert (one.found["volume"], one.found["persist_mounted"]) == (there, is_kept)
 
 
 @pytest.mark.parametrize(
@@ -313,12 +341,12 @@ def test_a_server_without_docker(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        {**INSIDE, "ansible_facts": {}},
-        {**INSIDE, "processes": 10**9},
-        {**INSIDE, "processes": "3; reboot"},
-        {**INSIDE, "kept": {"fresh": True, "processes": "{{ 1 }}"}},
-        {**INSIDE, "kept": []},
-        {**INSIDE, "oldest": "now"},
+        {**SAID, "ansible_facts": {}},
+        {**SAID, "program": ["x"] * 501},
+        {**SAID, "lacks_endpoint": "perhaps"},
+        {**SAID, "kept": {"fresh": True, "processes": "{{ 1 }}"}},
+        {**SAID, "kept": []},
+        {**SAID, "oldest": "now"},
         {"ready": True},
         [],
         "no JSON",
@@ -364,3 +392,229 @@ def test_what_is_no_text_in_the_project(tmp_path: Path, kind: str) -> None:
     about = one.found
     assert (about["earlier"], about["elsewhere"], about["override"]["ours"]) == ([], [], False)
     assert about["dockerfile"]["ours"] is False
+
+
+# --- the project ----------------------------------------------------------------------------------------------------
+
+ITS = [f"{name}={tethys_docker_info.PERSIST}" for name in sorted(tethys_docker_info.ITS_VARIABLES)]
+
+
+def composed(folder: Path, config: dict[str, Any], answers: dict[str, Any] | None = None, **params: Any) -> Any:
+    """The look at a folder of which Compose makes this."""
+    (folder / "tools").mkdir()
+    one = look(folder, **params)
+    one.found["files"] = ["docker-compose.yml"]
+    told = dict(answers or {})
+    told.setdefault("compose config", {"out": config})
+    one.docker = fake_docker(folder / "tools", told)
+    one.compose()
+    return one
+
+
+WEB = {"name": "river", "services": {"web": {"image": "portal:1"}, "db": {"image": "postgis"}}}
+
+
+@pytest.mark.parametrize(
+    ("config", "answers", "service"),
+    [
+        # As the manual's tutorial has it.
+        (WEB, {"image inspect portal:1": {"out": ITS}, "image inspect postgis": {"out": ["PGDATA=/x"]}}, "web"),
+        # Not built or pulled yet, so that only its name tells.
+        ({"services": {"web": {"image": "tethysplatform/tethys-core:dev"}, "db": {"image": "postgis"}}}, {}, "web"),
+        ({"services": {"web": {"image": "me/tethys-core-2:dev"}}}, {}, "tethys"),
+        # One that is built under the name that Compose gives it.
+        ({"name": "river", "services": {"web": {"build": {}}}}, {"image inspect river-web": {"out": ITS}}, "web"),
+        # Two portals: nobody says which.
+        (
+            {"services": {"a": {"image": "portal:1"}, "b": {"image": "portal:1"}}},
+            {"image inspect portal:1": {"out": ITS}},
+            "tethys",
+        ),
+        ({"services": {"tethys": {"image": "x"}, "web": {"image": "tethys-core"}}}, {}, "tethys"),
+    ],
+)
+def test_the_portals_service_is_found_by_its_image(
+    tmp_path: Path, config: dict[str, Any], answers: dict[str, Any], service: str
+) -> None:
+    one = composed(tmp_path, config, answers)
+    assert one.found["portal_service"] == one.portal_service == service
+    assert (one.found["project"]["portal"] is not None) is (service in config["services"])
+
+
+def test_a_name_that_was_given_is_not_replaced(tmp_path: Path) -> None:
+    one = composed(tmp_path, WEB, {"image inspect portal:1": {"out": ITS}}, portal_service="portal")
+    assert one.found["portal_service"] == "portal"
+
+
+@pytest.mark.parametrize(
+    ("started", "params", "given", "names"),
+    [
+        ("", {}, None, []),
+        ("river\nriver\n", {}, "river", []),
+        ("river\nlake\n", {}, None, ["lake", "river"]),
+        ("river\nlake\n", {"project_name": "lake"}, "lake", []),
+    ],
+)
+def test_the_name_that_a_project_was_started_under(
+    tmp_path: Path, started: str, params: dict[str, Any], given: str | None, names: list[str]
+) -> None:
+    """`docker compose -p river up` leaves containers that know their folder."""
+    label = f"ps label=com.docker.compose.project.working_dir={tmp_path}"
+    named = {"name": "named", "services": {"tethys": {"image": "x"}}}
+    with_name = {f"--project-name {given} config": {"out": named}} if given else {}
+    config = {"name": "folder", "services": {"tethys": {"image": "x"}}}
+    one = composed(tmp_path, config, {label: {"out": started}, **with_name}, **params)
+    assert one.found["project"]["name"] == ("named" if given else "folder")
+    assert one.found["project_names"] == names
+
+
+@pytest.mark.parametrize(
+    ("rows", "stack"),
+    [("lakes river:1@sha256:abc\n", "lakes"), ("lakes other:1\n", None), ("", None), ("lakes river:1 x\n", None)],
+)
+def test_a_stack_with_the_portals_image(tmp_path: Path, rows: str, stack: str | None) -> None:
+    one = look(tmp_path)
+    one.docker = fake_docker(tmp_path, {"ps label=com.docker.stack.namespace": {"out": rows}})
+    assert one.stack("river:1") == stack
+
+
+def test_variables_of_a_shell_that_is_not_here(tmp_path: Path) -> None:
+    """Compose says which it takes for empty; of those passed on by their names alone, those count that are in use."""
+    said = 'time="x" level=warning msg="The \\"SITE\\" variable is not set. Defaulting to a blank string."\n' * 2
+    services = {"tethys": {"image": "x", "environment": {"TOKEN": None, "OTHER": None, "GIVEN": "x"}}}
+    answers = {
+        "compose config": {"out": {"services": services}, "err": said},
+        "container inspect c0ffee": {"out": [inspected(Config={"Image": "x", "Env": ["TOKEN=t", "OTHER="]})]},
+    }
+    one = composed(tmp_path, {}, answers)
+    assert one.found["unset"] == ["SITE"]
+    one.container("c0ffee")
+    assert one.found["unset"] == ["SITE", "TOKEN"]
+
+
+# --- the container --------------------------------------------------------------------------------------------------
+
+
+def inspected(**changes: Any) -> dict[str, Any]:
+    """What Docker tells of a container."""
+    found = {
+        "Id": "c0ffee",
+        "Name": "/tethys",
+        "State": {"Running": True, "Status": "running", "StartedAt": "2026-11-22T11:30:01Z"},
+        "Image": "sha256:1",
+        "Created": "2026-11-22T11:30:00.123456789Z",
+        "Config": {"Image": "x", "Env": []},
+        "Mounts": [],
+    }
+    return {**found, **changes}
+
+
+@pytest.mark.parametrize(
+    ("mount", "persisted", "unnamed"),
+    [
+        ({"Type": "volume", "Name": "a" * 64}, True, True),
+        ({"Type": "volume", "Name": "river_data"}, True, False),
+        ({"Type": "bind", "Source": "/srv/data"}, True, False),
+        ({"Type": "volume", "Name": "b" * 64, "Destination": "/usr/lib/tethys/keys"}, False, False),
+    ],
+)
+def test_a_volume_that_compose_did_not_name(
+    tmp_path: Path, mount: dict[str, str], persisted: bool, unnamed: bool
+) -> None:
+    about = inspected(Mounts=[{"Destination": tethys_docker_info.PERSIST, **mount}])
+    one = look(tmp_path)
+    one.docker = fake_docker(tmp_path, {"container inspect c0ffee": {"out": [about]}})
+    container = one.container("c0ffee")
+    assert container is not None
+    assert (container["persisted"], container["unnamed"]) == (persisted, unnamed)
+
+
+@pytest.mark.parametrize(
+    ("log", "has"),
+    [
+        ("--set CHANNEL_LAYERS.default.CONFIG '{}'\n", False),
+        # Salt prints what a command wrote with spaces before it.
+        ("      stdout:\n          settings:\n            CHANNEL_LAYERS:\n              default:\n", True),
+        ("", False),
+    ],
+)
+def test_a_log_with_the_settings(tmp_path: Path, log: str, has: bool) -> None:
+    one = look(tmp_path)
+    one.docker = fake_docker(tmp_path, {"logs --since 1000 --until 2200 c0ffee": {"out": log}})
+    one.found["container"] = {"id": "c0ffee", "running": True, "started": 1000.5}
+    one.log()
+    assert one.found["log_has_settings"] is has
+
+
+def waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, containers: list[dict[str, Any]], inside: dict[str, Any]
+) -> tethys_docker_info.Look:
+    """A wait of a minute, in which each look finds the next of these containers."""
+    docker = fake_docker(
+        tmp_path,
+        {
+            "version": {"out": "26\n"},
+            "container inspect redis": {"code": 1, "out": ""},
+            "exec c0ffee": {"out": inside, "code": 0 if inside else 1},
+            "logs --tail 5 c0ffee": {"out": "one\n", "err": "DB_PASSWORD: pass\nDB was not available in time\n"},
+        },
+    )
+    monkeypatch.setattr(tethys_docker_info.shutil, "which", lambda _name: docker)
+    monkeypatch.setattr(tethys_docker_info.time, "sleep", lambda _seconds: None)
+    states = iter(containers)
+    once = tethys_docker_info.Look.inspect
+
+    def inspect(self: tethys_docker_info.Look, name: str) -> Any:
+        return next(states) if name == "tethys" else once(self, name)
+
+    monkeypatch.setattr(tethys_docker_info.Look, "inspect", inspect)
+    params = look(tmp_path).params
+    return tethys_docker_info.waited({**params, "wait_seconds": 60})
+
+
+def state(status: str, restarts: int = 0) -> dict[str, Any]:
+    running = status in ("running", "restarting")
+    about = {"Running": running, "Restarting": status == "restarting", "Status": status}
+    return inspected(State={**about, "StartedAt": "2026-11-22T11:30:01Z"}, RestartCount=restarts)
+
+
+@pytest.mark.parametrize(
+    "containers",
+    [
+        [state("running"), state("exited")],
+        [state("restarting", number) for number in (1, 2, 3, 4)],
+        [state("exited")],
+    ],
+)
+def test_a_wait_ends_with_the_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, containers: list[dict[str, Any]]
+) -> None:
+    """A look more than these would be an error."""
+    found = waiting(tmp_path, monkeypatch, containers, {}).found
+    assert found["wait_problem"] == (
+        "Container tethys ended before the portal answered. The last lines of its log: one / (not shown: it may hold a"
+        " secret) / DB was not available in time. Correct that, and run this again."
+    )
+
+
+def test_a_wait_ends_where_nobody_can_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {**SAID, "answers": False, "program": [line.replace("--fd 0", "") for line in PROGRAM]}
+    found = waiting(tmp_path, monkeypatch, [state("running")], said).found
+    assert (found["inside"]["cannot_serve"], found["wait_problem"]) == ("no-fd", None)
+
+
+def test_a_container_that_was_restarted_long_ago_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = waiting(tmp_path, monkeypatch, [state("running", 7)], SAID).found
+    assert found["inside"]["ready"] is True
+    assert found["wait_problem"] is None
+
+
+@pytest.mark.parametrize(("inside", "words"), [(None, "did not listen"), ({"listens": True}, "accepted no connection")])
+def test_why_a_portal_was_waited_for_in_vain(tmp_path: Path, inside: Any, words: str) -> None:
+    one = look(tmp_path, wait_seconds=5)
+    one.found["container"] = {"id": "c0ffee", "name": "river", "ended": False, "restarts": 0}
+    one.found["inside"] = inside
+    assert one.wait_problem(0) == (
+        f"The portal in container river {words} within 5 seconds. Read `docker logs river`, or set tethys_docker_timeout"
+        " to more seconds."
+    )

@@ -42,6 +42,18 @@ def test_only_the_number_changes(tmp_path: Path, run: Callable[..., dict[str, An
     assert run(processes=2)["changed"] is False
 
 
+def test_every_other_byte_stays(tmp_path: Path, run: Callable[..., dict[str, Any]]) -> None:
+    """Another program before the portal's, line ends of another system, and a sign that is no UTF-8."""
+    path = tmp_path / "asgi_supervisord.conf"
+    worker = b"# caf\xe9\r\n[program:worker]\r\ncommand=x\r\nnumprocs=8\r\n"
+    raw = worker + PROGRAM.replace("\n", "\r\n").encode()
+    path.write_bytes(raw)
+    assert run(processes=2)["before"] == 3
+    assert path.read_bytes() == raw.replace(b"numprocs=3", b"numprocs=2")
+    run(state="restored")
+    assert path.read_bytes() == raw
+
+
 def test_a_first_run_keeps_what_was_there_even_if_nothing_else_changes(
     tmp_path: Path, run: Callable[..., dict[str, Any]]
 ) -> None:
@@ -89,7 +101,7 @@ def test_the_file_behind_a_link_is_written(tmp_path: Path, run: Callable[..., di
 
 @pytest.mark.parametrize(
     ("text", "more", "words"),
-    [("[x]\n", {"processes": 2}, "no line numprocs"), (PROGRAM, {}, "processes is missing")],
+    [("[x]\n", {"processes": 2}, "a line numprocs"), (PROGRAM, {}, "processes is missing")],
 )
 def test_what_cannot_be_done(
     tmp_path: Path, run: Callable[..., dict[str, Any]], text: str, more: dict[str, Any], words: str

@@ -38,6 +38,8 @@ class _Loader(yaml.SafeLoader):
     """Reads what Compose reads."""
 
 
+RESET = object()
+_Loader.add_constructor("!reset", lambda _loader, _node: RESET)
 _Loader.add_constructor("!override", lambda loader, node: ("override", _value(loader, node)))
 
 
@@ -75,6 +77,13 @@ def look(**changes: Any) -> dict[str, Any]:
         "dockerfile": {"exists": True, "ours": False, "problem": None},
         "problem": None,
         "candidate_problem": None,
+        "portal_service": "tethys",
+        "project_names": [],
+        "stack": None,
+        "unset": [],
+        "log_has_settings": False,
+        "persist_mounted": True,
+        "is_tethys_docker": True,
         "project": {
             "name": "tethys",
             "services": ["db", "tethys"],
@@ -126,6 +135,10 @@ def container(**changes: Any) -> dict[str, Any]:
         "env": {},
         "created": 1000.0,
         "persisted": True,
+        "unnamed": False,
+        "ended": False,
+        "restarts": 0,
+        "started": 1000.0,
         "mounts": ["/var/lib/tethys_persist"],
     }
     return {**found, **changes}
@@ -136,6 +149,8 @@ def inside(**changes: Any) -> dict[str, Any]:
         "set_up": True,
         "set_up_at": 900.0,
         "ready": True,
+        "listens": True,
+        "cannot_serve": None,
         "processes": 1,
         "others_can_read": False,
         "kept": None,
@@ -183,6 +198,8 @@ def test_the_trust_report_is_shown() -> None:
         ("redis", "none"),
         ("state", "gone"),
         ("portal_service", "a b"),
+        ("project_name", "River"),
+        ("project_name", 5),
         ("redis_service", ""),
         ("network", "-x"),
         ("container", None),
@@ -261,6 +278,15 @@ def test_a_prefix_that_the_access_rules_cannot_name(value: str) -> None:
         ({"project": project(redis=service(image="redis:5", network_mode="host"))}, "has network_mode host"),
         ({"project": project(redis=service(image="redis:5", keys=["image", "volumes"]))}, "that service has volumes"),
         ({"credentials_of": "/srv/other"}, "are those of the project in /srv/other"),
+        ({"project_names": ["lake", "river"]}, "were started under the names lake and river: set it to one of them"),
+        ({"stack": "lakes"}, "its portal runs in the stack lakes (`docker stack deploy`)"),
+        ({"unset": ["HOST", "SITE"]}, "use HOST, SITE, which is set neither in .env nor for root"),
+        (
+            {"is_tethys_docker": False, "project": project(portal=service(image="nginx:1"))},
+            "tethys_docker_portal_service is tethys, and its image (nginx:1) has not the variables of Tethys Docker",
+        ),
+        ({"container": container(), "inside": inside(cannot_serve="no-fd")}, "starts daphne without `--fd 0`"),
+        ({"container": container(), "inside": inside(cannot_serve="no-endpoint")}, "lacks twisted/plugins/fd_endpoint"),
         (
             {"container": container(), "inside": {"problem": "unable to find user www"}},
             "tethys_docker_user is 'www', and nothing can be run as that user",
@@ -450,6 +476,52 @@ def test_a_file_that_compose_does_not_read_by_itself() -> None:
     assert "COMPOSE_FILE=docker-compose.yml:channels.yml" in told
 
 
+def test_a_volume_that_compose_did_not_name() -> None:
+    """As with Tethys's own compose file, which mounts nothing: its image declares a volume."""
+    sentence = "after `docker compose down` the next container begins with an empty one"
+    (told,) = plan(asked(), look(persist_mounted=False))["warnings"]
+    assert sentence in told
+    (told,) = plan(asked(), look(container=container(unnamed=True), inside=inside()))["warnings"]
+    assert sentence in told
+    # What it has counts, not what the next one will have.
+    kept = look(container=container(), inside=inside(), persist_mounted=False)
+    assert plan(asked(), kept)["warnings"] == []
+    assert plan(asked(state="absent"), look(persist_mounted=False))["warnings"] == []
+
+
+def test_a_log_that_will_have_the_password() -> None:
+    seen = look(container=container(), inside=inside(), log_has_settings=True)
+    (told,) = plan(asked(), seen)["warnings"]
+    assert told.startswith(
+        "Container tethys printed portal_config.yml to its log when it started (`docker logs tethys`)"
+    )
+    assert plan(asked(layer_hosts=[["h", 1]]), seen)["warnings"] == []
+
+
+def test_an_image_that_is_not_here_is_not_judged() -> None:
+    assert plan(asked(), look(is_tethys_docker=None))["refusals"] == []
+    bare = look(files=[], project=None, volume=None, container=container(image="nginx:1"), is_tethys_docker=False)
+    (reason,) = plan(asked(carrier="dockerfile", redis="container"), bare)["refusals"]
+    assert reason.startswith("tethys_docker_container is tethys, and its image (nginx:1)")
+
+
+def test_the_service_that_was_found_is_the_one() -> None:
+    """By its image, where there is no service of the default's name."""
+    found = look(portal_service="web", project=project(portal=service(networks=["internal", "external"])))
+    assert plan(asked(), found)["portal_service"] == "web"
+    assert plan(asked(), look())["portal_service"] == "tethys"
+    assert list(override(asked(), found)["services"]) == ["web", "redis"]
+    down = {**found, "volume": True}
+    (reason,) = plan(asked(), down)["refusals"]
+    assert "its service web does not run" in reason
+
+
+def test_why_a_started_portal_cannot_answer_is_in_the_plan() -> None:
+    found = plan(asked(), look(container=container(), inside=inside(cannot_serve="no-fd")))
+    assert found["problems"] == found["refusals"]
+    assert plan(asked(), look())["problems"] == []
+
+
 def test_a_container_without_a_volume() -> None:
     (told,) = plan(asked(), look(container=container(persisted=False)))["warnings"]
     assert "has no volume at TETHYS_PERSIST" in told
@@ -591,6 +663,37 @@ def test_a_further_layer_on_our_redis_gets_the_login() -> None:
     now = {"tribs": {**FURTHER, "CONFIG": {**FURTHER["CONFIG"], "hosts": [masked]}}}
     assert compose_file.further(asked(), REDIS["credentials"], now) == written
     assert told_of(**now)["announce"] == []
+
+
+def test_the_login_is_taken_out_of_a_further_layer_again() -> None:
+    """With `absent`, on a volume that was set up with our variables: it points at a Redis that is gone."""
+    masked = {**CONFIG["hosts"][0], "username": "tethys", "password": "********"}
+    layer = {**FURTHER, "CONFIG": {**FURTHER["CONFIG"], "hosts": [masked]}}
+    elsewhere = {"BACKEND": CORE_BACKEND, "CONFIG": {"hosts": [["other", 6379]]}}
+    now = {"default": {}, "tribs": layer, "else": elsewhere}
+    assert compose_file.bare(asked(), now) == {
+        "tribs": {**FURTHER, "CONFIG": {**FURTHER["CONFIG"], "hosts": [CONFIG["hosts"][0]]}}
+    }
+    assert compose_file.bare(asked(layer_hosts=[["h", 1]]), now) == {}
+    assert compose_file.bare(asked(), None) == {}
+
+
+@pytest.mark.parametrize(
+    ("now", "ours"),
+    [
+        ({"default": {"BACKEND": CORE_BACKEND, "CONFIG": CONFIG}}, True),
+        # What app states did at the first start: another layer, and the layer in memory, which takes no hosts.
+        ({"default": {"BACKEND": CORE_BACKEND, "CONFIG": CONFIG}, "tribs": FURTHER}, True),
+        ({"default": {"BACKEND": MEMORY_BACKEND, "CONFIG": CONFIG}}, True),
+        ({"default": {"BACKEND": CORE_BACKEND, "CONFIG": {"hosts": [{**CONFIG["hosts"][0], "password": "*"}]}}}, True),
+        ({"default": {"BACKEND": CORE_BACKEND, "CONFIG": {"hosts": [{"host": "redis", "port": 6379}]}}}, False),
+        ({"default": {"BACKEND": MEMORY_BACKEND}}, False),
+        ({"tribs": FURTHER}, False),
+        (None, False),
+    ],
+)
+def test_what_was_set_up_with_our_variables(now: Any, ours: bool) -> None:
+    assert compose_file.is_ours(asked(), now) is ours
 
 
 def test_a_further_layer_may_have_a_longer_prefix() -> None:
@@ -741,6 +844,20 @@ def test_the_manuals_own_redis_is_overridden_where_compose_would_merge() -> None
     assert redis["networks"] == ("override", {"internal": None})
     assert redis["volumes"][0] == "override"
     assert redis["tmpfs"] == ["/data:size=1m"]
+
+
+def test_nothing_but_its_name_stays_of_their_redis() -> None:
+    """Its build, rights, processes, health check and number would go on under our image's name."""
+    keys = ["build", "cap_add", "cap_drop", "container_name", "deploy", "environment", "healthcheck", "hostname"]
+    keys += ["image", "labels", "logging", "pid", "privileged", "profiles", "scale", "security_opt"]
+    redis = override(asked(), look(project=project(redis=service(image="redis:5", keys=keys))))["services"]["redis"]
+    gone = {name for name, value in redis.items() if value is RESET}
+    assert gone == {"build", "cap_add", "deploy", "env_file", "pid", "privileged", "profiles", "scale"}
+    # Compose would add ours to theirs: an unconfined profile, a check that is off, another driver's options.
+    for name in ("cap_drop", "environment", "healthcheck", "logging", "security_opt"):
+        assert redis[name][0] == "override", name
+    assert redis["healthcheck"][1]["interval"] == "3s"
+    assert not {"container_name", "hostname"} & redis.keys()
 
 
 def test_redis_started_directly_is_joined_from_outside() -> None:
