@@ -27,6 +27,7 @@ def tethys_docker_files(asked: Any, look: Any, redis: Any = None, layers: Any = 
             "layers": compose_file.layers(asked, (redis or {}).get("credentials")),
             "further": compose_file.further(asked, (redis or {}).get("credentials"), layers),
             "bare": compose_file.bare(asked, layers),
+            "locked_out": compose_file.locked_out(asked, layers),
             "is_ours": compose_file.is_ours(asked, layers),
         }
     except Refusal as refusal:

@@ -16,6 +16,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.secrets import wit
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import compose
 from ansible_collections.tethys.channels.plugins.plugin_utils.docker_env import docker_env
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import texts
 from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
     MEMORY_BACKEND,
     whole_number,
@@ -82,10 +83,18 @@ def further(asked: Mapping[str, Any], credentials: Mapping[str, Any] | None, lay
     return compose.further_logins(layers_now, served, login)
 
 
+def _served(asked: Mapping[str, Any]) -> compose.Served:
+    return compose.Served(asked["tethys_docker_redis_service"], PORTAL_USER, layers(asked)["default"])
+
+
 def bare(asked: Mapping[str, Any], layers_now: Any) -> dict[str, Any]:
     """Return the further layers that the same Redis serves, without the login that a run wrote into them."""
-    served = compose.Served(asked["tethys_docker_redis_service"], PORTAL_USER, layers(asked)["default"])
-    return {} if redis_of(asked) not in REDIS else compose.without_logins(layers_now, served)
+    return {} if redis_of(asked) not in REDIS else compose.without_logins(layers_now, _served(asked))
+
+
+def locked_out(asked: Mapping[str, Any], layers_now: Any) -> list[str]:
+    """Return why further layers that the same Redis serves cannot get the login."""
+    return [] if redis_of(asked) not in REDIS else texts(compose.further_refusals(layers_now, _served(asked)))
 
 
 def is_ours(asked: Mapping[str, Any], layers_now: Any) -> bool:

@@ -734,6 +734,9 @@ def test_a_further_layer_that_cannot_be_written_is_refused(config: dict[str, Any
     assert reason.startswith("CHANNEL_LAYERS.tribs uses Redis at redis:6379, which gets a password, and it has other")
     assert found["announce"] == []
     assert compose_file.further(asked(), REDIS["credentials"], {"tribs": layer}) == {}
+    # On a volume that this run set up, the run ends with it.
+    assert compose_file.locked_out(asked(), {"tribs": layer}) == [reason]
+    assert compose_file.locked_out(asked(layer_hosts=[["h", 1]]), {"tribs": layer}) == []
 
 
 @pytest.mark.parametrize("odd", ["x", [], {"CONFIG": 5}, {"CONFIG": {"hosts": 5}}, {"CONFIG": {"hosts": [5, None]}}])
