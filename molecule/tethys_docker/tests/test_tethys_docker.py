@@ -385,6 +385,7 @@ def test_a_run_that_has_nothing_to_do_beside_one_that_is_refused(
 ) -> None:
     """Also not where all containers are new ones. The portal that runs names its Bokeh handlers."""
     host.check_output("cd /srv/tethys && docker compose down 2>&1 && docker compose up -d --wait 2>&1")
+    wait_for(host, "docker exec tethys test -e /run/tethys_asgi1.sock")
     assert_delivers(host, 2)
     before = state(host)
     done = under(host, tmp_path_factory, tethys=FEWER, image=FROM_IMAGE, bokeh=BOKEH)
