@@ -734,8 +734,8 @@ class Look:
         what = "accepted no connection" if inside.get("listens") else "did not listen"
         logs = shell_words("docker", "logs", name)
         return (
-            f"The portal in container {name} {what} within {seconds} seconds. Read `{logs}`, or set tethys_docker_timeout"
-            " to more seconds."
+            f"The portal in container {name} {what} within {seconds} seconds. Read `{logs}`, or set"
+            " tethys_docker_timeout to more seconds."
         )
 
 

@@ -615,6 +615,6 @@ def test_why_a_portal_was_waited_for_in_vain(tmp_path: Path, inside: Any, words:
     one.found["container"] = {"id": "c0ffee", "name": "river", "ended": False, "restarts": 0}
     one.found["inside"] = inside
     assert one.wait_problem(0) == (
-        f"The portal in container river {words} within 5 seconds. Read `docker logs river`, or set tethys_docker_timeout"
-        " to more seconds."
+        f"The portal in container river {words} within 5 seconds. Read `docker logs river`, or set"
+        " tethys_docker_timeout to more seconds."
     )
