@@ -11,7 +11,7 @@ from typing import Any
 from ansible_collections.tethys.channels.plugins.module_utils.text import each_text
 
 # What the tasks print of a plan or of a page.
-PRINTED = ("refusals", "warnings", "announce", "trust", "lines", "problems")
+PRINTED = ("refusals", "warnings", "announce", "trust", "lines", "problems", "after_start")
 # Which of these have a code for each sentence, in `codes`: a plan has one, a page the other.
 WITH_CODES = ("refusals", "problems")
 

@@ -348,7 +348,7 @@ def docker_plan(asked: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str,
         "project_name": (look["project"] or {}).get("name"),
         "portal_service": plan.service,
         # What is known only once the portal has started.
-        "problems": texts(compose.cannot_serve(inside, container.get("name"))),
+        "after_start": texts(compose.cannot_serve(inside, container.get("name"))),
         "files": [*look["files"], plan.asked["override_file"]],
         "container": container.get("id"),
         "running": bool(container.get("running")),

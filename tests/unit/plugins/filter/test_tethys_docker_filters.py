@@ -12,6 +12,11 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.tethys.channels.plugins.filter import tethys_docker_files, tethys_docker_plan
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.test_tethys_docker import (
+    container,
+    inside,
+    look,
+)
 
 ROLE = Path(__file__).parents[4] / "roles/tethys_docker"
 FILES = tethys_docker_files.FilterModule().filters()["tethys_docker_files"]
@@ -34,6 +39,17 @@ def test_the_variables_alone_are_judged_without_a_look() -> None:
     assert PLAN(asked(), {"names": [], "values": {}}) == {"refusals": [], "codes": [], "warnings": [], "announce": []}
     (reason,) = PLAN(asked(carrier="podman"), {})["refusals"]
     assert reason.startswith("tethys_docker_carrier is 'podman'")
+
+
+def test_what_a_server_makes_impossible_is_printed_with_its_code() -> None:
+    """Each refusal, and again what only a started portal shows."""
+    found = {"docker": look(container=container(), inside=inside(cannot_serve="no-fd"), unset=["SITE"])}
+    plan = PLAN(asked(asgi_processes=1), found)
+    assert [reason.rpartition(" ")[2] for reason in plan["refusals"]] == [
+        "[shell-variable-unset]",
+        "[program-without-fd]",
+    ]
+    assert len(plan["after_start"]) == 1
 
 
 def test_without_a_compose_file_there_is_only_the_block() -> None:

@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 from ansible_collections.tethys.channels.plugins.module_utils.problem import Problem
 
-TEXTS = ("refusals", "warnings", "problems")
+TEXTS = ("refusals", "warnings", "problems", "after_start")
 
 
 @contextmanager

@@ -518,8 +518,8 @@ def test_the_service_that_was_found_is_the_one() -> None:
 
 def test_why_a_started_portal_cannot_answer_is_in_the_plan() -> None:
     found = plan(asked(), look(container=container(), inside=inside(cannot_serve="no-fd")))
-    assert found["problems"] == found["refusals"]
-    assert plan(asked(), look())["problems"] == []
+    assert found["after_start"] == found["refusals"]
+    assert plan(asked(), look())["after_start"] == []
 
 
 def test_a_container_without_a_volume() -> None:
