@@ -81,7 +81,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
         {"json.loads", "read_text"},
         "reads what root's container engine prints, through run_command, and root's note in the state folder",
     ),
-    "modules/tethys_docker_program.py": ({"read_text"}, "runs in the container, as the container's user"),
+    "modules/tethys_docker_program.py": ({"read_bytes"}, "runs in the container, as the container's user"),
 }
 
 
