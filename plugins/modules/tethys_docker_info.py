@@ -740,7 +740,7 @@ class Look:
 
 
 def waited(params: dict[str, Any]) -> Look:
-    """The look at the project, once the portal answers, cannot answer, or has had its time."""
+    """Return the facts of the project, once the portal answers, cannot answer, or has had its time."""
     end = time.monotonic() + params["wait_seconds"]
     restarts: int | None = None
     while True:
@@ -751,7 +751,7 @@ def waited(params: dict[str, Any]) -> Look:
         over = inside.get("ready") or inside.get("cannot_serve") or time.monotonic() >= end
         if over or (params["wait_seconds"] and look.has_ended(restarts)):
             break
-        # With 2 s in between, the look takes next to nothing of what the portal's start needs.
+        # With 2 s in between, gathering facts takes next to nothing of what the portal's start needs.
         time.sleep(2)
     if params["wait_seconds"] and not inside.get("ready") and not inside.get("cannot_serve"):
         look.found["wait_problem"] = look.wait_problem(restarts)

@@ -155,7 +155,7 @@ def override_file(asked: Mapping[str, Any], look: Mapping[str, Any], redis: Mapp
         redis: what `redis_settings` returned, where Redis is a service.
     """
     ours = {name.removeprefix("tethys_docker_"): value for name, value in asked.items()}
-    # The look may have found it by its image.
+    # It may have been found by its image.
     ours["portal_service"] = look.get("portal_service") or ours["portal_service"]
     project = look["project"]
     portal: dict[str, Any] = {}

@@ -56,7 +56,7 @@ class Project(Found):
 
     @property
     def service(self) -> str:
-        """The portal's service, which the look may have found by its image."""
+        """Return the portal's service, which may have been found by its image."""
         return str(self.look.get("portal_service") or self.asked["portal_service"])
 
     @property
