@@ -692,11 +692,13 @@ class Roll:
             self.let_go({row["group"]}, back=True)
         self.stop(row)
         try:
-            self.rpc.startProcess(full, True)
+            # wait() judges whether it came up: what Supervisor's own wait says of a crash depends on its moment.
+            self.rpc.startProcess(full, False)
         except xmlrpc.client.Fault as error:
             if "ALREADY_STARTED" not in error.faultString:
+                why = f"Supervisor cannot start {full} ({error.faultString})"
                 log = self.log_of(self.rpc.getProcessInfo(full))
-                raise RollError(f"Supervisor cannot start {full} ({error.faultString}): read {log}.") from error
+                raise RollError(f"{why}: read {log}. {self.others_serving(row['name'])}") from error
         self.wait(row)
         self.silent.discard(row["group"])
         self.restarted.append(row["name"])
