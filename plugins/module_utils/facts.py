@@ -246,7 +246,7 @@ WIRE_ABOUT = needs_all(
     short_reads=Table(Number(0, 1e6)),
 )
 OPENED = needs_all(id=Whole(0, 10**9), port=_PORT, local_port=_PORT)
-NOT_OPENED = needs_all(port=_PORT, why=Text(400))
+NOT_OPENED = needs_all(port=_PORT, status=Whole(-1, 999), why=Text(400))
 WIRE_OPENED = needs_all(opened=Listing(OPENED, _SOCKETS), failed=Listing(NOT_OPENED, _SOCKETS))
 WIRE_SENT = needs_all(
     problem=Maybe(Text(1000)), of=_IDS, received=Table(Number(0, 1e6), _DIGITS, _SOCKETS), closed=_CLOSED

@@ -23,8 +23,10 @@ from ansible_collections.tethys.channels.plugins.module_utils.web_socket import 
 )
 
 ANSWER_SECONDS = 10.0
-# How often a WebSocket is asked for again that was refused with HTTP 500, as a process does once that has lost Redis.
+# How often a WebSocket is asked for that is refused with HTTP 500, as a process does once that has lost Redis, or with
+# HTTP 403, as daphne does where the portal is busy.
 TRIES = 3
+PASSING = (403, 500)
 # Different messages that a WebSocket is noted to have received.
 MOST_MESSAGES = 100
 POLL_SECONDS = 0.02
@@ -225,7 +227,7 @@ class FrontCheck:
                 one.socket = WebSocket(self.front.place, self.front.prefix + path, self._seconds(), lifetime, one.hear)
             except Refused as error:
                 why = str(error)
-                if error.status != 500:
+                if error.status not in PASSING:
                     break
             except OSError as error:
                 return _why(error)

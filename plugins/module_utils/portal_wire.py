@@ -143,12 +143,18 @@ def host_name(allowed: Any) -> str:
     return "localhost"
 
 
-def in_words(reason: str, seconds: float) -> str:
-    """Autobahn's reason for a WebSocket that did not come to be, shorter."""
-    status = re.search(r"upgrade failed \[(\d+)\]", reason)
+def refusal(reason: str, seconds: float) -> tuple[int, str]:
+    """Return the HTTP status of a WebSocket that was not opened, and why, from Autobahn's reason.
+
+    Returns:
+        The status, 0 where the connection was dropped without one, or -1; and the reason in words.
+    """
+    status = re.search(r"upgrade failed \[(\d{3})\]", reason)
     if status:
-        return f"the portal answered HTTP {status.group(1)}"
-    return f"there was no answer within {seconds:g} seconds" if "handshake timeout" in reason else reason
+        return int(status.group(1)), f"the portal answered HTTP {status.group(1)}"
+    if "handshake timeout" in reason:
+        return -1, f"there was no answer within {seconds:g} seconds"
+    return (0 if "peer dropped the TCP connection" in reason else -1), reason
 
 
 def has_consumer() -> bool:
@@ -175,6 +181,7 @@ class Socket:
         self.local_port = 0
         self.opened = False
         self.problem: str | None = None
+        self.status = -1
         self.close_code: int | None = None
         self.arrived: dict[str, float] = {}
         self.protocol: Any = None
@@ -230,7 +237,11 @@ class Wire:
         return {
             "opened": [{"id": s.number, "port": s.port, "local_port": s.local_port} for s in fresh if s.alive],
             "failed": [
-                {"port": s.port, "why": s.problem or f"it was closed at once with code {s.close_code}"}
+                {
+                    "port": s.port,
+                    "status": s.status,
+                    "why": s.problem or f"it was closed at once with code {s.close_code}",
+                }
                 for s in fresh
                 if not s.alive
             ],
@@ -256,7 +267,8 @@ class Wire:
             def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
                 socket.close_code = code or 1006
                 if not socket.opened:
-                    socket.problem = in_words(str(reason or f"it was closed with code {code}"), seconds)
+                    reason = str(reason or f"it was closed with code {code}")
+                    socket.status, socket.problem = refusal(reason, seconds)
                 socket.settled.set()
                 wire._arrival.set()
 

@@ -242,7 +242,7 @@ import socket
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.tethys.channels.plugins.module_utils import (
     facts,
@@ -270,6 +270,8 @@ OPENED_AT_ONCE = 6
 # With a shared listening socket, chance decides who takes a connection, so there have to be bounds.
 OPENED_PER_PROCESS = 40
 HANDSHAKE_SECONDS = 10.0
+# With what daphne ends a handshake that took too long; 0 is a dropped connection.
+GIVEN_UP = {0, 403}
 ARRIVAL_SECONDS = 4.0
 MESSAGES = 3
 # Which process answers through the web server in front cannot be told there.
@@ -277,6 +279,20 @@ LEAST_THROUGH_FRONT = 4
 # Problems with which the web server in front may work.
 BESIDE_THE_FRONT = {"number-differs", "settings-differ"}
 MOST_THROUGH_FRONT = 12
+
+
+class Failure(NamedTuple):
+    """A WebSocket that could not be opened, or a request that failed.
+
+    Args:
+        port: where.
+        why: in words.
+        status: the HTTP status; 0 where the connection was dropped without one, -1 where neither is the case.
+    """
+
+    port: int
+    why: str
+    status: int = -1
 
 
 class Probe:
@@ -294,7 +310,7 @@ class Probe:
         self.short_reads: dict[str, float] = {}
         self.processes: list[proc.Process] = []
         self.holder: dict[int, int] = {}
-        self.failed: Counter[tuple[int, str]] = Counter()
+        self.failed: Counter[Failure] = Counter()
         self.got_first: set[int] = set()
         self.word = given["word"] or secrets.token_hex(8)
         self.front: FrontCheck | None = None
@@ -375,8 +391,7 @@ class Probe:
         self.result["reason"] = None if self.result["provable"] else "in_memory"
         if self.processes:
             self.open_sockets(portal)
-            if about["sentinel"] or self.keeps_closed_connections():
-                self.forgive_once(portal)
+            self.forgive_once(portal, about["sentinel"] or self.keeps_closed_connections())
             self.open_front(about, max(LEAST_THROUGH_FRONT, min(2 * len(self.processes), MOST_THROUGH_FRONT)))
         # Where no process serves, nobody can get a message, and whoever listens in the place of Redis would get the
         # password with which it is sent.
@@ -489,19 +504,26 @@ class Probe:
         holders = proc.who_holds(ends, [process.pid for process in self.processes])
         self.holder.update({ends[end]: pid for end, pid in holders.items()})
         for one in answer["failed"]:
-            self.failed[one["port"], one["why"]] += 1
+            self.failed[Failure(one["port"], one["why"], one["status"])] += 1
         return {one["port"] for one in answer["opened"]}
 
-    def forgive_once(self, portal: portal_env.PortalProcess) -> None:
-        """Open as many again, and go by these alone.
+    def forgive_once(self, portal: portal_env.PortalProcess, may_be_stale: bool) -> None:
+        """Open as many again, and go by these alone, where what was refused may be accepted now.
 
-        After a failover redis-py takes a connection to the primary of before, which its kernel gave up, for a good one,
-        and connects it to that server again. After a restart of Redis, redis-py 8.1 does so with each connection that
-        Redis closed. So a process that nobody has used since refuses once for each of them, and then never.
+        HTTP 403, and a connection that is dropped: daphne gives up a WebSocket that the portal has not accepted in
+        time, as happens on a busy server. HTTP 500: after a failover redis-py takes a connection to the primary of
+        before, which its kernel gave up, for a good one, and connects it to that server again. After a restart of
+        Redis, redis-py 8.1 does so with each connection that Redis closed. So a process that nobody has used since
+        refuses once for each of them, and then never.
+
+        Args:
+            portal: the portal's Python.
+            may_be_stale: whether this redis-py may keep such connections.
         """
         held = Counter(self.holder.values())
-        refused = all("HTTP 500" in why for _port, why in self.failed)
-        if not self.failed or not refused or not all(held[process.pid] for process in self.able()):
+        passing = {*GIVEN_UP, 500} if may_be_stale else GIVEN_UP
+        statuses = {failure.status for failure in self.failed}
+        if not statuses or statuses - passing or not all(held[process.pid] for process in self.able()):
             return
         before, self.failed, known = self.failed, Counter(), set(self.holder)
         counts = Counter(process.port for process in self.able())
@@ -518,10 +540,25 @@ class Probe:
             if self.failed or silent:
                 self.failed += before
         if not self.failed:
-            self.warnings.append(
-                f"{sum(before.values())} of our first WebSockets were refused, and none after them: a process that"
-                " nobody used since Redis restarted, or another one is the primary, refuses once."
+            self.warn_of_refused(before)
+
+    def warn_of_refused(self, failed: Counter[Failure]) -> None:
+        """Warn of WebSockets that were refused first and would be accepted now."""
+        statuses = {failure.status for failure in failed}
+        causes = []
+        if 500 in statuses:
+            causes.append(
+                "a process that nobody used since Redis restarted, or another one is the primary, refuses once"
             )
+        if statuses & GIVEN_UP:
+            causes.append(
+                "daphne refuses a WebSocket that the portal does not accept in time, as on a busy server (load"
+                f" {os.getloadavg()[0]:.1f}, processors {os.cpu_count()})"
+            )
+        number = sum(failed.values())
+        self.warnings.append(
+            f"{number} of our first WebSockets were refused, and none after them: {'; '.join(causes)}."
+        )
 
     def keeps_closed_connections(self) -> bool:
         """Return whether this redis-py uses a connection again that Redis has closed."""
@@ -530,7 +567,7 @@ class Probe:
 
     def judge_sockets(self) -> None:
         """Say which processes took none, and how the others were refused."""
-        for (port, why), times in sorted(self.failed.items()):
+        for (port, why, _status), times in sorted(self.failed.items()):
             where = f"{self.host}:{port}"
             self.report_problem(
                 "sockets-refused",
@@ -539,7 +576,7 @@ class Probe:
             )
         held = Counter(self.holder.values())
         # Where nobody on a port took one, the sentence above says it of them all.
-        refused = {port for port, _why in self.failed} - {p.port for p in self.processes if held[p.pid]}
+        refused = {failure.port for failure in self.failed} - {p.port for p in self.processes if held[p.pid]}
         for process in self.able():
             if not held[process.pid] and process.port not in refused:
                 self.report_problem(
@@ -731,7 +768,7 @@ class Probe:
                     break
         for connection in kept:
             connection.close()
-        for (port, why), times in sorted(self.failed.items()):
+        for (port, why, _status), times in sorted(self.failed.items()):
             where = f"{self.host}:{port}"
             self.report_problem(
                 "requests-failed",
@@ -753,10 +790,10 @@ class Probe:
             end = (port, connection.sock.getsockname()[1])
             status = ask_within(connection, HANDSHAKE_SECONDS, "GET", path, {"Host": name})
         except (OSError, http.client.HTTPException) as error:
-            self.failed[port, str(error) or type(error).__name__] += 1
+            self.failed[Failure(port, str(error) or type(error).__name__)] += 1
             return False
         if status >= 500:
-            self.failed[port, f"HTTP {status}"] += 1
+            self.failed[Failure(port, f"HTTP {status}", status)] += 1
         for holder in proc.who_holds([end], [process.pid for process in self.able()]).values():
             self.holder[len(self.holder)] = holder
         return True

@@ -35,8 +35,8 @@ class FakeFront:
     def __init__(self, tmp_path: Path, certificate: Certificate | None = None) -> None:
         self.page = 200
         self.socket = 101
-        # So many WebSockets are refused with HTTP 500 first.
-        self.refuses = 0
+        # So many WebSockets are refused first, with this status.
+        self.refuses, self.refusal = 0, 500
         # What is sent in the place of an answer.
         self.raw: bytes | None = None
         self.accepts = True
@@ -85,7 +85,7 @@ class FakeFront:
             sock.close()
 
     def _upgrade(self, sock: Any, text: str) -> None:
-        status = 500 if self.refuses > 0 else self.socket
+        status = self.refusal if self.refuses > 0 else self.socket
         self.refuses -= 1
         if status != 101:
             sock.sendall(f"HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n".encode())

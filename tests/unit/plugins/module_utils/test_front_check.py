@@ -134,9 +134,12 @@ def test_websockets_that_do_not_get_through(front: FakeFront, status: int) -> No
     assert len(front.requests) == 2, "One that is refused is enough."
 
 
+@pytest.mark.parametrize("status", [500, 403])
 @pytest.mark.parametrize(("refuses", "codes"), [(2, []), (3, ["front-sockets-refused"])])
-def test_a_process_that_has_lost_redis_refuses_once(front: FakeFront, refuses: int, codes: list[str]) -> None:
-    front.refuses = refuses
+def test_a_process_that_has_lost_redis_or_is_busy_refuses_once(
+    front: FakeFront, refuses: int, codes: list[str], status: int
+) -> None:
+    front.refuses, front.refusal = refuses, status
     check = check_of(front)
     check.open_sockets(WORD, 2, 60)
     assert reported(check) == codes

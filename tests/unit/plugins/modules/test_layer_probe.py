@@ -59,15 +59,18 @@ def test_equal_settings(one: Any, other: Any, equal: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "words"),
+    ("reason", "status", "words"),
     [
-        ('closed uncleanly ("WebSocket connection upgrade failed [500]: Internal server error")', "HTTP 500"),
-        ('("WebSocket opening handshake timeout (peer did not finish)")', "no answer within 3 seconds"),
-        ("something else", "something else"),
+        ('closed uncleanly ("WebSocket connection upgrade failed [500]: Internal server error")', 500, "HTTP 500"),
+        ('("WebSocket opening handshake timeout (peer did not finish)")', -1, "no answer within 3 seconds"),
+        ("(peer dropped the TCP connection without previous handshake)", 0, "previous handshake)"),
+        ("something else", -1, "something else"),
     ],
 )
-def test_reasons_in_words(reason: str, words: str) -> None:
-    assert portal_wire.in_words(reason, 3).endswith(words)
+def test_the_reason_for_a_websocket_that_was_not_opened(reason: str, status: int, words: str) -> None:
+    found, why = portal_wire.refusal(reason, 3)
+    assert found == status
+    assert why.endswith(words)
 
 
 def test_only_the_secrets_of_the_setting_are_hidden() -> None:
@@ -229,7 +232,12 @@ def prove(tmp_path: Path, **given: Any) -> dict[str, Any]:
     return layer_probe.Probe({**defaults, **given}).run()
 
 
-REFUSED = [{"port": 8000, "why": "the portal answered HTTP 500"}] * 3
+def failed(status: int, why: str = "") -> dict[str, Any]:
+    return {"port": 8000, "status": status, "why": why or f"the portal answered HTTP {status}"}
+
+
+REFUSED = [failed(500)] * 3
+DROPPED = failed(0, "connection was closed uncleanly (peer dropped the TCP connection)")
 
 
 def test_behind_sentinel_a_process_may_refuse_once(portal: Portal, tmp_path: Path) -> None:
@@ -264,9 +272,39 @@ def test_redis_py_that_uses_closed_connections_may_refuse_once(
     assert any("refused, and none after them" in warning for warning in probe["warnings"]) is forgiven
 
 
+@pytest.mark.parametrize("first", [[failed(403)], [DROPPED, DROPPED], [DROPPED, failed(403)]])
+def test_a_busy_process_that_refuses_is_asked_again(portal: Portal, tmp_path: Path, first: list[Any]) -> None:
+    portal.failed, portal.fails_so_often = first, 2
+    probe = prove(tmp_path)
+    assert probe["ok"], probe["problems"]
+    start = f"{2 * len(first)} of our first WebSockets were refused, and none after them: daphne refuses a WebSocket"
+    [warning] = [each for each in probe["warnings"] if "refused" in each]
+    assert warning.startswith(start)
+    assert "on a busy server (load " in warning
+
+
+def test_a_stale_connection_on_a_busy_server_has_both_causes(portal: Portal, tmp_path: Path) -> None:
+    portal.about["sentinel"] = True
+    portal.failed, portal.fails_so_often = [failed(403), *REFUSED], 2
+    [warning] = [each for each in prove(tmp_path)["warnings"] if "refused" in each]
+    assert "refuses once; daphne refuses" in warning
+
+
+@pytest.mark.parametrize("first", [[failed(403), *REFUSED], [failed(403), failed(-1, "no route")], [failed(404)]])
+def test_what_busy_does_not_explain_fails_at_once(portal: Portal, tmp_path: Path, first: list[Any]) -> None:
+    portal.failed, portal.fails_so_often = first, 2
+    assert not prove(tmp_path)["ok"]
+
+
+def test_a_portal_that_goes_on_refusing_is_at_fault(portal: Portal, tmp_path: Path) -> None:
+    portal.failed, portal.fails_so_often = [failed(403)], 3
+    [problem] = prove(tmp_path)["problems"]
+    assert problem.startswith("3 of our WebSockets to 127.0.0.1:8000 could not be opened: the portal answered HTTP 403")
+
+
 def test_behind_sentinel_silence_is_no_refusal(portal: Portal, tmp_path: Path) -> None:
     portal.about["sentinel"] = True
-    portal.failed, portal.fails_so_often = [{"port": 8000, "why": "there was no answer within 10 seconds"}], 1
+    portal.failed, portal.fails_so_often = [failed(-1, "there was no answer within 10 seconds")], 1
     assert "there was no answer within 10 seconds" in prove(tmp_path)["problems"][0]
 
 
@@ -337,7 +375,7 @@ def test_a_proof_that_holds(portal: Portal, tmp_path: Path) -> None:
             ["Nothing can be sent through the channel layer", "ConnectionError"],
         ),
         (
-            {"takes": {}, "failed": [{"port": 8000, "why": "the portal answered HTTP 500"}] * 18},
+            {"takes": {}, "failed": [failed(500)] * 18},
             {},
             ["18 of our WebSockets to 127.0.0.1:8000 could not be opened: the portal answered HTTP 500"],
         ),
