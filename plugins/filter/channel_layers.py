@@ -10,15 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.tethys.channels.plugins.plugin_utils import processes
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import CORE_BACKEND, Refusal
 
 
 def channel_layers(
     hosts: Any,
     credentials: Any = None,
     options: Any = None,
-    backend: str = processes.CORE_BACKEND,
+    backend: str = CORE_BACKEND,
 ) -> dict[str, dict[str, Any]]:
     # Not above: to find one filter Ansible loads every file of this folder, in each process that it forks.
     from ansible_collections.tethys.channels.plugins.plugin_utils import layers

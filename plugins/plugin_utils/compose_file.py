@@ -16,11 +16,8 @@ from ansible_collections.tethys.channels.plugins.module_utils.secrets import wit
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import compose
 from ansible_collections.tethys.channels.plugins.plugin_utils.docker_env import docker_env
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import texts
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
-    MEMORY_BACKEND,
-    whole_number,
-)
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import MEMORY_BACKEND, texts
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import whole_number
 
 HEADER = "# Managed by tethys.channels: each run of its role tethys_docker rewrites this file.\n"
 REDIS = ("compose", "container")

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal, refused
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import choice_refusal, type_name
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import choice_refusal, type_name
 
 CARRIERS = ("dockerfile", "compose", "env_file")
 

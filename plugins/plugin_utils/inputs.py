@@ -18,8 +18,8 @@ from typing import Any, TypedDict
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.release import __version__
 from ansible_collections.tethys.channels.plugins.plugin_utils import own_files
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import Data, Inputs
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import MEMORY_BACKEND, whole_number
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import MEMORY_BACKEND, Data, Inputs
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import whole_number
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("playbooks", "plugins", "roles")

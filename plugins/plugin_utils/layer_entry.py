@@ -19,12 +19,7 @@ from ipaddress import ip_address
 from typing import Any, TypedDict
 
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import refused
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
-    closest,
-    show,
-    type_name,
-    whole_number,
-)
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import closest, show, type_name, whole_number
 
 HOSTS = "tethys_layer_hosts"
 # Bytes: the kernel's sockaddr_un has 108 with the zero at the end.

@@ -35,11 +35,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import
     verifying,
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem, Refusal, refused
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
-    show,
-    type_name,
-    whole_number,
-)
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import show, type_name, whole_number
 
 # What follows a refused URL.
 HINT = "A password with special characters belongs apart from the address."

@@ -11,17 +11,16 @@ from typing import Any
 
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import HOSTS
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import credentials_for, read_hosts
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem, Refusal, refused
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     BACKENDS,
     CORE_BACKEND,
     MEMORY_BACKEND,
     PUBSUB_BACKEND,
-    choice_refusal,
-    closest,
-    show,
-    whole_number,
+    Problem,
+    Refusal,
+    refused,
 )
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import choice_refusal, closest, show, whole_number
 
 
 def _number(name: str, value: Any) -> int:

@@ -30,6 +30,15 @@ DEFAULT_REDIS_PORT = 6379
 # The label by which our container tells how it is reached.
 TRANSPORT_LABEL = "tethys.channels.transport"
 APART = "socket_per_process"
+CORE_BACKEND = "channels_redis.core.RedisChannelLayer"
+PUBSUB_BACKEND = "channels_redis.pubsub.RedisPubSubChannelLayer"
+MEMORY_BACKEND = "channels.layers.InMemoryChannelLayer"
+BACKENDS = (CORE_BACKEND, PUBSUB_BACKEND, MEMORY_BACKEND)
+POLICIES = ("single", "pin")
+LAYOUTS = ("shared_socket", "socket_per_process")
+# Every ASGI process is a whole portal in memory, so no server runs this many. What arrives above it is another
+# variable's value in the wrong place, most often the port, and would bring the server down.
+MAX_PROCESSES = 1000
 
 
 class Refusal(Exception):

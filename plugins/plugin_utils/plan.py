@@ -31,7 +31,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     texts,
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import yaml_refusal
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import whole_number
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import whole_number
 
 # What of a plan decides how the server shall be and comes from the look, not from the variables; and what of it is done
 # once, where no sum over the server tells that it is due.

@@ -12,7 +12,7 @@ from typing import Any
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER, PRIMARY_NAME
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import SENTINEL_PORT
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import SHARED_CA_HERE, refused
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import whole_number
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import whole_number
 
 # A core layer's read lasts 5 s. That its server has gone without a word, the kernel finds out before (TCP_KEEPIDLE,
 # TCP_KEEPINTVL and TCP_KEEPCNT, and for what was sent TCP_USER_TIMEOUT, as Linux numbers them): Sentinel has put

@@ -19,15 +19,13 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     SHARED_CA_HERE,
 )
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
-    whole_number,
-)
 from ansible_collections.tethys.channels.plugins.plugin_utils.sentinel import (
     NOT_KNOWN_YET,
     endpoints,
     layer_hosts,
     sentinel_port,
 )
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import whole_number
 
 # What a portal's connection to another machine needs besides: the core layer's read lasts 5 s, and one that lasts
 # longer will never end, since the machine at the other end has gone without a word.

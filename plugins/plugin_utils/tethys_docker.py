@@ -16,6 +16,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.secrets import wit
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.compose_file import REDIS, carried, environment, layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import client, compose, trust
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.bokeh import bokeh_in_use
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.project import NAME, PROJECT_NAME, Project
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import image_version
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import (
@@ -23,16 +24,16 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables i
     misspelt,
     wrong_role_values,
 )
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem, Refusal, codes, texts
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     CORE_BACKEND,
     MAX_PROCESSES,
     MEMORY_BACKEND,
-    bokeh_in_use,
-    choice_refusal,
-    show,
-    whole_number,
+    Problem,
+    Refusal,
+    codes,
+    texts,
 )
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import choice_refusal, show, whole_number
 
 BOKEH = ("auto", "in_use", "not_in_use")
 CARRIERS = ("compose", "dockerfile")

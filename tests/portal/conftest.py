@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis
 from ansible_collections.tethys.channels.plugins.modules import redis_settings
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, PUBSUB_BACKEND
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import CORE_BACKEND, PUBSUB_BACKEND
 
 LOGIN = {"username": redis_settings.PORTAL_USER, "password": "it's: \"#é\\"}
 

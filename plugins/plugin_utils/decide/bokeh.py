@@ -2,19 +2,176 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How many processes there may be, once it is known which apps use Bokeh, and what goes to one of them."""
+"""The Bokeh rule: how many ASGI processes a portal may run, and what goes to one of them.
+
+The filter `asgi_processes` is the rule by itself; the class is what the run has it decide from.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject, sentence
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import asgi_processes, bokeh_pins
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
+    BACKENDS,
+    CORE_BACKEND,
+    LAYOUTS,
+    MAX_PROCESSES,
+    MEMORY_BACKEND,
+    POLICIES,
+    Problem,
+    Refusal,
+    refused,
+)
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import choice_refusal, show, whole_number
 
+_NO_BOKEH_OBJECTS = "Give a boolean, 'in_use', 'not_in_use', 'unknown' or a list of {app, name, url}."
 # The problems that depend on what is known of Bokeh.
 BOKEH_CODES = ("bokeh-needs-one-process", "bokeh-facts-invalid")
+
+
+def _handlers(found: Iterable[Any]) -> str:
+    """Bokeh handlers as a person reads them: `app: name at url`."""
+    shown = []
+    for handler in found:
+        if not isinstance(handler, Mapping) or not any(handler.get(key) for key in ("app", "name", "url")):
+            raise refused(
+                "bokeh-facts-invalid",
+                "tethys_bokeh",
+                f"The list of Bokeh handlers has the entry {show(handler)}. {_NO_BOKEH_OBJECTS}",
+            )
+        owner = ": ".join(str(handler[key]) for key in ("app", "name") if handler.get(key))
+        url = str(handler.get("url") or "")
+        shown.append(f"{owner} at {url}" if owner and url else owner or url)
+    return ", ".join(shown)
+
+
+def bokeh_in_use(bokeh: Any) -> str | None:
+    """Why Bokeh counts as in use, as the first half of a sentence, or None where it is known not to be."""
+    if bokeh is None or (isinstance(bokeh, str) and bokeh in ("unknown", "auto")):
+        return "it could not be found out whether an app uses Bokeh, which counts as in use"
+    if isinstance(bokeh, bool):
+        return "Bokeh is in use" if bokeh else None
+    if isinstance(bokeh, str) and bokeh in ("in_use", "not_in_use"):
+        return "Bokeh is in use (tethys_bokeh: in_use)" if bokeh == "in_use" else None
+    if isinstance(bokeh, (list, tuple)):
+        return f"Bokeh is in use ({_handlers(bokeh)})" if bokeh else None
+    raise refused(
+        "bokeh-facts-invalid",
+        "tethys_bokeh",
+        f"What is known of Bokeh (tethys_bokeh) is {show(bokeh)}. {_NO_BOKEH_OBJECTS}",
+    )
+
+
+# What a Bokeh page asks for after it was loaded, whatever app it is of; an ordinary Tethys consumer ends in `/ws/`.
+_BOKEH_REQUESTS = r"/(?:autoload\.js|ws)$"
+
+
+def bokeh_pins(bokeh: Any) -> list[str]:
+    """Regular expressions of the paths that have to meet in one process: Bokeh's requests, and the pages found.
+
+    The first covers the handlers of an app that is installed after the run, too. Empty where surely no app uses Bokeh.
+    """
+    if bokeh in (False, "not_in_use"):
+        return []
+    found = bokeh if isinstance(bokeh, (list, tuple)) else []
+    pages = {str(handler["url"]).rstrip("/") for handler in found if handler.get("url")}
+    # A variable of a URL stands in braces.
+    plain = (re.sub(r"\\\{[^{}]*\\\}", "[^/]+", re.escape(page)) for page in sorted(pages))
+    return [_BOKEH_REQUESTS, *(f"^{page}/?$" for page in plain)]
+
+
+def _number_refusal(value: Any) -> Problem | None:
+    """Return the problem of a value that is no number of processes, or None."""
+    number = whole_number(value)
+    if number is None:
+        return Problem(
+            "processes-invalid",
+            "tethys_asgi_processes",
+            f"tethys_asgi_processes is {show(value)}: set it to a whole number of at least 1, written in digits.",
+        )
+    if number > MAX_PROCESSES:
+        return Problem(
+            "processes-too-many",
+            "tethys_asgi_processes",
+            f"tethys_asgi_processes is {show(value)}, and each of these processes would be a whole portal in"
+            f" memory: set it to the number of processes that the server can hold, at most {MAX_PROCESSES}.",
+        )
+    return None
+
+
+def _several_refusals(
+    number: int, in_use: str | None, is_known: bool, policy: str, backend: str, layout: str
+) -> Iterable[Problem]:
+    """Yield why several processes would lose messages or break Bokeh pages."""
+    if backend == MEMORY_BACKEND:
+        yield Problem(
+            "memory-layer-needs-one-process",
+            "tethys_asgi_processes",
+            f"tethys_asgi_processes is {number} with tethys_layer_backend {backend}, where only the sender's own"
+            f" process receives a message: set tethys_asgi_processes to 1, or tethys_layer_backend to {CORE_BACKEND}.",
+        )
+    if policy == "single" and in_use:
+        known = "" if is_known else ", or tethys_bokeh to not_in_use where no app uses it"
+        yield Problem(
+            "bokeh-needs-one-process",
+            "tethys_asgi_processes",
+            f"tethys_asgi_processes is {number} and {in_use}, whose pages work in a single process only"
+            " (tethys_bokeh_policy: single): set tethys_asgi_processes to 1, or tethys_bokeh_policy to pin"
+            f" together with tethys_asgi_layout to socket_per_process{known}.",
+        )
+    if policy == "pin" and layout != "socket_per_process":
+        yield Problem(
+            "pin-needs-layout",
+            "tethys_bokeh_policy",
+            f"tethys_bokeh_policy is pin with tethys_asgi_processes {number} and tethys_asgi_layout {layout}, in"
+            " which nginx cannot distinguish the processes: set tethys_asgi_layout to socket_per_process, or"
+            " tethys_asgi_processes to 1.",
+        )
+
+
+def asgi_processes(
+    value: Any,
+    bokeh: Any = None,
+    policy: str = "single",
+    backend: str = CORE_BACKEND,
+    layout: str = "shared_socket",
+) -> int:
+    """Return the number of ASGI processes, or refuse with every reason found.
+
+    Args:
+        value: what the administrator wrote, a whole number of at least 1 or its digits.
+        bokeh: a boolean, a list of `{app, name, url}`, `in_use`, `not_in_use`, or None, `unknown` or `auto`, which
+            count as in use.
+        policy: `single` (Bokeh in use means one process) or `pin` (Bokeh traffic goes to one of several processes).
+        backend: the channel layer's class.
+        layout: `shared_socket` or `socket_per_process`.
+
+    Raises:
+        Refusal: the number is none, or so many processes would lose messages or break Bokeh pages.
+    """
+    problems = [
+        choice_refusal("tethys_bokeh_policy", policy, POLICIES),
+        choice_refusal("tethys_layer_backend", backend, BACKENDS),
+        choice_refusal("tethys_asgi_layout", layout, LAYOUTS),
+    ]
+    in_use: str | None = None
+    try:
+        in_use = bokeh_in_use(bokeh)
+    except Refusal as refusal:
+        problems.extend(refusal.problems)
+    number = whole_number(value)
+    problems.append(_number_refusal(value))
+    if not any(problems) and number and number > 1:
+        is_known = bokeh not in (None, "unknown", "auto")
+        problems.extend(_several_refusals(number, in_use, is_known, policy, backend, layout))
+    found = [problem for problem in problems if problem]
+    if found or number is None:
+        raise Refusal(*found)
+    return number
 
 
 class Bokeh(Subject):

@@ -12,8 +12,8 @@ from typing import Any
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import address_reason
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import role_options
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import nearest, show
 from ansible_collections.tethys.channels.plugins.plugin_utils.tls import certificate_problem, not_made_here, out_of_time
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import nearest, show
 
 FILES = ("redis_container_tls_cert", "redis_container_tls_key", "redis_container_tls_ca")
 # The private authority's key, which has no variable, among the texts of the files.

@@ -15,7 +15,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server_facts impor
 from ansible_collections.tethys.channels.plugins.module_utils.web_socket import split_url
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.processes import AUTO, Place, portals_front
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Data, Problem
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import show
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import show
 
 # Daphne's, in seconds, where its options name no other.
 PING_INTERVAL = 20.0

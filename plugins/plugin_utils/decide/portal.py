@@ -20,7 +20,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.processes i
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject, sentence
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Data, Problem
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import show
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import show
 
 
 class Portal(Subject):

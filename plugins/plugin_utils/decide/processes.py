@@ -19,7 +19,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server.kept_enviro
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Program, Server
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART, LARGEST_PORT, Data, Problem
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import show, whole_number
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import show, whole_number
 
 AUTO = "auto"
 PORT = 8000

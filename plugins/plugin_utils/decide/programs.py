@@ -22,7 +22,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
     supervisor_refusal,
     wants_repository,
 )
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import whole_number
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import whole_number
 
 # Names of the group that holds all processes, the usual one first. The other is used where that is another site's.
 SHARED_GROUPS = ("asgi", "tethys_asgi")

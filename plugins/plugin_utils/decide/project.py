@@ -15,9 +15,7 @@ import yaml
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.compose_file import CONFIG_LABEL, REDIS, Loader, redis_of
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Found
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
-    show,
-)
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import show
 
 VARIABLES = ("ASGI_PROCESSES", "CHANNEL_LAYERS_BACKEND", "CHANNEL_LAYERS_CONFIG")
 # `!override` and `!reset`, by which our file takes a list of the user's file away, came with 2.24.

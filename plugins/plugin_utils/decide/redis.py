@@ -21,6 +21,8 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis_way i
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
+    CORE_BACKEND,
+    PUBSUB_BACKEND,
     TRANSPORT_LABEL,
     Data,
     Facts,
@@ -33,12 +35,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
     library_refusal,
     platform_of,
 )
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
-    CORE_BACKEND,
-    PUBSUB_BACKEND,
-    show,
-    whole_number,
-)
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import show, whole_number
 
 # Redis 5 has no users and had its last fix in 2022; 6.0 and 7.0 have none for CVE-2025-49844 (Lua, by any user).
 END_OF_LIFE = {"5": "2022-04-27", "6.0": "2022-05", "7.0": "2024-07"}

@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils.services import REDIS_SOCKET
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import DEFAULT_REDIS_PORT, Data
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import whole_number
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import whole_number
 
 # Where the collection keeps the authority's certificate on a shared Redis host.
 CA_BESIDE_REDIS = "/etc/tethys_channels/redis/ca.crt"

@@ -13,7 +13,7 @@ from typing import Any
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import image_version
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import show, whole_number
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import show, whole_number
 
 TOPOLOGY = "redis_container_topology"
 STANDALONE = "standalone"

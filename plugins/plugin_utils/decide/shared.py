@@ -41,19 +41,17 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables i
     wrong_role_values,
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
+    CORE_BACKEND,
+    MEMORY_BACKEND,
     Facts,
     Inputs,
     Problem,
     codes,
     texts,
 )
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
-    CORE_BACKEND,
-    MEMORY_BACKEND,
-    show,
-)
 from ansible_collections.tethys.channels.plugins.plugin_utils.shared import servers_of
 from ansible_collections.tethys.channels.plugins.plugin_utils.tls import out_of_time
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import show
 
 
 def site_reasons(portals: Sequence[Mapping[str, Any]]) -> list[Problem]:

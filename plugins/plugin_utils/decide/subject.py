@@ -7,12 +7,15 @@
 from __future__ import annotations
 
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.processes import Kept, Place, kept, place
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART, Facts, Found, Inputs
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
+    APART,
     MAX_PROCESSES,
     MEMORY_BACKEND,
-    whole_number,
+    Facts,
+    Found,
+    Inputs,
 )
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import whole_number
 
 
 class Subject(Found):

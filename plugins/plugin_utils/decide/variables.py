@@ -17,27 +17,22 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import is_shared
 from ansible_collections.tethys.channels.plugins.plugin_utils import own_files
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import processes as processes_place
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.bokeh import asgi_processes
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import MOST_SOCKET_PATH
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     APART,
+    BACKENDS,
     DEFAULT_REDIS_PORT,
     LARGEST_PORT,
+    MEMORY_BACKEND,
     OWN_FOLDERS,
     Data,
     Problem,
     Refusal,
 )
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
-    BACKENDS,
-    MEMORY_BACKEND,
-    asgi_processes,
-    choice_refusal,
-    closest,
-    show,
-    whole_number,
-)
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import choice_refusal, closest, show, whole_number
 
 ROLES = Path(__file__).parents[3] / "roles"
 BOKEH = ("auto", "in_use", "not_in_use")

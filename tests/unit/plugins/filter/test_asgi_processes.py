@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.tethys.channels.plugins.filter.asgi_processes import FilterModule
-from ansible_collections.tethys.channels.plugins.plugin_utils import processes
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide import bokeh as rule
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     BACKENDS,
     CORE_BACKEND,
     LAYOUTS,
     MEMORY_BACKEND,
     POLICIES,
+    Refusal,
 )
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -131,10 +131,10 @@ def test_a_choice_that_does_not_exist(given_as: Any, variable: str, allowed: tup
 
 def test_every_reason_is_told() -> None:
     with pytest.raises(Refusal) as caught:
-        processes.asgi_processes(3, [PLOT], "single", MEMORY_BACKEND)
+        rule.asgi_processes(3, [PLOT], "single", MEMORY_BACKEND)
     assert len(caught.value.problems) == 2
     with pytest.raises(Refusal) as caught:
-        processes.asgi_processes("three", "maybe", "maybe", "maybe", "maybe")
+        rule.asgi_processes("three", "maybe", "maybe", "maybe", "maybe")
     assert len(caught.value.problems) == 5
 
 
@@ -188,11 +188,11 @@ def test_the_answer_is_an_allowed_number_or_a_refusal(value: Any, bokeh: Any, po
     ],
 )
 def test_the_paths_that_meet_in_one_process(bokeh: Any, together: list[str], elsewhere: list[str]) -> None:
-    pins = [re.compile(pin) for pin in processes.bokeh_pins(bokeh)]
+    pins = [re.compile(pin) for pin in rule.bokeh_pins(bokeh)]
     assert [path for path in together if not any(pin.search(path) for pin in pins)] == []
     assert [path for path in elsewhere if any(pin.search(path) for pin in pins)] == []
 
 
 @pytest.mark.parametrize("bokeh", [False, "not_in_use"])
 def test_no_path_where_no_app_uses_bokeh(bokeh: Any) -> None:
-    assert processes.bokeh_pins(bokeh) == []
+    assert rule.bokeh_pins(bokeh) == []

@@ -11,11 +11,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.tethys.channels.plugins.filter.channel_layers import FilterModule
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
-    CORE_BACKEND,
-    MEMORY_BACKEND,
-    PUBSUB_BACKEND,
-)
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import CORE_BACKEND, MEMORY_BACKEND, PUBSUB_BACKEND
 from hypothesis import assume, given
 from hypothesis import strategies as st
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import ContainerFacts, Program, Server
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import CORE_BACKEND, MEMORY_BACKEND
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, MEMORY_BACKEND
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided
 
 HOME, PREFIX = "/var/lib/tethys", "/opt/conda/envs/tethys"

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import variables as of_variables
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.portal import Portal
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import Facts, Inputs, texts
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     CORE_BACKEND,
     MEMORY_BACKEND,
     PUBSUB_BACKEND,
+    Facts,
+    Inputs,
+    texts,
 )
+from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided
 from hypothesis import given

@@ -14,8 +14,13 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.portal impo
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.programs import Programs
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import Redis
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import Facts, Inputs, texts
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, MEMORY_BACKEND
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
+    CORE_BACKEND,
+    MEMORY_BACKEND,
+    Facts,
+    Inputs,
+    texts,
+)
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
 
 CONTAINER: Any = samples.manuals_container(name="busy_name", redis={})

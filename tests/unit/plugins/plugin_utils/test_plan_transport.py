@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import check_variables, port_reasons
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import texts
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     CORE_BACKEND,
     MEMORY_BACKEND,
     PUBSUB_BACKEND,
+    texts,
 )
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils.problem import Problem, codes, texts
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.bokeh import asgi_processes
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import asgi_processes
 from ansible_collections.tethys.channels.plugins.plugin_utils.tethys_docker import docker_plan
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import test_shared as shared
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import test_tethys_docker as docker

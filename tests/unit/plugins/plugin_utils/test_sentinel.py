@@ -20,8 +20,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.shared impo
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import port_reasons, wrong_role_values
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal, texts
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, PUBSUB_BACKEND
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import CORE_BACKEND, PUBSUB_BACKEND, Refusal, texts
 from ansible_collections.tethys.channels.plugins.plugin_utils.sentinel import common_secrets
 from ansible_collections.tethys.channels.plugins.plugin_utils.shared import servers_of, shared_redis
 from ansible_collections.tethys.channels.tests.unit.plugins.certificates import make

@@ -15,13 +15,13 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis impor
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.shared import redis_plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import check_variables
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import texts
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import (
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     CORE_BACKEND,
     MEMORY_BACKEND,
     PUBSUB_BACKEND,
+    texts,
 )
+from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.shared import shared_redis
 from ansible_collections.tethys.channels.tests.unit.plugins.certificates import make
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import MEMORY_BACKEND
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import MEMORY_BACKEND
 from ansible_collections.tethys.channels.plugins.plugin_utils.steps import (
     STEPS,
     DeliveryStep,

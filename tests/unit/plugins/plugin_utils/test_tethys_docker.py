@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.tethys.channels.plugins.plugin_utils import compose_file, tethys_docker
-from ansible_collections.tethys.channels.plugins.plugin_utils.processes import CORE_BACKEND, MEMORY_BACKEND
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import CORE_BACKEND, MEMORY_BACKEND
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided
 
 ROLES = Path(__file__).parents[4] / "roles"

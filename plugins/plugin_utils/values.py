@@ -1,0 +1,68 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Values as an administrator wrote them: what they stand for, and how a message shows them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem
+
+_DIGITS = re.compile(r"[1-9][0-9]*")
+
+
+def show(value: Any) -> str:
+    """A value as it is shown in a message: on one line and not too long."""
+    try:
+        text = repr(str(value)) if isinstance(value, str) else repr(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        text = "a number of thousands of digits"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def type_name(value: Any) -> str:
+    """Return the name of a value's type as YAML has it; Ansible gives texts, numbers and lists types of its own."""
+    kinds = (bool, int, float, str, list, dict)
+    return next((kind.__name__ for kind in kinds if isinstance(value, kind)), type(value).__name__)
+
+
+def nearest(word: Any, choices: Iterable[str]) -> str | None:
+    """Return the choice that a misspelt word is probably meant to be, or None."""
+    return next(iter(difflib.get_close_matches(str(word), list(choices), n=1)), None)
+
+
+def closest(word: Any, choices: Iterable[str]) -> str:
+    """` (did you mean 'x'?)` for a misspelt choice, or nothing."""
+    meant = nearest(word, choices)
+    return f" (did you mean '{meant}'?)" if meant else ""
+
+
+def choice_refusal(variable: str, value: Any, choices: Iterable[str]) -> Problem | None:
+    """Return the problem of a value that is none of the choices, or None."""
+    if isinstance(value, str) and value in choices:
+        return None
+    return Problem(
+        "choice-unknown",
+        variable,
+        f"{variable} is {show(value)}{closest(value, choices)}: set it to one of {', '.join(choices)}.",
+    )
+
+
+def whole_number(value: Any) -> int | None:
+    """The whole number of at least 1 that a value stands for, or None.
+
+    Inventories deliver numbers as text, so plain ASCII digits count. A leading zero does not: YAML 1.1 reads 010 as 8.
+    """
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return int(value) if value >= 1 else None
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        # Beyond 4300 digits int() itself refuses, and any number of that size is too large all the same.
+        return int(value[:1000])
+    return None
