@@ -210,7 +210,6 @@ import grp
 import json
 import os
 import re
-import secrets
 import socket
 import stat
 import time
@@ -220,33 +219,19 @@ from typing import Any
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import RedisError
+from ansible_collections.tethys.channels.plugins.module_utils.redis.credentials import next_credentials
 from ansible_collections.tethys.channels.plugins.module_utils.redis.peer import Container, login
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import (
     ADMIN_USER,
-    CONNECT,
     NO_USER,
     PEER_USER,
     PORTAL_USER,
     PRIMARY_NAME,
     sha256,
     tell,
+    users,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.server.lock import Busy, alone
-
-# What each layer class sends, and nothing else (read in channels_redis 4.3, seen with redis-py 7.4 and 8.1).
-COMMANDS = {
-    "core": "+bzpopmin +zpopmin +zadd +zcount +zrange +zrem +zremrangebyscore +expire +del +eval +evalsha"
-    " +script|load +multi +exec",
-    "pubsub": "+publish +subscribe +unsubscribe",
-}
-# A health view and a change of password. ACL is what root needs for the latter, and could give itself more.
-ADMIN_COMMANDS = "+info +client +acl +memory +latency +dbsize +scan +config|get"
-# Besides, where servers copy each other: what has one copy another, and what a copy and Sentinel send.
-ADMIN_OF_COPIES = "+role +replicaof"
-PEER_COMMANDS = (
-    "+psync +replconf +role +info +multi +exec +replicaof +slaveof +publish +subscribe +config|rewrite +client|kill"
-    " +script|kill"
-)
 
 # How long a server that is just starting has for its socket.
 SOCKET_TRIES = 10
@@ -260,41 +245,6 @@ SENTINEL_MOUNT = "/etc/tethys-sentinel"
 START = "start.sh"
 # The folder of the socket is mounted there.
 SOCKET_INSIDE = "/run/tethys-channels/redis.sock"
-
-
-def quoted(text: str) -> str:
-    """A word in double quotes as Redis reads it; whatever could end the word or the line is written by its number."""
-    plain = (chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\x{byte:02x}" for byte in text.encode())
-    return '"' + "".join(plain) + '"'
-
-
-def users(
-    credentials: dict[str, Any], prefix: str, backend: str, acl: bool, sums: list[str] | None = None
-) -> list[str]:
-    """The lines that let the portal in, and nobody else; `sums` are those of the portal's passwords, where not one.
-
-    With a peer's password among the credentials, they let the other servers in as well, and say how to get in there.
-    """
-    if not acl:
-        return ["requirepass " + quoted(credentials["password"])]
-    pubsub = ".pubsub." in backend
-    # Redis 6.0 has no rights on channels: they are named only where the layer needs them.
-    reach = f"resetchannels &{prefix}* {COMMANDS['pubsub']}" if pubsub else f"~{prefix}* {COMMANDS['core']}"
-    opening = " ".join("#" + each for each in sums or [sha256(credentials["password"])])
-    peer = credentials.get("peer_password")
-    more = f" {ADMIN_OF_COPIES}" if peer else ""
-    lines = [
-        "user default off",
-        f"user {PORTAL_USER} on {opening} resetkeys -@all {CONNECT} {reach}",
-        f"user {ADMIN_USER} on #{sha256(credentials['admin_password'])} ~* -@all {CONNECT} {ADMIN_COMMANDS}{more}",
-    ]
-    if peer:
-        lines += [
-            f"user {PEER_USER} on #{sha256(peer)} ~* &* -@all {CONNECT} {PEER_COMMANDS}",
-            f"masteruser {PEER_USER}",
-            "masterauth " + quoted(peer),
-        ]
-    return lines
 
 
 def listening(transport: str, port: int) -> list[str]:
@@ -444,37 +394,6 @@ def right_folder(path: Path, mode: int, uid: int, gid: int) -> bool:
 def group_id(name: str) -> int:
     """The number of a group of this machine."""
     return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
-
-
-def next_credentials(
-    kept: dict[str, Any],
-    password: str | None,
-    *,
-    peer_password: str | None = None,
-    acl: bool = True,
-    rotate: bool = False,
-    retire: bool = False,
-) -> dict[str, Any]:
-    """What to keep: the passwords, and of those before, while a rotation is under way, their sums."""
-    before = kept.get("password") or None
-    found = {
-        "password": password or (None if rotate else before) or secrets.token_urlsafe(32),
-        "admin_password": kept.get("admin_password") or secrets.token_urlsafe(32),
-        **({"peer_password": peer_password} if peer_password else {}),
-    }
-    if not acl or not before:
-        # A server without users takes one password only.
-        return found
-    now = sha256(found["password"])
-    # A rotation that follows one which was stopped keeps that one's old password: a process may still run with it.
-    previous = [each for each in [*(kept.get("previous") or []), sha256(before)] if each != now]
-    if previous and not retire:
-        found["previous"] = list(dict.fromkeys(previous))
-    # The container's label is a sum over the password that it was made with.
-    first = kept.get("first") or sha256(before)
-    if first != now:
-        found["first"] = first
-    return found
 
 
 class Files:

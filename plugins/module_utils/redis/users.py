@@ -1,11 +1,12 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whom a Redis of the collection's own knows, what Sentinel calls it, and how either learns of another password."""
+"""The users of a Redis of the collection's own, their rights (ACL), and how it learns of another password."""
 
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError, pairs, strings
 
@@ -20,11 +21,60 @@ CONNECT = "+hello +auth +ping +select +client|setname"
 # A Sentinel knows no databases.
 CONNECT_TO_SENTINEL = "+hello +auth +ping +client|setname"
 NO_USER = f"it has no user {PORTAL_USER}"
+# What each layer class sends, and nothing else (read in channels_redis 4.3, seen with redis-py 7.4 and 8.1).
+COMMANDS = {
+    "core": "+bzpopmin +zpopmin +zadd +zcount +zrange +zrem +zremrangebyscore +expire +del +eval +evalsha"
+    " +script|load +multi +exec",
+    "pubsub": "+publish +subscribe +unsubscribe",
+}
+# A health view and a change of password. ACL is what root needs for the latter, and could give itself more.
+ADMIN_COMMANDS = "+info +client +acl +memory +latency +dbsize +scan +config|get"
+# Besides, where servers copy each other: what has one copy another, and what a copy and Sentinel send.
+ADMIN_OF_COPIES = "+role +replicaof"
+PEER_COMMANDS = (
+    "+psync +replconf +role +info +multi +exec +replicaof +slaveof +publish +subscribe +config|rewrite +client|kill"
+    " +script|kill"
+)
 
 
 def sha256(text: str) -> str:
     """The hexadecimal sum, as Redis takes it in a user's definition."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def quoted(text: str) -> str:
+    """A word in double quotes as Redis reads it; whatever could end the word or the line is written by its number."""
+    plain = (chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\x{byte:02x}" for byte in text.encode())
+    return '"' + "".join(plain) + '"'
+
+
+def users(
+    credentials: dict[str, Any], prefix: str, backend: str, acl: bool, sums: list[str] | None = None
+) -> list[str]:
+    """The lines that let the portal in, and nobody else; `sums` are those of the portal's passwords, where not one.
+
+    With a peer's password among the credentials, they let the other servers in as well, and say how to get in there.
+    """
+    if not acl:
+        return ["requirepass " + quoted(credentials["password"])]
+    pubsub = ".pubsub." in backend
+    # Redis 6.0 has no rights on channels: they are named only where the layer needs them.
+    reach = f"resetchannels &{prefix}* {COMMANDS['pubsub']}" if pubsub else f"~{prefix}* {COMMANDS['core']}"
+    opening = " ".join("#" + each for each in sums or [sha256(credentials["password"])])
+    peer = credentials.get("peer_password")
+    more = f" {ADMIN_OF_COPIES}" if peer else ""
+    lines = [
+        "user default off",
+        f"user {PORTAL_USER} on {opening} resetkeys -@all {CONNECT} {reach}",
+        f"user {ADMIN_USER} on #{sha256(credentials['admin_password'])} ~* -@all {CONNECT} {ADMIN_COMMANDS}{more}",
+    ]
+    if peer:
+        lines += [
+            f"user {PEER_USER} on #{sha256(peer)} ~* &* -@all {CONNECT} {PEER_COMMANDS}",
+            f"masteruser {PEER_USER}",
+            "masterauth " + quoted(peer),
+        ]
+    return lines
 
 
 def tell(redis: Redis, sums: list[str], check: bool) -> bool:

@@ -19,6 +19,7 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils.redis import client
+from ansible_collections.tethys.channels.plugins.module_utils.redis.users import users
 from ansible_collections.tethys.channels.plugins.module_utils.server.lock import alone
 from ansible_collections.tethys.channels.plugins.modules import redis_settings
 from hypothesis import given
@@ -38,7 +39,7 @@ def sums(password: str) -> str:
 
 
 def test_users_of_the_core_layer() -> None:
-    default, portal, admin = redis_settings.users(CREDENTIALS, "asgi", CORE, True)
+    default, portal, admin = users(CREDENTIALS, "asgi", CORE, True)
     assert default == "user default off"
     assert portal.startswith(f"user tethys on #{sums('p')} resetkeys -@all ")
     assert " ~asgi* " in portal
@@ -52,13 +53,13 @@ def test_users_of_the_core_layer() -> None:
 
 
 def test_users_of_the_pubsub_layer() -> None:
-    _default, portal, _admin = redis_settings.users(CREDENTIALS, "other", PUBSUB, True)
+    _default, portal, _admin = users(CREDENTIALS, "other", PUBSUB, True)
     assert " resetchannels &other* +publish +subscribe +unsubscribe" in portal
     assert "~" not in portal
 
 
 def test_the_admin_can_look_and_not_read() -> None:
-    admin = redis_settings.users(CREDENTIALS, "asgi", CORE, True)[2]
+    admin = users(CREDENTIALS, "asgi", CORE, True)[2]
     assert admin.startswith(f"user tethys_admin on #{sums('a')} ")
     assert {"+info", "+client", "+acl"} <= set(admin.split())
     assert not {"+get", "+set", "+zrange", "+eval", "+@all"} & set(admin.split())
@@ -83,7 +84,7 @@ def redis_word(text: str) -> bytes:
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1))
 def test_any_password_without_users(password: str) -> None:
-    (line,) = redis_settings.users({"password": password}, "asgi", CORE, False)
+    (line,) = users({"password": password}, "asgi", CORE, False)
     keyword, _space, word = line.partition(" ")
     assert keyword == "requirepass"
     assert len(line.splitlines()) == 1
@@ -140,7 +141,7 @@ OF_ALL = "+hello +auth +ping +select +client|setname"
 @pytest.mark.parametrize(("backend", "reach"), [(CORE, OF_CORE), (PUBSUB, OF_PUBSUB)])
 def test_users_of_one_that_stands_alone_are_what_they_were(backend: str, reach: str, given: list[str] | None) -> None:
     opening = "#one #two" if given else f"#{sums('p')}"
-    assert redis_settings.users(CREDENTIALS, "asgi", backend, True, given) == [
+    assert users(CREDENTIALS, "asgi", backend, True, given) == [
         "user default off",
         f"user tethys on {opening} resetkeys -@all {OF_ALL} {reach}",
         f"user tethys_admin on #{sums('a')} ~* -@all {OF_ALL} +info +client +acl +memory +latency +dbsize +scan"
@@ -211,8 +212,8 @@ def test_the_whole_configuration(transport: str, copied_at: str | None, copying:
 
 @pytest.mark.parametrize("backend", [CORE, PUBSUB])
 def test_users_where_servers_copy_each_other(backend: str) -> None:
-    alone = redis_settings.users(CREDENTIALS, "asgi", backend, True)
-    default, portal, admin, *peers = redis_settings.users({**CREDENTIALS, "peer_password": "q"}, "asgi", backend, True)
+    alone = users(CREDENTIALS, "asgi", backend, True)
+    default, portal, admin, *peers = users({**CREDENTIALS, "peer_password": "q"}, "asgi", backend, True)
     # What a portal may is the same.
     assert [default, portal] == alone[:2]
     assert admin == f"{alone[2]} +role +replicaof"
@@ -226,7 +227,7 @@ def test_users_where_servers_copy_each_other(backend: str) -> None:
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1))
 def test_any_password_of_the_peers(password: str) -> None:
-    *_users, line = redis_settings.users({**CREDENTIALS, "peer_password": password}, "asgi", CORE, True)
+    *_users, line = users({**CREDENTIALS, "peer_password": password}, "asgi", CORE, True)
     keyword, _space, word = line.partition(" ")
     assert (keyword, len(line.splitlines())) == ("masterauth", 1)
     assert redis_word(word) == password.encode()
