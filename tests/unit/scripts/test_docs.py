@@ -56,3 +56,20 @@ def test_a_search_needs_every_word_on_the_page(
     monkeypatch.setattr(script, "SEARCHES", {"dry run": "page"})
     wrong = script.not_found(f"Search.setIndex({json.dumps(index)})", {"dry": "dri", "run": "run"})
     assert wrong == ([] if found else ["The site's search for 'dry run' does not find page."])
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        (":The run says: ``… is gone``\n", ["… is gone"]),
+        (
+            "For the container, the run\nprints ``is stopped\nand kept`` and ``is adopted``, as here.\n",
+            ["is stopped and kept", "is adopted"],
+        ),
+        ("A refusal begins\nwith ``Refused; nothing was changed.``\n", ["Refused; nothing was changed."]),
+        ("The command prints ``SUCCESS``.\n", []),
+    ],
+    ids=["a field", "a sentence with two", "a refusal", "another program"],
+)
+def test_what_a_page_quotes_is_found(script: ModuleType, text: str, quoted: list[str]) -> None:
+    assert list(script.quotations(text)) == quoted
