@@ -22,6 +22,9 @@ description:
 seealso:
   - module: tethys.channels.nginx_upstream
   - module: tethys.channels.service_files
+extends_documentation_fragment:
+  - tethys.channels.attributes
+  - tethys.channels.environment_file
 attributes:
   check_mode:
     support: full
@@ -30,8 +33,6 @@ attributes:
     support: full
     description: Shows each of O(files) that is written before and after; processes have no text to compare.
   platform:
-    support: full
-    platforms: posix
     description: Linux with Supervisor.
 options:
   processes:
@@ -133,32 +134,6 @@ options:
           - Whether it is a folder in which root writes logs. Links and FIFOs of others and hard links are deleted.
         type: bool
         default: false
-  environment:
-    description:
-      - The file with the variables of the processes besides those that every portal has. Its text is made on the
-        server, of conda's variables and those that it has already, or, where it does not exist,
-        of O(environment.program).
-    type: dict
-    suboptions:
-      path:
-        description: Its path.
-        type: path
-        required: true
-      group:
-        description: The group that may read it.
-        type: str
-        required: true
-      program:
-        description: The program file that is adopted.
-        type: path
-        required: true
-      prefix:
-        description: The conda environment.
-        type: path
-        required: true
-      given:
-        description: The variables in JSON that take the place of those that it has already.
-        type: str
   program:
     description:
       - The program file. Groups that another file defines, and that somebody besides root can change, are not started.

@@ -18,17 +18,8 @@ description:
   - The role C(tethys.channels.preflight) uses it. It takes no options; it reads the variables of that role
     and of the roles after it, and the result that is registered as C(__preflight_found).
 options: {}
-attributes:
-  check_mode:
-    support: full
-    description: Only reads, so it does the same in check mode.
-  diff_mode:
-    support: none
-    description: There is nothing to compare.
-  platform:
-    support: full
-    platforms: posix
-    description: Runs on the controller.
+extends_documentation_fragment:
+  - tethys.channels.attributes.controller
 """
 
 EXAMPLES = r"""

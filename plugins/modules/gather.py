@@ -20,16 +20,11 @@ description:
   - The role C(tethys.channels.preflight) uses it. It takes no options; it reads the variables of that role
     and of the roles after it.
 options: {}
+extends_documentation_fragment:
+  - tethys.channels.attributes
+  - tethys.channels.attributes.read_only
 attributes:
-  check_mode:
-    support: full
-    description: Only reads, so it does the same in check mode.
-  diff_mode:
-    support: none
-    description: There is nothing to compare.
   platform:
-    support: full
-    platforms: posix
     description: Needs what the modules need that it runs.
 """
 

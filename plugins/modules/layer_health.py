@@ -20,16 +20,12 @@ description:
     returned.
 seealso:
   - module: tethys.channels.layer_probe
+extends_documentation_fragment:
+  - tethys.channels.attributes
+  - tethys.channels.environment_file
+  - tethys.channels.attributes.read_only
 attributes:
-  check_mode:
-    support: full
-    description: Only reads, so it does the same in check mode.
-  diff_mode:
-    support: none
-    description: There is nothing to compare.
   platform:
-    support: full
-    platforms: posix
     description: Linux only, since it reads C(/proc); as root.
 options:
   redis_container:
@@ -154,32 +150,6 @@ options:
         description: Whether it is a folder in which root writes logs, so that nobody else may have put a link there.
         type: bool
         default: false
-  environment:
-    description:
-      - The file with the variables of the processes besides those that every portal has. Its text is made on the
-        server, of conda's variables and those that it has already, or, where it does not exist,
-        of O(environment.program).
-    type: dict
-    suboptions:
-      path:
-        description: Its path.
-        type: path
-        required: true
-      group:
-        description: The group that may read it.
-        type: str
-        required: true
-      program:
-        description: The program file that is adopted.
-        type: path
-        required: true
-      prefix:
-        description: The conda environment.
-        type: path
-        required: true
-      given:
-        description: The variables in JSON that take the place of those that it has already.
-        type: str
   state_dir:
     description: The folder in which the collection keeps its state on a server.
     type: path

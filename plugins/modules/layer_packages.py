@@ -24,6 +24,8 @@ description:
   - Where the installed versions and those of their direct dependencies fit, pip is not started.
 seealso:
   - module: tethys.channels.portal_info
+extends_documentation_fragment:
+  - tethys.channels.attributes
 attributes:
   check_mode:
     support: full
@@ -31,10 +33,6 @@ attributes:
   diff_mode:
     support: full
     description: Shows the versions before and after.
-  platform:
-    support: full
-    platforms: posix
-    description: Any POSIX system.
 options:
   prefix:
     description: The environment's folder, in which there is C(bin/python). It needs pip 22.2 or later.

@@ -117,6 +117,8 @@ options:
     default: 60
 seealso:
   - module: tethys.channels.layer_health
+extends_documentation_fragment:
+  - tethys.channels.attributes
 attributes:
   check_mode:
     support: full
@@ -125,8 +127,6 @@ attributes:
     support: N/A
     description: Changes nothing.
   platform:
-    platforms: posix
-    support: full
     description: Runs on Linux, on the portal's own server; as root, since it reads which process holds which
       connection.
 author:

@@ -23,6 +23,8 @@ description:
   - What was found is kept in O(state_dir) for O(state=absent). A run that was killed is finished by the next.
 seealso:
   - module: tethys.channels.asgi_roll
+extends_documentation_fragment:
+  - tethys.channels.attributes
 attributes:
   check_mode:
     support: full
@@ -32,8 +34,6 @@ attributes:
     support: full
     description: Shows the changed file before and after.
   platform:
-    support: full
-    platforms: posix
     description: Linux with nginx 1.11 or later, whose master process is root's.
 options:
   name:

@@ -19,6 +19,8 @@ description:
   - The command is ended, with every process that it started, after O(timeout) seconds.
 seealso:
   - module: tethys.channels.portal_settings
+extends_documentation_fragment:
+  - tethys.channels.attributes
 attributes:
   check_mode:
     support: full
@@ -27,8 +29,6 @@ attributes:
     support: none
     description: The file holds SECRET_KEY, so it is not shown.
   platform:
-    support: full
-    platforms: posix
     description: Runs on Linux, on the portal's server, and as root, since it becomes the portal's user.
 options:
   prefix:

@@ -41,6 +41,8 @@ options:
     default: 60
 seealso:
   - module: tethys.channels.server_info
+extends_documentation_fragment:
+  - tethys.channels.attributes
 attributes:
   check_mode:
     support: full
@@ -49,8 +51,6 @@ attributes:
     support: N/A
     description: Changes nothing.
   platform:
-    platforms: posix
-    support: full
     description: Runs on Linux, on the portal's server, and as root, since it becomes the portal's user.
 author:
   - tethys.channels contributors (@tethys-channels)

@@ -26,6 +26,8 @@ requirements:
 seealso:
   - plugin: tethys.channels.merge_settings
     plugin_type: filter
+extends_documentation_fragment:
+  - tethys.channels.attributes
 attributes:
   check_mode:
     support: full
@@ -34,8 +36,6 @@ attributes:
     support: full
     description: Shows the named settings before and after, in one canonical form and with every secret masked.
   platform:
-    support: full
-    platforms: posix
     description: Works on POSIX systems.
 options:
   path:

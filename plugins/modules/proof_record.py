@@ -19,6 +19,8 @@ description:
   - The record is the collection's own bookkeeping, so writing it is no change.
 seealso:
   - module: tethys.channels.server_info
+extends_documentation_fragment:
+  - tethys.channels.attributes
 attributes:
   check_mode:
     support: full
@@ -27,8 +29,6 @@ attributes:
     support: none
     description: There is nothing to compare.
   platform:
-    support: full
-    platforms: posix
     description: Linux only, since it reads C(/proc).
 options:
   inputs:

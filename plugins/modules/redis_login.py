@@ -15,16 +15,11 @@ author:
 description:
   - Reads what M(tethys.channels.redis_settings) has kept on this server, for a portal on another one.
   - Run the task with C(no_log), since it returns the password.
+extends_documentation_fragment:
+  - tethys.channels.attributes
+  - tethys.channels.attributes.read_only
 attributes:
-  check_mode:
-    support: full
-    description: Only reads, so it does the same in check mode.
-  diff_mode:
-    support: none
-    description: There is nothing to compare.
   platform:
-    support: full
-    platforms: posix
     description: Linux only, since it reads C(/proc); as root.
 options:
   directory:

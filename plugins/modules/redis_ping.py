@@ -17,17 +17,9 @@ description:
   - None of them changes anything.
 seealso:
   - module: tethys.channels.redis_settings
-attributes:
-  check_mode:
-    support: full
-    description: Only reads, so it does the same in check mode.
-  diff_mode:
-    support: none
-    description: There is nothing to compare.
-  platform:
-    support: full
-    platforms: posix
-    description: Any POSIX system.
+extends_documentation_fragment:
+  - tethys.channels.attributes
+  - tethys.channels.attributes.read_only
 options:
   endpoints:
     description: The servers, as the plan lists them.

@@ -21,6 +21,8 @@ description:
 seealso:
   - module: tethys.channels.redis_settings
   - module: tethys.channels.sentinel_info
+extends_documentation_fragment:
+  - tethys.channels.attributes
 attributes:
   check_mode:
     support: full
@@ -29,8 +31,6 @@ attributes:
     support: none
     description: Most of the file is Sentinel's own, and passwords are in it.
   platform:
-    support: full
-    platforms: posix
     description: Any POSIX system; as root.
 options:
   directory:

@@ -21,6 +21,8 @@ description:
   - Run the task with C(no_log), since it returns the passwords.
 seealso:
   - module: tethys.channels.redis_ping
+extends_documentation_fragment:
+  - tethys.channels.attributes
 attributes:
   check_mode:
     support: full
@@ -28,10 +30,6 @@ attributes:
   diff_mode:
     support: full
     description: Shows the configuration without its users.
-  platform:
-    support: full
-    platforms: posix
-    description: Any POSIX system.
 options:
   directory:
     description: The folder, made with mode 0700 and owned by root.

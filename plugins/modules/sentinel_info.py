@@ -17,16 +17,11 @@ description:
     for whether it is the primary or a replica.
 seealso:
   - module: tethys.channels.redis_sentinel
+extends_documentation_fragment:
+  - tethys.channels.attributes
+  - tethys.channels.attributes.read_only
 attributes:
-  check_mode:
-    support: full
-    description: Only reads, so it does the same in check mode.
-  diff_mode:
-    support: none
-    description: There is nothing to compare.
   platform:
-    support: full
-    platforms: posix
     description: Any POSIX system; as root.
 options:
   directory:

@@ -17,16 +17,11 @@ description:
   - It changes nothing, and needs nothing installed on the server but Python.
 seealso:
   - module: tethys.channels.portal_info
+extends_documentation_fragment:
+  - tethys.channels.attributes
+  - tethys.channels.attributes.read_only
 attributes:
-  check_mode:
-    support: full
-    description: Only reads, so it does the same in check mode.
-  diff_mode:
-    support: none
-    description: There is nothing to compare.
   platform:
-    support: full
-    platforms: posix
     description: Linux only, since it reads C(/proc).
 options:
   portal:

@@ -18,6 +18,8 @@ description:
   - A symbolic link in a file's place is replaced, and its target is not changed.
 seealso:
   - module: tethys.channels.asgi_roll
+extends_documentation_fragment:
+  - tethys.channels.attributes
 attributes:
   check_mode:
     support: full
@@ -26,8 +28,6 @@ attributes:
     support: full
     description: Shows each file that is written before and after, and why a folder is put right.
   platform:
-    support: full
-    platforms: posix
     description: Any POSIX system, as root.
 options:
   files:

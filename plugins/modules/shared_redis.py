@@ -18,16 +18,11 @@ description:
   - Its result holds passwords, so its task needs C(no_log). The role C(tethys.channels.preflight) uses it. It
     takes no options.
 options: {}
+extends_documentation_fragment:
+  - tethys.channels.attributes
+  - tethys.channels.attributes.read_only
 attributes:
-  check_mode:
-    support: full
-    description: Only reads, so it does the same in check mode.
-  diff_mode:
-    support: none
-    description: There is nothing to compare.
   platform:
-    support: full
-    platforms: posix
     description: Needs what the modules need that it runs.
 """
 

@@ -19,6 +19,8 @@ description:
     else the container answers is refused, such as C(ansible_facts).
 seealso:
   - module: tethys.channels.tethys_docker_info
+extends_documentation_fragment:
+  - tethys.channels.attributes
 attributes:
   check_mode:
     support: full
@@ -27,8 +29,6 @@ attributes:
     support: full
     description: Shows what the module in the container shows.
   platform:
-    support: full
-    platforms: posix
     description: A server with Docker's client, as a user who may use it.
 options:
   container:

@@ -19,16 +19,11 @@ description:
 seealso:
   - module: tethys.channels.tethys_docker_exec
   - module: tethys.channels.tethys_docker_program
+extends_documentation_fragment:
+  - tethys.channels.attributes
+  - tethys.channels.attributes.read_only
 attributes:
-  check_mode:
-    support: full
-    description: Only reads, so it does the same in check mode.
-  diff_mode:
-    support: none
-    description: There is nothing to compare.
   platform:
-    support: full
-    platforms: posix
     description: A server with Docker, as root.
 options:
   project_dir:

@@ -19,6 +19,8 @@ description:
   - Keeps what was there before the first change, so that it can be put back.
 seealso:
   - module: tethys.channels.tethys_docker_info
+extends_documentation_fragment:
+  - tethys.channels.attributes
 attributes:
   check_mode:
     support: full
@@ -26,10 +28,6 @@ attributes:
   diff_mode:
     support: full
     description: Shows the line that changes.
-  platform:
-    support: full
-    platforms: posix
-    description: Any POSIX system.
 options:
   path:
     description: The program file.

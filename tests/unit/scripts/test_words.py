@@ -63,6 +63,11 @@ VERIFY = "`proved`: write verify, verified, delivery check"
         ("plugins/modules/a.py", 'fail(msg=f"{x} was not proved.")\n', f"1 message {VERIFY}"),
         ("plugins/modules/a.py", 'fail(\n    "It was"\n    " proved."\n)\n', f"2 message {VERIFY}"),
         ("plugins/modules/a.py", 'RETURN = r"""\nx:\n  description: Was proved.\n"""\n', f"3 documentation {VERIFY}"),
+        (
+            "plugins/doc_fragments/a.py",
+            'class ModuleDocFragment:\n    X = r"""\na:\n  description: Was proved.\n"""\n',
+            f"4 documentation {VERIFY}",
+        ),
         ("plugins/filter/a.yml", "DOCUMENTATION:\n  short_description: Was proved\n", f"2 documentation {VERIFY}"),
         (
             "roles/a/tasks/main.yml",
