@@ -30,9 +30,11 @@ class RedisStep:
     whether what runs the container can report what it would do: Docker by its module, Podman by its unit. `before` is
     the container that makes room: the manual's, or our own in the other engine. `running_digest` is that of the
     configuration with which the container of a shared Redis was made: in either topology it answers at the same place.
+    `tasks` is the file of tasks that provisions it: `shared` also removes a Sentinel that a portal's server still has.
     """
 
     runs: bool
+    tasks: str
     backend: str
     prefix: str
     transport: str
@@ -194,6 +196,7 @@ def redis_step(plan: Data) -> RedisStep:
     labels = (container or {}).get("labels") or {}
     return RedisStep(
         runs=plan["redis"] == "container",
+        tasks="shared" if "ports" not in plan or _has_sentinel(server) else "single",
         backend=plan["backend"],
         prefix=plan["prefix"],
         transport=plan["transport"],
@@ -228,6 +231,10 @@ def redis_step(plan: Data) -> RedisStep:
         shared_ca=plan.get("shared_ca"),
         state=list(server.get("state") or []),
     )
+
+
+def _has_sentinel(server: Server) -> bool:
+    return bool("sentinel" in (server.get("state") or []) or server.get("sentinel_container"))
 
 
 def _answers(plan: Data) -> bool:

@@ -28,7 +28,7 @@ TOLD = [
 
 # What is foretold under another task's name, since the module that will do it cannot be asked yet.
 PREDICTED = {
-    "Show planned Supervisor installation": "Install supervisor",
+    "Show planned installation of supervisor": "Install supervisor",
     "Show planned Redis container": "Run the Redis container",
 }
 

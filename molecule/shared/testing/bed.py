@@ -81,6 +81,12 @@ def changed_on(run: subprocess.CompletedProcess[str], name: str) -> int:
     return int(number)
 
 
+def skipped_on(output: str, name: str) -> int:
+    """How many tasks a run skipped on that host: as the recap counts them, or as lines, whichever are more."""
+    [number] = re.findall(rf"\b{re.escape(name)} +: ok=.*?\bskipped=(\d+)", output)
+    return max(int(number), output.count(f"skipping: [{name}]"))
+
+
 def said(run: subprocess.CompletedProcess[str], name: str, state: str = "ok|changed|fatal") -> str:
     """What a run printed of that host, its line breaks and doubled quotes folded."""
     found = re.findall(rf"^(?:{state}): \[{re.escape(name)}\].*\n(?:[ \t]+.*\n)*", run.stdout, re.MULTILINE)

@@ -128,7 +128,7 @@ def test_a_program_of_another_site_that_is_named_asgi_is_left_alone(host: Any, a
     assert ours == [f"tethys_asgi:tethys_asgi{number}" for number in range(N)]
 
 
-def test_a_second_run_changes_nothing_and_copies_no_module(host: Any, first: str) -> None:
+def test_a_second_run_changes_nothing_copies_no_module_and_neither_skips_many_tasks(host: Any, first: str) -> None:
     run = bed.playbook("site", "-vvv", tethys_user=USER)
     assert run.returncode == 0, run.stdout
     assert bed.changed(run) == 0, run.stdout
@@ -136,6 +136,10 @@ def test_a_second_run_changes_nothing_and_copies_no_module(host: Any, first: str
     assert " PUT " not in run.stdout
     # A user waits for each of them.
     assert run.stdout.count("Using module file") <= 9
+    # And reads a line for each of these.
+    name = host.backend.get_hostname()
+    assert bed.skipped_on(first, name) <= 10, first
+    assert bed.skipped_on(run.stdout, name) <= 10, run.stdout
 
 
 def test_no_run_had_trouble_with_its_temporary_files(host: Any, first: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-TASKS = Path(__file__).parents[3] / "roles" / "preflight" / "tasks" / "packages.yml"
+TASKS = Path(__file__).parents[3] / "roles" / "preflight" / "tasks" / "packages_apt.yml"
 # Stands in for apt: without lists it finds nothing, and with cache_valid_time it takes no lists for fresh.
 APT = """#!/usr/bin/python3
 from ansible.module_utils.basic import AnsibleModule

@@ -122,7 +122,16 @@ def test_a_host_of_a_shared_redis_has_one_step() -> None:
     plan = {**samples.planned(samples.asked(), samples.options(), portal=samples.portal(), server=samples.server())}
     one = {key: value for key, value in {**plan, **MORE, "sentinel": {"port": 1}}.items() if key != "ports"}
     assert list(steps(one)) == ["redis_container"]
+    assert steps(one)["redis_container"]["tasks"] == "shared"
     assert steps(one)["redis_container"]["sentinel"] == {"port": 1}
+
+
+@pytest.mark.parametrize(
+    ("server", "tasks"),
+    [({}, "single"), ({"state": ["sentinel"]}, "shared"), ({"sentinel_container": {"id": "1"}}, "shared")],
+)
+def test_sentinel_is_removed_where_it_was_left(server: dict[str, Any], tasks: str) -> None:
+    assert of(server=server)["redis_container"]["tasks"] == tasks
 
 
 @pytest.mark.parametrize("goal", ["site", "check", "restart", "remove"])

@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action plugin of this name does the work; this is its documentation."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: message
+short_description: Show a message, or fail with it, if a condition is true
+version_added: 1.0.0
+author:
+  - tethys.channels contributors (@tethys-channels)
+description:
+  - Fails with a message if O(fails) is true, and shows it if O(shows) is true. Otherwise the task is C(ok) and prints
+    nothing, where M(ansible.builtin.fail) and M(ansible.builtin.debug) with C(when) are counted as skipped.
+  - The roles of this collection use it. It runs on the controller and changes nothing.
+options:
+  msg:
+    description:
+      - The message, a text or a list of texts.
+      - It is evaluated in any case, so variables that may be undefined need a default.
+    type: raw
+    required: true
+  fails:
+    description: Whether the task fails with the message.
+    type: bool
+    default: false
+  shows:
+    description: Whether the message is shown.
+    type: bool
+    default: false
+seealso:
+  - module: ansible.builtin.debug
+  - module: ansible.builtin.fail
+extends_documentation_fragment:
+  - tethys.channels.attributes.controller
+"""
+
+EXAMPLES = r"""
+- name: Check the Redis login
+  tethys.channels.message:
+    msg: "{{ login.problems }}"
+    fails: "{{ login.problems | length > 0 }}"
+"""
+
+RETURN = r"""
+msg:
+  description: The message, if it is shown or the task fails.
+  returned: if O(fails) or O(shows) is true
+  type: raw
+"""
