@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What each ASGI process runs with: a sum over the files and packages that it read at its start, kept for its id."""
+"""What each ASGI process runs with: a digest of the files and packages that it read at its start, by its id."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ansible_collections.tethys.channels.plugins.module_utils.boundary import Re
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
 from ansible_collections.tethys.channels.plugins.module_utils.server.proc import process_key, started_at
 
-# The kernel tells a start, and how long it runs, in hundredths of a second. A process reads its files much later than
-# this after its start, so one that started so shortly before a change has the change.
+# The kernel gives the time of a start, and how long it runs, in hundredths of a second. A process reads its files much
+# later than this after its start, so one that started so shortly before a change has the change.
 SLACK_SECONDS = 0.05
 MOST_FILE = 8 * 1024 * 1024
 
 
 def groups_lost_at(name: str, engine: str = "docker", here: bool = True) -> float:
-    """When the groups in a container's Redis were last lost, as wall-clock time; 0 where that cannot be told.
+    """When the groups in a container's Redis were last lost, as wall-clock time; 0 if that is unknown.
 
     They were when the Redis that runs now started. Its process tells that, since a change of the clock moves Docker's
     dates away from those of the processes. Where it last ended before this boot, no process that runs has anything to
@@ -49,12 +49,12 @@ def _moment(text: str) -> float:
 
 
 def precedes(key: str, lost: float) -> bool:
-    """Whether a process is older than that loss of the groups, so that its WebSockets hear nothing any more."""
+    """Whether a process is older than that loss of the groups, so that its WebSockets receive nothing any more."""
     return started_at(key) + SLACK_SECONDS < lost
 
 
 class Sources:
-    """What a process reads at its start: a sum over it, and when it last changed.
+    """What a process reads at its start: its digest, and when it last changed.
 
     The portal's user or the environment's owner can change all of it, so it is read within bounds and as its owner.
     """

@@ -130,7 +130,7 @@ class FrontCheck:
     # --- before anything is sent --------------------------------------------------------------------------------------
 
     def look(self, direct: int | None) -> bool:
-        """Judge certificate, page and time limit; return whether WebSockets can be opened.
+        """Check certificate, page and time limit; return whether WebSockets can be opened.
 
         Args:
             direct: the status with which a process answers the same request; None where that is not known.

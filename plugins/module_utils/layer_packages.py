@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What layer_packages asks an environment's own Python. This module runs in that Python and uses nothing of Ansible.
+"""What layer_packages runs in an environment's own Python. This module runs in that Python and uses nothing of Ansible.
 
 Which versions are there, whether they are enough, what a change would break, and how to put back what was there.
 It needs `packaging`, and takes pip's own copy: an environment without pip cannot be changed anyhow.
@@ -29,7 +29,7 @@ ITS_OWN = ("channels_redis", "redis", "msgpack", "hiredis", "async-timeout")
 
 
 class NoPip(Exception):
-    """The environment cannot tell versions apart, nor change any."""
+    """The environment cannot compare versions or change any."""
 
 
 def packaging(part: str) -> Any:
@@ -253,7 +253,7 @@ def save(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def delete(path: Path) -> None:
-    """Delete a file, a link or a folder; what is not there is fine."""
+    """Delete a file, a link or a folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(str(path))
     elif os.path.lexists(str(path)):

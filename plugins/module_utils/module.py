@@ -33,7 +33,7 @@ class AnsibleModule(basic.AnsibleModule):  # type: ignore[misc] # Ansible brings
 
 
 def shown(result: Any) -> Any:
-    """Return a result whose sentences and differences print; everything else in it stays as it is."""
+    """Return a result whose sentences and differences print; everything else in it is unchanged."""
     if isinstance(result, dict):
         return {key: _shown(str(key), value) for key, value in result.items()}
     return [shown(each) for each in result] if isinstance(result, list) else result

@@ -40,7 +40,7 @@ def app_packages() -> dict[str, Path]:
 
 
 def page_url(prefix_url: str, root_url: str | None, pattern: str) -> str:
-    """The address of a page as it is served, with its variables in braces; a standalone app has no root URL."""
+    """The address at which a page is served, with its variables in braces; a standalone app has no root URL."""
     parts = [prefix_url.strip("/")]
     if root_url is not None:
         # Tethys routes by the app's namespace, which has no hyphens, and turns every underscore into one.
@@ -210,7 +210,7 @@ class _App:
         return self._file(path.with_suffix(".py") if parts else path) or self._file(path / "__init__.py")
 
     def _value(self, file: _File, node: ast.expr | None, depth: int = 0) -> str | None:
-        """The text that an expression stands for, where that can be told."""
+        """The text of a constant expression, if it is one."""
         if depth > 5 or node is None:
             return None
         if isinstance(node, ast.JoinedStr):

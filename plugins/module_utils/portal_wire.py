@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """WebSockets to the portal and messages through its channel layer. This module runs in the portal's own Python.
 
-It is the other process of the proof: it holds the sockets and sends to their group with the portal's own settings.
-Which socket ended up in which process is seen by its caller, who may look into other users' processes and gives the
-commands.
+It is the other process of the delivery check: it holds the sockets and sends to their group with the portal's own
+settings. Its caller sees which socket ended up in which process, since it may read other users' processes, and gives
+the commands.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ STAGGER_SECONDS = 0.002
 # says so before it leaves.
 GREETING_SECONDS = 0.3
 # Each greeting goes to all sockets of all portals. From this many portals on the pause grows with their square, so that
-# the proof puts no more on Redis than with fewer.
+# the check puts no more load on Redis than with fewer.
 MANY_PORTALS = 10
 ANSWER_SECONDS = 10.0
 FAREWELLS = 3
@@ -44,7 +44,7 @@ PACKAGES = ("tethys_platform", "channels", "channels_redis", "redis", "daphne", 
 
 
 def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], commands: Any) -> None:
-    """Say what the portal's settings are, then do as told until the commands end."""
+    """Print the portal's settings, then run commands until they end."""
     settings = importlib.import_module("django.conf").settings
     layers = settings.CHANNEL_LAYERS
     default = layers.get("default") or {} if isinstance(layers, dict) else {}
@@ -78,7 +78,7 @@ def has_layers(layers: Any, expected: Any) -> bool:
 
 
 def behind_sentinel(layer: dict[str, Any]) -> bool:
-    """Whether a layer asks Sentinel where its Redis is."""
+    """Whether a layer finds its Redis through Sentinel."""
     hosts = (layer.get("CONFIG") or {}).get("hosts") or []
     return any(isinstance(host, dict) and "master_name" in host for host in hosts)
 
@@ -113,7 +113,7 @@ def read_limit(host: Any, default: float | None) -> float | None:
     address = host.get("address") if isinstance(host, dict) else host
     if isinstance(address, str):
         with contextlib.suppress(ValueError):
-            # What the URL says wins over what stands beside it.
+            # The URL wins over the other keys.
             found = parse_qs(urlsplit(address).query).get("socket_timeout", [found])[0]
     try:
         return None if found is None else max(0.0, min(float(found), 1e6))
@@ -167,13 +167,13 @@ def has_consumer() -> bool:
 
 
 def is_of(token: str, name: str, content: bool = False) -> bool:
-    """Whether a greeting is of that portal, and, where it matters, of one that has heard everybody."""
+    """Whether a greeting is of that portal, and, where it matters, of one that has received all others."""
     sender, _number, flag = (*token.split(" "), "", "")[:3]
     return sender == name and (flag == "1" or not content)
 
 
 class Socket:
-    """One WebSocket as the proof sees it."""
+    """One WebSocket of the delivery check."""
 
     def __init__(self, number: int, port: int) -> None:
         self.number = number
@@ -193,7 +193,7 @@ class Socket:
 
 
 class Wire:
-    """The sockets and the channel layer of one proof."""
+    """The sockets and the channel layer of one delivery check."""
 
     def __init__(self, address: str, host: str, prefix: str, hide: Hider, word: str | None = None) -> None:
         self._address = address

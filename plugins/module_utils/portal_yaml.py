@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Change single settings in the text of a portal_config.yml and leave every other byte alone.
 
-The text is never dumped anew. PyYAML's parser says where an entry of ``settings:`` begins and ends
+The text is never dumped again. PyYAML's parser says where an entry of ``settings:`` begins and ends
 (portal_yaml_document), that span alone is written (portal_yaml_editor), and the outcome is parsed again: an edit only
 counts when the stream of YAML events is the one that was there before, but for the entry that was asked for. So a
 mistake made here ends in a refusal, never in a damaged file.

@@ -249,7 +249,7 @@ class Document:
 
     def place(self, index: int) -> tuple[int, int]:
         """Line and column, counted from 1."""
-        if not self._lines:  # only made when somebody asks
+        if not self._lines:  # only computed on first use
             self._lines = [0, *(found.end() for found in BREAK.finditer(self.text))]
         line = bisect_right(self._lines, index)
         return line, index - self._lines[line - 1] + 1

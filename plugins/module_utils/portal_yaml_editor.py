@@ -162,7 +162,7 @@ class Editor:
         return entry
 
     def setting(self, name: str) -> tuple[int, int] | None:
-        """The entry `name` as it is written below `settings:`."""
+        """The entry `name` below `settings:`, as written."""
         entry = self.settings()
         if entry is None or self.document.is_null(entry[1]):
             return None
@@ -327,7 +327,7 @@ class Editor:
         inline, below = self._block_value(parent, key, value)
         lines = "".join(newline + line for line in below)
         if doc.is_null(old) and below:
-            # Comments that stand below in place of a value stay with the key.
+            # Comments below the key, instead of a value, stay with it.
             at = doc.owned_end(key, old)
             if doc.column(at) == 0:
                 lines = newline.join([*below, ""])
@@ -442,7 +442,7 @@ class Editor:
 
     def _block_removals(self, key: int, value: int) -> list[list[Edit]]:
         doc, text = self.document, self.document.text
-        doc.colon(key)  # refuses what is not written on lines of its own
+        doc.colon(key)  # refuses what is not on separate lines
         start, end = doc.line_start(doc.starts[key]), doc.owned_end(key, value)
         found: list[list[Edit]] = []
         if end == len(text) and doc.column(end) and start > 0:
@@ -467,7 +467,7 @@ class Editor:
         comma = _comma(text, end)
         line_start, rest_of_line = doc.line_start(start), text[comma or end : doc.line_end(comma or end)]
         if comma and not text[line_start:start].strip(" \t") and re.fullmatch(r"[ \t]*(#.*)?", rest_of_line):
-            found.append([(line_start, doc.next_line(comma), "")])  # on lines of its own, with a comment perhaps
+            found.append([(line_start, doc.next_line(comma), "")])  # on separate lines, with a comment perhaps
         if re.fullmatch(r"\s*,\s*", text[before:start]):
             found.append([(before, end, "")])
         if comma:

@@ -26,7 +26,7 @@ class Problem:
 
 
 def texts(problems: Iterable[Problem]) -> list[str]:
-    """Return the sentences of problems, as they are printed."""
+    """Return the sentences of problems, as printed."""
     return [problem.text for problem in problems]
 
 

@@ -37,12 +37,12 @@ def is_secret(name: Any) -> bool:
 
 
 def _spellings(texts: Iterable[str]) -> set[str]:
-    """Return the texts as they are and percent-decoded, without empty ones."""
+    """Return the texts unchanged and percent-decoded, without empty ones."""
     return {spelling for text in texts for spelling in (text, unquote(text))} - {""}
 
 
 def _in_query(url: str) -> list[str]:
-    """Return the secrets in a URL's query as they are written."""
+    """Return the secrets in a URL's query, as written."""
     return [value for _sign, name, value in _QUERY_PART.findall(url) if value and is_secret(unquote(name))]
 
 
@@ -85,7 +85,7 @@ def _masked_text(text: str) -> str:
     shown = text
     user = _USER_PART.search(text)
     if user:
-        # With an @ in the query nobody can tell where the secret begins.
+        # With an @ in the query it is ambiguous where the secret begins.
         after = "" if "?" in user.group() and _in_query(text) else "@" + text[user.end() :]
         shown = text[: user.start()] + MASK + after
     if "://" in text:

@@ -106,7 +106,7 @@ _PROBE = needs_all(
     delivery_seconds=Maybe(Number()),
     idle=Maybe(_IDLE),
     among=Maybe(Plain(3)),
-    # No web server is asked in a container.
+    # No web server is checked in a container.
     front=Maybe(OneOf(())),  # the container's own web server is not asked
     settings_match=Maybe(Flag()),
     backend=Maybe(Text(300)),

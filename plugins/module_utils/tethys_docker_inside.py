@@ -19,7 +19,7 @@ _CONVERSIONS = {"int": int, "str": str, "path": str, "float": float}
 
 
 def convert(value: Any, kind: str) -> Any:
-    """A value as the parameter's type wants it; templates deliver digits as text."""
+    """A value in the parameter's type; templates deliver digits as text."""
     if value is None:
         return None
     if kind == "bool" and isinstance(value, str):

@@ -4,7 +4,7 @@
 """Requests, certificates and WebSockets of a web server, by the standard library alone.
 
 Whoever answers is a stranger: each answer has a deadline and a limit of bytes, and nothing secret is sent. A WebSocket
-is read by a thread of its own, which answers pings, so one stays open while its owner does something else.
+is read by a separate thread, which answers pings, so one stays open while its owner does something else.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def is_name(text: str) -> bool:
 
 
 def _unverified() -> ssl.SSLContext:
-    """Return a context for any certificate: it is judged apart, and nothing secret is sent."""
+    """Return a context for any certificate: it is checked separately, and nothing secret is sent."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -182,7 +182,7 @@ class WebSocket:
             OSError: there was no answer in time.
         """
         self._hear = hear
-        # Whether it was closed, and not by us; its code where it was told.
+        # Whether it was closed, and not by us; its code if there was one.
         self.closed = False
         self.code: int | None = None
         self._is_ours = False

@@ -2,13 +2,13 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ask a Redis, from the server that will use it, whether a channel layer can work with it."""
+"""Check, from the server that will use it, whether a channel layer can work with a Redis."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_ping
-short_description: Ask whether a channel layer can work with a Redis
+short_description: Check whether a channel layer can work with a Redis
 version_added: 1.0.0
 author:
   - tethys.channels contributors (@tethys-channels)
@@ -197,7 +197,7 @@ def sentence(endpoint: dict[str, Any], problem: str, container: str | None, logs
 
 
 def untrusted(endpoint: dict[str, Any], error: ssl.SSLCertVerificationError) -> str:
-    """Why a server's certificate is not believed."""
+    """Why a server's certificate is not trusted."""
     return f"shows a certificate that its CA did not issue for {endpoint['host']} ({error.verify_message})"
 
 

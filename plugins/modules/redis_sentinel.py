@@ -157,7 +157,7 @@ HAND_OVER_SECONDS = 40
 PAUSE = 0.3
 # What a portal may ask a Sentinel.
 MAY_ASK = "+sentinel|masters +sentinel|get-master-addr-by-name +sentinel|replicas"
-# What of a configuration is not Sentinel's to remember.
+# What Sentinel does not write into its configuration.
 OURS = (
     "sentinel announce-",
     "sentinel sentinel-user ",
@@ -177,7 +177,7 @@ class Files:
         self.folder = server.folder
         redis = self.folder.parent / "redis"
         certificate = "".join(sentinels.text_of(redis / name) for name in ("redis.crt", "redis.key", "ca.crt"))
-        # The portal's passwords are not in it: those a Sentinel is told.
+        # The portal's passwords are not in it: a Sentinel gets them by command.
         salt = str(self.credentials.get("admin_password"))
         self.sum = sha256(salt + "\n".join([params["image"], *self.own(), self.peer_line(), MAY_ASK]) + certificate)[
             :32
@@ -286,13 +286,13 @@ class Files:
 
 
 def set_right(sentinel: Redis, files: Files, check: bool) -> bool:
-    """Have the Sentinel that runs go by what was asked for; returns whether it did not."""
+    """Apply the settings to the running Sentinel; return whether they differed."""
     changed = tell(sentinel, files.sums, check)
     if changed and not check:
         sentinel.command("SENTINEL", "FLUSHCONFIG")
     wrong = files.settings()
     if sentinels.primary_of(sentinel) is None:
-        # Somebody had it forget the primary.
+        # Somebody removed the primary from it.
         primary = present_primary(files.server, files.params)
         wrong = {**wrong, **files.login()}
         if not check:
@@ -307,7 +307,7 @@ def set_right(sentinel: Redis, files: Files, check: bool) -> bool:
 
 
 def present_primary(server: sentinels.Server, params: dict[str, Any]) -> dict[str, Any]:
-    """Where the primary is: by the first Sentinel that knows, else where it is to be."""
+    """The primary's address: from the first Sentinel that has it, else the planned one."""
     others = [one for one in params["sentinels"] if one["host"] != params["address"]]
     for place in [{"host": None, "port": None}, *others]:
         try:
@@ -354,7 +354,7 @@ def an_open_sentinel(server: sentinels.Server, params: dict[str, Any]) -> Redis:
 
 
 def copies_of(server: sentinels.Server) -> int | None:
-    """How many others have a copy of the Redis here; None where it lets nobody in, and so cannot tell."""
+    """How many replicas the Redis here has; None if it refuses the login."""
     try:
         return server.copies()
     except (OSError, RedisError):
@@ -391,14 +391,14 @@ def hand_over(server: sentinels.Server, params: dict[str, Any], check: bool) -> 
 
 
 def wait(end: float, problem: str) -> None:
-    """Let a moment pass, or tell what has not come to pass."""
+    """Wait for a moment, or report what has not happened."""
     if time.monotonic() > end:
         raise TimeoutError(f"{problem} after {HAND_OVER_SECONDS} s")
     time.sleep(PAUSE)
 
 
 def bring(module: AnsibleModule) -> None:
-    """Bring the file, Sentinel and Redis to what is asked for."""
+    """Apply the settings to the file, Sentinel and Redis."""
     params, check = module.params, module.check_mode
     server = sentinels.Server(params["directory"], params["address"], params["port"], params["sentinel_port"])
     if params["hand_over"]:

@@ -114,12 +114,12 @@ PAUSE = 0.3
 
 
 def _problem(code: str, text: str) -> dict[str, str]:
-    """Return why a Sentinel cannot be asked, for programs and for people."""
+    """Return why a Sentinel cannot be queried, for programs and for people."""
     return {"problem_code": code, "problem": text}
 
 
 def of_sentinel(server: sentinels.Server, servers: int) -> dict[str, Any]:
-    """What the Sentinel of this server tells."""
+    """What the Sentinel of this server returns."""
     found: dict[str, Any] = {
         "set_up": bool(server.configurations()),
         "problem": None,
@@ -155,7 +155,7 @@ def of_sentinel(server: sentinels.Server, servers: int) -> dict[str, Any]:
 
 
 def of_redis(server: sentinels.Server, primary: dict[str, Any] | None) -> dict[str, Any]:
-    """What the Redis of this server tells."""
+    """What the Redis of this server returns."""
     try:
         found = server.role()
     except (OSError, RedisError) as error:

@@ -2,7 +2,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Have the files and folders of the portal's service as they are expected, in one task."""
+"""Set the files and folders of the portal's service to the expected state, in one task."""
 
 from __future__ import annotations
 

@@ -228,7 +228,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.text import shell_
 MOST_TEXT = 256 * 1024
 MOST_CONFIG = 4 * 1024 * 1024
 MOST_SAID = 500
-# Files of the folder that are looked at.
+# Files of the folder that are read.
 MOST_ENTRIES = 2000
 MARK = "# Managed by tethys.channels"
 # By these labels a container or a network is known as this collection's, and as this folder's.
@@ -256,7 +256,7 @@ VARIABLES = (
 )
 # Those that every image of Tethys Docker sets.
 ITS_VARIABLES = frozenset({"ASGI_PROCESSES", "CHANNEL_LAYERS_BACKEND", "TETHYS_HOME", "TETHYS_PERSIST"})
-# The image itself, where it is not on the server and cannot be asked.
+# The image's name, if the image is not on the server.
 ITS_IMAGE = re.compile(r"(^|/)tethys-core([:@]|$)")
 DEFAULT_SERVICE = "tethys"
 _PROJECT_LABEL = "com.docker.compose.project"
@@ -474,7 +474,7 @@ class Look:
         redis = self.params["redis_service"]
         self.mounts = portal.get("volumes") or []
         self.volumes = {key: (held or {}).get("name") for key, held in (config.get("volumes") or {}).items()}
-        # Those that a service takes over by their names alone.
+        # Those that a service adopts by their names alone.
         self.passed_on = sorted(name for name, value in (portal.get("environment") or {}).items() if value is None)
         self.found["project"] = {
             "name": config.get("name"),
@@ -531,7 +531,7 @@ class Look:
         return config if isinstance(config, dict) else {}
 
     def its_service(self, config: dict[str, Any]) -> str:
-        """The portal's service; where the default is not there, the only one of Tethys Docker's image."""
+        """The portal's service; if the default is missing, the only one with an image of Tethys Docker."""
         services = config.get("services") or {}
         given = str(self.params["portal_service"])
         if given in services or given != DEFAULT_SERVICE:
@@ -625,7 +625,7 @@ class Look:
         return bool(folder and folder.is_dir() and any(folder.iterdir()))
 
     def stack(self, image: str) -> str | None:
-        """The stack in which an image runs; Compose knows nothing of it."""
+        """The stack in which an image runs; Compose does not list it."""
         labels = '{{.Label "com.docker.stack.namespace"}}'
         line = ["ps", "-a", "--filter", "label=com.docker.stack.namespace", "--format", f"{labels} {{{{.Image}}}}"]
         _code, out, _err = call(self.docker, *line)
@@ -642,7 +642,7 @@ class Look:
         return out.split()
 
     def inspect(self, name: str) -> Any:
-        """What the engine knows of a container."""
+        """What the engine returns of a container."""
         code, out, _err = call(self.docker, "container", "inspect", name)
         return json.loads(out)[0] if code == 0 else None
 

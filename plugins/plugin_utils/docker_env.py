@@ -31,7 +31,7 @@ _TAKEN = {sign: f"\\x{ord(sign):02x}" for sign in "'$`#%"}
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes everything on one line, every text between double quotes, since only there YAML knows escapes."""
+    """Writes everything on one line, every text between double quotes, since only there YAML has escapes."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

@@ -53,7 +53,7 @@ _HOST_NAME = re.compile(r"[^\s/@\[\]]+")
 
 
 class Endpoint(TypedDict):
-    """A Redis (or, with `sentinel` set, a Sentinel that knows that master) for a plain connection."""
+    """A Redis (or, with `sentinel` set, a Sentinel that has that master) for a plain connection."""
 
     host: str | None
     port: int | None
@@ -71,7 +71,7 @@ class Host:
     written: Any  # as it goes into CONFIG without a credential
     mapping: dict[str, Any]  # the same as a mapping, ready for a credential
     endpoints: list[Endpoint]
-    secret: bool  # it has a user name or a password of its own
+    secret: bool  # it has its own user name or password
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def _scalar(where: str, key: str, value: Any) -> Any:
 def verifying(where: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """What makes redis-py verify a server's certificate and the host name in it, in addition to these options.
 
-    By itself, redis-py verifies host names from 6.0 on only. Options of a URL are texts.
+    Without an option, redis-py verifies host names from 6.0 on only. Options of a URL are texts.
     """
     name = options.get("ssl_check_hostname", True)
     if not name or str(name).upper() in _OFF:

@@ -106,7 +106,7 @@ def _from_url(where: str, url: str, beside: Mapping[str, Any]) -> tuple[Endpoint
     """The endpoint of a URL, and whether the URL has a credential in it."""
     parts, asked = _url_parts(where, url)
     scheme, host, port = parts.scheme, parts.hostname, parts.port
-    # As redis-py reads them: what stands in the URL outranks what stands beside it.
+    # As redis-py reads them: the URL wins over the other keys.
     username = (
         unquote(parts.username or "") or asked.get("username") or secret_of(where, "username", beside.get("username"))
     )
@@ -139,7 +139,7 @@ def _from_url(where: str, url: str, beside: Mapping[str, Any]) -> tuple[Endpoint
 
 
 def _verifying_beside(where: str, url: str, beside: Mapping[str, Any]) -> dict[str, Any]:
-    """What has to stand beside a URL so that redis-py verifies the host name."""
+    """The keys that a URL needs with it so that redis-py verifies the host name."""
     parts = urlsplit(url)
     asked = {key: values[0] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
     return verifying(where, {**beside, **asked}) if parts.scheme == "rediss" else {}

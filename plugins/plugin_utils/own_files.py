@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-# Each task that asks is a process of its own and reads them anew. libyaml does it several times faster.
+# Each task is a separate process and reads them again. libyaml does it several times faster.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

@@ -108,7 +108,7 @@ def wants_repository(server: Mapping[str, Any]) -> bool:
 
 
 def platform_of(server: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The platform of a server that was looked at."""
+    """The platform of an inspected server."""
     return platform(server.get("os") or {}, str(server.get("python") or ""))
 
 

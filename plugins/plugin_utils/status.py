@@ -131,7 +131,7 @@ def status(report: Report, host: str, checked_at: float) -> Status:
     """Return a host's status.
 
     Args:
-        report: the host's report, judged already.
+        report: the host's report, with its problems.
         host: its name in the inventory.
         checked_at: when it was checked, in seconds since 1970.
     """

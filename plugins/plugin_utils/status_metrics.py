@@ -95,7 +95,7 @@ def _samples(status: Status) -> Iterator[Sample]:
 
 
 def _quoted(text: str) -> str:
-    """Return a label's value as the format wants it."""
+    """Return a label's value in the format."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether a certificate, its key and its authority are good for a Redis at an address, and whether we made them."""
+"""Whether a certificate, its key and its CA are valid for a Redis at an address, and whether we created them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cryptography import x509
 
-# What the private authority is called, as a certificate has it.
+# The name of the private CA in a certificate.
 AUTHORITY = "CN=Redis of Tethys portals"
 
 
@@ -21,9 +21,9 @@ def certificate_problem(cert: str, key: str, ca: str, address: str, days: int = 
     """Why these cannot serve, as the end of a sentence that begins with the certificate; None where they can.
 
     Args:
-        cert: the server's certificate, then those between it and the authority, in PEM form.
+        cert: the server's certificate, then those between it and the CA, in PEM form.
         key: its private key.
-        ca: the authority's certificate, or several.
+        ca: the CA's certificate, or several.
         address: the IP address by which others reach the server.
         days: for how many days it has to be good still.
     """
@@ -62,14 +62,14 @@ def out_of_time(certificate: str, days: int) -> bool:
 
 
 def not_made_here(name: str, cert: str, key: str, ca: str, ca_key: str) -> str | None:
-    """Which of the files in the folder of a private authority is somebody else's, and why; None where none is.
+    """Which of the files in the folder of a private CA belongs to somebody else, and why; None if none does.
 
     Args:
         name: the server's, by which its files are called.
         cert: the text of its certificate, empty where there is none, as all that follow.
         key: that of its key.
-        ca: that of the authority's certificate.
-        ca_key: that of the authority's key.
+        ca: that of the CA's certificate.
+        ca_key: that of the CA's key.
     """
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey

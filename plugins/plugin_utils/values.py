@@ -17,7 +17,7 @@ _DIGITS = re.compile(r"[1-9][0-9]*")
 
 
 def show(value: Any) -> str:
-    """A value as it is shown in a message: on one line and not too long."""
+    """A value for a message: on one line and not too long."""
     try:
         text = repr(str(value)) if isinstance(value, str) else repr(value)
     except ValueError:  # Python writes no integer of more than 4300 digits
@@ -26,7 +26,7 @@ def show(value: Any) -> str:
 
 
 def type_name(value: Any) -> str:
-    """Return the name of a value's type as YAML has it; Ansible gives texts, numbers and lists types of its own."""
+    """Return the name of a value's type in YAML; Ansible has its own types for texts, numbers and lists."""
     kinds = (bool, int, float, str, list, dict)
     return next((kind.__name__ for kind in kinds if isinstance(value, kind)), type(value).__name__)
 
@@ -43,7 +43,7 @@ def closest(word: Any, choices: Iterable[str]) -> str:
 
 
 def choice_refusal(variable: str, value: Any, choices: Iterable[str]) -> Problem | None:
-    """Return the problem of a value that is none of the choices, or None."""
+    """Return the problem of a value that is not one of the choices, or None."""
     if isinstance(value, str) and value in choices:
         return None
     return Problem(
@@ -63,6 +63,6 @@ def whole_number(value: Any) -> int | None:
     if isinstance(value, int):
         return int(value) if value >= 1 else None
     if isinstance(value, str) and _DIGITS.fullmatch(value):
-        # Beyond 4300 digits int() itself refuses, and any number of that size is too large all the same.
+        # Beyond 4300 digits int() itself refuses, and any number of that size is too large.
         return int(value[:1000])
     return None

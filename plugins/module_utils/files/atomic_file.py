@@ -41,7 +41,7 @@ def write_new(path: str, raw: bytes, mode: int | None = None, uid: int | None = 
 
 
 def replace(path: str, raw: bytes, mode: int | None = None, uid: int | None = None, gid: int | None = None) -> None:
-    """Write a file in one step, as `write_new` does, whether it exists or not. A link in its place is replaced."""
+    """Write a file in one step, as `write_new` does, whether it exists or not. A link with its name is replaced."""
     with _own(path) as place:
         new = temporary_name(place.name)
         create(place, new, raw, mode, uid, uid if gid is None else gid)

@@ -90,7 +90,7 @@ class OwnedFile:
         return f"give that folder to the portal's user ({told})"
 
     def read(self) -> Content:
-        """Return the file as it is now.
+        """Return the current state of the file.
 
         Raises:
             FileNotFoundError: it does not exist.
@@ -141,7 +141,7 @@ class OwnedFile:
         self._as(self._writer(like), job)
 
     def replace(self, new: str, before: Content) -> bool:
-        """Put a file that `create` has written in its place; False if it is not as it was read any more."""
+        """Replace the file by one that `create` has written; False if it has changed since it was read."""
         with opened(self._asked, follow=True) as again:
             if again.path != self.path or self.read() != before:
                 return False
@@ -154,7 +154,7 @@ class OwnedFile:
         return True
 
     def rewrite(self, raw: bytes, before: Content) -> bool:
-        """Write it anew, in one step; False if it is not as it was read any more."""
+        """Write it again, in one step; False if it has changed since it was read."""
         new = atomic_file.temporary_name(self._place.name)
         self.create(new, raw, before)
         try:
@@ -202,7 +202,7 @@ class OwnedFile:
     def _as(self, who: Account | None, job: Callable[[], bytes]) -> bytes:
         """Do something as a user, or in this process where that is None.
 
-        In a child of its own also as root: what is in the folder of another user may never come to an end.
+        In a child process, also as root: an operation in the folder of another user may never end.
         """
         if who is None:
             return job()

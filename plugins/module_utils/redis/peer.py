@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Log in to the Redis container of this server, and to nothing else that may answer in its place.
+"""Log in to the Redis container of this server, and to no other program that answers at its address.
 
 While the container is away, any local user can listen on its port. So a login is sent only after the kernel has shown
 that the other end of the connection, as it is established, is held by a process of the container. A container with a
@@ -32,7 +32,7 @@ _PEER = struct.Struct("3i")
 
 
 class Stranger(OSError):
-    """The Redis container does not run, or something else answers in its place: nothing was sent to it."""
+    """The Redis container does not run, or another program answers at its address: nothing was sent to it."""
 
 
 class Container(NamedTuple):

@@ -21,7 +21,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.redis.client impor
 )
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import ADMIN_USER, PEER_USER, PRIMARY_NAME
 
-# Where Sentinel keeps what it knows, and how its configuration is called there: by a sum over what is ours in it.
+# Where Sentinel keeps its state, and the name of its configuration there: a digest of our part of it.
 FOLDER = "sentinel"
 PATTERN = "sentinel-*.conf"
 MOST_TEXT = 512 * 1024
@@ -41,7 +41,7 @@ def primary_of(sentinel: Redis) -> dict[str, Any] | None:
     try:
         found = sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", PRIMARY_NAME)
     except RedisError as error:
-        # A Sentinel that has lost what it was told.
+        # A Sentinel that has lost its settings.
         if "No such master" in str(error):
             return None
         raise

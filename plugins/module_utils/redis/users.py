@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The users of a Redis of the collection's own, their rights (ACL), and how it learns of another password."""
+"""The users of a Redis of the collection, their rights (ACL), and how it gets another password."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ansible_collections.tethys.channels.plugins.module_utils.redis.client impor
 PORTAL_USER = "tethys"
 ADMIN_USER = "tethys_admin"
 PEER_USER = "tethys_peer"
-# The name of the primary, which Sentinel is asked for.
+# The name of the primary in Sentinel.
 PRIMARY_NAME = "tethys-channels"
 # What each of them sends before anything else. (Another order of the words would be another configuration.)
 CONNECT = "+hello +auth +ping +select +client|setname"
-# A Sentinel knows no databases.
+# A Sentinel has no databases.
 CONNECT_TO_SENTINEL = "+hello +auth +ping +client|setname"
 NO_USER = f"it has no user {PORTAL_USER}"
 # What each layer class sends, and nothing else (read in channels_redis 4.3, seen with redis-py 7.4 and 8.1).

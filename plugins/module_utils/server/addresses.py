@@ -19,7 +19,7 @@ def is_address(text: str | None) -> bool:
 
 
 def _plain(address: str) -> str:
-    """Return an address without the device of a link-local one, which Python knows from 3.9 on."""
+    """Return an address without the device of a link-local one, which Python parses from 3.9 on."""
     return address.partition("%")[0]
 
 

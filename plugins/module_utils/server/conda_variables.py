@@ -86,7 +86,7 @@ def of_conda(prefix: str) -> tuple[dict[str, str], list[str]]:
 
 
 def _files(prefix: str) -> list[dict[str, object]]:
-    """Return the variables of each file, in the order in which conda sets them, as far as they are read in time.
+    """Return the variables of each file, in the order in which conda sets them, if they are read in time.
 
     The first file that is rejected, or brings too many, ends it: each takes its time, and there may be many.
     """

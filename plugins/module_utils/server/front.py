@@ -44,7 +44,7 @@ _APACHE_UNIX = re.compile(r"unix:([^|\s\"']+)\|", re.IGNORECASE)
 
 
 class Target(TypedDict):
-    """Where requests are sent: an address as it is written, and whether it is this server's."""
+    """Where requests are sent: an address as written, and whether it is this server's."""
 
     address: str
     # None for a unix socket.
@@ -64,16 +64,16 @@ class Front(TypedDict):
     # Whether the collection wrote it.
     ours: bool
     targets: list[Target]
-    # Where browsers reach it; None where that cannot be told, or is not on this server.
+    # Where browsers reach it; None if that is unknown, or not on this server.
     door: front_door.Door | None
 
 
 class Fronts(TypedDict):
     """The web server on this host."""
 
-    # None where nothing tells which of its sites is the portal's.
+    # None if it is unknown which of its sites is the portal's.
     portal: Front | None
-    # Where it sends requests at all, as it is written.
+    # All places to which it sends requests, as written.
     addresses: list[str]
 
 
@@ -133,7 +133,7 @@ class _Files:
         """Return a file's text; an empty one where it cannot be read, or is larger than a configuration."""
         self._files -= 1
         try:
-            # What only root can change needs no process of its own to be read.
+            # What only root can change is read without a separate process.
             raw = read_file(path, None, self._of_others) if is_others else nginx_upstream.read(path)
         except (OSError, Rejected):
             return ""
@@ -191,7 +191,7 @@ def _tree(main: str) -> nginx_config.Tree | None:
 def _of_block(block: nginx_config.Node) -> list[Target]:
     servers = [node.args for node in block.named("server") if node.args]
     serving = [args for args in servers if not {"down", "backup"} & set(args[1:])]
-    # Whether an address is this server's takes the kernel, so no more are looked at than are returned.
+    # Whether an address is this server's takes the kernel, so no more are checked than are returned.
     return [_target(args[0]) for args in (serving or servers)[:MOST_TARGETS]]
 
 

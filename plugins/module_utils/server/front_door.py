@@ -149,7 +149,7 @@ def _location_of(level: nginx_config.Node, path: str) -> nginx_config.Node | Non
 
 def _matches(node: nginx_config.Node, path: str) -> bool:
     pattern = node.args[1]
-    # An expression of somebody else's may take forever, so those with much or nested repetition are not tried.
+    # Another user's expression may take forever, so those with much or nested repetition are not tried.
     if len(re.findall(r"[*+?{]", pattern)) > MOST_REPETITIONS or re.search(r"\)[*+?{]", pattern):
         return False
     try:

@@ -33,7 +33,7 @@ _DELETED = " (deleted)"
 
 
 class Process(NamedTuple):
-    """A process that accepts connections; ``started``, the kernel's count, tells it from a later one with its pid."""
+    """A process that accepts connections; ``started`` (by the kernel) differs from that of a later one with its pid."""
 
     pid: int
     port: int
@@ -110,7 +110,7 @@ def parent(pid: int, proc: str = ROOT) -> int:
 
 
 def started(pid: int, proc: str = ROOT) -> int | None:
-    """Return when a process started, in clock ticks since boot. It tells the process from a later one with its pid."""
+    """Return when a process started, in clock ticks since boot. It differs from that of a later one with its pid."""
     try:
         return int(_stat(pid, proc)[19])
     except OSError:

@@ -51,7 +51,7 @@ OF_THE_DISTRIBUTION = {("/var/log", "syslog")}
 _ACL_USER, _ACL_OWNING_GROUP, _ACL_GROUP = 0x02, 0x04, 0x08
 _WRITE = 2
 LOCAL_GROUPS = "/etc/group"
-# Who is in a group of which this server cannot tell it.
+# Who is in a group whose members this server does not list.
 UNLISTED = "users that /etc/group does not list"
 
 
@@ -68,7 +68,7 @@ class Writer(TypedDict):
     who: list[str]
     # The last link before it on the way; empty without one.
     link: str
-    # The command that takes the right away; empty where only a person can tell what is right.
+    # The command that removes the right; empty if a person has to decide.
     fix: str
 
 
@@ -254,7 +254,7 @@ def members_of(gid: int) -> list[str]:
 
 
 def _local_groups() -> set[int]:
-    """Return the groups of this server. A directory (SSSD, LDAP) need not list the users of its own."""
+    """Return the groups of this server. A directory (SSSD, LDAP) need not list its users."""
     try:
         lines = Path(LOCAL_GROUPS).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -66,7 +66,7 @@ def bokeh_in_use(bokeh: Any) -> str | None:
     )
 
 
-# What a Bokeh page asks for after it was loaded, whatever app it is of; an ordinary Tethys consumer ends in `/ws/`.
+# What a Bokeh page of any app requests after it was loaded; an ordinary Tethys consumer ends in `/ws/`.
 _BOKEH_REQUESTS = r"/(?:autoload\.js|ws)$"
 
 
@@ -85,7 +85,7 @@ def bokeh_pins(bokeh: Any) -> list[str]:
 
 
 def _number_refusal(value: Any) -> Problem | None:
-    """Return the problem of a value that is no number of processes, or None."""
+    """Return the problem of a value that is not a number of processes, or None."""
     number = whole_number(value)
     if number is None:
         return Problem(
@@ -182,7 +182,7 @@ class Bokeh(Subject):
         """What is known of Bokeh, as `asgi_processes` takes it."""
         if self.asked["tethys_bokeh"] != "auto":
             return self.asked["tethys_bokeh"]
-        # Where nobody could look, the reason for that is told already.
+        # If the portal could not be inspected, that is reported already.
         return self.portal.get("bokeh", "unknown") if self.could_look else "not_in_use"
 
     @property

@@ -16,14 +16,14 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.tls import certifi
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import nearest, show
 
 FILES = ("redis_container_tls_cert", "redis_container_tls_key", "redis_container_tls_ca")
-# The private authority's key, which has no variable, among the texts of the files.
+# The private CA's key, which has no variable, among the texts of the files.
 AUTHORITY_KEY = "authority_key"
 # How the names of all variables of the certificate begin.
 TLS_VARIABLES = "redis_container_tls"
 
 
 def _authority_reasons(name: str, folder: str, found: Mapping[str, Any]) -> Iterable[Problem]:
-    """What speaks against the folder of the private authority: nothing of somebody else's is written over."""
+    """The problems of the private CA's folder: another user's file is never overwritten."""
     out = f"set it to an empty folder, or give certificates of your own by {', '.join(FILES)}."
     unreadable = found.get("unreadable") or []
     files = found.get("files") or {}
@@ -70,7 +70,7 @@ def _authority_reasons(name: str, folder: str, found: Mapping[str, Any]) -> Iter
 
 
 def _folder_reasons(name: str, folder: Any, found: Mapping[str, Any]) -> Iterable[Problem]:
-    """Yield what speaks against the folder in which the private authority is made and kept."""
+    """Yield the problems of the folder in which the private CA is created and kept."""
     if folder and not str(folder).startswith(("/", "~/")):
         yield Problem(
             "tls-folder-relative",
@@ -89,7 +89,7 @@ def _folder_reasons(name: str, folder: Any, found: Mapping[str, Any]) -> Iterabl
 
 
 def tls_reasons(name: str, values: Mapping[str, Any], found: Mapping[str, Any]) -> Iterable[Problem]:
-    """What speaks against the certificate, the administrator's own or that of the private authority."""
+    """The problems of the certificate, the administrator's own or that of the private CA."""
     files: Mapping[str, str] = found.get("files") or {}
     given = [name for name in FILES if values.get(name)]
     missing = [name for name in FILES if name not in given]
@@ -132,14 +132,14 @@ def is_about_tls(problem: Problem) -> bool:
 
 
 def next_authority(options: Mapping[str, Any], files: Mapping[str, str]) -> str:
-    """The certificate of the authority as it will be; empty where it is to be made, or made anew."""
+    """The certificate of the CA as it will be; empty if it is to be created or renewed."""
     authority = str(files.get(FILES[2]) or "")
     ends = authority and certificate_due(options, files) and out_of_time(authority, int(options["renew_days"]))
     return "" if ends else authority
 
 
 def certificate_due(options: Mapping[str, Any], files: Mapping[str, str]) -> str | None:
-    """Why the certificate of the private authority has to be made, or made again."""
+    """Why the certificate of the private CA has to be created or renewed."""
     if options["certificate_given"]:
         return None
     cert, key, ca = (str(files.get(name) or "") for name in FILES)

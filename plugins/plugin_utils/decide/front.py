@@ -36,7 +36,7 @@ class FrontStep(TypedDict):
 
 
 def step(server: Server, where: Place, arguments: Sequence[str]) -> FrontStep | None:
-    """Return how the web server on this host is asked; None where its configuration does not show it.
+    """Return how the web server on this host is reached; None if its configuration does not show it.
 
     Args:
         where: where the processes listen.

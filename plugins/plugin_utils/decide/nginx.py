@@ -47,7 +47,7 @@ class Nginx(Subject):
             self.warnings.extend(processes.address_warnings(self.asked, self.server))
 
     def nginx_reasons(self) -> None:
-        """The upstream block, through which alone nginx can tell the processes apart."""
+        """The upstream block, which alone lets nginx address each process."""
         nginx: Upstream = self.server.get("nginx") or {}
         if not self.apart or self.goal == "remove":
             # Without an nginx that runs there is nothing to put back.

@@ -30,12 +30,12 @@ def topology_of(variables: Mapping[str, Any]) -> str:
 
 
 def authority_reasons(name: str, hosts: Mapping[str, Any], authority: str) -> list[Problem]:
-    """Why the servers would not believe each other while one after the other gets another certificate.
+    """Why the servers would not trust each other while one after the other gets another certificate.
 
     Args:
         name: the server's.
         hosts: every host's variables by its name, with what the sentinels said.
-        authority: the certificate of the authority by which they are to know each other, empty where it is to be made.
+        authority: the certificate of the CA by which they will verify each other, empty if it is to be created.
     """
     present = str(_view(hosts[name]).get("authority") or "").strip()
     if not (_view(hosts[name]).get("set_up") and present) or authority.strip() == present:

@@ -73,7 +73,7 @@ def verdict(
         if writer["link"] and told & {(writer["link"], False), (writer["link"], is_manuals)}:
             continue
         told.add((writer["link"], is_manuals))
-        # Two links may lead to one folder, and each has a command of its own.
+        # Two links may lead to one folder, and each has its own command.
         way = f"{writer['link']} to {writer['path']}" if writer["link"] else writer["path"]
         problem = Problem("open-to-others", f"{way} ({who_can(writer)})", text)
         (warnings if is_manuals else refusals).append(problem)
