@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 SCRIPTS = ROOT / "scripts"
 PICTURES = sorted((ROOT / "docs" / "pictures").glob("*.svg"))
+SCREENSHOTS = sorted((ROOT / "docs" / "pictures").glob("*.png"))
 PAGES = [ROOT / "README.md", ROOT / "docs" / "site" / "index.rst", *sorted((ROOT / "docs/docsite/rst").glob("*.rst"))]
 SVG = "{http://www.w3.org/2000/svg}"
 # The widest of the fonts that a viewer may take, as a part of the font's size.
@@ -136,7 +138,17 @@ def test_no_text_is_cut_or_overlaps(path: Path) -> None:
         assert apart, f"{one.words!r} overlaps {other.words!r}"
 
 
-@pytest.mark.parametrize("path", PICTURES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SCREENSHOTS, ids=lambda path: path.stem)
+def test_a_screenshot_is_of_a_size_that_pages_can_have(path: Path) -> None:
+    image = path.read_bytes()
+    assert image.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height = struct.unpack(">II", image[16:24])
+    assert 800 <= width <= 1600
+    assert height <= 1600
+    assert len(image) < 200_000
+
+
+@pytest.mark.parametrize("path", [*PICTURES, *SCREENSHOTS], ids=lambda path: path.stem)
 def test_it_is_on_a_page_with_its_content_in_words(path: Path) -> None:
     alternatives = []
     for page in PAGES:
