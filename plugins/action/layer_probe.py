@@ -66,7 +66,7 @@ class ActionModule(ActionBase):
 
     @staticmethod
     def _judge(check: FrontCheck, probe: Mapping[str, Any]) -> None:
-        """Judge what arrived here, where the processes got it."""
+        """Check what arrived here, if the processes got it."""
         if not probe.get("sent") or probe["received"] < probe["sent"]:
             return
         idle = probe.get("idle")

@@ -32,7 +32,7 @@ class ActionModule(Action):
 
 
 def _certificate(variables: Variables, args: Mapping[str, Any]) -> dict[str, str]:
-    """Return the certificate as it is by now; a dry run may have none."""
+    """Return the current certificate; a dry run may have none."""
     if args.get("transport") != "tls":
         return {}
     texts, _unread = variables.certificate_files()

@@ -71,7 +71,7 @@ def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], commands
 
 
 def has_layers(layers: Any, expected: Any) -> bool:
-    """Return whether each expected layer is in the setting as it is expected; others may be there besides."""
+    """Return whether the setting has each expected layer; it may have others as well."""
     if not isinstance(layers, dict) or not isinstance(expected, dict):
         return plain(layers) == plain(expected)
     return all(name in layers and plain(layers[name]) == plain(layer) for name, layer in expected.items())

@@ -81,7 +81,7 @@ _TEMPLATE = re.compile(r"""^[^#'"\n]*?(\{\{|\{%|\{#)""", re.MULTILINE)
 
 
 def _template_error(text: str) -> PortalYamlError | None:
-    """Return the reason why a file that is no YAML is none, where it is a template that was not rendered."""
+    """Return why a file is not valid YAML, if it is a template that was not rendered."""
     found = _TEMPLATE.search(text)
     if not found:
         return None

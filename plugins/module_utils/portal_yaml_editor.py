@@ -23,7 +23,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml_docume
     yaml,
 )
 
-# Written after a `settings:` that was not there before, so that it can go again with the last setting in it.
+# Written after a new `settings:`, so that it can be removed again with the last setting in it.
 SETTINGS_MARK = "  # added by tethys.channels"
 
 Edit = Tuple[int, int, str]
@@ -247,7 +247,7 @@ class Editor:
             self._remove(entry[1], found, inner)
 
     def restore(self, name: str, keys: Sequence[Any] | None, source: Editor) -> None:
-        """Put `name` back as it is in `source`: whole, or (with `keys`) only those entries of it."""
+        """Restore `name` from `source`: whole, or (with `keys`) only those entries of it."""
         there, doc = source.document, self.document
         was, now = source.setting(name), self.setting(name)
         try:

@@ -136,7 +136,7 @@ class Hider:
         self._secrets: list[str] = []
 
     def learn(self, *values: Any) -> None:
-        """Remember these secrets. One of three characters or less would be found everywhere."""
+        """Keep these secrets. One of three characters or less would be found everywhere."""
         texts = {value for value in values if isinstance(value, str) and len(value) > 3}
         spellings = {*self._secrets, *texts, *(quote(text, safe="") for text in texts)}
         self._secrets = sorted(spellings, key=len, reverse=True)

@@ -218,7 +218,7 @@ class Files:
         return [sha256(str(self.credentials.get("password"))), *previous]
 
     def portal_line(self) -> str:
-        """What a portal may: ask where the primary is, and how it is copied."""
+        """The rights of a portal: query the primary's address and its replicas."""
         opening = " ".join("#" + each for each in self.sums)
         return f"user {PORTAL_USER} on {opening} -@all {CONNECT_TO_SENTINEL} {MAY_ASK}"
 
@@ -233,7 +233,7 @@ class Files:
         }
 
     def beginning(self) -> list[str]:
-        """Whom to watch, where no Sentinel of this server knows it."""
+        """The primary to watch, if no Sentinel of this server has one."""
         primary, settings = self.params["primary"], self.settings()
         quorum = settings.pop("quorum")
         return [
@@ -321,7 +321,7 @@ def present_primary(server: sentinels.Server, params: dict[str, Any]) -> dict[st
 
 
 def follow(server: sentinels.Server, primary: dict[str, Any]) -> None:
-    """Have the Redis here copy the primary, and whoever is connected ask anew who that is, as Sentinel does."""
+    """Make the Redis here a replica of the primary and close its connections, as Sentinel does."""
     with server.redis() as redis:
         redis.command("REPLICAOF", primary["host"], primary["port"])
         for kind in ("normal", "pubsub"):
@@ -329,7 +329,7 @@ def follow(server: sentinels.Server, primary: dict[str, Any]) -> None:
 
 
 def copy_primary(server: sentinels.Server, params: dict[str, Any], check: bool) -> bool:
-    """Have the Redis of this server copy the primary, where it is one by itself; returns whether it was."""
+    """Make the Redis of this server a replica if it is a primary; return whether it was."""
     primary = present_primary(server, params)
     if primary == {"host": params["address"], "port": params["port"]} or server.role()["role"] == "replica":
         # Whose replica it is, Sentinel sees to.

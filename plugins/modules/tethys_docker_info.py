@@ -295,7 +295,7 @@ def last_line(text: str) -> str:
 def chosen(pairs: Any) -> dict[str, str]:
     """The variables that may be shown, from a mapping or a list of NAME=VALUE.
 
-    A CONFIG that the user has written himself may hold a password; whether it is ours is all that is asked.
+    A CONFIG that the user wrote may hold a password, so only whether it is ours is returned.
     """
     if isinstance(pairs, list):
         pairs = dict(str(pair).partition("=")[::2] for pair in pairs)
@@ -378,7 +378,7 @@ class Look:
         }
 
     def run(self) -> dict[str, Any]:
-        """Everything, as far as it is there."""
+        """All facts that exist."""
         found = self.found
         code, out, _err = call(self.docker, "version", "--format", "{{.Server.Version}}")
         found["engine"] = out.strip() if code == 0 and out.strip() else None

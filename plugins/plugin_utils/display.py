@@ -17,7 +17,7 @@ WITH_CODES = ("refusals", "problems")
 
 
 def shown(result: dict[str, Any]) -> dict[str, Any]:
-    """Return a plan or a page as it is printed.
+    """Return a plan or a page for printing.
 
     Each text is one line that acts on no terminal, and each problem ends with its code, as in `[port-in-use]`, which is
     what the reference of messages is searched for. Data is returned unchanged.

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files and folders as they are expected to be: why one is not, what that changes, and putting it right."""
+"""Files and folders in their expected state: why one differs, what a run would change, and the repair."""
 
 from __future__ import annotations
 

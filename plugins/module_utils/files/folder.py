@@ -116,7 +116,7 @@ class _Walk:
 
     def _follow(self, part: str, link: int, uid: int) -> None:
         self.links.append(Link(str(self.here / part), uid))
-        # Of the descriptor, so of the very link whose owner was asked for.
+        # Of the descriptor, so of the very link whose owner is needed.
         target = os.readlink("", dir_fd=link)
         os.close(link)
         if len(self.links) > MOST_LINKS:
