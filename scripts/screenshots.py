@@ -74,12 +74,13 @@ def playbook(name: str, inventory: Path, **variables: str) -> None:
     run(["ansible-playbook", "-i", str(inventory), f"tethys.channels.{name}", *given])
 
 
-def browse(folder: Path, program: str, *arguments: str) -> None:
-    """Open a page in a browser on the server's network; the folder is where it writes its pictures."""
-    source = ROOT / "molecule" / "shared" / "browser" / program
-    mounts = ["-v", f"{folder}:/pictures", "-v", f"{source}:/usr/local/bin/{program}:ro"]
+def picture(folder: Path, url: str, name: str, *options: str) -> bytes:
+    """Return a picture of a page in a browser on the server's network."""
+    program = ROOT / "scripts" / "browser_picture.py"
+    mounts = ["-v", f"{folder}:/pictures", "-v", f"{program}:/usr/local/bin/browser_picture.py:ro"]
     command = ["docker", "run", "--rm", "--network", f"container:{SERVER}", *mounts, "--entrypoint", "python3", BROWSER]
-    run([*command, "-B", f"/usr/local/bin/{program}", *arguments])
+    run([*command, "-B", "/usr/local/bin/browser_picture.py", url, f"/pictures/{name}", *options])
+    return (folder / name).read_bytes()
 
 
 def take() -> dict[str, bytes]:
@@ -94,7 +95,8 @@ def take() -> dict[str, bytes]:
         playbook("site", inventory)
         status = {"layer_check_status_on": "controller", "layer_check_status_html": str(folder / "status.html")}
         playbook("check", inventory, **status)
-        browse(folder, "status_page.py", "--pictures", "/pictures/status", "file:///pictures/status.html")
-        browse(folder, "bokeh_slider.py", "--loads", "3", "--picture", "/pictures/bokeh.png")
-        names = {"status_page": "status-1200-light", "bokeh_page": "bokeh"}
-        return {name: (folder / f"{file}.png").read_bytes() for name, file in names.items()}
+        slider = ("--slider", "--width", "800")
+        return {
+            "bokeh_page.png": picture(folder, "http://portal.example.org/apps/bokehplot/wave/", "bokeh.png", *slider),
+            "status_page.png": picture(folder, "file:///pictures/status.html", "status.png"),
+        }
