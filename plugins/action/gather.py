@@ -69,6 +69,7 @@ class ActionModule(Action):
             port_count=len(ports),
             upstream=variables.of_role("nginx_upstream_name"),
             upstream_wanted=variables.read("preflight_asgi_layout") == "socket_per_process",
+            workers=variables.is_set("redis_container_rotate"),
             engine=variables.of_role("redis_container_engine"),
             container_name=variables.of_role("redis_container_name"),
             container_image=variables.of_role("redis_container_image"),

@@ -12,6 +12,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server.front impor
 from ansible_collections.tethys.channels.plugins.module_utils.server.kept_environment import Names
 from ansible_collections.tethys.channels.plugins.module_utils.server.portal_program import OtherProgram
 from ansible_collections.tethys.channels.plugins.module_utils.server.root_files import Trust
+from ansible_collections.tethys.channels.plugins.module_utils.server.workers import Worker
 
 
 class EngineState(TypedDict, total=False):
@@ -132,6 +133,7 @@ class Server(TypedDict, total=False):
     redis_unit: bool
     redis_port_container: ContainerFacts | None
     supervisor: SupervisorState
+    workers: list[Worker]
     programs: list[Program]
     other_programs: list[OtherProgram]
     unread_programs: list[str]

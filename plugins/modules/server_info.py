@@ -93,6 +93,10 @@ options:
     description: Whether nginx is inspected also where O(state_dir) holds no upstream block that was changed.
     type: bool
     default: false
+  workers:
+    description: Whether RV(server.workers) is found.
+    type: bool
+    default: false
   proof_inputs:
     description:
       - The digest of the run's inputs. Where everything is unchanged since a run with the same digest,
@@ -248,6 +252,12 @@ server:
         - The address is V(redis) for O(redis_address), V(loopback), V(everything) or V(other).
       type: list
       elements: dict
+    workers:
+      description:
+        - Processes with the portal's TETHYS_HOME or environment that serve no requests, as C(pid), C(user) and
+          C(command); empty without O(workers).
+      type: list
+      elements: dict
     redis_address_here:
       description: Whether O(redis_address) is one of this server's addresses, or null where none was given.
       type: bool
@@ -315,6 +325,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server import (
     system_python,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.server.supervisor_files import File
+from ansible_collections.tethys.channels.plugins.module_utils.server.workers import workers_of
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import (
     ContainerFacts,
     EngineState,
@@ -683,6 +694,7 @@ ARGUMENTS = {
     "controller_time": {"type": "float"},
     "upstream": {"type": "str", "default": "channels-backend"},
     "upstream_wanted": {"type": "bool", "default": False},
+    "workers": {"type": "bool", "default": False},
     "proof_inputs": {"type": "str", "no_log": True},
     "state_dir": {"type": "path", "default": "/etc/tethys_channels"},
     "folders": {"type": "list", "elements": "path", "default": []},
@@ -736,6 +748,7 @@ def main() -> None:
         "fronts": fronts,
         "nginx": nginx.look() if look_at_nginx else None,
         "listeners": listeners(ports, address),
+        "workers": workers_of(where["home"], where["prefix"]) if params["workers"] else [],
         "redis_address_here": addresses.is_own(params["redis_address"]) if params["redis_address"] else None,
         "clock_ahead": now - params["controller_time"] if params["controller_time"] else None,
         "state": state,

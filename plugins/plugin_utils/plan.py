@@ -169,6 +169,7 @@ def _with_server(decision: Decision, run: Run, inputs: Inputs, facts: Facts) -> 
         last.announce.append(
             "redis_container_rotate is true: Redis gets a new password, and the processes restart one at a time."
         )
+        last.warnings += variables.rotation_warnings(facts.server)
     for found in (portal, run, redis, programs, nginx, trusted, bokeh, last):
         decision.problems += [problem for problem in dict.fromkeys(found.problems) if problem not in decision.problems]
         decision.warnings += found.warnings

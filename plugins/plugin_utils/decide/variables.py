@@ -15,6 +15,7 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import is_shared
+from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Server
 from ansible_collections.tethys.channels.plugins.plugin_utils import own_files
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import processes as processes_place
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.bokeh import asgi_processes
@@ -387,6 +388,23 @@ def _of_hosts(asked: Data) -> Iterable[Problem]:
 def rotates(values: Data) -> bool:
     """Whether this run is to make another password for Redis; a value that is no boolean is refused by its type."""
     return bool(boolean(values.get("redis_container_rotate") or False, strict=False))
+
+
+def rotation_warnings(server: Server) -> list[Problem]:
+    """Name the processes that keep the old password, which they have read of portal_config.yml."""
+    rows = server.get("workers") or []
+    if not rows:
+        return []
+    named = ", ".join(f"{row['command']} (process {row['pid']} of {row['user']})" for row in rows)
+    return [
+        Problem(
+            "workers-keep-password",
+            "redis_container_rotate",
+            f"redis_container_rotate is true: Redis will refuse the old password, which processes of the portal that"
+            f" this collection does not restart may have read from portal_config.yml: {named}. Restart them after"
+            " the run.",
+        )
+    ]
 
 
 def elsewhere(asked: Data) -> bool:

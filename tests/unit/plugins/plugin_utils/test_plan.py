@@ -983,6 +983,10 @@ def test_another_image_is_announced(runs: str, asked: str, same: bool) -> None:
 def test_a_new_password_is_announced_or_refused(value: Any) -> None:
     rotate = {"redis_container_rotate": value}
     assert "Redis gets a new password" in judge(values=rotate)["announce"][0]
+    rows = [{"pid": 812, "user": "www-data", "command": "celery -A app worker"}]
+    (warning,) = judge(values=rotate, server={"workers": rows})["warnings"]
+    assert "celery -A app worker (process 812 of www-data)" in warning
+    assert judge(values=rotate)["warnings"] == judge(values={}, server={"workers": rows})["warnings"] == []
     (reason,) = refusals(values={**rotate, "redis_container_password": "mine-alone"})
     assert reason.startswith("redis_container_rotate is true, and redis_container_password is given: set ")
     assert "mine-alone" not in reason

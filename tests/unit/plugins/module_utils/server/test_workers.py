@@ -1,0 +1,58 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which real processes count as a portal's workers."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from ansible_collections.tethys.channels.plugins.module_utils.server.workers import workers_of
+
+# Starts a child of its own, as Celery does, and says that it is there.
+PARENT = "import subprocess, sys; p = subprocess.Popen([*sys.argv[1:], '-c', 'input()']); print(flush=True); input()"
+
+
+@contextmanager
+def running(*words: str, home: Path | None = None) -> Iterator[int]:
+    """A process that has a child; both end with the block."""
+    environment = {**os.environ, **({"TETHYS_HOME": str(home)} if home else {})}
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout
+        process.stdout.readline()
+        try:
+            yield process.pid
+        finally:
+            process.terminate()
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> Path:
+    """An environment."""
+    (tmp_path / "env" / "bin").mkdir(parents=True)
+    (tmp_path / "env" / "bin" / "python").symlink_to(sys.executable)
+    return tmp_path / "env"
+
+
+def test_processes_of_the_portal_that_serve_no_requests(tmp_path: Path, prefix: Path) -> None:
+    home, python = tmp_path / "home", str(prefix / "bin" / "python")
+    assert workers_of(str(home), str(prefix)) == []
+    with ExitStack() as stack:
+        by_home = stack.enter_context(running(sys.executable, "-c", PARENT, sys.executable, home=home))
+        by_python = stack.enter_context(running(python, "-c", PARENT, python))
+        # The portal's own, another portal's, and a program that only names the home.
+        stack.enter_context(running(python, "-c", PARENT, python, "tethys_portal.asgi:application"))
+        stack.enter_context(running(sys.executable, "-c", PARENT, sys.executable, home=tmp_path / "other"))
+        stack.enter_context(running(sys.executable, "-c", PARENT, sys.executable, str(home)))
+        found = workers_of(str(home), str(prefix))
+        # The children are the business of their parents.
+        assert [worker["pid"] for worker in found] == sorted([by_home, by_python])
+        assert {worker["user"] for worker in found} == {getpass.getuser()}
+        assert all("import subprocess" in worker["command"] for worker in found)
