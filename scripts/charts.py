@@ -140,10 +140,10 @@ def bench(groups: Sequence[Mapping[str, Any]]) -> Chart:
         for group in groups
     ]
     notes = [
-        "Multiples of the setup in the Tethys manual (docker run -p 6379:6379, core class), measured in turns with it",
+        "Multiples of the setup in the Tethys docs (docker run -p 6379:6379, core class), measured in turns with it",
         "on one machine with 2 cores: medians. The lines go from the lowest to the highest round.",
     ]
-    return Chart("Speed beside the manual's setup", drawn, notes, labels=240, figures=70)
+    return Chart("Speed compared with the documented setup", drawn, notes, labels=240, figures=70)
 
 
 def capacity(redis: Mapping[str, Any]) -> Chart:
@@ -177,13 +177,13 @@ class Failures(NamedTuple):
 
 # As the pages on faults and layouts have them; a test compares.
 RESTART = (
-    Failures("manual: supervisorctl restart asgi:*", 192, 1268, "192 of 1268", ours=False),
+    Failures("by hand: supervisorctl restart asgi:*", 192, 1268, "192 of 1268", ours=False),
     Failures("the same, half of the requests POST", 184, 973, "184 of 973", ours=False),
     Failures("shared_socket, one at a time", 5, 2500, "3 to 5 of about 2500", ours=True),
     Failures("socket_per_process", 0, 4086, "0 of 4086", ours=True),
 )
 SCALE = (
-    Failures("manual: numprocs 2 to 3, update", 196, 1224, "196 of 1224", ours=False),
+    Failures("by hand: numprocs 2 to 3, update", 196, 1224, "196 of 1224", ours=False),
     Failures("socket_per_process, 2 to 3 to 2", 0, 11291, "0 of 11,291", ours=True),
 )
 
@@ -203,7 +203,7 @@ def restarts() -> Chart:
         "The bars are percent of all requests, under a load that never pauses. With shared_socket the requests in the",
         "process that ends fail.",
     ]
-    return Chart("Failed requests: the manual's commands and the playbooks", groups, notes, labels=270, figures=100)
+    return Chart("Failed requests: the documented commands and the playbooks", groups, notes, labels=270, figures=100)
 
 
 class Fault(NamedTuple):

@@ -316,7 +316,7 @@ class Programs(Subject):
                 f"The processes are stopped, and {then} started instead: WebSockets are"
                 " closed, and requests of those seconds may fail."
                 + (
-                    " If that program is the manual's link into TETHYS_HOME, Supervisor starts what the file there says"
+                    " If that program is a link into TETHYS_HOME, Supervisor starts what the file there says"
                     " now, with root's rights if it says so: read it first."
                     if found
                     else ""

@@ -1364,7 +1364,7 @@ def test_a_removal_says_that_the_manuals_link_comes_back(state: list[str]) -> No
     """The portal's user may have written a command of root's into the file behind it meanwhile."""
     server = {"programs": [OURS], "processes": running(1), "state": state}
     [told] = judge({"tethys_asgi_processes": 3}, options={"goal": "remove"}, server=server)["announce"]
-    assert ("the manual's link into TETHYS_HOME" in told) == bool(state)
+    assert ("a link into TETHYS_HOME, Supervisor starts" in told) == bool(state)
 
 
 @pytest.mark.parametrize(
