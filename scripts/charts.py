@@ -197,11 +197,11 @@ def restarts() -> Chart:
     """Return the failed requests of a restart and of another number of processes."""
     groups = [
         Group("Restart of several processes: failed requests", failures(RESTART), PERCENT, " %"),
-        Group("Another number of processes: failed requests", failures(SCALE), PERCENT, " %"),
+        Group("New number of processes: failed requests", failures(SCALE), PERCENT, " %"),
     ]
     notes = [
-        "The bars are percent of all requests, under a load that never pauses. With shared_socket the requests in the",
-        "process that ends fail.",
+        "The bars are percent of all requests, under a load that never pauses. With shared_socket, the requests in",
+        "flight in the process that stops fail.",
     ]
     return Chart("Failed requests: the documented commands and the playbooks", groups, notes, labels=270, figures=100)
 
