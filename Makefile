@@ -1,7 +1,7 @@
 # tethys.channels: what a visitor and a developer type. `make help` lists it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-PYTHON ?= python3
+PYTHON ?=
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 # Debian keeps dockerd and debootstrap where `su` without a dash does not look.
