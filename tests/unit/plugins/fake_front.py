@@ -95,9 +95,10 @@ class FakeFront:
         accept = base64.b64encode(hashlib.sha1((key + GUID).encode()).digest()).decode()  # noqa: S324
         accept = accept if self.accepts else "no"
         head = f"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        # Whoever has read the answer may have a message sent at once.
+        self.open.append(sock)
         # A message may come together with the answer.
         sock.sendall(head.encode() + frame(9, b"are you there"))
-        self.open.append(sock)
 
     def say(self, token: str, *numbers: int) -> None:
         """Send a message of the delivery check to the open WebSockets, or to those of these numbers."""
