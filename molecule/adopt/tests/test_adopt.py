@@ -102,6 +102,33 @@ def test_the_server_is_the_manuals(host: Any, before: dict[str, Any]) -> None:
     assert host.run("curl -sf -o /dev/null -H 'Host: portal.example.org' http://127.0.0.1/").rc == 0
 
 
+SQL = "su postgres -c {}".format
+LOCK = SQL("'psql -qc \"BEGIN; LOCK TABLE django_migrations; SELECT pg_sleep(600)\" tethys'")
+
+
+@pytest.mark.parametrize(
+    ("before_it", "after_it", "words"),
+    [
+        ("systemctl stop postgresql", "systemctl start postgresql", "Connection refused"),
+        (
+            SQL("'psql -qc \"ALTER ROLE tethys CONNECTION LIMIT 0\"'"),
+            SQL("'psql -qc \"ALTER ROLE tethys CONNECTION LIMIT -1\"'"),
+            'too many connections for role "tethys"',
+        ),
+        (f"systemd-run -q --unit lock sh -c {shlex.quote(LOCK)} && sleep 1", "systemctl stop lock", "10 s"),
+    ],
+    ids=["stopped", "out of connections", "locked"],
+)
+def test_a_database_that_cannot_be_asked_is_named(
+    host: Any, before: dict[str, Any], before_it: str, after_it: str, words: str
+) -> None:
+    with bed.during(host, before_it, after_it):
+        said = refused(host, preflight_timeout=10)
+    assert "The database tethys on 127.0.0.1 cannot be read" in said
+    assert words in said
+    assert "pg-s3cret-word" not in said
+
+
 def test_what_the_new_user_could_not_write_and_a_container_of_others_are_told_beforehand(
     host: Any, before: dict[str, Any]
 ) -> None:
