@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
+from pathlib import Path
 from typing import Any, NamedTuple, Union
 
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import clean
@@ -22,6 +24,10 @@ UNIT_PATH = f"/etc/systemd/system/{UNIT}"
 # How Docker says that there is no such date.
 NEVER = "0001-01-01T00:00:00Z"
 PODMAN_SECONDS = 60.0
+# What is raised where an engine does not answer, or with what is no answer.
+NO_ANSWER = (OSError, http.client.HTTPException, ValueError)
+# Docker's security options that keep a container from root's folders and users, and what each is called.
+LIMITS = {"rootless": "rootless", "userns": "userns-remap"}
 
 
 def _steady(found: Any) -> Any:
@@ -79,6 +85,29 @@ class DockerEngine:
         """Its version; OSError, HTTPException or ValueError where it does not answer, as for all that follows."""
         return str(self.api.get("/version")["Version"])
 
+    def kind(self) -> str:
+        """Return `docker`, or what it is instead: `podman`, `snap`, `rootless` or `userns-remap`."""
+        try:
+            parts = (self.api.get("/version") or {}).get("Components") or []
+            about = self.api.get("/info") or {}
+        except NO_ANSWER:
+            return self._kind_of_command()
+        options = " ".join(about.get("SecurityOptions") or [])
+        if any("Podman" in part["Name"] for part in parts):
+            return "podman"
+        if str(about.get("DockerRootDir")).startswith("/var/snap/"):
+            return "snap"
+        return next((kind for word, kind in LIMITS.items() if f"name={word}" in options), "docker")
+
+    @staticmethod
+    def _kind_of_command() -> str:
+        """Return the kind by the command: that of the package podman-docker is a script, which needs no socket."""
+        command = shutil.which("docker")
+        if command is None or shutil.which("dockerd"):
+            return "docker"
+        with Path(command).open("rb") as file:
+            return "podman" if b"podman" in file.read(4096) else "docker"
+
     def containers(self) -> list[dict[str, Any]]:
         """All containers, as Docker's list has them."""
         return list(self.api.get("/containers/json?all=1"))
@@ -123,6 +152,11 @@ class PodmanEngine:
             said = run.err.strip().splitlines() or [f"`{shell_words('podman', *words)}` failed"]
             raise OSError(clean(said[-1], 500))
         return run.code, run.out
+
+    @staticmethod
+    def kind() -> str:
+        """Return `podman`: as root it is never anything else."""
+        return "podman"
 
     def installed(self) -> bool:
         """Whether it is there, though it may not work."""

@@ -22,6 +22,8 @@ class EngineState(TypedDict, total=False):
     running: bool
     version: str | None
     problem: str | None
+    # `docker` or `podman`; for Docker also what is there instead: `podman`, `snap`, `rootless` or `userns-remap`.
+    kind: str
 
 
 class RedisContent(TypedDict, total=False):

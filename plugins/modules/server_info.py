@@ -166,7 +166,9 @@ server:
           description: The boolean C(httpd_can_network_connect), or null where there is no such.
           type: bool
     docker:
-      description: C(installed), C(running), C(version) and C(problem) of Docker's engine.
+      description:
+        - C(installed), C(running), C(version), C(problem) and C(kind) of Docker's engine. C(kind) is C(docker), or
+          what is there instead (C(podman), C(snap), C(rootless), C(userns-remap)).
       type: dict
     podman:
       description: The same of Podman, or null where nothing uses it.
@@ -305,6 +307,7 @@ from ansible_collections.tethys.channels.plugins.module_utils import portal_stat
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import clean
 from ansible_collections.tethys.channels.plugins.module_utils.engines import (
     ENGINES,
+    NO_ANSWER,
     UNIT_PATH,
     DockerEngine,
     Engine,
@@ -346,8 +349,6 @@ from ansible_collections.tethys.channels.plugins.module_utils.services import (
 )
 from ansible_collections.tethys.channels.plugins.module_utils.text import each_text
 
-# How an engine that does not answer shows it.
-NO_ANSWER = (OSError, http.client.HTTPException, ValueError)
 # The role preflight calls this module with that variable as the timeout.
 IF_LATE = " (raise preflight_timeout)"
 
@@ -420,7 +421,13 @@ def listeners(ports: set[int], redis_address: str | None = None) -> list[Listene
 
 def engine_state(engine: Engine) -> EngineState:
     """Whether an engine is there and answers."""
-    state: EngineState = {"installed": engine.installed(), "running": False, "version": None, "problem": None}
+    state: EngineState = {
+        "installed": engine.installed(),
+        "running": False,
+        "version": None,
+        "problem": None,
+        "kind": engine.kind(),
+    }
     try:
         state["version"] = engine.version()
         state["running"] = state["installed"] = True

@@ -39,6 +39,23 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.values import show
 
 # Redis 5 has no users and had its last fix in 2022; 6.0 and 7.0 have none for CVE-2025-49844 (Lua, by any user).
 END_OF_LIFE = {"5": "2022-04-27", "6.0": "2022-05", "7.0": "2024-07"}
+# What may be in Docker's place, why Redis cannot run in it as it has to, and the fix.
+UNFIT = {
+    "podman": "on this server Podman answers in Docker's place. Set it to podman",
+    "snap": (
+        "on this server Docker is a snap, which cannot read root's folders. Set it to podman, or install Docker from"
+        " the distribution's packages"
+    ),
+    "rootless": (
+        "on this server Docker runs without root, so that its containers cannot serve a socket of root's. Set it to"
+        " podman, or install Docker for root"
+    ),
+    "userns-remap": (
+        "on this server Docker maps the users of its containers (userns-remap), so that Redis can neither read its"
+        " password nor give the portal its socket. Set it to podman, or remove userns-remap from"
+        " /etc/docker/daemon.json"
+    ),
+}
 BACKEND = "tethys_layer_backend"
 # A message is thrown away by the clock of whoever reads it, when it is older than `expiry` (60 s by default).
 MOST_SECONDS_APART = 20
@@ -264,7 +281,14 @@ class Redis(Subject):
     def _engine_reasons(self) -> None:
         """Why the container engine cannot be used, or installed."""
         server, engine, title = self.server, self.state_of(self.engine), ENGINES[self.engine].title
-        if not engine.get("running"):
+        unfit = UNFIT.get(engine.get("kind") or "") if self.engine == "docker" else None
+        if unfit:
+            self.refuse(
+                "engine-unfit",
+                "redis_container_engine",
+                f"redis_container_engine is docker: {unfit}, or set tethys_layer_hosts to a Redis that exists already.",
+            )
+        elif not engine.get("running"):
             if engine.get("installed"):
                 self.refuse(
                     "engine-silent",

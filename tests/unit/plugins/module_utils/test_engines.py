@@ -19,6 +19,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.engines import (
     PodmanEngine,
     full_name,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.services import Docker
 
 # As `podman ps --all --format json` of 5.4 and of 3.0 has it, less what nobody reads.
 ROWS = [
@@ -170,6 +171,43 @@ def test_docker(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (engine.version(), engine.containers()) == ("26.1", [{"Id": "1"}])
     assert (engine.holds("redis:8"), engine.holds("redis:7")) == ("redis:8", None)
     assert (engine.process("ours"), engine.process("none")) == ((7, ended), (0, NEVER))
+
+
+@pytest.mark.parametrize(
+    ("version", "info", "kind"),
+    [
+        ({}, {"SecurityOptions": ["name=seccomp,profile=default"], "DockerRootDir": "/var/lib/docker"}, "docker"),
+        ({"Components": [{"Name": "Engine"}]}, None, "docker"),
+        ({"Components": [{"Name": "Podman Engine"}, {"Name": "Conmon"}]}, {}, "podman"),
+        ({}, {"SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless", "name=cgroupns"]}, "rootless"),
+        ({}, {"SecurityOptions": ["name=userns"]}, "userns-remap"),
+        ({}, {"DockerRootDir": "/var/snap/docker/common/var-lib-docker"}, "snap"),
+    ],
+)
+def test_what_answers_in_dockers_place(
+    monkeypatch: pytest.MonkeyPatch, version: dict[str, Any], info: dict[str, Any] | None, kind: str
+) -> None:
+    monkeypatch.setattr(engines, "Docker", lambda: Api({"/version": version, "/info": info}))
+    assert DockerEngine().kind() == kind
+
+
+@pytest.mark.parametrize(
+    ("text", "daemon", "kind"),
+    [
+        ('#!/bin/sh\nexec /usr/bin/podman "$@"\n', None, "podman"),
+        ("\x7fELF", None, "docker"),
+        ('#!/bin/sh\nexec /usr/bin/podman "$@"\n', "/usr/bin/dockerd", "docker"),
+    ],
+)
+def test_a_docker_command_that_is_podmans(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, daemon: str | None, kind: str
+) -> None:
+    command = tmp_path / "docker"
+    command.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(engines, "Docker", lambda: Docker(str(tmp_path / "none.sock")))
+    monkeypatch.setattr(engines.shutil, "which", lambda name: str(command) if name == "docker" else daemon)
+    assert DockerEngine().kind() == kind
+    assert PodmanEngine().kind() == "podman"
 
 
 @pytest.mark.parametrize("name", ENGINES)

@@ -225,8 +225,8 @@ def container(number: int, name: str | None, state: str = "running", port: int |
 
 def test_docker_that_answers(monkeypatch: pytest.MonkeyPatch, docker: Start) -> None:
     monkeypatch.setattr(engines.shutil, "which", lambda _name: None)
-    state = server_info.engine_state(docker({"/version": {"Version": "20.10"}}))
-    assert state == {"installed": True, "running": True, "version": "20.10", "problem": None}
+    state = server_info.engine_state(docker({"/version": {"Version": "20.10"}, "/info": {}}))
+    assert state == {"installed": True, "running": True, "version": "20.10", "problem": None, "kind": "docker"}
 
 
 @pytest.mark.parametrize("installed", [False, True])
@@ -695,7 +695,7 @@ def test_the_container_of_sentinel(
     monkeypatch.setattr(Api, "image", Mock(return_value=None), raising=False)
     version = {"Version": "20.10"} if answers else FileNotFoundError(2, "No such file or directory")
     rows = [container(1, "ours"), container(2, "sentinel", "exited", Labels={"x": "y"}), container(3, None)]
-    docker({"/version": version, LIST: rows})
+    docker({"/version": version, "/info": {}, LIST: rows})
     arguments: dict[str, Any] = {"sentinel_name": name} if name is not None else {}
     server = run_module(
         server_info.main,

@@ -23,8 +23,8 @@ WAYS = {
     "published": "published 127.0.0.1:6379",
     "host": "host 127.0.0.1:6379",
 }
-WORKS = {"installed": True, "running": True, "version": "20.10", "problem": None}
-MISSING = {"installed": False, "running": False, "version": None, "problem": "no"}
+WORKS = {"installed": True, "running": True, "version": "20.10", "problem": None, "kind": "docker"}
+MISSING = {"installed": False, "running": False, "version": None, "problem": "no", "kind": "docker"}
 
 
 def asked(**changes: Any) -> dict[str, Any]:

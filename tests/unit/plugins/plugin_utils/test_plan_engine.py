@@ -68,6 +68,25 @@ def test_one_that_does_not_answer(engine: str, words: str) -> None:
     assert refused.endswith(", or set tethys_layer_hosts to a Redis that exists already.")
 
 
+@pytest.mark.parametrize("is_running", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "fix"),
+    [
+        ("podman", "Set it to podman, or"),
+        ("snap", "install Docker from the distribution's packages"),
+        ("rootless", "install Docker for root"),
+        ("userns-remap", "remove userns-remap from /etc/docker/daemon.json"),
+    ],
+)
+def test_what_is_in_dockers_place_is_refused(kind: str, fix: str, is_running: bool) -> None:
+    there = {**WORKS, "kind": kind, "running": is_running}
+    [refused] = judge("docker", docker=there)["refusals"]
+    assert refused.startswith("redis_container_engine is docker: on this server ")
+    assert fix in refused
+    assert judge("podman", docker=there)["refusals"] == []
+    assert judge("docker", docker=there, asked={"tethys_layer_hosts": ["redis://10.0.0.5"]})["refusals"] == []
+
+
 def test_the_image_is_named_alike() -> None:
     assert judge("podman", image_present=False)["redis_image"] == "docker.io/library/redis:8.2"
     assert judge("podman", image_name="localhost/redis:8.2")["redis_image"] == "localhost/redis:8.2"
