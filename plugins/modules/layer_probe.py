@@ -493,11 +493,11 @@ class Probe:
             rounds += 1
             counts = {str(port): OPENED_AT_ONCE * number for port, number in short.items()}
             opened += sum(counts.values())
-            # A port where a whole batch came to nothing is not tried again.
+            # A port where a whole batch came to nothing is not tried again, unless the portal was only too slow.
             hopeless |= {int(port) for port in counts} - self.open_batch(portal, counts)
 
     def open_batch(self, portal: portal_env.PortalProcess, counts: dict[str, int]) -> set[int]:
-        """Open so many on each port; the ports on which any could be opened."""
+        """Open so many on each port; the ports on which any was opened, or might be by a portal that is less busy."""
         portal.send({"do": "open", "ports": counts, "seconds": HANDSHAKE_SECONDS})
         answer = portal.receive(min(self.deadline, time.monotonic() + 3 * HANDSHAKE_SECONDS), facts.WIRE_OPENED)
         ends = {(one["port"], one["local_port"]): one["id"] for one in answer["opened"]}
@@ -505,7 +505,8 @@ class Probe:
         self.holder.update({ends[end]: pid for end, pid in holders.items()})
         for one in answer["failed"]:
             self.failed[Failure(one["port"], one["why"], one["status"])] += 1
-        return {one["port"] for one in answer["opened"]}
+        given_up = {one["port"] for one in answer["failed"] if one["status"] in GIVEN_UP}
+        return given_up | {one["port"] for one in answer["opened"]}
 
     def forgive_once(self, portal: portal_env.PortalProcess, may_be_stale: bool) -> None:
         """Open as many again, and go by these alone, where what was refused may be accepted now.

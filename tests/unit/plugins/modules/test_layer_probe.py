@@ -283,6 +283,24 @@ def test_a_busy_process_that_refuses_is_asked_again(portal: Portal, tmp_path: Pa
     assert "on a busy server (load " in warning
 
 
+@pytest.mark.parametrize(("status", "is_ok"), [(0, True), (403, True), (404, False)])
+def test_a_portal_too_busy_for_a_whole_batch(
+    portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, is_ok: bool
+) -> None:
+    answer, takes = portal.open, portal.takes
+    portal.takes, portal.failed, portal.fails_so_often = {}, [failed(status)] * 18, 1
+
+    def open_later(ports: dict[str, int], seconds: float) -> dict[str, Any]:
+        found = answer(ports, seconds)
+        portal.takes = takes
+        return found
+
+    monkeypatch.setattr(portal, "open", open_later)
+    probe = prove(tmp_path)
+    assert probe["ok"] is is_ok
+    assert any(warning.startswith("18 of our first WebSockets") for warning in probe["warnings"]) is is_ok
+
+
 def test_a_stale_connection_on_a_busy_server_has_both_causes(portal: Portal, tmp_path: Path) -> None:
     portal.about["sentinel"] = True
     portal.failed, portal.fails_so_often = [failed(403), *REFUSED], 2
