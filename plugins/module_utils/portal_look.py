@@ -17,6 +17,7 @@ import logging
 import os
 import re
 import sys
+import threading
 from pathlib import Path
 from typing import Any, Callable
 from urllib.parse import quote, unquote
@@ -46,6 +47,8 @@ PACKAGES = (
 )
 _READING = re.compile(r"\s*(SELECT|PRAGMA|EXPLAIN|SHOW|WITH|BEGIN|SAVEPOINT|RELEASE|ROLLBACK|COMMIT|SET)\b", re.I)
 _READ_ONLY = "?mode=ro"
+_QUERY_SECONDS = 10.0
+_SLOW = f"it has not answered a query within {_QUERY_SECONDS:g} s, as where a table is locked"
 # Why the Bokeh handlers are read from the source, until Tethys has started.
 NO_END = "the start of Tethys came to no end"
 # What Tethys does to its database when it starts, as (module, class or None, names).
@@ -252,6 +255,41 @@ def _standalone(settings: Any) -> bool:
 # --- the database, read only ----------------------------------------------------------------------------------------
 
 
+class _Guard:
+    """Lets only reading statements through, and each for a limited time.
+
+    A statement that waits for a lock would wait on in PostgreSQL, and keep its connection, when this process has ended.
+    """
+
+    def __init__(self, refused: type[Exception]) -> None:
+        self._refused = refused
+        self._is_slow = False
+
+    def __call__(self, execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
+        if not _READING.match(str(sql)):
+            raise self._refused("nothing may be written while the portal is inspected")
+        if self._is_slow:
+            raise self._refused(_SLOW)
+        timer = threading.Timer(_QUERY_SECONDS, self._cancel, [context["connection"].connection])
+        timer.daemon = True
+        timer.start()
+        try:
+            return execute(sql, params, many, context)
+        except Exception as error:
+            if self._is_slow:
+                raise self._refused(_SLOW) from error
+            raise
+        finally:
+            timer.cancel()
+
+    def _cancel(self, connection: Any) -> None:
+        self._is_slow = True
+        # psycopg has the one, sqlite3 the other.
+        end = getattr(connection, "cancel", None) or getattr(connection, "interrupt", None)
+        if end:
+            end()
+
+
 def _look_only(settings: Any) -> None:
     """See to it that nothing is written, whatever Tethys and the apps do when they start."""
     for database in settings.DATABASES.values():
@@ -261,12 +299,7 @@ def _look_only(settings: Any) -> None:
             database["NAME"] = f"file:{quote(name)}{_READ_ONLY}"
         elif re.search("postgres|postgis|mysql", engine):
             database["OPTIONS"] = {"connect_timeout": 5, **(database.get("OPTIONS") or {})}
-    refused = importlib.import_module("django.db.utils").OperationalError
-
-    def guard(execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
-        if not _READING.match(str(sql)):
-            raise refused("nothing may be written while the portal is inspected")
-        return execute(sql, params, many, context)
+    guard = _Guard(importlib.import_module("django.db.utils").OperationalError)
 
     def watch(connection: Any, **_more: Any) -> None:
         if guard not in connection.execute_wrappers:

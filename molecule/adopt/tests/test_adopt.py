@@ -102,28 +102,38 @@ def test_the_server_is_the_manuals(host: Any, before: dict[str, Any]) -> None:
     assert host.run("curl -sf -o /dev/null -H 'Host: portal.example.org' http://127.0.0.1/").rc == 0
 
 
-SQL = "su postgres -c {}".format
-LOCK = SQL("'psql -qc \"BEGIN; LOCK TABLE django_migrations; SELECT pg_sleep(600)\" tethys'")
+def sql(statement: str, database: str = "postgres") -> str:
+    """The command that has PostgreSQL do something."""
+    return f"su postgres -c {shlex.quote(shlex.join(['psql', '-qtAc', statement, database]))}"
+
+
+LOCK = sql("BEGIN; LOCK TABLE django_migrations; SELECT pg_sleep(600)", "tethys")
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+UNLOCK = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%LOCK TABLE%' AND pid <> pg_backend_pid()"
+)
 
 
 @pytest.mark.parametrize(
-    ("before_it", "after_it", "words"),
+    ("change", "back", "words"),
     [
         ("systemctl stop postgresql", "systemctl start postgresql", "Connection refused"),
         (
-            SQL("'psql -qc \"ALTER ROLE tethys CONNECTION LIMIT 0\"'"),
-            SQL("'psql -qc \"ALTER ROLE tethys CONNECTION LIMIT -1\"'"),
+            sql("ALTER ROLE tethys CONNECTION LIMIT 0"),
+            sql("ALTER ROLE tethys CONNECTION LIMIT -1"),
             'too many connections for role "tethys"',
         ),
-        (f"systemd-run -q --unit lock sh -c {shlex.quote(LOCK)} && sleep 1", "systemctl stop lock", "10 s"),
+        (f"systemd-run -q sh -c {shlex.quote(LOCK)} && sleep 1", sql(UNLOCK), "has not answered a query within 10 s"),
     ],
     ids=["stopped", "out of connections", "locked"],
 )
 def test_a_database_that_cannot_be_asked_is_named(
-    host: Any, before: dict[str, Any], before_it: str, after_it: str, words: str
+    host: Any, before: dict[str, Any], change: str, back: str, words: str
 ) -> None:
-    with bed.during(host, before_it, after_it):
-        said = refused(host, preflight_timeout=10)
+    with bed.during(host, change, back):
+        said = refused(host)
+        # What the run asked does not wait on after it.
+        assert host.run(sql(WAITING)).stdout.strip() in ("", "0")
     assert "The database tethys on 127.0.0.1 cannot be read" in said
     assert words in said
     assert "pg-s3cret-word" not in said

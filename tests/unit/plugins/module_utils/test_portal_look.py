@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import portal_look
 
 
@@ -37,3 +40,29 @@ def test_data_that_the_settings_name(tmp_path: Path) -> None:
         {"setting": "DATABASES.empty.NAME", "path": str(home / "none.sqlite"), "holds": False},
     ]
     assert portal_look._data(SimpleNamespace(DATABASES={}, MEDIA_ROOT="")) == []
+
+
+ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
+
+
+def test_a_query_without_an_end_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portal_look, "_QUERY_SECONDS", 0.1)
+    raw = sqlite3.connect(":memory:")
+    guard = portal_look._Guard(OSError)
+
+    def ask(sql: str) -> Any:
+        def execute(sql: str, *_more: Any) -> Any:
+            return raw.execute(sql).fetchall()
+
+        return guard(execute, sql, None, False, {"connection": SimpleNamespace(connection=raw)})
+
+    assert ask("SELECT 1") == [(1,)]
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        ask("SELECT * FROM missing")
+    with pytest.raises(OSError, match="nothing may be written"):
+        ask("CREATE TABLE a (b)")
+    with pytest.raises(OSError, match="has not answered a query within"):
+        ask(ENDLESS)
+    # Each further one would take as long.
+    with pytest.raises(OSError, match="has not answered a query within"):
+        ask("SELECT 1")
