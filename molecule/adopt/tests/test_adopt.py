@@ -142,7 +142,7 @@ def test_a_database_that_cannot_be_asked_is_named(
 def test_what_the_new_user_could_not_write_and_a_container_of_others_are_told_beforehand(
     host: Any, before: dict[str, Any]
 ) -> None:
-    paths = [f"{bed.HOME}/tethys_platform.sqlite", f"{bed.HOME}/workspaces"]
+    paths = [f"{bed.HOME}/media", f"{bed.HOME}/workspaces"]
     host.check_output("chown root:root " + " ".join(paths))
     # The container is left alone where the portal does not name it.
     host.check_output(f"sed -i 's/127.0.0.1, 6379/10.9.8.7, 6379/' {bed.CONFIG}")
@@ -326,7 +326,7 @@ def test_the_portal_still_writes_its_database_and_workspaces(host: Any, taken_ov
         " http://127.0.0.1/accounts/login/; rm -f jar"
     )
     assert login == "302"
-    assert host.check_output(f"find {bed.HOME} -name '*.sqlite*' -not -user www-data") == ""
+    assert int(host.check_output(sql("SELECT count(*) FROM django_session", "tethys"))) > 0
 
 
 def test_remove_gives_everything_back(host: Any, before: dict[str, Any], taken_over: str) -> None:
