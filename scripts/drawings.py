@@ -34,7 +34,7 @@ def architecture() -> str:
         "Browsers reach nginx, which passes requests to the ASGI processes that Supervisor runs. The"
         " processes exchange messages through Redis, which runs in a container and listens on a unix socket."
         " Below are the files that these parts read, each with the role that writes it. The role layer_check"
-        " sends a message through every process.",
+        " sends a message to the WebSockets of every process.",
         548,
     )
     canvas.text(24, 34, "What runs", color="soft")
@@ -269,7 +269,7 @@ def decision() -> str:
         canvas.box(518, top, 246, 42, fill="inner")
         canvas.text(528, top + 26, words)
         canvas.text(756, top + 26, role, color="blue", size=11, anchor="end")
-    node(canvas, 506, 354, 270, 54, ["Delivery check", "through every process (layer_check)"], stroke="good")
+    node(canvas, 506, 354, 270, 54, ["Delivery check", "of every process (layer_check)"], stroke="good")
     canvas.arrow((641, 332), (641, 354), color="good")
     canvas.caption(
         364,

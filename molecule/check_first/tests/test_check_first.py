@@ -22,7 +22,7 @@ TOLD = [
     "/var/log/tethys_channels",
     "/run/tethys",
     "maxmemory 192mb",
-    "Would check delivery through 2 process(es)",
+    "Would check delivery to 2 process(es)",
 ]
 
 

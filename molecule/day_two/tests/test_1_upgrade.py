@@ -65,7 +65,7 @@ def running(host: Any) -> dict[str, Any]:
 
 
 def delivered(run: subprocess.CompletedProcess[str]) -> bool:
-    """Whether a run ended with the proof, through every process."""
+    """Whether a run ended with a message that reached every process."""
     return f"WebSockets over {N} process(es)" in bed.words(run)
 
 

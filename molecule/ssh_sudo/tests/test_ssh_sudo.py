@@ -111,7 +111,7 @@ def test_a_dry_run_changes_nothing(host: Any) -> None:
     run = bed.playbook("site", "--check", "--diff", tethys_user=USER)
     assert run.returncode == 0, run.stdout
     assert bed.snapshot(host) == before
-    assert "Would check delivery through 2 process(es)" in run.stdout
+    assert "Would check delivery to 2 process(es)" in run.stdout
 
 
 def test_the_processes_run_as_the_homes_owner(host: Any, first: str) -> None:
