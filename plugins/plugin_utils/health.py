@@ -162,7 +162,7 @@ class Report:
         """How the processes listen."""
         ports = self.plan["ports"]
         where = f"port {ports[0]}" if len(ports) == 1 else f"ports {ports[0]} to {ports[-1]}"
-        return f"{self.plan['layout']}, {counted(self.plan['processes'], 'process', 'processes')} asked for, {where}"
+        return f"{self.plan['layout']}, {counted(self.plan['processes'], 'process', 'processes')} configured, {where}"
 
     def process_line(self, row: Mapping[str, Any]) -> str:
         """One process."""

@@ -186,7 +186,7 @@ def test_a_healthy_server(host: Any) -> None:
     versions, layout, *rest = page
     packages = r"Tethys 4\.\S+, channels 4\.\S+, channels_redis 4\.\S+, redis-py 8\.\S+, daphne 4\.\S+, Redis 7\.0\."
     assert re.match(rf"Versions: {packages}", versions)
-    assert layout == f"Layout: shared_socket, {N} processes asked for, port 8000"
+    assert layout == f"Layout: shared_socket, {N} processes configured, port 8000"
     running = (
         r"Process asgi:tethys_asgi\d: RUNNING, pid (\d+), for \d.*, as www-data, with the settings and packages on disk"
     )

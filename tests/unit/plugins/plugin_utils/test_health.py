@@ -652,7 +652,7 @@ def test_the_lines_of_a_healthy_server() -> None:
     assert page()["lines"] == [
         "Versions: Tethys 4.6.1, channels 4.3.2, channels_redis 4.3.0, redis-py 7.4.1, daphne 4.2.3, Redis 8.2.1, image"
         " docker.io/library/redis:8.2, Supervisor 4.2.5",
-        "Layout: shared_socket, 3 processes asked for, port 8000",
+        "Layout: shared_socket, 3 processes configured, port 8000",
         *(
             f"Process {name}: RUNNING, pid {101 + number}, for 1 h 2 min, as www-data, with the settings and packages"
             f" on disk"
@@ -715,7 +715,7 @@ def test_the_lines_of_a_healthy_server() -> None:
         ),
         ([watched(PRIMARY, OTHER, SILENT)], f"Sentinel 192.0.2.3:26379 (redis3): {SILENT}"),
         ([put("plan.redis", "none"), put("health.redis", [])], "Redis: none, since the layer is in memory"),
-        ([apart], "Layout: socket_per_process, 3 processes asked for, ports 8000 to 8002"),
+        ([apart], "Layout: socket_per_process, 3 processes configured, ports 8000 to 8002"),
         (
             [put("site.portal_config.changed", True)],
             f"A run of tethys.channels.site would change CHANNEL_LAYERS in {CONFIG}",
