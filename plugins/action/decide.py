@@ -43,7 +43,15 @@ class ActionModule(Action):
         }
         if variables.goal == "check":
             # What the page is written from.
-            decided["layer_check"]["page"] = plan
+            decided["layer_check"]["page"] = {
+                "plan": plan,
+                "asked": {
+                    "backend": variables.read("preflight_layer_backend"),
+                    "container_name": variables.of_role("redis_container_name"),
+                    "image": variables.of_role("redis_container_image"),
+                },
+                "packages": plain(variables.read("__preflight_found")["packages"]),
+            }
         return {**result, **decided}
 
 

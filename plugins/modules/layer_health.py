@@ -14,7 +14,7 @@ author:
   - tethys.channels contributors (@tethys-channels)
 description:
   - Reads, in one task, Redis's own figures, Supervisor's processes, what each of them runs with, and whether files are
-    as expected. P(tethys.channels.health_report#filter) evaluates the facts.
+    as expected. M(tethys.channels.report) evaluates the facts.
   - It never fails for the state that it finds, and needs nothing installed on the server but Python.
   - Redis that the collection runs is queried as its root-only user, whose password is in O(state_dir) and is not
     returned.

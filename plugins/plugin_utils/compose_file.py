@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import yaml
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER
@@ -16,7 +16,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.secrets import wit
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import compose
 from ansible_collections.tethys.channels.plugins.plugin_utils.docker_env import docker_env
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import MEMORY_BACKEND, texts
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import MEMORY_BACKEND, Data, texts
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import whole_number
 
 HEADER = "# Managed by tethys.channels: each run of its role tethys_docker rewrites this file.\n"
@@ -28,6 +28,30 @@ OUTSIDE = "tethys_channels"
 CONFIG_LABEL = "tethys.channels.config"
 # What a service of the user's file keeps beside our Redis: how others find it, and what they read of it.
 _KEPT = ("container_name", "expose", "hostname", "labels")
+
+
+class Files(TypedDict):
+    """The texts that the role writes, and CHANNEL_LAYERS with its secrets.
+
+    Args:
+        override: our compose file, empty where Compose has no part.
+        dockerfile: the block of the Dockerfile.
+        config_sum: a digest of what Redis reads when it starts.
+        layers: CHANNEL_LAYERS.
+        further: layers besides `default` on the same Redis, with its login.
+        bare: the same without a login.
+        locked_out: why such layers cannot get the login.
+        is_ours: whether CHANNEL_LAYERS was set up from the role's variables.
+    """
+
+    override: str
+    dockerfile: str
+    config_sum: str
+    layers: Data
+    further: Data
+    bare: Data
+    locked_out: list[str]
+    is_ours: bool
 
 
 class _Replaced(dict[str, Any]):
@@ -180,6 +204,28 @@ def override_file(asked: Mapping[str, Any], look: Mapping[str, Any], redis: Mapp
         del services[ours["portal_service"]]
     text = _escaped({"services": services, **({"networks": networks} if networks else {})})
     return HEADER + yaml.dump(text, Dumper=_Dumper, sort_keys=False, width=1000)
+
+
+def files(asked: Mapping[str, Any], look: Mapping[str, Any], redis: Mapping[str, Any], layers_now: Any) -> Files:
+    """Return all that the role writes.
+
+    Args:
+        asked: the role's variables, by their names.
+        look: what `tethys_docker_info` returned.
+        redis: what `redis_settings` returned, empty where it has not run.
+        layers_now: CHANNEL_LAYERS as the portal has it.
+    """
+    credentials, writes = redis.get("credentials"), asked["tethys_docker_state"] == "present"
+    return {
+        "override": override_file(asked, look, redis) if writes and look.get("project") else "",
+        "dockerfile": dockerfile_block(asked),
+        "config_sum": config_sum(redis) if redis else "",
+        "layers": layers(asked, credentials),
+        "further": further(asked, credentials, layers_now),
+        "bare": bare(asked, layers_now),
+        "locked_out": locked_out(asked, layers_now),
+        "is_ours": is_ours(asked, layers_now),
+    }
 
 
 def _escaped(value: Any) -> Any:

@@ -515,6 +515,14 @@ def end_of_run(steps: Mapping[str, bool], unchanged: bool) -> list[str]:
     return [first, f"Next: nothing to do. {CHECK} reports the layer's state at any time{undo}."]
 
 
+def summary(probe: Mapping[str, Any], steps: Mapping[str, bool] | None = None, unchanged: bool = False) -> list[str]:
+    """Return what the delivery check found, in lines; with `steps`, also what the run has changed and what is next."""
+    versions = probe.get("versions") or {}
+    known = ", ".join(f"{name} {versions[name]}" for name in sorted(versions) if versions[name])
+    lines = [*delivery(probe), *through_front(probe), f"{probe['backend']}, {known}", *(probe.get("warnings") or [])]
+    return lines if steps is None else [*lines, *end_of_run(steps, unchanged)]
+
+
 def probed(probe: Mapping[str, Any]) -> list[Problem]:
     """Return the problems that `layer_probe` found."""
     return [Problem(row["code"], row["subject"], text) for row, text in zip(probe["codes"], probe["problems"])]

@@ -141,6 +141,17 @@ class Variables:
         """The host's variables that look like this collection's."""
         return {name: self.read(name) for name in self.held if JUDGED.match(name)}
 
+    @cached_property
+    def tethys(self) -> Data:
+        """The host's variables that begin with `tethys_`, as the play for Tethys Docker judges them."""
+        return {name: self.read(name) for name in self.held if name.startswith("tethys_")}
+
+    @property
+    def tethys_docker(self) -> Data:
+        """The variables of the role `tethys_docker`, with those that have no default."""
+        own = {name: value for name, value in self.tethys.items() if name.startswith("tethys_docker_")}
+        return {"tethys_docker_project_dir": "", "tethys_docker_redis_port": None, **own}
+
     @property
     def goal(self) -> str:
         """What the run is for."""

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -28,6 +30,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     CORE_BACKEND,
     MAX_PROCESSES,
     MEMORY_BACKEND,
+    Data,
     Problem,
     Refusal,
     codes,
@@ -303,6 +306,83 @@ def _of_names(plan: _Plan, found: Mapping[str, Any]) -> list[Problem]:
     return [*unknown, *(problem for problem in wrong if problem.subject not in judged)]
 
 
+@dataclass(frozen=True)
+class DockerStep:
+    """What the role `tethys_docker` goes by.
+
+    `set_up_here` is whether the volume was set up by the container that runs, `can_be_fresh` whether that can have been
+    with our variables: there was no container yet, or our files were there. `is_theirs` is whether the project has a
+    service of its own by the name under which an earlier run had Compose run Redis. `own_network` is the network that
+    goes with our file, as Docker calls it.
+    """
+
+    processes: int | None
+    redis: str
+    project_name: str | None
+    portal_service: str
+    services: list[str]
+    files: list[str]
+    paths: list[str]
+    container: str | None
+    running: bool
+    kept: Data | None
+    ours: bool
+    set_up_here: bool
+    can_be_fresh: bool
+    redis_before: str | None
+    is_theirs: bool
+    own_network: str
+    prefix: str
+    home: str
+    persist: str
+    port: int
+    docker: Data
+
+
+def _step(plan: _Plan) -> DockerStep:
+    look = plan.look
+    container, inside = look["container"] or {}, look["inside"] or {}
+    env = container.get("env") or {}
+    files = [*look["files"], plan.asked["override_file"]]
+    services = (look["project"] or {}).get("services") or []
+    running = bool(container.get("running"))
+    return DockerStep(
+        processes=plan.processes,
+        redis=plan.redis,
+        project_name=(look["project"] or {}).get("name"),
+        portal_service=plan.service,
+        services=[plan.service, *([plan.asked["redis_service"]] if plan.redis == "compose" else [])],
+        files=files,
+        paths=[posixpath.join(str(plan.asked["project_dir"]), name) for name in files],
+        container=container.get("id"),
+        running=running,
+        kept=inside.get("kept"),
+        ours=plan.ours,
+        set_up_here=(inside.get("set_up_at") or 0) >= container.get("created", 0) > 0,
+        can_be_fresh=not container.get("id")
+        # A run that was killed, or the user's own `docker run`, can have made it since.
+        or (running and not inside.get("set_up"))
+        or bool(look["override"]["ours"] or look["dockerfile"]["ours"]),
+        redis_before=plan.redis_before,
+        is_theirs=plan.redis_before in services,
+        own_network=_own_network(plan),
+        prefix=f"{env.get('CONDA_HOME', '/opt/conda')}/envs/{env.get('CONDA_ENV_NAME', 'tethys')}",
+        home=env.get("TETHYS_HOME", "/usr/lib/tethys"),
+        persist=env.get("TETHYS_PERSIST", "/var/lib/tethys_persist"),
+        port=whole_number(env.get("TETHYS_PORT")) or 8000,
+        docker=dict(look),
+    )
+
+
+def _own_network(plan: _Plan) -> str:
+    """Return the network that was made for this project, or that only our file names; empty where there is none."""
+    name, project = str(plan.asked["network"]), plan.look["project"]
+    if (plan.look["network"] or {}).get("ours"):
+        return name
+    is_of_our_file = plan.redis_before and project and name not in project["networks"]
+    return f"{project['name']}_{name}" if is_of_our_file else ""
+
+
 def docker_plan(asked: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
     """The plan of a run, with every reason against it.
 
@@ -327,15 +407,10 @@ def docker_plan(asked: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str,
         plan.bokeh()
         plan.old_redis()
     plan.inside()
-    look = plan.look
-    trusted = trust.verdict(look.get("trust"))
+    container, inside = plan.look["container"] or {}, plan.look["inside"] or {}
+    trusted = trust.verdict(plan.look.get("trust"))
     plan.problems += trusted.refusals
     plan.warnings += trusted.warnings
-    container, inside = look["container"] or {}, look["inside"] or {}
-    env = container.get("env") or {}
-    prefix = f"{env.get('CONDA_HOME', '/opt/conda')}/envs/{env.get('CONDA_ENV_NAME', 'tethys')}"
-    home = env.get("TETHYS_HOME", "/usr/lib/tethys")
-    persist = env.get("TETHYS_PERSIST", "/var/lib/tethys_persist")
     refused = [*problems, *plan.problems]
     return {
         "refusals": texts(refused),
@@ -344,23 +419,7 @@ def docker_plan(asked: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str,
         "announce": plan.announce,
         # The portal's own files are inside the container, whose user root never is.
         "trust": trust.lines(trusted, {}),
-        "processes": plan.processes,
-        "redis": plan.redis,
-        "project_name": (look["project"] or {}).get("name"),
-        "portal_service": plan.service,
         # What is known only once the portal has started.
         "after_start": texts(compose.cannot_serve(inside, container.get("name"))),
-        "files": [*look["files"], plan.asked["override_file"]],
-        "container": container.get("id"),
-        "running": bool(container.get("running")),
-        "kept": inside.get("kept"),
-        "ours": plan.ours,
-        # Whether the volume was set up by this very container, and so with the variables that it has.
-        "set_up_here": (inside.get("set_up_at") or 0) >= container.get("created", 0) > 0,
-        "redis_before": plan.redis_before,
-        "prefix": prefix,
-        "home": home,
-        "persist": persist,
-        "port": whole_number(env.get("TETHYS_PORT")) or 8000,
-        "docker": dict(look),
+        **asdict(_step(plan)),
     }

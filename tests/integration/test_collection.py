@@ -272,9 +272,6 @@ def test_every_roles_defaults_and_specs_load(ansible: Any, tmp_path: Path) -> No
 
 # --- filters --------------------------------------------------------------------------------------------------------
 
-PROBE = (
-    "{'provable': false, 'reason': 'in_memory', 'processes': [{'pid': 7}], 'backend': 'x', 'versions': {'redis': '7'}}"
-)
 CALLS: dict[str, tuple[str, Any]] = {
     "asgi_processes": ("'3' | {}(bokeh=false)", 3),
     "channel_layers": (
@@ -287,22 +284,10 @@ CALLS: dict[str, tuple[str, Any]] = {
         },
     ),
     "docker_env": ("{{'hosts': []}} | {}('env_file')", None),
-    "fleet_page": ("[] | {}({{}})", {"ok": True, "lines": [], "problems": []}),
-    "health_report": ("{{}} | {}", None),
     "merge_settings": (
         "'settings:\n  A: 1  # ours\n' | {}({{'B': 2}})",
         "settings:\n  A: 1  # ours\n  B: 2\n",
     ),
-    "probe_summary": (
-        PROBE.replace("{", "{{").replace("}", "}}") + " | {}",
-        [
-            "1 process(es) answer (7); delivery was not verified: one process on the in-memory layer receives only its"
-            " own messages.",
-            "x, redis 7",
-        ],
-    ),
-    "tethys_docker_files": ("{{}} | {}({{}})", None),
-    "tethys_docker_plan": ("{{}} | {}({{}})", None),
 }
 
 

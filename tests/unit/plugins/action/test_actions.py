@@ -8,12 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
-import yaml
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar, trust_as_template
 from ansible_collections.tethys.channels.plugins.action import (
     decide,
     gather,
@@ -24,50 +20,13 @@ from ansible_collections.tethys.channels.plugins.action import (
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils import inputs
 from ansible_collections.tethys.channels.plugins.plugin_utils.action import Action
+from ansible_collections.tethys.channels.tests.unit.plugins.action.run_action import Answers
+from ansible_collections.tethys.channels.tests.unit.plugins.action.run_action import run_action as run
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
 
-DEFAULTS = Path(__file__).parents[4] / "roles" / "preflight" / "defaults" / "main.yml"
-MINE = {
-    "inventory_hostname": "portal",
-    "ansible_play_batch": ["portal"],
-    "ansible_run_tags": ["all"],
-    "ansible_skip_tags": [],
-    "ansible_check_mode": False,
-    "tethys_home": samples.HOME,
-    "tethys_conda_prefix": samples.PREFIX,
-}
 # A host of the Redis that portals share.
 REDIS = {"preflight_kind": "redis", "preflight_layer_redis": ["portal"], "redis_container_address": "192.0.2.1"}
 LOGIN = {"username": "tethys", "password": "p", "ca": "CA", "started_at": 5}
-
-
-def held(**variables: Any) -> dict[str, Any]:
-    """A host's variables, with the defaults of the role preflight."""
-    defaults = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))
-    known = {
-        name: trust_as_template(value) if isinstance(value, str) else value
-        for name, value in {**defaults, **MINE, **variables}.items()
-    }
-    return {"hostvars": {"portal": variables}, **known}
-
-
-Answers = dict[str, dict[str, Any]]
-
-
-def run(plugin: Any, answers: Answers | None = None, args: Any = None, **variables: Any) -> tuple[Any, Answers]:
-    """Run an action, whose modules give these answers; return its result and what each module was given."""
-    known, calls, loader = held(**variables), {}, DataLoader()
-    templar = Templar(loader=loader, variables=known)
-    task = Mock(async_val=0, args=args or {})
-    action = plugin.ActionModule(task, Mock(), Mock(), loader, templar, Mock())
-
-    def execute(module_name: str, module_args: dict[str, Any], task_vars: Any) -> dict[str, Any]:
-        name = module_name.removeprefix("tethys.channels.")
-        calls[name] = module_args
-        return dict((answers or {})[name])
-
-    action._execute_module = execute
-    return action.run(task_vars=known), calls
 
 
 def looked(**portal: Any) -> Answers:
@@ -192,7 +151,8 @@ def test_a_run_that_compares_everything_has_none(change: dict[str, Any]) -> None
 
 
 def found(**changes: Any) -> dict[str, Any]:
-    return {"__preflight_found": {"portal": samples.portal(), "server": samples.server(**changes), "recorded": True}}
+    return {"__preflight_found": {"portal": samples.portal(), "server": samples.server(**changes), "recorded": True,
+                                  "packages": {"moves": []}}}  # fmt: skip
 
 
 def test_the_plan_is_the_result() -> None:
@@ -232,7 +192,10 @@ def test_a_host_of_a_shared_redis_is_judged_by_its_files(tmp_path: Path, monkeyp
 
 def test_a_check_has_what_its_page_is_written_from() -> None:
     result, _calls = run(decide, **found(), preflight_goal="check")
-    assert result["layer_check"]["page"]["portal"]["user"] == "www-data"
+    page = result["layer_check"]["page"]
+    assert page["plan"]["portal"]["user"] == "www-data"
+    assert page["asked"]["container_name"] == "tethys-channels-redis"
+    assert page["packages"] == {"moves": []}
 
 
 # --- what portals share ----------------------------------------------------------------------------------------------

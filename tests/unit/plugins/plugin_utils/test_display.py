@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tethys.channels.plugins.filter.health_report import health_report
-from ansible_collections.tethys.channels.plugins.filter.probe_summary import probe_summary
+from ansible_collections.tethys.channels.plugins.action import report
 from ansible_collections.tethys.channels.plugins.plugin_utils.display import PRINTED, shown
 from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
+from ansible_collections.tethys.channels.tests.unit.plugins.action.run_action import run_action
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
 
 PLUGINS = Path(__file__).parents[4] / "plugins"
@@ -111,7 +111,9 @@ def test_the_page_of_a_check_and_of_a_proof() -> None:
     probe = {"provable": False, "reason": f"why{EVIL}", "processes": [{"pid": 1}], "backend": f"b{EVIL}",
              "versions": {}, "warnings": [EVIL], "problems": [EVIL], "sent": 0, "received": 0, "delivery_seconds": None,
              "codes": [{"code": "message-not-received", "subject": "1"}]}  # fmt: skip
-    assert [text for text in probe_summary(probe) if not text.isprintable()] == []
+    for ok in (True, False):
+        said, _calls = run_action(report, args={"of": "delivery", "probe": {**probe, "ok": ok}})
+        assert [text for text in said["lines" if ok else "msg"] if not text.isprintable()] == []
     health = {
         "redis": [], "differs": [{"path": f"/x{EVIL}", "why": "is a link"}],
         "supervisor": {"running": True, "version": EVIL, "socket": EVIL},
@@ -131,9 +133,10 @@ def test_the_page_of_a_check_and_of_a_proof() -> None:
         "managed": True,
         "trust": {"lines": [EVIL], "problems": [EVIL]},
     }
-    page = health_report(
-        {"plan": found, "asked": {"backend": "x", "container_name": "c"}, "health": health, "probe": probe}
-    )
+    decided = {"plan": found, "asked": {"backend": "x", "container_name": "c"}, "packages": {}}
+    args = {"of": "layer", "decided": decided, "health": health, "probe": probe, "site": {}}
+    page, _calls = run_action(report, args=args)
+    assert page["status"]["processes"][0]["name"].isprintable()
     assert [text for text in [*page["lines"], *page["problems"]] if not text.isprintable()] == []
     assert len(page["problems"]) > 3
 
@@ -154,8 +157,6 @@ def test_each_problem_ends_with_its_code(key: str) -> None:
         shown({key: ["One."], "codes": codes})
 
 
-@pytest.mark.parametrize(
-    "name", ["action/gather", "action/decide", "filter/tethys_docker_plan", "filter/health_report", "filter/fleet_page"]
-)
+@pytest.mark.parametrize("name", ["action/gather", "action/decide", "action/tethys_docker_plan", "action/report"])
 def test_every_plugin_whose_texts_are_printed(name: str) -> None:
     assert "shown(" in (PLUGINS / f"{name}.py").read_text(encoding="utf-8")

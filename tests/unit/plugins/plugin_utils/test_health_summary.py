@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The sentences about a proof."""
+"""The sentences about a delivery check."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import copy
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleFilterError
-from ansible_collections.tethys.channels.plugins.filter.probe_summary import FilterModule, probe_summary
+from ansible_collections.tethys.channels.plugins.plugin_utils import health
 
 PROBE: dict[str, Any] = {
     "provable": True,
@@ -31,7 +30,7 @@ LAST = "channels_redis.core.RedisChannelLayer, channels 4.3.2, redis 7.4.1"
 def summary(**changes: Any) -> list[str]:
     probe = {**copy.deepcopy(PROBE), **changes}
     before = copy.deepcopy(probe)
-    lines = probe_summary(probe)
+    lines = health.summary(probe)
     assert probe == before
     return lines
 
@@ -134,16 +133,6 @@ def test_a_run_ends_with_what_it_changed_and_what_is_next(
     changed: list[str], unchanged: bool, lines: list[str]
 ) -> None:
     steps = {name: name in changed for name in ("Redis", "packages", "ASGI processes")}
-    found = probe_summary(copy.deepcopy(PROBE), steps, unchanged)
+    found = health.summary(copy.deepcopy(PROBE), steps, unchanged)
     assert found[:-2] == summary()
     assert found[-2:] == lines
-
-
-@pytest.mark.parametrize("value", [None, "", [], {}, {"sent": 1}, 7])
-def test_what_is_no_probe(value: Any) -> None:
-    with pytest.raises(AnsibleFilterError, match=r"probe_summary: .* is no answer of layer_probe: give its `probe`"):
-        probe_summary(value)
-
-
-def test_the_filter_is_found() -> None:
-    assert FilterModule().filters() == {"probe_summary": probe_summary}
