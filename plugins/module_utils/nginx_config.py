@@ -104,74 +104,88 @@ class _Open(NamedTuple):
     children: list[Directive]
 
 
+class _Parser:
+    """Reads a text from its beginning to its end."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.comments: list[tuple[int, int]] = []
+        self.top: list[Directive] = []
+        self.open_blocks: list[_Open] = []
+        # Of the directive that has begun.
+        self.words: list[str] = []
+        self.start = 0
+        # nginx reads no byte order mark. A file with one would not have come this far; here it is no part of a word.
+        self.position = 1 if text.startswith("\ufeff") else 0
+
+    def add(self, directive: Directive) -> None:
+        """Add a directive that has ended to its block."""
+        (self.open_blocks[-1].children if self.open_blocks else self.top).append(directive)
+        self.position = directive.end
+        self.words = []
+
+    def comment(self) -> None:
+        """Pass over a comment."""
+        end = self.text.find("\n", self.position)
+        end = len(self.text) if end < 0 else end
+        self.comments.append((self.position, self.position + len(self.text[self.position : end].rstrip("\r"))))
+        self.position = end
+
+    def open_block(self) -> None:
+        """Begin a block; one of Lua is passed over."""
+        inside = self.position + 1
+        if self.words[0].endswith("_by_lua_block"):
+            end = _behind_lua(self.text, inside, self.position)
+            self.add(Directive(self.words[0], tuple(self.words[1:]), self.start, end + 1, (inside, end), []))
+            return
+        self.open_blocks.append(_Open(self.words, self.start, inside, []))
+        self.position = inside
+        self.words = []
+
+    def close_block(self) -> None:
+        """End a block."""
+        if self.words or not self.open_blocks:
+            raise NginxSyntaxError(self.text, self.position, 'unexpected "}"')
+        words, start, inside, children = self.open_blocks.pop()
+        self.add(Directive(words[0], tuple(words[1:]), start, self.position + 1, (inside, self.position), children))
+
+    def parse(self) -> Parsed:
+        """Read all of it."""
+        while True:
+            blank = _BLANK.match(self.text, self.position)
+            self.position = blank.end() if blank else self.position
+            if self.position >= len(self.text):
+                break
+            char = self.text[self.position]
+            if char in ";{" and not self.words:
+                raise NginxSyntaxError(self.text, self.position, f'unexpected "{char}"')
+            if char == "#":
+                self.comment()
+            elif char == ";":
+                self.add(Directive(self.words[0], tuple(self.words[1:]), self.start, self.position + 1, None, []))
+            elif char == "{":
+                self.open_block()
+            elif char == "}":
+                self.close_block()
+            else:
+                self.start = self.start if self.words else self.position
+                word, self.position = _read_word(self.text, self.position)
+                self.words.append(word)
+        if self.words:
+            raise NginxSyntaxError(self.text, self.start, f'"{self.words[0]}" is not ended by ";"')
+        if self.open_blocks:
+            block = self.open_blocks[-1]
+            raise NginxSyntaxError(self.text, block.start, f'the block "{block.words[0]}" is not closed')
+        return Parsed(self.top, self.comments)
+
+
 def parse(text: str) -> Parsed:
-    """The directives of a text, as nginx reads them.
+    """Return the directives of a text, as nginx reads them.
 
     Raises:
         NginxSyntaxError: it is not nginx's language, with the line.
     """
-    comments: list[tuple[int, int]] = []
-    top: list[Directive] = []
-    open_blocks: list[_Open] = []
-    siblings = top
-    words: list[str] = []
-    start = 0
-    # nginx reads no byte order mark. A file that has one would not have come this far; here it is no part of a word.
-    position = 1 if text.startswith("\ufeff") else 0
-    while True:
-        blank = _BLANK.match(text, position)
-        position = blank.end() if blank else position
-        if position >= len(text):
-            break
-        char = text[position]
-        if char == "#":
-            end = text.find("\n", position)
-            end = len(text) if end < 0 else end
-            comments.append((position, position + len(text[position:end].rstrip("\r"))))
-            position = end
-            continue
-        if char in ";{" and not words:
-            raise NginxSyntaxError(text, position, f'unexpected "{char}"')
-        if char == ";":
-            siblings.append(Directive(words[0], tuple(words[1:]), start, position + 1, None, []))
-            words = []
-            position += 1
-        elif char == "{":
-            if words[0].endswith("_by_lua_block"):
-                end = _behind_lua(text, position + 1, position)
-                siblings.append(Directive(words[0], tuple(words[1:]), start, end + 1, (position + 1, end), []))
-                position = end + 1
-            else:
-                open_blocks.append(_Open(words, start, position + 1, []))
-                siblings = open_blocks[-1].children
-                position += 1
-            words = []
-        elif char == "}":
-            if words or not open_blocks:
-                raise NginxSyntaxError(text, position, 'unexpected "}"')
-            block = open_blocks.pop()
-            siblings = open_blocks[-1].children if open_blocks else top
-            siblings.append(
-                Directive(
-                    block.words[0],
-                    tuple(block.words[1:]),
-                    block.start,
-                    position + 1,
-                    (block.inside, position),
-                    block.children,
-                )
-            )
-            position += 1
-        else:
-            if not words:
-                start = position
-            word, position = _read_word(text, position)
-            words.append(word)
-    if words:
-        raise NginxSyntaxError(text, start, f'"{words[0]}" is not ended by ";"')
-    if open_blocks:
-        raise NginxSyntaxError(text, open_blocks[-1].start, f'the block "{open_blocks[-1].words[0]}" is not closed')
-    return Parsed(top, comments)
+    return _Parser(text).parse()
 
 
 def _read_word(text: str, position: int) -> tuple[str, int]:

@@ -352,72 +352,88 @@ def _database(settings: Any) -> tuple[str | None, bool]:
 # --- apps and Bokeh handlers ----------------------------------------------------------------------------------------
 
 
-def _harvest(settings: Any, heard: _Listener, database_usable: bool, doubts: list[str]) -> dict[str, Any]:
-    problems: dict[str, list[str]] = {}
-    general: list[str] = []
-    packages = app_packages()
+class _Apps:
+    """The portal's apps as Tethys loads them, and what is wrong with each."""
 
-    def app_problem(package: str, problem: str) -> None:
-        said = problems.setdefault(package, [])
-        if problem not in said:
-            said.append(problem)
+    def __init__(self, settings: Any) -> None:
+        self.settings = settings
+        self.packages = app_packages()
+        self.apps: list[Any] = []
+        self.problems: dict[str, list[str]] = {}
+        self.general: list[str] = []
 
-    def module_warning(message: str, *_args: Any, **_kwargs: Any) -> None:
+    def problem(self, package: str, text: str) -> None:
+        """Add a problem of an app once."""
+        said = self.problems.setdefault(package, [])
+        if text not in said:
+            said.append(text)
+
+    def _module_warning(self, message: str, *_args: Any, **_kwargs: Any) -> None:
         # Tethys serves an app without those of its modules that cannot be imported; only this line says so.
         found = re.search(r'module "tethysapp\.(\w+)([\w.]*)", but it could not be imported because .*?: (.*)', message)
         if found:
             package, module, reason = found.groups()
-            app_problem(package, f"its module {package}{module} cannot be imported ({reason})")
+            self.problem(package, f"its module {package}{module} cannot be imported ({reason})")
 
-    heard.listen()
-    heard.records.clear()
-    apps: list[Any] = []
-    loaded: set[str] = set()
-    try:
-        controller: Any = importlib.import_module("tethys_apps.base.controller")
-        controller.write_warning = module_warning
-        harvester = importlib.import_module("tethys_apps.harvester").SingletonHarvester()
-        harvester.harvest()
-        apps, loaded = list(harvester.apps), set(harvester.app_modules)
-    except _ANYTHING as error:
-        general.append(f"Tethys cannot load its apps ({sentence(error)})")
-    for record in heard.records:
-        about = re.search(r"\btethysapp\.(\w+)", record.getMessage())
-        if about and about.group(1) in packages and record.name.startswith("tethys"):
-            app_problem(about.group(1), f"it cannot be loaded ({_reason(record)})")
-    if not general:
-        for package in packages.keys() - loaded - problems.keys():
-            app_problem(package, "Tethys finds no app class in its module app")
+    def load(self, heard: _Listener) -> None:
+        """Have Tethys load them."""
+        heard.listen()
+        heard.records.clear()
+        loaded: set[str] = set()
+        try:
+            controller: Any = importlib.import_module("tethys_apps.base.controller")
+            controller.write_warning = self._module_warning
+            harvester = importlib.import_module("tethys_apps.harvester").SingletonHarvester()
+            harvester.harvest()
+            self.apps, loaded = list(harvester.apps), set(harvester.app_modules)
+        except _ANYTHING as error:
+            self.general.append(f"Tethys cannot load its apps ({sentence(error)})")
+        for record in heard.records:
+            about = re.search(r"\btethysapp\.(\w+)", record.getMessage())
+            if about and about.group(1) in self.packages and record.name.startswith("tethys"):
+                self.problem(about.group(1), f"it cannot be loaded ({_reason(record)})")
+        if not self.general:
+            for package in self.packages.keys() - loaded - self.problems.keys():
+                self.problem(package, "Tethys finds no app class in its module app")
 
+    def handlers(self, served: str | None) -> list[dict[str, str]]:
+        """Return the Bokeh handlers; those of an app that cannot be loaded are searched for in its source."""
+        handlers: list[dict[str, str]] = []
+        for app in self.apps:
+            if served is None or app.package == served:
+                try:
+                    handlers += _handlers(self.settings, app)
+                except _ANYTHING as error:
+                    self.problem(app.package, f"its URLs cannot be read ({sentence(error)})")
+        for package in self.packages if self.general else self.problems:
+            if package in self.packages and (served is None or package == served):
+                known = {(handler["app"], handler["name"]) for handler in handlers}
+                found = _in_source(self.settings, package, self.packages[package])
+                handlers += [handler for handler in found if (handler["app"], handler["name"]) not in known]
+        return handlers
+
+    def reasons(self, served: str | None) -> list[str]:
+        """Return why not every handler may be known. What a standalone portal does not serve cannot matter."""
+        return self.general + [
+            f"the app {package} has a problem, {'; '.join(said)}"
+            for package, said in self.problems.items()
+            if served is None or package == served
+        ]
+
+
+def _harvest(settings: Any, heard: _Listener, database_usable: bool, doubts: list[str]) -> dict[str, Any]:
+    found = _Apps(settings)
+    found.load(heard)
     served = _served_app(settings, database_usable)
-    handlers: list[dict[str, str]] = []
-    for app in apps:
-        if served is None or app.package == served:
-            try:
-                handlers += _handlers(settings, app)
-            except _ANYTHING as error:
-                app_problem(app.package, f"its URLs cannot be read ({sentence(error)})")
-    for package in packages if general else problems:
-        if package in packages and (served is None or package == served):
-            known = {(handler["app"], handler["name"]) for handler in handlers}
-            handlers += [
-                h for h in _in_source(settings, package, packages[package]) if (h["app"], h["name"]) not in known
-            ]
-
-    reasons = list(general)
-    for package, said in problems.items():
-        # What a standalone portal does not serve cannot matter.
-        if served is None or package == served:
-            reasons.append(f"the app {package} has a problem, {'; '.join(said)}")
-    reasons += [doubt.rstrip(".") for doubt in doubts]
-    answer = _bokeh_answer(handlers, reasons)
+    handlers = found.handlers(served)
+    answer = _bokeh_answer(handlers, [*found.reasons(served), *(doubt.rstrip(".") for doubt in doubts)])
     answer["app_problems"] = [
         {"package": package, "problem": f"The app {package} has a problem: {'; '.join(said)}."}
-        for package, said in sorted(problems.items())
+        for package, said in sorted(found.problems.items())
     ]
-    if not general:
+    if not found.general:
         answer["apps"] = sorted(
-            ({"package": app.package, "name": str(app.name), "root_url": str(app.root_url)} for app in apps),
+            ({"package": app.package, "name": str(app.name), "root_url": str(app.root_url)} for app in found.apps),
             key=lambda app: app["package"],
         )
     return answer

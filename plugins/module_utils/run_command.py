@@ -81,6 +81,17 @@ def _collects_orphans(wanted: bool | None = None) -> bool:
     return bool(before.value)
 
 
+def _in_turn(*steps: Callable[[], None] | None) -> Callable[[], None] | None:
+    """Return what a child does before its program starts, or None where that is nothing."""
+    due = [step for step in steps if step]
+
+    def prepare() -> None:
+        for step in due:
+            step()
+
+    return prepare if due else None
+
+
 class Running:
     """A program that runs until ``end``. Use it as a context manager, and one at a time in a process."""
 
@@ -107,15 +118,9 @@ class Running:
         self._others = set(proc.children("self"))
         self._collected = _collects_orphans(True)
         self._cgroup = new_cgroup()
-        steps = [each for each in (self._cgroup and self._cgroup.enter, become) if each]
         # A program of another user may lie, or its interpreter, on a file system that hangs. The shell, which is
         # root's, begins at once, and what it waits for has the caller's deadline.
         command = [*(_BY_SHELL if become else ()), *command]
-
-        def prepare() -> None:
-            for step in steps:
-                step()
-
         try:
             self.process = subprocess.Popen(
                 list(command),
@@ -126,18 +131,16 @@ class Running:
                 cwd=cwd,
                 pass_fds=pass_fds,
                 start_new_session=True,
-                preexec_fn=prepare if steps else None,
+                preexec_fn=_in_turn(self._cgroup.enter if self._cgroup else None, become),
             )
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
-            self._end_cgroup()
-            self._end_orphans()
-            why = error.strerror if isinstance(error, OSError) else str(error)
-            raise NotStarted(command[0], str(why)) from error
-        except BaseException:
+        except BaseException as error:
             # A handler of a signal may raise anything.
             self._end_cgroup()
             self._end_orphans()
-            raise
+            if not isinstance(error, (OSError, ValueError, subprocess.SubprocessError)):
+                raise
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            raise NotStarted(command[0], str(why)) from error
 
     def __enter__(self) -> Running:
         return self

@@ -565,7 +565,7 @@ def main() -> None:
 def bring(module: AnsibleModule) -> None:
     """Bring the files, and what the running Redis accepts, to what is asked for."""
     params = module.params
-    retire, acl = params["retire"], params["acl"]
+    retire = params["retire"]
     try:
         files = Files(params)
     except KeyError:
@@ -575,8 +575,7 @@ def bring(module: AnsibleModule) -> None:
     except OSError as error:
         module.fail_json(msg=f"{files.config_path} cannot be read: {error}. Run as root (ansible_become: true).")
 
-    changed = write_files = not files.right()
-    stale = False
+    write_files = not files.right()
     try:
         if write_files and not module.check_mode:
             # The credentials first: a run that dies in between finds them again.
@@ -586,17 +585,7 @@ def bring(module: AnsibleModule) -> None:
     except OSError as error:
         name = error.filename or files.base
         module.fail_json(msg=f"{name} could not be written ({error.strerror}): fix that and run again.")
-    if params["running"] and not retire and files.socket and files.socket_is_lost():
-        # The socket was deleted, or its folder: a container that starts again makes the one and mounts the other.
-        stale = True
-    elif acl and params["running"]:
-        try:
-            changed = files.tell(module.check_mode) or changed
-        except (OSError, RedisError) as error:
-            # It reads the file when it starts, and that the portal can log in is seen afterwards.
-            stale = isinstance(error, RedisError) and shut_out(error)
-            if retire:
-                module.fail_json(msg=f"The old password could not be removed from Redis ({error}): run again.")
+    updated, stale = update_redis(module, files) if params["running"] else (False, False)
     if write_files and retire and not module.check_mode:
         try:
             # Last, so that a run that dies before begins at the start.
@@ -607,31 +596,51 @@ def bring(module: AnsibleModule) -> None:
     if params["running"] and params["running_sum"] in (None, files.config_sum) and not module.check_mode:
         with contextlib.suppress(OSError):
             files.forget_others()
+    module.exit_json(changed=write_files or updated, stale=stale, **answer(files, params["acl"], before))
+
+
+def update_redis(module: AnsibleModule, files: Files) -> tuple[bool, bool]:
+    """Have the server that runs take the files' passwords; return whether it changes and whether it has to restart."""
+    retire = module.params["retire"]
+    if not retire and files.socket and files.socket_is_lost():
+        # The socket was deleted, or its folder: a container that starts again makes the one and mounts the other.
+        return False, True
+    if not module.params["acl"]:
+        return False, False
+    try:
+        return files.tell(module.check_mode), False
+    except (OSError, RedisError) as error:
+        if retire:
+            module.fail_json(msg=f"The old password could not be removed from Redis ({error}): run again.")
+        # It reads the file when it starts, and that the portal can log in is seen afterwards.
+        return False, isinstance(error, RedisError) and shut_out(error)
+
+
+def answer(files: Files, acl: bool, before: str) -> dict[str, Any]:
+    """Return what the module returns about the files; `before` is the text of redis.conf as it was."""
     hidden = ("user ", "requirepass ", "masteruser ", "masterauth ")
     credentials = files.credentials
-    module.exit_json(
-        changed=changed,
-        config=files.shown,
-        config_dir=str(files.redis_dir),
-        config_file=files.config_path.name,
-        start_file=START if files.watched else None,
-        config_sum=files.config_sum,
-        run_as=f"{files.uid}:{files.gid}",
-        rotating="previous" in credentials,
-        stale=stale,
-        credentials={
+    return {
+        "config": files.shown,
+        "config_dir": str(files.redis_dir),
+        "config_file": files.config_path.name,
+        "start_file": START if files.watched else None,
+        "config_sum": files.config_sum,
+        "run_as": f"{files.uid}:{files.gid}",
+        "rotating": "previous" in credentials,
+        "credentials": {
             "username": PORTAL_USER if acl else None,
             "password": credentials["password"],
             "admin_username": ADMIN_USER if acl else None,
             "admin_password": credentials["admin_password"] if acl else credentials["password"],
         },
-        diff={
+        "diff": {
             "before": "".join(row + "\n" for row in before.splitlines() if not row.startswith(hidden)),
             "after": "\n".join(files.shown) + "\n",
             "before_header": str(files.config_path),
             "after_header": str(files.config_path),
         },
-    )
+    }
 
 
 if __name__ == "__main__":

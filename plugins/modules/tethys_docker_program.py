@@ -84,24 +84,38 @@ import contextlib
 import json
 import os
 from pathlib import Path
+from typing import Any, Mapping
 
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.tethys_docker_state import portal_program
 
+ARGUMENTS = {
+    "path": {"type": "path", "required": True},
+    "state": {"type": "str", "choices": ["present", "restored"], "default": "present"},
+    "processes": {"type": "int"},
+    "notes": {"type": "path", "required": True},
+    "fresh": {"type": "bool", "default": False},
+}
+
+
+def write_notes(path: Path, notes: Mapping[str, Any]) -> None:
+    """Write what the file had before the first change."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    atomic_file.remove_leftovers(str(path))
+    atomic_file.replace(str(path), (json.dumps(notes) + "\n").encode())
+
+
+def remove_notes(path: Path) -> None:
+    """Remove them, and their folder unless something else of ours is in it."""
+    path.unlink()
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()
+
 
 def main() -> None:
     """Entry point of the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "path", "required": True},
-            "state": {"type": "str", "choices": ["present", "restored"], "default": "present"},
-            "processes": {"type": "int"},
-            "notes": {"type": "path", "required": True},
-            "fresh": {"type": "bool", "default": False},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     params = module.params
     path, notes_path = Path(os.path.realpath(params["path"])), Path(params["notes"])
     restore = params["state"] == "restored"
@@ -129,17 +143,12 @@ def main() -> None:
     if changed and not module.check_mode:
         try:
             if not restore and not kept:
-                notes_path.parent.mkdir(mode=0o700, exist_ok=True)
-                atomic_file.remove_leftovers(str(notes_path))
-                atomic_file.replace(str(notes_path), (json.dumps(notes) + "\n").encode())
+                write_notes(notes_path, notes)
             if new != raw:
                 atomic_file.remove_leftovers(str(path))
                 atomic_file.replace(str(path), new, mode=mode)
             if restore and kept:
-                notes_path.unlink()
-                # Something else of ours may still be in it.
-                with contextlib.suppress(OSError):
-                    notes_path.parent.rmdir()
+                remove_notes(notes_path)
         except OSError as error:
             module.fail_json(msg=f"{error.filename or path} could not be written: {error.strerror}.")
     module.exit_json(

@@ -222,27 +222,7 @@ class _Plan(Project):
                     " answer until it has started again."
                 )
         if inside.get("set_up"):
-            before = inside.get("processes")
-            if before != self.processes:
-                self.announce.append(
-                    f"The portal's volume was set up before, and Tethys Docker ignores ASGI_PROCESSES then: the number"
-                    f" of processes ({before} now, then {self.processes}) is changed inside the container."
-                    " Supervisor stops and starts them together for it, and requests of those seconds fail."
-                )
-            settings = self.portal.get("settings") or {}
-            now = settings.get("channel_layers")
-            if isinstance(now, Mapping) and isinstance(now.get("default"), Mapping):
-                # The in-memory layer needs no CONFIG, and the variables carry an empty one.
-                now = {**now, "default": {"CONFIG": {}, **now["default"]}}
-            # Layers besides `default` are the project's own.
-            if settings.get("layer_backend", self.asked["layer_backend"]) != self.asked["layer_backend"] or (
-                now and without_secrets({"default": now.get("default")}) != carried(self.written)
-            ):
-                self.announce.append(
-                    "The portal's volume was set up before, and Tethys Docker ignores CHANNEL_LAYERS_BACKEND and"
-                    " CHANNEL_LAYERS_CONFIG then: CHANNEL_LAYERS is changed inside the container."
-                )
-            self.further_layers(settings.get("channel_layers"))
+            self.old_volume(inside.get("processes"))
         if not container["persisted"]:
             self.warn(
                 "volume-missing",
@@ -250,6 +230,29 @@ class _Plan(Project):
                 f"Container {container['name']} has no volume at TETHYS_PERSIST: changes inside are lost when it is"
                 " recreated, until the next run.",
             )
+
+    def old_volume(self, before: Any) -> None:
+        """What changes inside the container, whose volume was set up before."""
+        if before != self.processes:
+            self.announce.append(
+                f"The portal's volume was set up before, and Tethys Docker ignores ASGI_PROCESSES then: the number"
+                f" of processes ({before} now, then {self.processes}) is changed inside the container."
+                " Supervisor stops and starts them together for it, and requests of those seconds fail."
+            )
+        settings = self.portal.get("settings") or {}
+        now = settings.get("channel_layers")
+        if isinstance(now, Mapping) and isinstance(now.get("default"), Mapping):
+            # The in-memory layer needs no CONFIG, and the variables carry an empty one.
+            now = {**now, "default": {"CONFIG": {}, **now["default"]}}
+        # Layers besides `default` are the project's own.
+        if settings.get("layer_backend", self.asked["layer_backend"]) != self.asked["layer_backend"] or (
+            now and without_secrets({"default": now.get("default")}) != carried(self.written)
+        ):
+            self.announce.append(
+                "The portal's volume was set up before, and Tethys Docker ignores CHANNEL_LAYERS_BACKEND and"
+                " CHANNEL_LAYERS_CONFIG then: CHANNEL_LAYERS is changed inside the container."
+            )
+        self.further_layers(settings.get("channel_layers"))
 
     def loose_data(self, container: Mapping[str, Any]) -> None:
         """What the container's own layer holds, which is gone with the container."""

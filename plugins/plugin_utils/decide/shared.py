@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import trust
@@ -168,6 +168,26 @@ def _authority_key_missing(name: str) -> Problem:
     )
 
 
+class Certificate(TypedDict):
+    """Why the private CA is to give a certificate, or None, and whether its own is to be made again as well."""
+
+    certificate_due: str | None
+    authority_due: bool
+
+
+NO_CERTIFICATE: Certificate = {"certificate_due": None, "authority_due": False}
+
+
+def _certificate(options: Mapping[str, Any], files: Mapping[str, str], reasons: list[Problem]) -> Certificate:
+    """Return what is due, and add the problem of a CA that lacks its key."""
+    due, authority = certificate_due(options, files), str(files.get(FILES[2]) or "")
+    if due and authority and not files.get(AUTHORITY_KEY):
+        reasons.append(_authority_key_missing(options["name"]))
+    # Its key stays, so that what it has given is good until its own end.
+    renews = bool(due and authority and out_of_time(authority, int(options["renew_days"])))
+    return {"certificate_due": due, "authority_due": renews}
+
+
 def redis_plan(options: Mapping[str, Any], found: Mapping[str, Any], hosts: Mapping[str, Any]) -> dict[str, Any]:
     """The plan for one server of the shared Redis, with every reason against it, in the form that `plan` has.
 
@@ -200,12 +220,9 @@ def redis_plan(options: Mapping[str, Any], found: Mapping[str, Any], hosts: Mapp
     trusted = trust.verdict(server.get("trust"), uses=trust.OF_REDIS)
     if look.goal != "check":
         reasons += trusted.refusals
-    files = found.get("files") or {}
     # Where reasons were not asked for, the address may be none.
-    due = None if reasons or look.goal not in ("site", "check") else certificate_due(options, files)
-    authority = str(files.get(FILES[2]) or "")
-    if due and authority and not files.get(AUTHORITY_KEY):
-        reasons.append(_authority_key_missing(options["name"]))
+    judges_files = not reasons and look.goal in ("site", "check")
+    certificate = _certificate(options, found.get("files") or {}, reasons) if judges_files else NO_CERTIFICATE
     return {
         **look.of_redis(),
         "refusals": texts(reasons),
@@ -215,9 +232,7 @@ def redis_plan(options: Mapping[str, Any], found: Mapping[str, Any], hosts: Mapp
         "trust": {"lines": trust.lines(trusted, {}), "problems": texts(trusted.refusals)},
         "backend": backend,
         "prefix": portals[0]["prefix"] if portals else "asgi",
-        "certificate_due": due,
-        # Its key stays, so that what it has given is good until its own end.
-        "authority_due": bool(due and authority and out_of_time(authority, int(options["renew_days"]))),
+        **certificate,
         "portal": {"group": ""},
         "sentinel": plan_of(options["name"], servers_of(options["names"], hosts), hosts) if watched else None,
     }
