@@ -24,6 +24,6 @@ class ActionModule(Action):
 
         result: dict[str, Any] = super().run(tmp, task_vars)
         args, asked = self._task.args, self.variables(task_vars or {}).tethys_docker
-        portal, redis = args.get("portal") or {}, args.get("redis") or {}
+        portal, redis = args.get("portal") or {}, args.get("redis")
         layers = (portal.get("settings") or {}).get("channel_layers")
         return {**result, **plain(compose_file.files(asked, args["docker"], redis, layers))}

@@ -20,14 +20,23 @@ class ActionModule(Action):
     def run(self, tmp: Any = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the plan, or fail with every reason against it."""
         # Not above: each process that Ansible forks would load them to find any action plugin.
+        from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
+        from ansible_collections.tethys.channels.plugins.plugin_utils.decide.project import DockerFound
         from ansible_collections.tethys.channels.plugins.plugin_utils.display import shown
         from ansible_collections.tethys.channels.plugins.plugin_utils.tethys_docker import docker_plan
 
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables, args = self.variables(task_vars or {}), self._task.args
         values = variables.tethys
-        found = {"names": list(values), "values": values, "known": variables.read("preflight_known_variables", ())}
-        plan = plain(shown(docker_plan(variables.tethys_docker, {**found, **args})))
+        portal: Portal = args.get("portal", {})
+        found: DockerFound = {
+            "names": list(values),
+            "values": values,
+            "known": variables.read("preflight_known_variables", ()),
+            "docker": args.get("docker"),
+            "portal": portal,
+        }
+        plan = plain(shown(docker_plan(variables.tethys_docker, found)))
         # With the project's facts alone, those of the portal are still to come.
         if plan["refusals"] and ("portal" in args or "docker" not in args):
             return {**result, "failed": True, "msg": ["Refused; nothing was changed.", *plan["refusals"]]}

@@ -7,10 +7,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import CORE_BACKEND, Refusal
+
+if TYPE_CHECKING:
+    from ansible_collections.tethys.channels.plugins.plugin_utils.layers import Layer
 
 
 def channel_layers(
@@ -18,7 +21,7 @@ def channel_layers(
     credentials: Any = None,
     options: Any = None,
     backend: str = CORE_BACKEND,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Layer]:
     # Not above: to find one filter Ansible loads every file of this folder, in each process that it forks.
     from ansible_collections.tethys.channels.plugins.plugin_utils import layers
 

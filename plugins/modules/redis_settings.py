@@ -216,6 +216,7 @@ from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils.redis.answer import SettingsAnswer
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import RedisError
 from ansible_collections.tethys.channels.plugins.module_utils.redis.credentials import next_credentials
 from ansible_collections.tethys.channels.plugins.module_utils.redis.peer import Container, login
@@ -616,7 +617,7 @@ def update_redis(module: AnsibleModule, files: Files) -> tuple[bool, bool]:
         return False, isinstance(error, RedisError) and shut_out(error)
 
 
-def answer(files: Files, acl: bool, before: str) -> dict[str, Any]:
+def answer(files: Files, acl: bool, before: str) -> SettingsAnswer:
     """Return what the module returns about the files; `before` is the text of redis.conf as it was."""
     hidden = ("user ", "requirepass ", "masteruser ", "masterauth ")
     credentials = files.credentials

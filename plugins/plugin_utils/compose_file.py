@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypedDict, Union
 
 import yaml
+from ansible_collections.tethys.channels.plugins.module_utils.docker_facts import ComposeProject, DockerFacts
+from ansible_collections.tethys.channels.plugins.module_utils.redis.answer import Credentials, SettingsAnswer
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import without_secrets
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import compose
 from ansible_collections.tethys.channels.plugins.plugin_utils.docker_env import docker_env
-from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import MEMORY_BACKEND, Data, texts
+from ansible_collections.tethys.channels.plugins.plugin_utils.docker_inputs import DockerInputs
+from ansible_collections.tethys.channels.plugins.plugin_utils.layers import Layer, channel_layers
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import MEMORY_BACKEND, texts
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import whole_number
 
 HEADER = "# Managed by tethys.channels: each run of its role tethys_docker rewrites this file.\n"
@@ -47,23 +50,27 @@ class Files(TypedDict):
     override: str
     dockerfile: str
     config_sum: str
-    layers: Data
-    further: Data
-    bare: Data
+    layers: dict[str, Layer]
+    further: dict[str, Layer]
+    bare: dict[str, Layer]
     locked_out: list[str]
     is_ours: bool
 
 
-class _Replaced(dict[str, Any]):
+class _Replaced(dict[str, "Node"]):
     """A mapping that takes the place of the one in the user's file."""
 
 
-class _ReplacedList(list[Any]):
+class _ReplacedList(list["Node"]):
     """A list that does."""
 
 
 class _Reset:
     """What takes a key of the user's file away."""
+
+
+# What a compose file consists of.
+Node = Union[str, int, bool, None, _Reset, list["Node"], dict[str, "Node"]]
 
 
 class _Dumper(yaml.SafeDumper):
@@ -83,42 +90,44 @@ _Dumper.add_representer(_Reset, lambda dumper, data: dumper.represent_scalar("!r
 _Dumper.add_representer(_ReplacedList, lambda dumper, data: dumper.represent_sequence("!override", data))
 
 
-def layers(asked: Mapping[str, Any], credentials: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def _login(credentials: Credentials) -> compose.Login:
+    return {"username": credentials["username"], "password": credentials["password"]}
+
+
+def layers(asked: DockerInputs, credentials: Credentials | None = None) -> dict[str, Layer]:
     """The setting CHANNEL_LAYERS; without credentials, as the variables carry it."""
-    backend, hosts = asked["tethys_docker_layer_backend"], asked["tethys_docker_layer_hosts"]
-    login = None
+    backend, hosts = asked.layer_backend, asked.layer_hosts
+    login: compose.Login | None = None
     if not hosts and backend != MEMORY_BACKEND:
-        hosts, login = (
-            [{"host": asked["tethys_docker_redis_service"], "port": 6379}],
-            credentials and {key: credentials[key] for key in ("username", "password")},
-        )
-    return channel_layers(hosts, login, asked["tethys_docker_layer_options"], backend)
+        hosts = [{"host": asked.redis_service, "port": 6379}]
+        login = _login(credentials) if credentials else None
+    return channel_layers(hosts, login, asked.layer_options, backend)
 
 
-def further(asked: Mapping[str, Any], credentials: Mapping[str, Any] | None, layers_now: Any) -> dict[str, Any]:
+def further(asked: DockerInputs, credentials: Credentials | None, layers_now: Any) -> dict[str, Layer]:
     """Return what CHANNEL_LAYERS gets besides `default`: the login in each layer that the same Redis serves."""
-    if not credentials or asked["tethys_docker_layer_hosts"] or asked["tethys_docker_layer_backend"] == MEMORY_BACKEND:
+    if not credentials or asked.layer_hosts or asked.layer_backend == MEMORY_BACKEND:
         return {}
-    login = {key: credentials[key] for key in ("username", "password")}
-    served = compose.Served(asked["tethys_docker_redis_service"], login["username"], layers(asked)["default"])
+    login = _login(credentials)
+    served = compose.Served(asked.redis_service, login["username"], layers(asked)["default"])
     return compose.further_logins(layers_now, served, login)
 
 
-def _served(asked: Mapping[str, Any]) -> compose.Served:
-    return compose.Served(asked["tethys_docker_redis_service"], PORTAL_USER, layers(asked)["default"])
+def _served(asked: DockerInputs) -> compose.Served:
+    return compose.Served(asked.redis_service, PORTAL_USER, layers(asked)["default"])
 
 
-def bare(asked: Mapping[str, Any], layers_now: Any) -> dict[str, Any]:
+def bare(asked: DockerInputs, layers_now: Any) -> dict[str, Layer]:
     """Return the further layers that the same Redis serves, without the login that a run wrote into them."""
     return {} if redis_of(asked) not in REDIS else compose.without_logins(layers_now, _served(asked))
 
 
-def locked_out(asked: Mapping[str, Any], layers_now: Any) -> list[str]:
+def locked_out(asked: DockerInputs, layers_now: Any) -> list[str]:
     """Return why further layers that the same Redis serves cannot get the login."""
     return [] if redis_of(asked) not in REDIS else texts(compose.further_refusals(layers_now, _served(asked)))
 
 
-def is_ours(asked: Mapping[str, Any], layers_now: Any) -> bool:
+def is_ours(asked: DockerInputs, layers_now: Any) -> bool:
     """Return whether CHANNEL_LAYERS was set up from our variables, whatever else has been changed in it since.
 
     An app's state may add layers, or set another BACKEND, at the first start of a portal.
@@ -128,23 +137,23 @@ def is_ours(asked: Mapping[str, Any], layers_now: Any) -> bool:
     return isinstance(default, Mapping) and without_secrets(config or {}) == carried(asked)["default"]["CONFIG"]
 
 
-def carried(asked: Mapping[str, Any]) -> dict[str, Any]:
+def carried(asked: DockerInputs) -> dict[str, Layer]:
     """The setting CHANNEL_LAYERS as the variables bring it about, without a secret."""
     layer = layers(asked)["default"]
     return {"default": {"BACKEND": layer["BACKEND"], "CONFIG": without_secrets(layer.get("CONFIG", {}))}}
 
 
-def environment(asked: Mapping[str, Any], carrier: str) -> dict[str, str]:
+def environment(asked: DockerInputs, carrier: str) -> dict[str, str]:
     """The three variables as the carrier has to hold them."""
     layer = carried(asked)["default"]
     return {
-        "ASGI_PROCESSES": str(whole_number(asked["tethys_docker_asgi_processes"])),
+        "ASGI_PROCESSES": str(whole_number(asked.asgi_processes)),
         "CHANNEL_LAYERS_BACKEND": layer["BACKEND"],
         "CHANNEL_LAYERS_CONFIG": docker_env(layer["CONFIG"], carrier),
     }
 
 
-def config_sum(redis: Mapping[str, Any]) -> str:
+def config_sum(redis: SettingsAnswer) -> str:
     """A sum of all that Redis reads when it starts, its users' passwords included.
 
     The sum of `redis_settings` leaves them out, since there a running server is told of a new one. This one can be
@@ -155,67 +164,67 @@ def config_sum(redis: Mapping[str, Any]) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 
-def dockerfile_block(asked: Mapping[str, Any]) -> str:
+def dockerfile_block(asked: DockerInputs) -> str:
     """The ENV instructions of a Dockerfile."""
     return "\n".join(f"ENV {name}={value}" for name, value in environment(asked, "dockerfile").items())
 
 
-def redis_of(asked: Mapping[str, Any]) -> str:
+def redis_of(asked: DockerInputs) -> str:
     """Return where the layer's Redis comes from, by the role's variables: `compose`, `container`, `given` or `none`."""
-    if asked["tethys_docker_layer_backend"] == MEMORY_BACKEND:
+    if asked.layer_backend == MEMORY_BACKEND:
         return "none"
-    return "given" if asked["tethys_docker_layer_hosts"] else str(asked["tethys_docker_redis"])
+    return "given" if asked.layer_hosts else str(asked.redis)
 
 
-def override_file(asked: Mapping[str, Any], look: Mapping[str, Any], redis: Mapping[str, Any] | None = None) -> str:
+def override_file(asked: DockerInputs, look: DockerFacts, redis: SettingsAnswer | None = None) -> str:
     """The text of our compose file.
 
     Args:
-        asked: the role's variables, by their names.
+        asked: the role's variables.
         look: what `tethys_docker_info` returned.
         redis: what `redis_settings` returned, where Redis is a service.
     """
-    ours = {name.removeprefix("tethys_docker_"): value for name, value in asked.items()}
     # It may have been found by its image.
-    ours["portal_service"] = look.get("portal_service") or ours["portal_service"]
+    portal_service = look.get("portal_service") or asked.portal_service
     project = look["project"]
-    portal: dict[str, Any] = {}
-    services: dict[str, Any] = {ours["portal_service"]: portal}
-    networks: dict[str, Any] = {}
+    assert project  # noqa: S101 - the caller asks for it where there is one
+    portal: dict[str, Node] = {}
+    services: dict[str, Node] = {portal_service: portal}
+    networks: dict[str, Node] = {}
     kind = redis_of(asked)
-    if ours["carrier"] == "compose":
-        portal["environment"] = environment(asked, "compose")
+    if asked.carrier == "compose":
+        portal["environment"] = {**environment(asked, "compose")}
     if kind in REDIS:
-        network = ours["network"]
+        network = asked.network
         if kind == "container":
             networks[OUTSIDE] = {"external": True, "name": network}
             network = OUTSIDE
         elif network not in project["networks"]:
             # Nothing of a channel layer has business outside; a port can only be published where it has.
-            networks[network] = {"internal": not ours.get("redis_port")}
-        joined = project["portal"]["networks"]
+            networks[network] = {"internal": not asked.redis_port}
+        joined = (project["portal"] or {})["networks"]
         if network not in joined:
             # A service that names networks is no longer on the default one by itself.
             portal["networks"] = {name: None for name in [*joined, network]}
         if kind == "compose":
-            portal["depends_on"] = {ours["redis_service"]: {"condition": "service_healthy"}}
-            services[ours["redis_service"]] = _redis_service(ours, project, network, redis or {})
+            portal["depends_on"] = {asked.redis_service: {"condition": "service_healthy"}}
+            services[asked.redis_service] = _redis_service(asked, project, network, redis)
     if not portal:
-        del services[ours["portal_service"]]
+        del services[portal_service]
     text = _escaped({"services": services, **({"networks": networks} if networks else {})})
     return HEADER + yaml.dump(text, Dumper=_Dumper, sort_keys=False, width=1000)
 
 
-def files(asked: Mapping[str, Any], look: Mapping[str, Any], redis: Mapping[str, Any], layers_now: Any) -> Files:
+def files(asked: DockerInputs, look: DockerFacts, redis: SettingsAnswer | None, layers_now: Any) -> Files:
     """Return all that the role writes.
 
     Args:
-        asked: the role's variables, by their names.
+        asked: the role's variables.
         look: what `tethys_docker_info` returned.
-        redis: what `redis_settings` returned, empty where it has not run.
+        redis: what `redis_settings` returned, nothing where it has not run.
         layers_now: CHANNEL_LAYERS as the portal has it.
     """
-    credentials, writes = redis.get("credentials"), asked["tethys_docker_state"] == "present"
+    credentials, writes = (redis or {}).get("credentials"), asked.state == "present"
     return {
         "override": override_file(asked, look, redis) if writes and look.get("project") else "",
         "dockerfile": dockerfile_block(asked),
@@ -244,13 +253,13 @@ def _escaped(value: Any) -> Any:
 
 
 def _redis_service(
-    ours: Mapping[str, Any], project: Mapping[str, Any], network: str, redis: Mapping[str, Any]
-) -> dict[str, Any]:
+    asked: DockerInputs, project: ComposeProject, network: str, redis: SettingsAnswer | None
+) -> dict[str, Node]:
     """Redis with the hardening of the role redis_container."""
-    uid, memory = ours["redis_uid"], f"{ours['redis_memory_mb']}m"
-    port = ours.get("redis_port")
-    service: dict[str, Any] = {
-        "image": ours["redis_image"],
+    uid, memory = asked.redis_uid, f"{asked.redis_memory_mb}m"
+    port = asked.redis_port
+    service: dict[str, Node] = {
+        "image": asked.redis_image,
         "restart": "unless-stopped",
         "entrypoint": ["redis-server"],
         "command": [f"{MOUNT}/redis.conf"],
@@ -269,7 +278,7 @@ def _redis_service(
             {
                 "type": "bind",
                 # As redis_settings will make it.
-                "source": redis.get("config_dir") or f"{ours['credentials_dir']}/redis",
+                "source": (redis or {}).get("config_dir") or f"{asked.credentials_dir}/redis",
                 "target": MOUNT,
                 "read_only": True,
                 "bind": {"create_host_path": False},
@@ -290,7 +299,7 @@ def _redis_service(
     return _replacing(service, (project["redis"] or {}).get("keys", []))
 
 
-def _replacing(service: Mapping[str, Any], theirs: Sequence[str]) -> dict[str, Any]:
+def _replacing(service: dict[str, Node], theirs: Sequence[str]) -> dict[str, Node]:
     """Return our service as it has to be written over one of the user's, of which it keeps next to nothing.
 
     Compose merges lists and mappings, and keeps every key that our file does not name: another build, more rights, the
@@ -299,7 +308,7 @@ def _replacing(service: Mapping[str, Any], theirs: Sequence[str]) -> dict[str, A
     gone = [key for key in theirs if key not in service and key not in _KEPT]
     # Compose shows the variables of an env_file as the service's own.
     gone += ["env_file"] if "environment" in theirs else []
-    found: dict[str, Any] = {key: _Reset() for key in gone}
+    found: dict[str, Node] = {key: _Reset() for key in gone}
     for key, held in service.items():
         if key in theirs and key not in _KEPT and isinstance(held, (dict, list)):
             found[key] = _Replaced(held) if isinstance(held, dict) else _ReplacedList(held)

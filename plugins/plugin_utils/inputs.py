@@ -18,6 +18,7 @@ from typing import Any, TypedDict
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.release import __version__
 from ansible_collections.tethys.channels.plugins.plugin_utils import own_files
+from ansible_collections.tethys.channels.plugins.plugin_utils.docker_inputs import DockerInputs
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import MEMORY_BACKEND, Data, Inputs
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import whole_number
 
@@ -147,10 +148,9 @@ class Variables:
         return {name: self.read(name) for name in self.held if name.startswith("tethys_")}
 
     @property
-    def tethys_docker(self) -> Data:
-        """The variables of the role `tethys_docker`, with those that have no default."""
-        own = {name: value for name, value in self.tethys.items() if name.startswith("tethys_docker_")}
-        return {"tethys_docker_project_dir": "", "tethys_docker_redis_port": None, **own}
+    def tethys_docker(self) -> DockerInputs:
+        """The variables of the role `tethys_docker`."""
+        return DockerInputs.given(self.tethys)
 
     @property
     def goal(self) -> str:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import HOSTS
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import credentials_for, read_hosts
@@ -21,6 +21,29 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     refused,
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import choice_refusal, closest, show, whole_number
+
+
+class LayerConfig(TypedDict, total=False):
+    """What a layer's class takes; each host has one of the forms that channels_redis takes."""
+
+    hosts: list[Any]
+    capacity: int
+    channel_capacity: dict[str, int]
+    expiry: int
+    group_expiry: int
+    prefix: str
+    serializer_format: str
+    symmetric_encryption_keys: list[str]
+    random_prefix_length: int
+    on_disconnect: str
+    on_reconnect: str
+
+
+class Layer(TypedDict, total=False):
+    """A channel layer in CHANNEL_LAYERS."""
+
+    BACKEND: str
+    CONFIG: LayerConfig
 
 
 def _number(name: str, value: Any) -> int:
@@ -87,7 +110,7 @@ _OPTIONS: dict[str, dict[str, Callable[[str, Any], Any]]] = {
 }
 
 
-def _read_options(options: Any, backend: str) -> dict[str, Any]:
+def _read_options(options: Any, backend: str) -> LayerConfig:
     if options is None:
         return {}
     if not isinstance(options, Mapping):
@@ -98,7 +121,7 @@ def _read_options(options: Any, backend: str) -> dict[str, Any]:
         )
     readers = _OPTIONS[backend]
     problems: list[Problem] = []
-    read: dict[str, Any] = {}
+    read: list[tuple[str, Any]] = []
     for name, value in options.items():
         try:
             if name == "hosts":
@@ -116,17 +139,17 @@ def _read_options(options: Any, backend: str) -> dict[str, Any]:
                 )
             # A role's defaults hand over what was not set as null.
             if value is not None:
-                read[str(name)] = readers[name](name, value)
+                read.append((str(name), readers[name](name, value)))
         except Refusal as refusal:
             problems.extend(refusal.problems)
     if problems:
         raise Refusal(*problems)
-    return read
+    return cast(LayerConfig, dict(read))
 
 
 def channel_layers(
     hosts: Any, credentials: Any = None, options: Any = None, backend: str = CORE_BACKEND
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Layer]:
     """Return the mapping for `settings.CHANNEL_LAYERS`.
 
     Each host has READ_TIMEOUT as its `socket_timeout`, unless it sets one.
@@ -145,7 +168,7 @@ def channel_layers(
     if wrong:
         raise Refusal(wrong)
     backend = str(backend)
-    config: dict[str, Any] = {}
+    config: LayerConfig = {}
     problems: list[Problem] = []
     if backend != MEMORY_BACKEND:
         try:
@@ -160,4 +183,4 @@ def channel_layers(
         problems.extend(refusal.problems)
     if problems:
         raise Refusal(*problems)
-    return {"default": {"BACKEND": backend, **({"CONFIG": config} if config else {})}}
+    return {"default": {"BACKEND": backend, "CONFIG": config} if config else {"BACKEND": backend}}

@@ -9,28 +9,34 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
+from ansible_collections.tethys.channels.plugins.module_utils.docker_facts import DockerFacts, Kept, PortalContainer
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import without_secrets
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.compose_file import REDIS, carried, environment, layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import client, compose, trust
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.bokeh import bokeh_in_use
-from ansible_collections.tethys.channels.plugins.plugin_utils.decide.project import NAME, PROJECT_NAME, Project
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.project import (
+    NAME,
+    PROJECT_NAME,
+    DockerFound,
+    Project,
+)
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import image_version
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import (
     is_system_folder,
     misspelt,
     wrong_role_values,
 )
+from ansible_collections.tethys.channels.plugins.plugin_utils.docker_inputs import DockerInputs
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     CORE_BACKEND,
     MAX_PROCESSES,
     MEMORY_BACKEND,
-    Data,
     Problem,
     Refusal,
     codes,
@@ -48,7 +54,7 @@ class _Plan(Project):
     def variables(self) -> None:
         """What can be refused without a look at the server."""
         asked = self.asked
-        folder = asked["project_dir"]
+        folder = asked.project_dir
         if not isinstance(folder, str) or not PurePosixPath(folder).is_absolute():
             seen = f"is {show(folder)}" if folder else "is not set"
             self.refuse(
@@ -58,18 +64,18 @@ class _Plan(Project):
                 " the server, as an absolute path.",
             )
         for name, choices in (("carrier", CARRIERS), ("redis", REDIS), ("state", ("present", "absent"))):
-            wrong = choice_refusal(f"tethys_docker_{name}", asked[name], choices)
+            wrong = choice_refusal(f"tethys_docker_{name}", getattr(asked, name), choices)
             if wrong:
                 self.problems.append(wrong)
         for name in ("portal_service", "redis_service", "container", "network"):
-            if not isinstance(asked[name], str) or not NAME.fullmatch(asked[name]):
+            if not isinstance(getattr(asked, name), str) or not NAME.fullmatch(getattr(asked, name)):
                 self.refuse(
                     "name-invalid",
                     f"tethys_docker_{name}",
-                    f"tethys_docker_{name} is {show(asked[name])}: set it to a name as Docker takes it, of letters,"
-                    " digits, and _ . - after the first.",
+                    f"tethys_docker_{name} is {show(getattr(asked, name))}: set it to a name as Docker takes it, of"
+                    " letters, digits, and _ . - after the first.",
                 )
-        name = asked["project_name"]
+        name = asked.project_name
         if name and not (isinstance(name, str) and PROJECT_NAME.fullmatch(name)):
             self.refuse(
                 "name-invalid",
@@ -77,21 +83,21 @@ class _Plan(Project):
                 f"tethys_docker_project_name is {show(name)}: set it to the name that you give to `docker compose -p`,"
                 " of small letters, digits, and _ - after the first.",
             )
-        kept = PurePosixPath(str(asked["credentials_dir"]))
+        kept = PurePosixPath(str(asked.credentials_dir))
         if not kept.is_absolute() or ".." in kept.parts or is_system_folder(kept):
             self.refuse(
                 "folder-shared",
                 "tethys_docker_credentials_dir",
-                f"tethys_docker_credentials_dir is {show(asked['credentials_dir'])}: set it to a separate folder, as an"
+                f"tethys_docker_credentials_dir is {show(asked.credentials_dir)}: set it to a separate folder, as an"
                 " absolute path, such as /etc/tethys-channels-docker.",
             )
         for name in ("redis_image", "user"):
-            if not isinstance(asked[name], str) or not asked[name]:
+            if not isinstance(getattr(asked, name), str) or not getattr(asked, name):
                 what = "an image with its tag" if name == "redis_image" else "the user that runs the portal in it"
                 self.refuse(
                     "value-missing",
                     f"tethys_docker_{name}",
-                    f"tethys_docker_{name} is {show(asked[name])}: set it to {what}.",
+                    f"tethys_docker_{name} is {show(getattr(asked, name))}: set it to {what}.",
                 )
         self._file_reasons()
         self._layer_reasons()
@@ -100,7 +106,7 @@ class _Plan(Project):
         """Why files cannot have the names that they are given."""
         asked = self.asked
         for name in ("override_file", "dockerfile"):
-            value = asked[name]
+            value = getattr(asked, name)
             if not isinstance(value, str) or not value or "/" in value or value in (".", ".."):
                 self.refuse(
                     "file-name-invalid",
@@ -118,25 +124,25 @@ class _Plan(Project):
     def _layer_reasons(self) -> None:
         """Why the layer or the number of processes cannot be what they are."""
         asked = self.asked
-        wrong = choice_refusal("tethys_bokeh", asked["bokeh"], BOKEH)
+        wrong = choice_refusal("tethys_bokeh", asked.bokeh, BOKEH)
         if wrong:
             self.problems.append(wrong)
-        number = whole_number(asked["asgi_processes"])
+        number = whole_number(asked.asgi_processes)
         if number is None or number > MAX_PROCESSES:
             self.refuse(
                 "processes-invalid",
                 "tethys_asgi_processes",
-                f"tethys_asgi_processes is {show(asked['asgi_processes'])}: set it to a whole number from 1 to"
+                f"tethys_asgi_processes is {show(asked.asgi_processes)}: set it to a whole number from 1 to"
                 f" {MAX_PROCESSES}, written in digits.",
             )
         else:
             self.processes = number
         try:
             # The name of Redis's service is judged above.
-            layers({**self.written, "tethys_docker_redis_service": "redis"})
+            layers(replace(self.asked, redis_service="redis"))
         except Refusal as refusal:
             self.problems.extend(refusal.problems)
-        prefix = (asked["layer_options"] or {}).get("prefix") if isinstance(asked["layer_options"], Mapping) else None
+        prefix = (asked.layer_options or {}).get("prefix") if isinstance(asked.layer_options, Mapping) else None
         if prefix and self.redis in REDIS and not re.fullmatch(r"[A-Za-z0-9_.:-]+", str(prefix)):
             self.refuse(
                 "prefix-not-for-acl",
@@ -150,7 +156,7 @@ class _Plan(Project):
         number, asked = self.processes, self.asked
         if number is None or number == 1:
             return
-        if asked["layer_backend"] == MEMORY_BACKEND:
+        if asked.layer_backend == MEMORY_BACKEND:
             self.refuse(
                 "memory-layer-needs-one-process",
                 "tethys_asgi_processes",
@@ -158,9 +164,9 @@ class _Plan(Project):
                 f" own process receives a message: set tethys_asgi_processes to 1, or tethys_layer_backend to"
                 f" {CORE_BACKEND}.",
             )
-        if asked["bokeh"] not in BOKEH:
+        if asked.bokeh not in BOKEH:
             return
-        bokeh, why = asked["bokeh"], ""
+        bokeh, why = asked.bokeh, ""
         if bokeh == "auto":
             bokeh, why = self.asked_portal()
         in_use = bokeh_in_use(bokeh)
@@ -175,7 +181,7 @@ class _Plan(Project):
 
     def old_redis(self) -> None:
         """An image of Redis that the portal's redis-py cannot connect to."""
-        image = str(self.asked["redis_image"])
+        image = str(self.asked.redis_image)
         if self.redis in REDIS and re.search(r"(^|/)redis:", image):
             redis_py = (self.portal.get("versions") or {}).get("redis")
             fix = "Set it to docker.io/library/redis:8.2."
@@ -201,21 +207,21 @@ class _Plan(Project):
             self.refuse(
                 "user-unusable",
                 "tethys_docker_user",
-                f"tethys_docker_user is {show(self.asked['user'])}, and nothing can be run as that user in container"
-                f" {container['name']}: {inside['problem']}. Set it to the user that runs the portal there.",
+                f"tethys_docker_user is {show(self.asked.user)}, and nothing can be run as that user in container"
+                f" {self.container.get('name')}: {inside['problem']}. Set it to the user that runs the portal there.",
             )
             return
-        self.problems += compose.cannot_serve(inside, (container or {}).get("name"))
+        self.problems += compose.cannot_serve(inside, self.container.get("name"))
         if container and self.recreates:
             self.loose_data(container)
         if not self.absent:
             self.warnings += compose.volume_warnings(look, self.service)
             if container and look["log_has_settings"] and self.redis in REDIS:
                 self.warnings.append(compose.log_warning(container["name"]))
-        if not container or not self.processes or self.asked["state"] == "absent":
+        if not container or not self.processes or self.asked.state == "absent":
             return
-        if self.asked["start"] and self.asked["carrier"] == "compose" and look["project"]:
-            wanted = environment(self.written, "compose")
+        if self.asked.start and self.asked.carrier == "compose" and look["project"]:
+            wanted = environment(self.asked, "compose")
             if any(container["env"].get(name) != value for name, value in wanted.items()):
                 self.announce.append(
                     f"Container {container['name']} is recreated, since its variables change: the portal does not"
@@ -245,8 +251,8 @@ class _Plan(Project):
             # The in-memory layer needs no CONFIG, and the variables carry an empty one.
             now = {**now, "default": {"CONFIG": {}, **now["default"]}}
         # Layers besides `default` are the project's own.
-        if settings.get("layer_backend", self.asked["layer_backend"]) != self.asked["layer_backend"] or (
-            now and without_secrets({"default": now.get("default")}) != carried(self.written)
+        if settings.get("layer_backend", self.asked.layer_backend) != self.asked.layer_backend or (
+            now and without_secrets({"default": now.get("default")}) != carried(self.asked)
         ):
             self.announce.append(
                 "The portal's volume was set up before, and Tethys Docker ignores CHANNEL_LAYERS_BACKEND and"
@@ -254,7 +260,7 @@ class _Plan(Project):
             )
         self.further_layers(settings.get("channel_layers"))
 
-    def loose_data(self, container: Mapping[str, Any]) -> None:
+    def loose_data(self, container: PortalContainer) -> None:
         """What the container's own layer holds, which is gone with the container."""
         data = (self.portal.get("settings") or {}).get("data")
         if data is not None:
@@ -272,12 +278,12 @@ class _Plan(Project):
     @property
     def recreates(self) -> bool:
         """Whether the run makes Compose replace the portal's container."""
-        ours, container = self.look["override"]["ours"], self.look["container"]
+        ours, container = self.look["override"]["ours"], self.container
         if self.absent:
             return bool(ours)
-        if not self.processes or not self.asked["start"] or self.asked["carrier"] != "compose":
+        if not self.processes or not self.asked.start or self.asked.carrier != "compose":
             return False
-        wanted, image = environment(self.written, "compose"), self.look["image_id"]
+        wanted, image = environment(self.asked, "compose"), self.look["image_id"]
         newer = bool(image) and image != container["image_id"]
         return not ours or newer or any(container["env"].get(name) != value for name, value in wanted.items())
 
@@ -285,24 +291,23 @@ class _Plan(Project):
         """Layers besides `default` on the Redis that gets a password."""
         if self.redis not in REDIS:
             return
-        served = compose.Served(self.asked["redis_service"], PORTAL_USER, carried(self.written)["default"])
+        served = compose.Served(self.asked.redis_service, PORTAL_USER, carried(self.asked)["default"])
         self.problems += compose.further_refusals(layers, served)
         new = compose.lacking_login(layers, served)
         if new:
             self.announce.append(compose.login_announcement(new))
 
 
-def _of_names(plan: _Plan, found: Mapping[str, Any]) -> list[Problem]:
+def _of_names(plan: _Plan, found: DockerFound) -> list[Problem]:
     """Return the problems of names and types, without those of a variable that the plan has judged."""
-    values = dict(found.get("values") or {})
     judged = {problem.subject for problem in plan.problems}
     wrong = wrong_role_values(
-        {name: value for name, value in values.items() if name.startswith("tethys_docker_")},
+        {name: value for name, value in (found.get("values") or {}).items() if name.startswith("tethys_docker_")},
         {
-            "tethys_asgi_processes": plan.asked["asgi_processes"],
-            "tethys_layer_backend": plan.asked["layer_backend"],
-            "tethys_layer_hosts": plan.asked["layer_hosts"],
-            "tethys_bokeh": plan.asked["bokeh"],
+            "tethys_asgi_processes": plan.asked.asgi_processes,
+            "tethys_layer_backend": plan.asked.layer_backend,
+            "tethys_layer_hosts": plan.asked.layer_hosts,
+            "tethys_bokeh": plan.asked.bokeh,
         },
     )
     unknown = misspelt(found.get("names") or [], found.get("known") or [])
@@ -328,7 +333,7 @@ class DockerStep:
     paths: list[str]
     container: str | None
     running: bool
-    kept: Data | None
+    kept: Kept | None
     ours: bool
     set_up_here: bool
     can_be_fresh: bool
@@ -339,14 +344,14 @@ class DockerStep:
     home: str
     persist: str
     port: int
-    docker: Data
+    docker: DockerFacts
 
 
 def _step(plan: _Plan) -> DockerStep:
     look = plan.look
-    container, inside = look["container"] or {}, look["inside"] or {}
+    container, inside = plan.container, look["inside"] or {}
     env = container.get("env") or {}
-    files = [*look["files"], plan.asked["override_file"]]
+    files = [*look["files"], plan.asked.override_file]
     services = (look["project"] or {}).get("services") or []
     running = bool(container.get("running"))
     return DockerStep(
@@ -354,9 +359,9 @@ def _step(plan: _Plan) -> DockerStep:
         redis=plan.redis,
         project_name=(look["project"] or {}).get("name"),
         portal_service=plan.service,
-        services=[plan.service, *([plan.asked["redis_service"]] if plan.redis == "compose" else [])],
+        services=[plan.service, *([plan.asked.redis_service] if plan.redis == "compose" else [])],
         files=files,
-        paths=[posixpath.join(str(plan.asked["project_dir"]), name) for name in files],
+        paths=[posixpath.join(str(plan.asked.project_dir), str(name)) for name in files],
         container=container.get("id"),
         running=running,
         kept=inside.get("kept"),
@@ -373,26 +378,25 @@ def _step(plan: _Plan) -> DockerStep:
         home=env.get("TETHYS_HOME", "/usr/lib/tethys"),
         persist=env.get("TETHYS_PERSIST", "/var/lib/tethys_persist"),
         port=whole_number(env.get("TETHYS_PORT")) or 8000,
-        docker=dict(look),
+        docker=look,
     )
 
 
 def _own_network(plan: _Plan) -> str:
     """Return the network that was made for this project, or that only our file names; empty where there is none."""
-    name, project = str(plan.asked["network"]), plan.look["project"]
-    if (plan.look["network"] or {}).get("ours"):
+    name, project, network = str(plan.asked.network), plan.project, plan.look["network"]
+    if network and network["ours"]:
         return name
     is_of_our_file = plan.redis_before and project and name not in project["networks"]
     return f"{project['name']}_{name}" if is_of_our_file else ""
 
 
-def docker_plan(asked: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    """The plan of a run, with every reason against it.
+def docker_plan(asked: DockerInputs, found: DockerFound) -> dict[str, Any]:
+    """Return the plan of a run, with every reason against it.
 
     Args:
-        asked: the role's variables, by their names.
-        found: `names` and `values` of the host's variables, `known` ones of the user's own, and what the modules
-            returned (`docker`, `portal`); without `docker`, only the variables are judged.
+        asked: the role's variables.
+        found: the host's variables, and what the modules returned; without `docker`, only the variables are judged.
 
     Returns:
         `refusals`, `warnings` and `announce` (sentences), and what the role does.
@@ -410,7 +414,6 @@ def docker_plan(asked: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str,
         plan.bokeh()
         plan.old_redis()
     plan.inside()
-    container, inside = plan.look["container"] or {}, plan.look["inside"] or {}
     trusted = trust.verdict(plan.look.get("trust"))
     plan.problems += trusted.refusals
     plan.warnings += trusted.warnings
@@ -423,6 +426,6 @@ def docker_plan(asked: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str,
         # The portal's own files are inside the container, whose user root never is.
         "trust": trust.lines(trusted, {}),
         # What is known only once the portal has started.
-        "after_start": texts(compose.cannot_serve(inside, container.get("name"))),
+        "after_start": texts(compose.cannot_serve(plan.look["inside"] or {}, plan.container.get("name"))),
         **asdict(_step(plan)),
     }

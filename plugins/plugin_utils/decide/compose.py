@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
+from ansible_collections.tethys.channels.plugins.module_utils.docker_facts import DockerFacts, Inside
+from ansible_collections.tethys.channels.plugins.module_utils.facts import DataPlace
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import MASK
 from ansible_collections.tethys.channels.plugins.module_utils.tethys_docker_state import NO_ENDPOINT, NO_FD
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import DEFAULT_PORT, Endpoint
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints
-from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
+from ansible_collections.tethys.channels.plugins.plugin_utils.layers import Layer, channel_layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem, Refusal
 
 # The layer that the role writes.
@@ -24,21 +26,28 @@ OURS = "default"
 PREFIX = "asgi"
 
 
+class Login(TypedDict):
+    """The portal's login to Redis."""
+
+    username: str | None
+    password: str
+
+
 class Served(NamedTuple):
     """The Redis of `default`, which gets a login."""
 
     # Its host name in the project's network.
     service: str
     # Whose login the portal uses.
-    user: str
+    user: str | None
     # The layer `default` as the run writes it: whoever logs in may use its prefix and its class's commands alone.
-    default: Mapping[str, Any]
+    default: Layer
 
 
 class _Further(NamedTuple):
     """A layer besides `default` on the Redis of `default`."""
 
-    layer: Mapping[str, Any]
+    layer: Layer
     # Whether the role can write the login into it, and it works with that login.
     writable: bool
 
@@ -46,6 +55,10 @@ class _Further(NamedTuple):
     def hosts(self) -> list[Any]:
         """Return the layer's hosts."""
         return list(self.layer["CONFIG"]["hosts"])
+
+    def with_hosts(self, hosts: list[Any]) -> Layer:
+        """Return the layer with other hosts."""
+        return {**self.layer, "CONFIG": {**self.layer["CONFIG"], "hosts": hosts}}
 
 
 def _endpoints(host: Any, served: Served) -> list[Endpoint]:
@@ -58,7 +71,7 @@ def _endpoints(host: Any, served: Served) -> list[Endpoint]:
     return found if all((each["host"], each["port"], each["sentinel"]) == there for each in found) else []
 
 
-def _is_writable(layer: Mapping[str, Any], served: Served) -> bool:
+def _is_writable(layer: Layer, served: Served) -> bool:
     """Return whether all hosts are that Redis, without another login, and nothing else is secret or out of reach."""
     config, default = layer["CONFIG"], served.default.get("CONFIG") or {}
     ends = [_endpoints(host, served) for host in config["hosts"]]
@@ -87,7 +100,7 @@ def _on_redis(layers: Any, served: Served) -> dict[str, _Further]:
     return found
 
 
-def further_logins(layers: Any, served: Served, login: Mapping[str, Any]) -> dict[str, Any]:
+def further_logins(layers: Any, served: Served, login: Login) -> dict[str, Layer]:
     """Return the further layers on the same Redis as they are, with the login in their hosts.
 
     Args:
@@ -99,8 +112,7 @@ def further_logins(layers: Any, served: Served, login: Mapping[str, Any]) -> dic
     for name, further in _on_redis(layers, served).items():
         if further.writable:
             bare = [_without_login(host) for host in further.hosts]
-            hosts = channel_layers(bare, login)[OURS]["CONFIG"]["hosts"]
-            found[name] = {**further.layer, "CONFIG": {**further.layer["CONFIG"], "hosts": hosts}}
+            found[name] = further.with_hosts(channel_layers(bare, login)[OURS]["CONFIG"]["hosts"])
     return found
 
 
@@ -110,13 +122,10 @@ def _without_login(host: Any) -> Any:
     return {key: value for key, value in host.items() if key not in ("username", "password")}
 
 
-def without_logins(layers: Any, served: Served) -> dict[str, Any]:
+def without_logins(layers: Any, served: Served) -> dict[str, Layer]:
     """Return the further layers on the same Redis without a login, as they were before a run wrote it."""
     return {
-        name: {
-            **further.layer,
-            "CONFIG": {**further.layer["CONFIG"], "hosts": [_without_login(host) for host in further.hosts]},
-        }
+        name: further.with_hosts([_without_login(host) for host in further.hosts])
         for name, further in _on_redis(layers, served).items()
         if further.writable
     }
@@ -152,7 +161,7 @@ def login_announcement(names: Sequence[str]) -> str:
     return f"The login of Redis is also written for {listed}, which the same Redis serves."
 
 
-def loose_data(data: Sequence[Mapping[str, Any]], mounts: Sequence[str], container: str) -> list[Problem]:
+def loose_data(data: Sequence[DataPlace], mounts: Sequence[str], container: str) -> list[Problem]:
     """Return why the container may not be recreated: data of the portal in its own layer.
 
     Args:
@@ -178,7 +187,7 @@ def loose_data(data: Sequence[Mapping[str, Any]], mounts: Sequence[str], contain
     return found
 
 
-def cannot_serve(inside: Mapping[str, Any], container: str | None) -> list[Problem]:
+def cannot_serve(inside: Inside, container: str | None) -> list[Problem]:
     """Return why the portal's processes cannot answer on its port, by the program on its volume and by daphne."""
     why = inside.get("cannot_serve")
     if why == NO_FD:
@@ -204,7 +213,7 @@ def cannot_serve(inside: Mapping[str, Any], container: str | None) -> list[Probl
     return []
 
 
-def volume_warnings(look: Mapping[str, Any], service: str) -> list[Problem]:
+def volume_warnings(look: DockerFacts, service: str) -> list[Problem]:
     """Return a warning where the portal's data is on a volume that Compose did not name."""
     container = look["container"]
     if look["project"] and (container["unnamed"] if container else look["persist_mounted"] is False):

@@ -7,14 +7,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import yaml
+from ansible_collections.tethys.channels.plugins.module_utils.docker_facts import (
+    ComposeProject,
+    DockerFacts,
+    PortalContainer,
+    RedisContainer,
+    Service,
+)
+from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.compose_file import CONFIG_LABEL, REDIS, Loader, redis_of
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import Found
+from ansible_collections.tethys.channels.plugins.plugin_utils.docker_inputs import DockerInputs
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Data, Found
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import show
 
 VARIABLES = ("ASGI_PROCESSES", "CHANNEL_LAYERS_BACKEND", "CHANNEL_LAYERS_CONFIG")
@@ -25,21 +34,30 @@ NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 PROJECT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
+class DockerFound(TypedDict, total=False):
+    """What is known of a host: the names of its variables, those to judge, the user's own, and the facts."""
+
+    names: Sequence[str]
+    values: Data
+    known: Any
+    docker: DockerFacts | None
+    portal: Portal
+
+
 class Project(Found):
     """The project, and what is found about it."""
 
-    def __init__(self, asked: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    def __init__(self, asked: DockerInputs, found: DockerFound) -> None:
         super().__init__()
-        self.asked = {name.removeprefix("tethys_docker_"): value for name, value in asked.items()}
-        self.written = asked
-        self.look: Mapping[str, Any] = found.get("docker") or {}
-        self.portal: Mapping[str, Any] = found.get("portal") or {}
+        self.asked = asked
+        self.look: DockerFacts = found.get("docker") or cast(DockerFacts, {})
+        self.portal: Portal = found.get("portal") or {}
         self.processes: int | None = None
 
     @property
     def absent(self) -> bool:
         """Whether the layer shall go."""
-        return bool(self.asked["state"] == "absent")
+        return bool(self.asked.state == "absent")
 
     @property
     def wrote(self) -> bool:
@@ -49,13 +67,28 @@ class Project(Found):
     @property
     def ours(self) -> bool:
         """Whether anything of ours is there for this project."""
-        redis, inside = self.look["redis_container"] or {}, self.look["inside"] or {}
-        return bool(self.wrote or redis.get("ours") or inside.get("kept"))
+        inside = self.look["inside"] or {}
+        return bool(self.wrote or self.redis_container.get("ours") or inside.get("kept"))
+
+    @property
+    def project(self) -> ComposeProject:
+        """What Compose makes of the files; nothing where it has no part."""
+        return self.look["project"] or {}
+
+    @property
+    def container(self) -> PortalContainer:
+        """The portal's container; nothing where there is none."""
+        return self.look["container"] or {}
+
+    @property
+    def redis_container(self) -> RedisContainer:
+        """The container of Redis's name; nothing where there is none."""
+        return self.look["redis_container"] or {}
 
     @property
     def service(self) -> str:
         """Return the portal's service, which may have been found by its image."""
-        return str(self.look.get("portal_service") or self.asked["portal_service"])
+        return str(self.look.get("portal_service") or self.asked.portal_service)
 
     @property
     def redis_before(self) -> str | None:
@@ -71,7 +104,7 @@ class Project(Found):
     @property
     def redis(self) -> str:
         """Where the layer's Redis comes from: `compose`, `container`, `given` or `none`."""
-        return redis_of(self.written)
+        return redis_of(self.asked)
 
     def server(self) -> None:
         """Docker, Compose and the folder."""
@@ -86,28 +119,28 @@ class Project(Found):
             self.refuse(
                 "project-missing",
                 "tethys_docker_project_dir",
-                f"tethys_docker_project_dir is {show(asked['project_dir'])}, and there is no such folder on the server:"
+                f"tethys_docker_project_dir is {show(asked.project_dir)}, and there is no such folder on the server:"
                 " set it to the folder of the compose file (or of the Dockerfile).",
             )
             return
         if look["files"]:
             self.compose()
-        elif asked["carrier"] == "compose" or self.redis == "compose":
+        elif asked.carrier == "compose" or self.redis == "compose":
             self.refuse(
                 "compose-file-missing",
                 "tethys_docker_project_dir",
-                f"tethys_docker_project_dir is {show(asked['project_dir'])}, and Compose finds no compose file"
+                f"tethys_docker_project_dir is {show(asked.project_dir)}, and Compose finds no compose file"
                 " there: set it to the folder of docker-compose.yml, or set tethys_docker_carrier to dockerfile and"
                 " tethys_docker_redis to container.",
             )
-        if asked["carrier"] == "dockerfile":
+        if asked.carrier == "dockerfile":
             self.dockerfile()
         of = look["credentials_of"]
-        if of and PurePosixPath(of) != PurePosixPath(asked["project_dir"]) and (self.redis in REDIS or self.absent):
+        if of and PurePosixPath(of) != PurePosixPath(asked.project_dir) and (self.redis in REDIS or self.absent):
             self.refuse(
                 "credentials-of-other-project",
                 "tethys_docker_credentials_dir",
-                f"tethys_docker_credentials_dir is {asked['credentials_dir']}, and the credentials in it are those of"
+                f"tethys_docker_credentials_dir is {asked.credentials_dir}, and the credentials in it are those of"
                 f" the project in {of}: set it to a folder of this project's own.",
             )
         if self.absent:
@@ -115,12 +148,12 @@ class Project(Found):
         self.other_image()
         self.first_run()
         self.other_redis()
-        if self.redis == "container" and (look["redis_container"] or {}).get("ours") is False:
+        if self.redis == "container" and self.redis_container.get("ours") is False:
             self.refuse(
                 "container-of-somebody",
                 "tethys_docker_redis_service",
-                f"tethys_docker_redis_service is {asked['redis_service']}, and a container of that name"
-                f" ({look['redis_container']['image']}) is not this collection's: remove it, or set"
+                f"tethys_docker_redis_service is {asked.redis_service}, and a container of that name"
+                f" ({self.redis_container['image']}) is not this collection's: remove it, or set"
                 " tethys_docker_redis_service to another name.",
             )
 
@@ -141,9 +174,9 @@ class Project(Found):
     def other_redis(self) -> None:
         """The layer's Redis of until now, where another one is asked for."""
         asked, before = self.asked, self.redis_before
-        if (self.look["redis_container"] or {}).get("ours") and self.redis != "container":
-            before = f"container {asked['redis_service']}"
-        elif before and (self.redis != "compose" or before != asked["redis_service"]):
+        if self.redis_container.get("ours") and self.redis != "container":
+            before = f"container {asked.redis_service}"
+        elif before and (self.redis != "compose" or before != asked.redis_service):
             before = f"service {before}"
         else:
             return
@@ -161,7 +194,7 @@ class Project(Found):
             self.refuse(
                 "override-file-elsewhere",
                 "tethys_docker_override_file",
-                f"tethys_docker_override_file is {self.asked['override_file']}, and an earlier run wrote"
+                f"tethys_docker_override_file is {self.asked.override_file}, and an earlier run wrote"
                 f" {' and '.join(look['elsewhere'])}: set tethys_docker_override_file to its name.",
             )
         if not self.ours:
@@ -177,13 +210,13 @@ class Project(Found):
                 )
             return
         if container or look["volume"] is not False:
-            name = container["name"] if container else self.service if look["files"] else self.asked["container"]
+            name = container["name"] if container else self.service if look["files"] else self.asked.container
             by_hand = (
                 ""
                 if container or look["files"]
                 else (
                     " If its volume is gone, delete the block, Redis's container and"
-                    f" {self.asked['credentials_dir']} yourself."
+                    f" {self.asked.credentials_dir} yourself."
                 )
             )
             self.refuse(
@@ -195,7 +228,7 @@ class Project(Found):
 
     def compose(self) -> None:
         """Compose, its files and its services."""
-        look, asked, project = self.look, self.asked, self.look["project"]
+        look, asked, project = self.look, self.asked, self.project
         if not look["compose"]:
             self.refuse(
                 "compose-missing",
@@ -225,7 +258,7 @@ class Project(Found):
             self.refuse(
                 "portal-service-unknown",
                 "tethys_docker_portal_service",
-                f"tethys_docker_portal_service is {asked['portal_service']}, and the services of"
+                f"tethys_docker_portal_service is {asked.portal_service}, and the services of"
                 f" {' and '.join(look['files'])} are {', '.join(project['services'])}: set it to the portal's.",
             )
             return
@@ -240,14 +273,14 @@ class Project(Found):
             self.refuse(
                 "project-name-ambiguous",
                 "tethys_docker_project_name",
-                f"tethys_docker_project_name is not set, and the containers of {asked['project_dir']} were started"
+                f"tethys_docker_project_name is not set, and the containers of {asked.project_dir} were started"
                 f" under the names {' and '.join(names)}: set it to one of them.",
             )
         if look["stack"]:
             self.refuse(
                 "stack-not-supported",
                 "tethys_docker_project_dir",
-                f"tethys_docker_project_dir is {asked['project_dir']}, and its portal runs in the stack"
+                f"tethys_docker_project_dir is {asked.project_dir}, and its portal runs in the stack"
                 f" {look['stack']} (`docker stack deploy`), beside which Compose would start a second one. Remove the"
                 f" stack (`{shell_words('docker', 'stack', 'rm', look['stack'])}`), and start the portal with `docker"
                 " compose up`.",
@@ -259,7 +292,7 @@ class Project(Found):
                 "compose",
                 f"{' and '.join(look['files'])} use {', '.join(look['unset'])}, which is set neither in .env nor for"
                 " root: a new container of the portal would get an empty value. Write each into"
-                f" {PurePosixPath(asked['project_dir']) / '.env'} ({one}=…, or {one}= where it is to be empty).",
+                f" {PurePosixPath(asked.project_dir) / '.env'} ({one}=…, or {one}= where it is to be empty).",
             )
 
     def _override_reasons(self) -> None:
@@ -270,14 +303,14 @@ class Project(Found):
             self.refuse(
                 "override-file-of-somebody",
                 "tethys_docker_override_file",
-                f"tethys_docker_override_file is {asked['override_file']}, and that file is there and not this"
+                f"tethys_docker_override_file is {asked.override_file}, and that file is there and not this"
                 " collection's: set it to another name, such as docker-compose.channels.yml.",
             )
         elif look["earlier"]:
             self.refuse(
                 "override-file-elsewhere",
                 "tethys_docker_override_file",
-                f"tethys_docker_override_file is {asked['override_file']}, and Compose still reads"
+                f"tethys_docker_override_file is {asked.override_file}, and Compose still reads"
                 f" {' and '.join(look['earlier'])}, which an earlier run wrote: delete that, or set"
                 " tethys_docker_override_file to its name.",
             )
@@ -287,22 +320,23 @@ class Project(Found):
             self.refuse(
                 "override-file-shadowed",
                 "tethys_docker_override_file",
-                f"tethys_docker_override_file is {asked['override_file']}, and Compose reads {look['in_place']}"
+                f"tethys_docker_override_file is {asked.override_file}, and Compose reads {look['in_place']}"
                 " instead. Set it to a name that Compose does not search for, such as docker-compose.channels.yml.",
             )
         elif not look["reads_ours"]:
-            names = ":".join([*look["files"], asked["override_file"]])
+            names = ":".join([*look["files"], asked.override_file])
             self.warn(
                 "override-file-not-read",
                 "tethys_docker_override_file",
-                f"Compose does not read {asked['override_file']} automatically: for your own calls of `docker compose`,"
+                f"Compose does not read {asked.override_file} automatically: for your own calls of `docker compose`,"
                 f" write COMPOSE_FILE={names} into the file .env beside it.",
             )
 
     def _service_reasons(self) -> None:
         """Why the portal's service cannot have the layer."""
-        asked, project = self.asked, self.look["project"]
-        mode = project["portal"]["network_mode"]
+        asked, project = self.asked, self.project
+        portal: Service = project["portal"] or {}
+        mode = portal["network_mode"]
         if mode and self.redis in REDIS:
             self.refuse(
                 "network-mode-set",
@@ -311,8 +345,8 @@ class Project(Found):
                 " which it can join no network of Redis's: take network_mode out of the compose file, or set"
                 " tethys_layer_hosts to a Redis that the portal reaches.",
             )
-        if asked["carrier"] == "dockerfile":
-            stronger = [name for name in VARIABLES if name in project["portal"]["env"]]
+        if asked.carrier == "dockerfile":
+            stronger = [name for name in VARIABLES if name in portal["env"]]
             if stronger:
                 self.refuse(
                     "compose-outranks-dockerfile",
@@ -330,8 +364,9 @@ class Project(Found):
         if look["is_tethys_docker"] is not False:
             return
         name = "tethys_docker_portal_service" if look["project"] else "tethys_docker_container"
-        value = self.service if look["project"] else self.asked["container"]
-        image = (look["project"] or {"portal": look["container"]})["portal"]["image"] or "built from a Dockerfile"
+        value = self.service if look["project"] else self.asked.container
+        it: Service | PortalContainer | None = self.project["portal"] if look["project"] else look["container"]
+        image = (it and it["image"]) or "built from a Dockerfile"
         self.refuse(
             "image-not-tethys-docker",
             name,
@@ -341,11 +376,11 @@ class Project(Found):
 
     def redis_service(self) -> None:
         """A service of Redis's name that the user's file has already, such as the manual's."""
-        asked, project = self.asked, self.look["project"]
+        asked, project = self.asked, self.project
         theirs = project["redis"]
         if not theirs:
             return
-        name, image = asked["redis_service"], theirs["image"] or "built from a Dockerfile"
+        name, image = asked.redis_service, theirs["image"] or "built from a Dockerfile"
         way_out = "set tethys_docker_redis_service to another name, such as channels-redis."
         if not re.search(r"(redis|valkey)[^/]*$", image):
             self.refuse(
@@ -383,7 +418,7 @@ class Project(Found):
 
     def dockerfile(self) -> None:
         """The file that takes the ENV block."""
-        about, name = self.look["dockerfile"], self.asked["dockerfile"]
+        about, name = self.look["dockerfile"], self.asked.dockerfile
         if not about["exists"]:
             self.refuse(
                 "dockerfile-missing",

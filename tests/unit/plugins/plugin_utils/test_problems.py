@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils.problem import Problem, codes, texts
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.bokeh import asgi_processes
+from ansible_collections.tethys.channels.plugins.plugin_utils.docker_inputs import DockerInputs
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal
 from ansible_collections.tethys.channels.plugins.plugin_utils.tethys_docker import docker_plan
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import test_shared as shared
@@ -87,7 +88,7 @@ def test_a_certificate_that_is_missing_is_still_reported() -> None:
 @pytest.mark.parametrize("name", ["override_file", "user", "network"])
 def test_a_variable_of_tethys_docker_is_reported_once(name: str) -> None:
     variables = docker.asked(**{name: ["x"]})
-    refused = decided(docker_plan, variables, {"values": variables, "docker": docker.look()})
+    refused = decided(docker_plan, DockerInputs.given(variables), {"values": variables, "docker": docker.look()})
     assert [problem["subject"] for problem in refused["codes"]].count(f"tethys_docker_{name}") == 1
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.tethys.channels.plugins.plugin_utils import compose_file, tethys_docker
+from ansible_collections.tethys.channels.plugins.plugin_utils.docker_inputs import DockerInputs
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import CORE_BACKEND, MEMORY_BACKEND
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided
 
@@ -105,6 +106,11 @@ def look(**changes: Any) -> dict[str, Any]:
     return {**found, **changes}
 
 
+def inputs(**changes: Any) -> DockerInputs:
+    """The same as the plan takes them."""
+    return DockerInputs.given(asked(**changes))
+
+
 def service(**changes: Any) -> dict[str, Any]:
     """A service of the user's own file."""
     found: dict[str, Any] = {
@@ -159,7 +165,7 @@ def inside(**changes: Any) -> dict[str, Any]:
 
 
 def plan(variables: dict[str, Any], found: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    return decided(tethys_docker.docker_plan, variables, {"docker": found, **more})
+    return decided(tethys_docker.docker_plan, DockerInputs.given(variables), {"docker": found, **more})
 
 
 # --- refusals -------------------------------------------------------------------------------------------------------
@@ -324,7 +330,7 @@ def test_a_volume_that_nobody_can_look_at() -> None:
 
 def test_what_nobody_can_be_asked_is_not_recreated() -> None:
     """A container without a volume, whose portal does not run: whatever it holds would be gone."""
-    bare = container(running=False, persisted=False, env=compose_file.environment(asked(), "compose"))
+    bare = container(running=False, persisted=False, env=compose_file.environment(inputs(), "compose"))
     (reason,) = plan(asked(), look(container=bare))["refusals"]
     assert reason.startswith("Container tethys has no volume at TETHYS_PERSIST and is recreated")
     assert "(`docker start tethys`)" in reason
@@ -348,7 +354,7 @@ def test_what_nobody_can_be_asked_is_not_recreated() -> None:
     ],
 )
 def test_a_redis_that_would_be_left_behind(variables: dict[str, Any], changes: dict[str, Any], words: str) -> None:
-    text = compose_file.override_file(asked(), look(), REDIS)
+    text = compose_file.override_file(inputs(), look(), REDIS)
     held = look(**{"override": {"exists": True, "ours": True, "text": text}, **changes})
     (reason,) = plan(asked(**variables), held)["refusals"]
     assert words in reason
@@ -361,7 +367,7 @@ def test_a_redis_that_would_be_left_behind(variables: dict[str, Any], changes: d
 @pytest.mark.parametrize("theirs", [None, ["environment", "labels", "networks", "ports", "tmpfs", "volumes"]])
 def test_our_own_redis_is_found_again_in_our_file(theirs: list[str] | None) -> None:
     project_ = project(redis=theirs and service(image="redis:5", keys=theirs))
-    text = compose_file.override_file(asked(), look(project=project_), REDIS)
+    text = compose_file.override_file(inputs(), look(project=project_), REDIS)
     held = look(project=project_, override={"exists": True, "ours": True, "text": text})
     found = plan(asked(), held)
     assert (found["refusals"], found["redis_before"]) == ([], "redis")
@@ -382,7 +388,7 @@ def test_a_container_of_redis_that_is_somebody_elses() -> None:
 
 
 def test_the_candidate_can_be_written_before_there_are_credentials() -> None:
-    found = yaml.load(compose_file.override_file(asked(), look()), _Loader)  # noqa: S506 - a SafeLoader
+    found = yaml.load(compose_file.override_file(inputs(), look()), _Loader)  # noqa: S506 - a SafeLoader
     assert found["services"]["redis"]["volumes"][0]["source"] == "/etc/tethys-channels-docker/redis"
 
 
@@ -453,7 +459,7 @@ def test_a_volume_that_was_set_up_before_is_told() -> None:
 
 def test_nothing_is_told_where_nothing_changes() -> None:
     variables = asked()
-    env = compose_file.environment(variables, "compose")
+    env = compose_file.environment(DockerInputs.given(variables), "compose")
     found = plan(
         variables,
         look(container=container(env=env), inside=inside(), override={"exists": True, "ours": True, "text": "x"}),
@@ -603,7 +609,7 @@ def test_who_set_the_volume_up(at: float | None, here: bool) -> None:
 def test_the_layer_in_memory_is_the_same_without_a_config() -> None:
     variables = asked(layer_backend=MEMORY_BACKEND)
     settings = {"layer_backend": MEMORY_BACKEND, "channel_layers": {"default": {"BACKEND": MEMORY_BACKEND}}}
-    ours = container(env=compose_file.environment(variables, "compose"))
+    ours = container(env=compose_file.environment(DockerInputs.given(variables), "compose"))
     found = plan(variables, look(container=ours, inside=inside()), portal={"settings": settings})
     assert found["announce"] == []
 
@@ -622,7 +628,7 @@ def test_a_changed_setting_is_told_also_with_the_same_backend(config: dict[str, 
         "layer_backend": CORE_BACKEND,
         "channel_layers": {"default": {"BACKEND": CORE_BACKEND, "CONFIG": config}},
     }
-    ours = container(env=compose_file.environment(variables, "compose"))
+    ours = container(env=compose_file.environment(DockerInputs.given(variables), "compose"))
     found = plan(variables, look(container=ours, inside=inside()), portal={"settings": settings})
     assert len([text for text in found["announce"] if "CHANNEL_LAYERS is changed inside" in text]) == told
 
@@ -637,7 +643,7 @@ def settings_with(**layers: Any) -> dict[str, Any]:
 
 def told_of(**layers: Any) -> dict[str, Any]:
     variables = asked()
-    ours = container(env=compose_file.environment(variables, "compose"))
+    ours = container(env=compose_file.environment(DockerInputs.given(variables), "compose"))
     return plan(variables, look(container=ours, inside=inside(), override=OURS), portal=settings_with(**layers))
 
 
@@ -657,11 +663,11 @@ def test_a_further_layer_on_our_redis_gets_the_login() -> None:
     login = {"username": "tethys", "password": "p'w"}
     # The whole layer: the merge of settings replaces one layer by another.
     written = {"tribs": {**FURTHER, "CONFIG": {**FURTHER["CONFIG"], "hosts": [{**CONFIG["hosts"][0], **login}]}}}
-    assert compose_file.further(asked(), REDIS["credentials"], now) == written
+    assert compose_file.further(inputs(), REDIS["credentials"], now) == written
     # The next run finds the login masked, and writes what is there.
     masked = {"host": "redis", "port": 6379, "socket_timeout": 15, "username": "tethys", "password": "********"}
     now = {"tribs": {**FURTHER, "CONFIG": {**FURTHER["CONFIG"], "hosts": [masked]}}}
-    assert compose_file.further(asked(), REDIS["credentials"], now) == written
+    assert compose_file.further(inputs(), REDIS["credentials"], now) == written
     assert told_of(**now)["announce"] == []
 
 
@@ -671,11 +677,11 @@ def test_the_login_is_taken_out_of_a_further_layer_again() -> None:
     layer = {**FURTHER, "CONFIG": {**FURTHER["CONFIG"], "hosts": [masked]}}
     elsewhere = {"BACKEND": CORE_BACKEND, "CONFIG": {"hosts": [["other", 6379]]}}
     now = {"default": {}, "tribs": layer, "else": elsewhere}
-    assert compose_file.bare(asked(), now) == {
+    assert compose_file.bare(inputs(), now) == {
         "tribs": {**FURTHER, "CONFIG": {**FURTHER["CONFIG"], "hosts": [CONFIG["hosts"][0]]}}
     }
-    assert compose_file.bare(asked(layer_hosts=[["h", 1]]), now) == {}
-    assert compose_file.bare(asked(), None) == {}
+    assert compose_file.bare(inputs(layer_hosts=[["h", 1]]), now) == {}
+    assert compose_file.bare(inputs(), None) == {}
 
 
 @pytest.mark.parametrize(
@@ -693,13 +699,13 @@ def test_the_login_is_taken_out_of_a_further_layer_again() -> None:
     ],
 )
 def test_what_was_set_up_with_our_variables(now: Any, ours: bool) -> None:
-    assert compose_file.is_ours(asked(), now) is ours
+    assert compose_file.is_ours(inputs(), now) is ours
 
 
 def test_a_further_layer_may_have_a_longer_prefix() -> None:
     layer = {**FURTHER, "CONFIG": {**FURTHER["CONFIG"], "prefix": "asgi-tribs"}}
     assert told_of(tribs=layer)["refusals"] == []
-    assert list(compose_file.further(asked(), REDIS["credentials"], {"tribs": layer})) == ["tribs"]
+    assert list(compose_file.further(inputs(), REDIS["credentials"], {"tribs": layer})) == ["tribs"]
 
 
 @pytest.mark.parametrize(
@@ -707,10 +713,10 @@ def test_a_further_layer_may_have_a_longer_prefix() -> None:
     [{"layer_hosts": [["h", 1]]}, {"layer_backend": MEMORY_BACKEND}, {"redis_service": "channels-redis"}],
 )
 def test_a_further_layer_on_another_redis_is_left_alone(variables: dict[str, Any]) -> None:
-    assert compose_file.further(asked(**variables), REDIS["credentials"], {"tribs": FURTHER}) == {}
-    assert compose_file.further(asked(), None, {"tribs": FURTHER}) == {}
+    assert compose_file.further(inputs(**variables), REDIS["credentials"], {"tribs": FURTHER}) == {}
+    assert compose_file.further(inputs(), None, {"tribs": FURTHER}) == {}
     own = {"host": "redis", "username": "app", "password": "********"}
-    assert compose_file.further(asked(), REDIS["credentials"], {"t": {"CONFIG": {"hosts": [own]}}}) == {}
+    assert compose_file.further(inputs(), REDIS["credentials"], {"t": {"CONFIG": {"hosts": [own]}}}) == {}
 
 
 @pytest.mark.parametrize(
@@ -733,10 +739,10 @@ def test_a_further_layer_that_cannot_be_written_is_refused(config: dict[str, Any
     (reason,) = found["refusals"]
     assert reason.startswith("CHANNEL_LAYERS.tribs uses Redis at redis:6379, which gets a password, and it has other")
     assert found["announce"] == []
-    assert compose_file.further(asked(), REDIS["credentials"], {"tribs": layer}) == {}
+    assert compose_file.further(inputs(), REDIS["credentials"], {"tribs": layer}) == {}
     # On a volume that this run set up, the run ends with it.
-    assert compose_file.locked_out(asked(), {"tribs": layer}) == [reason]
-    assert compose_file.locked_out(asked(layer_hosts=[["h", 1]]), {"tribs": layer}) == []
+    assert compose_file.locked_out(inputs(), {"tribs": layer}) == [reason]
+    assert compose_file.locked_out(inputs(layer_hosts=[["h", 1]]), {"tribs": layer}) == []
 
 
 @pytest.mark.parametrize("odd", ["x", [], {"CONFIG": 5}, {"CONFIG": {"hosts": 5}}, {"CONFIG": {"hosts": [5, None]}}])
@@ -786,7 +792,7 @@ SQLITE = {"setting": "DATABASES.default.NAME", "path": "/usr/lib/tethys/tethys_p
 def test_data_outside_every_volume(
     variables: dict[str, Any], changes: dict[str, Any], row: dict[str, Any], refused: bool
 ) -> None:
-    ours = container(env=compose_file.environment(asked(), "compose"))
+    ours = container(env=compose_file.environment(inputs(), "compose"))
     portal = settings_with()
     portal["settings"]["data"] = [row]
     portal["site_packages"] = "/x"
@@ -804,7 +810,7 @@ def test_data_outside_every_volume(
 
 
 def override(variables: dict[str, Any], found: dict[str, Any], redis: dict[str, Any] | None = None) -> Any:
-    text = compose_file.override_file(variables, found, redis or REDIS)
+    text = compose_file.override_file(DockerInputs.given(variables), found, redis or REDIS)
     assert text.startswith("# Managed by tethys.channels")
     for secret in ("p'w", "adm"):
         assert secret not in text.replace("adm" + "in", "")
@@ -890,7 +896,7 @@ def test_the_layer_in_memory_needs_no_redis() -> None:
 def test_a_dockerfile_carries_the_variables_instead() -> None:
     variables = asked(carrier="dockerfile")
     assert "environment" not in override(variables, look())["services"]["tethys"]
-    assert compose_file.dockerfile_block(variables).splitlines() == [
+    assert compose_file.dockerfile_block(DockerInputs.given(variables)).splitlines() == [
         "ENV ASGI_PROCESSES=1",
         f"ENV CHANNEL_LAYERS_BACKEND={CORE_BACKEND}",
         r"""ENV CHANNEL_LAYERS_CONFIG="'{\"hosts\": [{\"host\": \"redis\", \"port\": 6379, """
@@ -899,17 +905,19 @@ def test_a_dockerfile_carries_the_variables_instead() -> None:
 
 
 def test_a_dollar_sign_is_none_of_composes() -> None:
-    text = compose_file.override_file(asked(redis_image="r$x:1"), look(), {**REDIS, "config_dir": "/etc/${x}"})
+    text = compose_file.override_file(inputs(redis_image="r$x:1"), look(), {**REDIS, "config_dir": "/etc/${x}"})
     assert "r$$x:1" in text
     assert "/etc/$${x}" in text
 
 
 def test_the_setting_has_the_password_and_the_variables_have_not() -> None:
     variables = asked()
-    assert compose_file.layers(variables, REDIS["credentials"])["default"]["CONFIG"]["hosts"] == [
+    assert compose_file.layers(DockerInputs.given(variables), REDIS["credentials"])["default"]["CONFIG"]["hosts"] == [
         {**CONFIG["hosts"][0], "username": "tethys", "password": "p'w"}
     ]
-    assert compose_file.carried(variables) == {"default": {"BACKEND": CORE_BACKEND, "CONFIG": CONFIG}}
+    assert compose_file.carried(DockerInputs.given(variables)) == {
+        "default": {"BACKEND": CORE_BACKEND, "CONFIG": CONFIG}
+    }
 
 
 @pytest.mark.parametrize("key", ["password", "admin_password"])
@@ -931,9 +939,12 @@ def test_a_new_password_makes_a_new_redis(key: str) -> None:
 def test_no_secret_of_a_host_is_in_what_others_read(host: Any) -> None:
     variables = asked(layer_hosts=[host])
     assert plan(variables, look())["refusals"] == []
-    for text in (compose_file.override_file(variables, look()), compose_file.dockerfile_block(variables)):
+    for text in (
+        compose_file.override_file(DockerInputs.given(variables), look()),
+        compose_file.dockerfile_block(DockerInputs.given(variables)),
+    ):
         assert "geheim" not in text
-    assert "geheim" in repr(compose_file.layers(variables))
+    assert "geheim" in repr(compose_file.layers(DockerInputs.given(variables)))
 
 
 # --- one hardening --------------------------------------------------------------------------------------------------
