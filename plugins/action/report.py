@@ -49,9 +49,17 @@ def _layer(variables: Variables, args: Mapping[str, Any]) -> dict[str, Any]:
 
     decided = args["decided"]
     site = {**args["site"], "packages": decided["packages"]}
-    found = health.judged({**decided, "health": args["health"], "probe": args["probe"], "site": site})
+    found = health.judged(
+        {
+            "plan": decided["plan"],
+            "asked": decided["asked"],
+            "health": args["health"],
+            "probe": args["probe"],
+            "site": site,
+        }
+    )
     data = status.status(found, str(variables.read("inventory_hostname")), time.time())
-    return {**shown(health.page(found)), "status": each_text(data)}
+    return {**shown({**health.page(found)}), "status": each_text(data)}
 
 
 def _portals(variables: Variables, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,4 +68,5 @@ def _portals(variables: Variables, args: Mapping[str, Any]) -> dict[str, Any]:
     from ansible_collections.tethys.channels.plugins.plugin_utils.display import shown
 
     # Only a check finds their settings as they are; a run of site has changed them since.
-    return shown(fleet.page(args["portals"], variables.held["hostvars"], variables.goal == "check"))
+    page = fleet.page(args["portals"], variables.held["hostvars"], variables.goal == "check")
+    return shown({**page})

@@ -29,7 +29,7 @@ def statuses(hosts: list[str], hostvars: Mapping[str, Any]) -> Iterator[Status]:
         found = seen.get("layer_check_status")
         if found:
             between = seen.get("__fleet_check_result") or {}
-            yield with_fleet(found, between.get("probe") or {})
+            yield with_fleet(found, between.get("probe"))
 
 
 class ActionModule(ActionBase):

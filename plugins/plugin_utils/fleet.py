@@ -7,9 +7,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal, TypedDict
+
+from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal, Settings
+from ansible_collections.tethys.channels.plugins.module_utils.layer_facts import Probe
 
 SITE = "tethys.channels.site"
+
+
+class LayerOf(TypedDict):
+    """What has to be the same on every portal."""
+
+    backend: str
+    hosts: list[str]
+    prefix: str
+
+
+# What is compared besides the hosts, and what it is called.
+WORDS: tuple[tuple[str, Literal["backend", "prefix"]], ...] = (("class", "backend"), ("prefix", "prefix"))
+
+
+class FleetPage(TypedDict):
+    """What is printed of portals that share a layer."""
+
+    ok: bool
+    lines: list[str]
+    problems: list[str]
 
 
 def place(host: Any) -> str:
@@ -21,15 +44,15 @@ def place(host: Any) -> str:
     return ":".join(str(part) for part in host) if isinstance(host, (list, tuple)) else str(host)
 
 
-def layer_of(portal: Mapping[str, Any]) -> dict[str, Any]:
+def layer_of(portal: Portal) -> LayerOf:
     """What has to be the same on every portal, as its settings have it. An app can set anything in place of it."""
-    settings: Mapping[str, Any] = portal.get("settings") or {}
+    settings: Settings = portal.get("settings") or {}
     config = settings.get("channel_layers")
     for name in ("default", "CONFIG"):
         config = config.get(name) if isinstance(config, Mapping) else None
     hosts = settings.get("layer_hosts")
     return {
-        "class": str(settings.get("layer_backend") or "none"),
+        "backend": str(settings.get("layer_backend") or "none"),
         "hosts": [place(host) for host in hosts] if isinstance(hosts, list) else [],
         "prefix": str((config.get("prefix") if isinstance(config, Mapping) else None) or "asgi"),
     }
@@ -39,13 +62,13 @@ def _class(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def _line(name: str, portal: Mapping[str, Any], probe: Mapping[str, Any], as_found: bool) -> str:
+def _line(name: str, portal: Portal, probe: Probe, as_found: bool) -> str:
     layer, found, proved = layer_of(portal), portal.get("versions") or {}, probe.get("versions") or {}
     if as_found:
-        about = f"{_class(layer['class'])} at {' and '.join(layer['hosts']) or 'no host'}, prefix {layer['prefix']}"
+        about = f"{_class(layer['backend'])} at {' and '.join(layer['hosts']) or 'no host'}, prefix {layer['prefix']}"
     else:
         # The run may have changed what it found; what carried the messages is told by the proof.
-        about = _class(str(probe.get("backend") or layer["class"]))
+        about = _class(str(probe.get("backend") or layer["backend"]))
     version = proved.get("channels_redis") or found.get("channels_redis")
     line = f"{name}: Tethys {found.get('tethys_platform')}, channels_redis {version}, {about}"
     among = probe.get("among")
@@ -59,7 +82,7 @@ def _line(name: str, portal: Mapping[str, Any], probe: Mapping[str, Any], as_fou
     return f"{line}; each of {sockets} WebSockets received messages of {every}{len(heard)} portals"
 
 
-def page(names: Iterable[str], hosts: Mapping[str, Any], compare: bool) -> dict[str, Any]:
+def page(names: Iterable[str], hosts: Mapping[str, Any], compare: bool) -> FleetPage:
     """The page of all portals.
 
     Args:
@@ -72,11 +95,13 @@ def page(names: Iterable[str], hosts: Mapping[str, Any], compare: bool) -> dict[
     """
     lines: list[str] = []
     problems: list[str] = []
-    portals: dict[str, Mapping[str, Any]] = {}
+    portals: dict[str, Portal] = {}
     for name in sorted(names):
         seen = hosts[name]
-        portals[name] = (seen.get("__preflight_found") or {}).get("portal") or {}
-        probe = (seen.get("__fleet_check_result") or {}).get("probe") or {}
+        found, result = seen.get("__preflight_found"), seen.get("__fleet_check_result")
+        portal: Portal | None = found and found.get("portal")
+        sent: Probe | None = result and result.get("probe")
+        portals[name], probe = portal or {}, sent or {}
         lines.append(_line(name, portals[name], probe, compare))
         problems += probe.get("problems") or []
     if compare and portals:
@@ -84,7 +109,7 @@ def page(names: Iterable[str], hosts: Mapping[str, Any], compare: bool) -> dict[
     return {"ok": not problems, "lines": lines, "problems": problems}
 
 
-def differences(portals: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def differences(portals: Mapping[str, Portal]) -> list[str]:
     """A sentence for each portal whose layer is another one than the first portal's."""
     first, *others = portals
     model = layer_of(portals[first])
@@ -100,9 +125,9 @@ def differences(portals: Mapping[str, Mapping[str, Any]]) -> list[str]:
                 + f" Run {SITE}."
             )
         found += [
-            f"CHANNEL_LAYERS has the {what} {layer[what]} on {name} and {model[what]} on {first}, so they do not meet:"
+            f"CHANNEL_LAYERS has the {what} {layer[key]} on {name} and {model[key]} on {first}, so they do not meet:"
             f" run {SITE}."
-            for what in ("class", "prefix")
-            if layer[what] != model[what]
+            for what, key in WORDS
+            if layer[key] != model[key]
         ]
     return found

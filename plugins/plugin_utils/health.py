@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
+from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
+from ansible_collections.tethys.channels.plugins.module_utils.layer_facts import (
+    Health,
+    Probe,
+    ProcessHealth,
+    RedisHealth,
+)
+from ansible_collections.tethys.channels.plugins.module_utils.server_facts import ContainerFacts, Server
 from ansible_collections.tethys.channels.plugins.module_utils.services import asgi_number
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import image_name
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.trust import TrustReport
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import TRANSPORT_LABEL, Problem, codes, texts
 
 SITE = "tethys.channels.site"
@@ -58,7 +67,7 @@ def listed(names: Sequence[str], verb_one: str, verb_many: str) -> str:
     return f"{enumerated(names)} {verb_one if len(names) == 1 else verb_many}"
 
 
-def delivery(probe: Mapping[str, Any]) -> list[str]:
+def delivery(probe: Probe) -> list[str]:
     """What the proof of delivery saw, in sentences."""
     processes = probe["processes"]
     if not probe["provable"]:
@@ -87,7 +96,7 @@ def delivery(probe: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def through_front(probe: Mapping[str, Any]) -> list[str]:
+def through_front(probe: Probe) -> list[str]:
     """Return what was seen through the web server in front."""
     front = probe.get("front")
     if not front:
@@ -101,26 +110,66 @@ def through_front(probe: Mapping[str, Any]) -> list[str]:
     return [f"{line}."]
 
 
-def kind_of(server: Mapping[str, Any]) -> str:
+def kind_of(server: RedisHealth) -> str:
     """What answers there."""
     return "Sentinel" if server.get("watches") else "Redis"
+
+
+class Checked(TypedDict, total=False):
+    """What a check is evaluated by of the plan."""
+
+    portal: Portal
+    server: Server
+    redis: str
+    engine: str
+    layout: str
+    ports: list[int]
+    processes: int
+    managed: bool
+    redis_way: str
+    left_container: ContainerFacts | None
+    trust: TrustReport
+
+
+class Wanted(TypedDict):
+    """The variables that it is evaluated by."""
+
+    backend: str
+    container_name: str
+    image: str
+
+
+class SiteStep(TypedDict, total=False):
+    """What a task of `site` returned in check mode; `moves` is of the packages."""
+
+    changed: bool
+    skipped: bool
+    failed: bool
+    msg: str
+    moves: list[dict[str, str]]
+
+
+class Seen(TypedDict, total=False):
+    """What a page is written from; `site` has what the steps of a `site` run would do."""
+
+    plan: Checked
+    asked: Wanted
+    health: Health
+    probe: Probe
+    site: dict[str, SiteStep]
 
 
 class Report:
     """One host's page."""
 
-    def __init__(self, seen: Mapping[str, Any]) -> None:
-        self.plan: Mapping[str, Any] = seen["plan"]
-        self.asked: Mapping[str, Any] = seen["asked"]
-        self.portal: Mapping[str, Any] = self.plan["portal"]
-        self.server: Mapping[str, Any] = self.plan["server"]
-        self.health: Mapping[str, Any] = seen["health"]
-        self.probe: Mapping[str, Any] = seen["probe"]
-        # What each step of a `site` run would do; a step that was not asked is not there, or skipped.
-        self.site: Mapping[str, Mapping[str, Any]] = {
-            name: step for name, step in (seen.get("site") or {}).items() if step and not step.get("skipped")
-        }
-        self.rows: Sequence[Mapping[str, Any]] = self.health["processes"]
+    def __init__(self, seen: Seen) -> None:
+        self.plan, self.asked = seen["plan"], seen["asked"]
+        self.portal, self.server = self.plan["portal"], self.plan["server"]
+        self.health, self.probe = seen["health"], seen["probe"]
+        # A step that was not asked is not there, or skipped.
+        site: dict[str, SiteStep] = seen.get("site") or {}
+        self.site = {name: step for name, step in site.items() if step and not step.get("skipped")}
+        self.rows: Sequence[ProcessHealth] = self.health["processes"]
         self.problems: list[Problem] = []
         self.changes: list[str] = []
 
@@ -164,12 +213,12 @@ class Report:
         where = f"port {ports[0]}" if len(ports) == 1 else f"ports {ports[0]} to {ports[-1]}"
         return f"{self.plan['layout']}, {counted(self.plan['processes'], 'process', 'processes')} configured, {where}"
 
-    def process_line(self, row: Mapping[str, Any]) -> str:
+    def process_line(self, row: ProcessHealth) -> str:
         """One process."""
         if not row["pid"]:
             return f"{row['name']}: {row['state']}"
         state = "stopped by a signal" if row["frozen"] else row["state"]
-        runs_with = {
+        runs_with: dict[bool | None, str] = {
             True: ", with settings or packages older than those on disk",
             False: ", with the settings and packages on disk",
         }
@@ -186,7 +235,7 @@ class Report:
         times = counted(len(acts), "process", "processes")
         return [f"Watch: killed {times} that did not answer; the last was {acts[-1]['process']} at {last}"]
 
-    def redis_line(self, server: Mapping[str, Any]) -> str:
+    def redis_line(self, server: RedisHealth) -> str:
         """One server's figures, or where a Sentinel has the primary."""
         place = f"{kind_of(server)} {server['place']}"
         if server.get("primary"):
@@ -234,7 +283,7 @@ class Report:
             return
         for server in self.health["redis"]:
             self.judge_redis(server)
-        primaries = {server["primary"] for server in self.health["redis"] if server.get("primary")}
+        primaries = {str(server["primary"]) for server in self.health["redis"] if server.get("primary")}
         wanted = sum(bool(server.get("watches")) for server in self.health["redis"]) - 1
         seen = [server["copies"] for server in self.health["redis"] if server.get("primary")]
         if seen and max(seen) < wanted:
@@ -261,7 +310,7 @@ class Report:
         for text in (self.plan.get("trust") or {}).get("problems", []):
             self.report("open-to-others", "trust", text)
 
-    def judge_redis(self, server: Mapping[str, Any]) -> None:
+    def judge_redis(self, server: RedisHealth) -> None:
         """One server of the layer."""
         who = f"The layer's {kind_of(server)} at {server['place']}"
         if server["problem"]:
@@ -329,7 +378,9 @@ class Report:
     @property
     def engine_answers(self) -> bool:
         """Whether the engine that the container is to be in answers."""
-        return bool((self.server.get(self.plan["engine"]) or {}).get("running"))
+        is_podman = self.plan["engine"] == "podman"
+        engine = self.server.get("podman") if is_podman else self.server.get("docker")
+        return bool(engine and engine.get("running"))
 
     def judge_processes(self) -> None:
         """The processes as Supervisor and the kernel have them."""
@@ -379,7 +430,7 @@ class Report:
                 f" lost their groups and receive nothing until they reconnect: run {RESTART}.",
             )
 
-    def state_problem(self, state: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def state_problem(self, state: str, rows: Sequence[ProcessHealth]) -> None:
         """The processes that Supervisor has in a state other than RUNNING."""
         names = listed([row["name"] for row in rows], "is", "are")
         words = "; ".join(dict.fromkeys(row["problem"] for row in rows if row["problem"] and state != "STOPPED"))
@@ -515,7 +566,7 @@ def end_of_run(steps: Mapping[str, bool], unchanged: bool) -> list[str]:
     return [first, f"Next: nothing to do. {CHECK} reports the layer's state at any time{undo}."]
 
 
-def summary(probe: Mapping[str, Any], steps: Mapping[str, bool] | None = None, unchanged: bool = False) -> list[str]:
+def summary(probe: Probe, steps: Mapping[str, bool] | None = None, unchanged: bool = False) -> list[str]:
     """Return what the delivery check found, in lines; with `steps`, also what the run has changed and what is next."""
     versions = probe.get("versions") or {}
     known = ", ".join(f"{name} {versions[name]}" for name in sorted(versions) if versions[name])
@@ -523,12 +574,12 @@ def summary(probe: Mapping[str, Any], steps: Mapping[str, bool] | None = None, u
     return lines if steps is None else [*lines, *end_of_run(steps, unchanged)]
 
 
-def probed(probe: Mapping[str, Any]) -> list[Problem]:
+def probed(probe: Probe) -> list[Problem]:
     """Return the problems that `layer_probe` found."""
     return [Problem(row["code"], row["subject"], text) for row, text in zip(probe["codes"], probe["problems"])]
 
 
-def judged(seen: Mapping[str, Any]) -> Report:
+def judged(seen: Seen) -> Report:
     """Return the report of one host, with what is wrong.
 
     Args:
@@ -541,7 +592,16 @@ def judged(seen: Mapping[str, Any]) -> Report:
     return found
 
 
-def page(found: Report) -> dict[str, Any]:
+class Page(TypedDict):
+    """What `check` prints: what was seen, and what is wrong, as sentences and as codes."""
+
+    ok: bool
+    lines: list[str]
+    problems: list[str]
+    codes: list[dict[str, str]]
+
+
+def page(found: Report) -> Page:
     """Return a report as `check` prints it: `ok`, `lines` (what was seen), `problems` (sentences) and `codes`."""
     return {
         "ok": not found.problems,
@@ -551,6 +611,6 @@ def page(found: Report) -> dict[str, Any]:
     }
 
 
-def report(seen: Mapping[str, Any]) -> dict[str, Any]:
+def report(seen: Seen) -> Page:
     """Return the page of one host; see `judged` for what was seen."""
     return page(judged(seen))

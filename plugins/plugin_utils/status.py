@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import TypedDict
 
+from ansible_collections.tethys.channels.plugins.module_utils.layer_facts import Probe, ProcessHealth, RedisHealth
 from ansible_collections.tethys.channels.plugins.plugin_utils.health import VERSIONS, Report
 
 # Raised when a key changes its meaning or goes away; a new key does not raise it.
@@ -87,7 +87,7 @@ class Status(TypedDict):
     would_change: list[str]
 
 
-def _process(row: Mapping[str, Any]) -> ProcessStatus:
+def _process(row: ProcessHealth) -> ProcessStatus:
     """Return one of `layer_health`'s processes."""
     return {
         "name": row["name"],
@@ -100,7 +100,7 @@ def _process(row: Mapping[str, Any]) -> ProcessStatus:
     }
 
 
-def _redis(row: Mapping[str, Any]) -> RedisStatus:
+def _redis(row: RedisHealth) -> RedisStatus:
     """Return one of `layer_health`'s servers."""
     return {
         "place": row["place"],
@@ -117,7 +117,7 @@ def _redis(row: Mapping[str, Any]) -> RedisStatus:
     }
 
 
-def _delivery(probe: Mapping[str, Any]) -> DeliveryStatus:
+def _delivery(probe: Probe) -> DeliveryStatus:
     """Return what `layer_probe` saw."""
     return {
         "is_verified": bool(probe["provable"] and probe["sent"] and probe["received"] == probe["sent"]),
@@ -142,7 +142,7 @@ def status(report: Report, host: str, checked_at: float) -> Status:
         "checked_at": int(checked_at),
         "ok": not report.problems,
         "problems": [{"code": p.code, "subject": p.subject, "text": p.text} for p in report.problems],
-        "versions": {name: versions[key] for key, name in VERSIONS.items() if versions.get(key)},
+        "versions": {name: version for key, name in VERSIONS.items() if (version := versions.get(key))},
         "layout": report.plan["layout"],
         "backend": report.asked["backend"],
         "processes_wanted": report.plan["processes"],
@@ -155,9 +155,9 @@ def status(report: Report, host: str, checked_at: float) -> Status:
     }
 
 
-def with_fleet(status: Status, probe: Mapping[str, Any]) -> Status:
+def with_fleet(status: Status, probe: Probe | None) -> Status:
     """Return a host's status with what `layer_probe` saw of the portals that share its Redis."""
-    among = probe.get("among")
+    among = probe.get("among") if probe else None
     if not among:
         return status
     return {**status, "between": {"sockets": among["sockets"], "received": dict(among["heard"])}}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.server.root_files import OpenFile, Trust
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import Writer, is_shared, who_can
@@ -33,6 +33,13 @@ USES = {
 }
 # What matters on a server of the Redis that portals share.
 OF_REDIS = ("python", "state", "unit", "engine", "socket")
+
+
+class TrustReport(TypedDict, total=False):
+    """What is printed of it: every file, and those that would be refused."""
+
+    lines: list[str]
+    problems: list[str]
 
 
 class Verdict(NamedTuple):

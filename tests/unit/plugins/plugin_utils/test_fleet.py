@@ -104,5 +104,5 @@ def test_places(written: Any, told: str) -> None:
 def test_settings_of_another_kind(odd: Any) -> None:
     """An app can set anything."""
     layer = layer_of({"settings": {"layer_backend": "x.Y", "layer_hosts": odd, "channel_layers": odd}})
-    assert (layer["class"], layer["prefix"]) == ("x.Y", "asgi")
+    assert (layer["backend"], layer["prefix"]) == ("x.Y", "asgi")
     assert place({"sentinels": odd})
