@@ -9,21 +9,56 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
+from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Server
 from ansible_collections.tethys.channels.plugins.plugin_utils import own_files
 
 FILES = Path(__file__).parents[2] / "roles" / "preflight" / "vars" / "platforms"
 UNKNOWN = "is not installed, and this collection cannot install it on this system: install it"
 
 
+class EnginePackages(TypedDict, total=False):
+    """A container engine: its packages, and what to do where there are none."""
+
+    packages: list[str]
+    way_out: str
+    unit: str
+    library: str
+
+
+class SupervisorPackages(TypedDict, total=False):
+    """Supervisor: its packages, and those that add the repository which has them."""
+
+    packages: list[str]
+    repository: str
+    repository_packages: list[str]
+    repository_way_out: str
+    unit: str
+    program_file: str
+
+
+class Platform(TypedDict, total=False):
+    """What a file says; `{python}` in a package's name stands for a version of Python."""
+
+    ids: list[str]
+    manager: str
+    manager_problem: str
+    system_python: str
+    python_names: dict[str, str]
+    docker: EnginePackages
+    podman: EnginePackages
+    yaml: str
+    supervisor: SupervisorPackages
+
+
 @lru_cache(maxsize=1)
-def platform_files() -> dict[str, dict[str, Any]]:
+def platform_files() -> dict[str, Platform]:
     """What each file says, by its name: a family, one of its versions, a distribution, or one of its versions."""
     return {path.stem: own_files.read(path)["__preflight_platform"] for path in sorted(FILES.glob("*.yml"))}
 
 
-def platform(os: Mapping[str, str], python: str = "") -> dict[str, Any] | None:
+def platform(os: Mapping[str, str], python: str = "") -> Platform | None:
     """What holds for a system, the more particular file before the more general; None where its family is not known.
 
     Args:
@@ -36,10 +71,9 @@ def platform(os: Mapping[str, str], python: str = "") -> dict[str, Any] | None:
     if family is None:
         return None
     major = os.get("version_id", "").partition(".")[0]
-    found: dict[str, Any] = {}
+    found: Platform = {}
     for name in dict.fromkeys((family, f"{family}_{major}", words[0], f"{words[0]}_{major}")):
-        for key, value in files.get(name, {}).items():
-            found[key] = {**found.get(key, {}), **value} if isinstance(value, dict) else value
+        found = _over(found, files.get(name, {}))
     docker = found["docker"]
     # A library is installed for the Python that is to import it.
     own = python in ("", found.get("system_python", python))
@@ -49,24 +83,34 @@ def platform(os: Mapping[str, str], python: str = "") -> dict[str, Any] | None:
     return found
 
 
+def _over(general: Platform, particular: Platform) -> Platform:
+    """Return what holds where the one has something besides the other."""
+    found = dict(general)
+    for key, value in particular.items():
+        held = found.get(key)
+        found[key] = {**(held if isinstance(held, dict) else {}), **value} if isinstance(value, dict) else value
+    return cast(Platform, found)
+
+
 def system_name(os: Mapping[str, str]) -> str:
     """What people call the system."""
     return " ".join(filter(None, (os.get("name") or os.get("id"), os.get("version_id")))) or "this system"
 
 
-def engine_refusal(server: Mapping[str, Any], engine: str, title: str) -> str | None:
+def engine_refusal(server: Server, engine: str, title: str) -> str | None:
     """Why a container engine, which is missing, cannot be installed on a server."""
     about = platform_of(server)
     if not about:
         return f"{title} {UNKNOWN}"
-    if not about[engine]["packages"]:
-        return f"{title} is not installed, and {_name(server)} has no package of it: {about[engine]['way_out']}"
+    wanted = about["podman"] if engine == "podman" else about["docker"]
+    if not wanted["packages"]:
+        return f"{title} is not installed, and {_name(server)} has no package of it: {wanted['way_out']}"
     if not about["manager"]:
-        return f"{title} " + _by_hand(about, server, " ".join(about[engine]["packages"])).removesuffix(".")
+        return f"{title} " + _by_hand(about, server, " ".join(wanted["packages"])).removesuffix(".")
     return None
 
 
-def library_refusal(server: Mapping[str, Any]) -> str | None:
+def library_refusal(server: Server) -> str | None:
     """Why the library by which Ansible speaks to Docker, which is missing, cannot be installed on a server."""
     about = platform_of(server)
     what = f"The library requests of Python {server.get('python') or 3}, by which Ansible speaks to Docker,"
@@ -75,7 +119,7 @@ def library_refusal(server: Mapping[str, Any]) -> str | None:
     return None if about["manager"] else f"{what} {_by_hand(about, server, about['docker']['library'])}"
 
 
-def yaml_refusal(server: Mapping[str, Any]) -> str | None:
+def yaml_refusal(server: Server) -> str | None:
     """Why PyYAML, which is missing, cannot be installed on a server."""
     about = platform_of(server)
     what = "PyYAML for the system's Python, with which portal_config.yml is edited,"
@@ -84,7 +128,7 @@ def yaml_refusal(server: Mapping[str, Any]) -> str | None:
     return None if about["manager"] else f"{what} {_by_hand(about, server, about['yaml'])}"
 
 
-def supervisor_refusal(server: Mapping[str, Any]) -> str | None:
+def supervisor_refusal(server: Server) -> str | None:
     """Why Supervisor, which is missing, cannot be installed on a server."""
     about = platform_of(server)
     if not about:
@@ -101,22 +145,22 @@ def supervisor_refusal(server: Mapping[str, Any]) -> str | None:
     return None
 
 
-def wants_repository(server: Mapping[str, Any]) -> bool:
+def wants_repository(server: Server) -> bool:
     """Whether Supervisor comes from a repository that the server does not have yet."""
     repository = ((platform_of(server) or {}).get("supervisor") or {}).get("repository")
     return bool(repository) and repository not in (server.get("repositories") or [])
 
 
-def platform_of(server: Mapping[str, Any]) -> dict[str, Any] | None:
+def platform_of(server: Server) -> Platform | None:
     """The platform of an inspected server."""
     return platform(server.get("os") or {}, str(server.get("python") or ""))
 
 
-def _name(server: Mapping[str, Any]) -> str:
+def _name(server: Server) -> str:
     return system_name(server.get("os") or {})
 
 
-def _by_hand(about: Mapping[str, Any], server: Mapping[str, Any], packages: str) -> str:
+def _by_hand(about: Platform, server: Server, packages: str) -> str:
     return (
         f"is not installed, and Ansible cannot install packages on {_name(server)} ({about['manager_problem']}):"
         f" install it (`dnf install {packages}`), and run again."
