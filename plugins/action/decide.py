@@ -80,7 +80,7 @@ def _of_redis_host(variables: Variables) -> dict[str, Any]:
     from ansible_collections.tethys.channels.plugins.plugin_utils.decide import shared
 
     files, unread = variables.certificate_files()
-    found = {
+    found: shared.RedisFound = {
         "names": list(variables.values),
         "values": variables.values,
         "known": variables.read("preflight_known_variables"),

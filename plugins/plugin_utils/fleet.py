@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal, Settings
 from ansible_collections.tethys.channels.plugins.module_utils.layer_facts import Probe
+from ansible_collections.tethys.channels.plugins.plugin_utils.hosts import Hosts
 
 SITE = "tethys.channels.site"
 
@@ -82,7 +83,7 @@ def _line(name: str, portal: Portal, probe: Probe, as_found: bool) -> str:
     return f"{line}; each of {sockets} WebSockets received messages of {every}{len(heard)} portals"
 
 
-def page(names: Iterable[str], hosts: Mapping[str, Any], compare: bool) -> FleetPage:
+def page(names: Iterable[str], hosts: Hosts, compare: bool) -> FleetPage:
     """The page of all portals.
 
     Args:
@@ -98,10 +99,8 @@ def page(names: Iterable[str], hosts: Mapping[str, Any], compare: bool) -> Fleet
     portals: dict[str, Portal] = {}
     for name in sorted(names):
         seen = hosts[name]
-        found, result = seen.get("__preflight_found"), seen.get("__fleet_check_result")
-        portal: Portal | None = found and found.get("portal")
-        sent: Probe | None = result and result.get("probe")
-        portals[name], probe = portal or {}, sent or {}
+        portals[name] = (seen.get("__preflight_found") or {}).get("portal") or {}
+        probe: Probe = (seen.get("__fleet_check_result") or {}).get("probe") or {}
         lines.append(_line(name, portals[name], probe, compare))
         problems += probe.get("problems") or []
     if compare and portals:

@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER, PRIMARY_NAME
+from ansible_collections.tethys.channels.plugins.plugin_utils.hosts import Hosts, HostVariables, PeerLogin, SharedServer
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import SENTINEL_PORT
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import SHARED_CA_HERE, refused
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import whole_number
@@ -31,12 +32,34 @@ PATIENCE_WITH_SENTINEL = {"socket_connect_timeout": 1, "socket_timeout": 1, "ret
 NOT_KNOWN_YET = "made by the run"
 
 
-def sentinel_port(variables: Mapping[str, Any]) -> int:
+class SharedLogin(TypedDict):
+    """The portals' login to a server, without a password where it was not set up yet."""
+
+    username: str | None
+    password: str | None
+    ca: str | None
+    started_at: float
+
+
+class SharedEndpoint(TypedDict, total=False):
+    """The same as `redis_ping` takes it."""
+
+    host: str
+    port: int
+    username: str | None
+    password: str | None
+    tls: bool
+    ca_data: str | None
+    inventory_name: str
+    sentinel: str
+
+
+def sentinel_port(variables: HostVariables) -> int:
     """The port on which a host's Sentinel answers."""
     return whole_number(variables.get("redis_container_sentinel_port")) or SENTINEL_PORT
 
 
-def common_secrets(names: Iterable[str], hosts: Mapping[str, Any], rotate: bool = False) -> dict[str, str]:
+def common_secrets(names: Iterable[str], hosts: Hosts, rotate: bool = False) -> dict[str, str]:
     """The passwords that all servers have: those that the first of them keeps which has any, else new ones.
 
     Args:
@@ -47,10 +70,12 @@ def common_secrets(names: Iterable[str], hosts: Mapping[str, Any], rotate: bool 
     Raises:
         Refusal: where nothing was read on any of them.
     """
-    rows = [((hosts[name].get("__redis_container_peers") or {}).get("login") or {}) for name in sorted(names)]
+    rows: list[PeerLogin] = [
+        (hosts[name].get("__redis_container_peers") or {}).get("login") or {} for name in sorted(names)
+    ]
 
-    def first(name: str, new: bool) -> str:
-        kept = [row["kept"][name] for row in rows if (row.get("kept") or {}).get(name)]
+    def first(name: Literal["password", "peer_password"], new: bool) -> str:
+        kept = [mine[name] for row in rows if (mine := row.get("kept")) and mine[name]]
         offered = [row["offered"][name] for row in rows if row.get("offered")]
         found = [*([] if new else kept), *offered]
         if not found:
@@ -64,7 +89,7 @@ def common_secrets(names: Iterable[str], hosts: Mapping[str, Any], rotate: bool 
     return {"password": first("password", rotate), "peer_password": first("peer_password", False)}
 
 
-def layer_hosts(servers: Sequence[Mapping[str, Any]], login: Mapping[str, Any]) -> list[dict[str, Any]]:
+def layer_hosts(servers: Sequence[SharedServer], login: SharedLogin) -> list[Any]:
     """The one entry of a channel layer's hosts that asks Sentinel where the primary is."""
     trust = {"ssl": True, "ssl_ca_certs": SHARED_CA_HERE, "ssl_check_hostname": True}
     who = {"username": login.get("username") or PORTAL_USER, "password": login.get("password") or NOT_KNOWN_YET}
@@ -80,7 +105,7 @@ def layer_hosts(servers: Sequence[Mapping[str, Any]], login: Mapping[str, Any]) 
     ]
 
 
-def endpoints(servers: Sequence[Mapping[str, Any]], login: Mapping[str, Any], authorities: str) -> list[dict[str, Any]]:
+def endpoints(servers: Sequence[SharedServer], login: SharedLogin, authorities: str) -> list[SharedEndpoint]:
     """The sentinels as `redis_ping` takes them, which asks the primary that they name as well."""
     return [
         {

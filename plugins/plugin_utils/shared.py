@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis_way import url_host
@@ -15,12 +15,15 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.sentinel im
     SENTINEL,
     topology_of,
 )
+from ansible_collections.tethys.channels.plugins.plugin_utils.hosts import Hosts, SharedServer
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import DEFAULT_PORT
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     SHARED_CA_HERE,
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.sentinel import (
     NOT_KNOWN_YET,
+    SharedEndpoint,
+    SharedLogin,
     endpoints,
     layer_hosts,
     sentinel_port,
@@ -30,10 +33,39 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.values import whol
 # What a portal's connection to another machine needs besides: the core layer's read lasts 5 s, and one that lasts
 # longer will never end, since the machine at the other end has gone without a word.
 PATIENCE = {"socket_connect_timeout": 5, "socket_timeout": 15, "health_check_interval": 10}
-NOBODY: dict[str, Any] = {"username": PORTAL_USER, "password": None, "ca": None, "started_at": 0}
+NOBODY: SharedLogin = {"username": PORTAL_USER, "password": None, "ca": None, "started_at": 0}
 
 
-def shared_redis(names: Iterable[str], hosts: Mapping[str, Any], logins: Sequence[Any] = ()) -> dict[str, Any]:
+class LoginRow(TypedDict, total=False):
+    """What `redis_login` returned for one server; without `login`, the server was not reached."""
+
+    login: SharedLogin
+    msg: str
+
+
+class SharedRedis(TypedDict):
+    """How a portal reaches the Redis that it shares with others.
+
+    Args:
+        servers: where it is.
+        hosts: for the channel layer.
+        endpoints: the same for `redis_ping`.
+        authorities: one file of certificates.
+        started_at: the last of the servers' starts.
+        missing: servers without a login yet.
+        unreached: servers that Ansible does not reach.
+    """
+
+    servers: list[SharedServer]
+    hosts: list[Any]
+    endpoints: list[SharedEndpoint]
+    authorities: str
+    started_at: float
+    missing: list[str]
+    unreached: list[str]
+
+
+def shared_redis(names: Iterable[str], hosts: Hosts, logins: Sequence[LoginRow] = ()) -> SharedRedis:
     """How a portal reaches the Redis that it shares with others.
 
     Args:
@@ -41,14 +73,11 @@ def shared_redis(names: Iterable[str], hosts: Mapping[str, Any], logins: Sequenc
         hosts: every host's variables by its name.
         logins: what `redis_login` read on these servers, as a loop over the sorted names registers it.
 
-    Returns:
-        `servers` (`name`, `address`, `port`), `hosts` for the channel layer, `endpoints` for `redis_ping`,
-        `authorities` (one file of certificates), `started_at` (the last of their starts), `missing` (those without a
-        login yet) and `unreached` (those that Ansible does not reach). Where Sentinel watches, one login is enough.
+    Where Sentinel watches, one login is enough.
     """
     servers = servers_of(names, hosts)
     # A server that is away tells nothing.
-    found: list[Mapping[str, Any]] = [row.get("login") or NOBODY for row in logins]
+    found: list[SharedLogin] = [row.get("login") or NOBODY for row in logins]
     authorities = "".join(dict.fromkeys(str(login["ca"]).strip() + "\n" for login in found if login["ca"]))
     ready = [bool(login["password"] and login["ca"]) for login in found]
     unreachable = [
@@ -59,7 +88,7 @@ def shared_redis(names: Iterable[str], hosts: Mapping[str, Any], logins: Sequenc
     if servers and topology_of(hosts[servers[0]["name"]]) == SENTINEL:
         # All of them have the same, and which one serves is not known beforehand. What one of them holds, the others
         # have a copy of, so that nothing is lost when it starts anew.
-        login = next((login for login, is_ready in zip(found, ready) if is_ready), NOBODY)
+        login = next((each for each, is_ready in zip(found, ready) if is_ready), NOBODY)
         return {
             "servers": servers,
             "hosts": layer_hosts(servers, login),
@@ -84,12 +113,12 @@ def _first_line(text: Any) -> str:
     return next(iter(str(text or "").strip().splitlines()), "no reason was given").rstrip(".:")
 
 
-def servers_of(names: Iterable[str], hosts: Mapping[str, Any]) -> list[dict[str, Any]]:
+def servers_of(names: Iterable[str], hosts: Hosts) -> list[SharedServer]:
     """The servers of the shared Redis as the inventory has them, in the order that every portal takes.
 
     A layer takes the first, second, … of its hosts by a sum over the group's name, so another order is another Redis.
     """
-    found = []
+    found: list[SharedServer] = []
     for name in sorted(names):
         variables = hosts[name]
         found.append(
@@ -103,7 +132,7 @@ def servers_of(names: Iterable[str], hosts: Mapping[str, Any]) -> list[dict[str,
     return found
 
 
-def _hosts(servers: Sequence[Mapping[str, Any]], logins: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _hosts(servers: Sequence[SharedServer], logins: Sequence[SharedLogin]) -> list[Any]:
     """The shared Redis as `hosts` of a channel layer; a URL cannot carry every password, so that stands beside it."""
     return [
         {
@@ -118,7 +147,7 @@ def _hosts(servers: Sequence[Mapping[str, Any]], logins: Sequence[Mapping[str, A
     ]
 
 
-def _endpoints(servers: Sequence[Mapping[str, Any]], logins: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _endpoints(servers: Sequence[SharedServer], logins: Sequence[SharedLogin]) -> list[SharedEndpoint]:
     """The same as `redis_ping` takes them, before anything is written on the portal's server."""
     return [
         {

@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypedDict
 
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import address_reason
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import role_options
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem
+from ansible_collections.tethys.channels.plugins.plugin_utils.inputs import RedisOptions
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Data, Problem
 from ansible_collections.tethys.channels.plugins.plugin_utils.tls import certificate_problem, not_made_here, out_of_time
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import nearest, show
 
@@ -22,7 +23,19 @@ AUTHORITY_KEY = "authority_key"
 TLS_VARIABLES = "redis_container_tls"
 
 
-def _authority_reasons(name: str, folder: str, found: Mapping[str, Any]) -> Iterable[Problem]:
+class CertificateFound(TypedDict, total=False):
+    """The texts of the certificate's files on the controller, and which are there and have none.
+
+    Args:
+        files: the texts, by their variables and `authority_key`.
+        unreadable: those, or `redis_container_tls_dir`, that are there and say nothing.
+    """
+
+    files: Mapping[str, str]
+    unreadable: Sequence[str]
+
+
+def _authority_reasons(name: str, folder: str, found: CertificateFound) -> Iterable[Problem]:
     """The problems of the private CA's folder: another user's file is never overwritten."""
     out = f"set it to an empty folder, or give certificates of your own by {', '.join(FILES)}."
     unreadable = found.get("unreadable") or []
@@ -69,7 +82,7 @@ def _authority_reasons(name: str, folder: str, found: Mapping[str, Any]) -> Iter
             )
 
 
-def _folder_reasons(name: str, folder: Any, found: Mapping[str, Any]) -> Iterable[Problem]:
+def _folder_reasons(name: str, folder: Any, found: CertificateFound) -> Iterable[Problem]:
     """Yield the problems of the folder in which the private CA is created and kept."""
     if folder and not str(folder).startswith(("/", "~/")):
         yield Problem(
@@ -88,7 +101,7 @@ def _folder_reasons(name: str, folder: Any, found: Mapping[str, Any]) -> Iterabl
         yield from _authority_reasons(name, str(folder), found)
 
 
-def tls_reasons(name: str, values: Mapping[str, Any], found: Mapping[str, Any]) -> Iterable[Problem]:
+def tls_reasons(name: str, values: Data, found: CertificateFound) -> Iterable[Problem]:
     """The problems of the certificate, the administrator's own or that of the private CA."""
     files: Mapping[str, str] = found.get("files") or {}
     given = [name for name in FILES if values.get(name)]
@@ -131,14 +144,14 @@ def is_about_tls(problem: Problem) -> bool:
     return (meant or problem.subject).startswith(TLS_VARIABLES)
 
 
-def next_authority(options: Mapping[str, Any], files: Mapping[str, str]) -> str:
+def next_authority(options: RedisOptions, files: Mapping[str, str]) -> str:
     """The certificate of the CA as it will be; empty if it is to be created or renewed."""
     authority = str(files.get(FILES[2]) or "")
     ends = authority and certificate_due(options, files) and out_of_time(authority, int(options["renew_days"]))
     return "" if ends else authority
 
 
-def certificate_due(options: Mapping[str, Any], files: Mapping[str, str]) -> str | None:
+def certificate_due(options: RedisOptions, files: Mapping[str, str]) -> str | None:
     """Why the certificate of the private CA has to be created or renewed."""
     if options["certificate_given"]:
         return None

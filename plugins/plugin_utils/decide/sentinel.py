@@ -7,15 +7,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TypedDict
 
+from ansible_collections.tethys.channels.plugins.module_utils.server_facts import ContainerFacts, Server
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import image_version
+from ansible_collections.tethys.channels.plugins.plugin_utils.hosts import (
+    Hosts,
+    HostVariables,
+    Place,
+    SentinelView,
+    SharedServer,
+)
+from ansible_collections.tethys.channels.plugins.plugin_utils.inputs import RedisOptions
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import show, whole_number
 
-TOPOLOGY = "redis_container_topology"
 STANDALONE = "standalone"
 SENTINEL = "sentinel"
 # The fewest servers of which most are left when one is gone.
@@ -24,12 +32,21 @@ FEWEST = 3
 OLDEST = (6, 2)
 
 
-def topology_of(variables: Mapping[str, Any]) -> str:
+class SentinelStep(TypedDict):
+    """What a run does with the Redis and the Sentinel of one server."""
+
+    primary: Place
+    is_primary: bool
+    port: int
+    sentinels: list[Place]
+
+
+def topology_of(variables: HostVariables) -> str:
     """How the Redis of a host stands to those of the others."""
-    return str(variables.get(TOPOLOGY) or STANDALONE)
+    return str(variables.get("redis_container_topology") or STANDALONE)
 
 
-def authority_reasons(name: str, hosts: Mapping[str, Any], authority: str) -> list[Problem]:
+def authority_reasons(name: str, hosts: Hosts, authority: str) -> list[Problem]:
     """Why the servers would not trust each other while one after the other gets another certificate.
 
     Args:
@@ -51,18 +68,18 @@ def authority_reasons(name: str, hosts: Mapping[str, Any], authority: str) -> li
     ]
 
 
-def _view(variables: Mapping[str, Any]) -> Mapping[str, Any]:
+def _view(variables: HostVariables) -> SentinelView:
     """What that server's own Sentinel said in this run; nothing where it was not asked."""
     return (variables.get("__preflight_found") or {}).get("sentinel") or {}
 
 
-def _container(variables: Mapping[str, Any]) -> Mapping[str, Any]:
+def _container(variables: HostVariables) -> ContainerFacts:
     """The Sentinel container that this run found on a server."""
-    server = (variables.get("__preflight_found") or {}).get("server") or {}
+    server: Server = (variables.get("__preflight_found") or {}).get("server") or {}
     return server.get("sentinel_container") or {}
 
 
-def present_primary(servers: Sequence[Mapping[str, Any]], hosts: Mapping[str, Any]) -> dict[str, Any] | None:
+def present_primary(servers: Sequence[SharedServer], hosts: Hosts) -> Place | None:
     """Where most sentinels have the primary, or all that answer; None where they do not agree, or there are none yet.
 
     Where none answers, it is the one Redis that is none's copy, or what all of them wrote down last.
@@ -77,7 +94,7 @@ def present_primary(servers: Sequence[Mapping[str, Any]], hosts: Mapping[str, An
     return _most([view.get("last") for view in views], len(servers))
 
 
-def _most(places: Sequence[Mapping[str, Any] | None], servers: int) -> dict[str, Any] | None:
+def _most(places: Sequence[Place | None], servers: int) -> Place | None:
     """The place that most of them name, or all that name any."""
     votes = Counter((str(place["host"]), int(place["port"])) for place in places if place)
     [(place, count)] = votes.most_common(1) or [(("", 0), 0)]
@@ -85,7 +102,7 @@ def _most(places: Sequence[Mapping[str, Any] | None], servers: int) -> dict[str,
     return {"host": place[0], "port": place[1]} if agreed else None
 
 
-def plan_of(name: str, servers: Sequence[Mapping[str, Any]], hosts: Mapping[str, Any]) -> dict[str, Any]:
+def plan_of(name: str, servers: Sequence[SharedServer], hosts: Hosts) -> SentinelStep:
     """What a run does with the Redis and the Sentinel of one server: who is, or begins as, the primary."""
     found = present_primary(servers, hosts)
     here = next((server for server in servers if server["name"] == name), servers[0])
@@ -98,7 +115,7 @@ def plan_of(name: str, servers: Sequence[Mapping[str, Any]], hosts: Mapping[str,
     }
 
 
-def topology_reasons(name: str, servers: Sequence[Mapping[str, Any]], hosts: Mapping[str, Any]) -> list[Problem]:
+def topology_reasons(name: str, servers: Sequence[SharedServer], hosts: Hosts) -> list[Problem]:
     """What speaks against the servers together, whatever was found on them."""
     topologies = {server["name"]: topology_of(hosts[server["name"]]) for server in servers}
     mine = topology_of(hosts[name])
@@ -137,7 +154,7 @@ def topology_reasons(name: str, servers: Sequence[Mapping[str, Any]], hosts: Map
     return []
 
 
-def host_reasons(options: Mapping[str, Any], image: str, server: Mapping[str, Any]) -> Iterable[Problem]:
+def host_reasons(options: RedisOptions, image: str, server: Server) -> Iterable[Problem]:
     """Yield what speaks against Sentinel on one server."""
     version = image_version(image)
     numbers = tuple(int(part) for part in (version or "").split(".") if part)
@@ -174,9 +191,9 @@ def host_reasons(options: Mapping[str, Any], image: str, server: Mapping[str, An
     yield from _container_reasons(port, server)
 
 
-def _container_reasons(port: int, server: Mapping[str, Any]) -> Iterable[Problem]:
+def _container_reasons(port: int, server: Server) -> Iterable[Problem]:
     """Yield why the container of Sentinel cannot have its name, or its port."""
-    ours = server.get("sentinel_container") or {}
+    ours: ContainerFacts = server.get("sentinel_container") or {}
     if ours and "tethys.channels.config" not in ours.get("labels", {}):
         yield Problem(
             "container-of-somebody",
@@ -205,7 +222,7 @@ def _container_reasons(port: int, server: Mapping[str, Any]) -> Iterable[Problem
                 break
 
 
-def quorum_reasons(servers: Sequence[Mapping[str, Any]], hosts: Mapping[str, Any], container: str) -> list[Problem]:
+def quorum_reasons(servers: Sequence[SharedServer], hosts: Hosts, container: str) -> list[Problem]:
     """Why nobody can say who the primary is, so that a run could only guess."""
     unseen = [str(server["name"]) for server in servers if not _view(hosts[server["name"]])]
     if unseen:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from ansible.module_utils.parsing.convert_bool import boolean
+from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Server
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import trust
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.certificate import (
     AUTHORITY_KEY,
     FILES,
+    CertificateFound,
     certificate_due,
     is_about_tls,
     next_authority,
@@ -40,9 +42,12 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables i
     misspelt,
     wrong_role_values,
 )
+from ansible_collections.tethys.channels.plugins.plugin_utils.hosts import Hosts
+from ansible_collections.tethys.channels.plugins.plugin_utils.inputs import RedisOptions
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     CORE_BACKEND,
     MEMORY_BACKEND,
+    Data,
     Facts,
     Inputs,
     Problem,
@@ -54,13 +59,34 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.tls import out_of_
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import show
 
 
-def site_reasons(portals: Sequence[Mapping[str, Any]]) -> list[Problem]:
+class Site(TypedDict):
+    """What a portal needs of the Redis that it shares."""
+
+    name: str
+    backend: str
+    prefix: str
+
+
+class RedisFound(CertificateFound):
+    """What is known of a server of the shared Redis."""
+
+    names: Sequence[str]
+    values: Data
+    known: Any
+    server: Server
+
+
+# What all portals have alike.
+COMMON: tuple[tuple[Literal["backend", "prefix"], str], ...] = (
+    ("backend", "tethys_layer_backend"),
+    ("prefix", "prefix (of portal_config_layer_options)"),
+)
+
+
+def site_reasons(portals: Sequence[Site]) -> list[Problem]:
     """Why these portals cannot have one login to one Redis."""
     reasons = []
-    for key, variable in (
-        ("backend", "tethys_layer_backend"),
-        ("prefix", "prefix (of portal_config_layer_options)"),
-    ):
+    for key, variable in COMMON:
         values = {portal[key]: portal["name"] for portal in reversed(portals)}
         if len(values) > 1:
             told = " and ".join(f"{show(value)} on {name}" for value, name in sorted(values.items()))
@@ -76,9 +102,9 @@ def site_reasons(portals: Sequence[Mapping[str, Any]]) -> list[Problem]:
     return reasons
 
 
-def _sites(names: Iterable[str], hosts: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _sites(names: Iterable[str], hosts: Hosts) -> list[Site]:
     """What each portal wants of its Redis."""
-    found = []
+    found: list[Site] = []
     for name in sorted(names):
         options = hosts[name].get("portal_config_layer_options")
         prefix = options.get("prefix") if isinstance(options, Mapping) else None
@@ -87,7 +113,7 @@ def _sites(names: Iterable[str], hosts: Mapping[str, Any]) -> list[dict[str, Any
     return found
 
 
-def _own_reasons(name: str, options: Mapping[str, Any]) -> Iterable[Problem]:
+def _own_reasons(name: str, options: RedisOptions) -> Iterable[Problem]:
     """Yield what a host that serves others cannot have: another transport, an old image, no access rules."""
     if options["transport_asked"] not in ("", "tls"):
         yield Problem(
@@ -113,11 +139,11 @@ def _own_reasons(name: str, options: Mapping[str, Any]) -> Iterable[Problem]:
 
 
 def _reasons(
-    options: Mapping[str, Any],
-    found: Mapping[str, Any],
-    portals: Sequence[Mapping[str, Any]],
-    asked: Mapping[str, Any],
-    hosts: Mapping[str, Any],
+    options: RedisOptions,
+    found: RedisFound,
+    portals: Sequence[Site],
+    asked: Data,
+    hosts: Hosts,
 ) -> list[Problem]:
     """Everything that the variables, the clock and the address say against it."""
     values, name, server = found.get("values") or {}, options["name"], found["server"]
@@ -178,7 +204,7 @@ class Certificate(TypedDict):
 NO_CERTIFICATE: Certificate = {"certificate_due": None, "authority_due": False}
 
 
-def _certificate(options: Mapping[str, Any], files: Mapping[str, str], reasons: list[Problem]) -> Certificate:
+def _certificate(options: RedisOptions, files: Mapping[str, str], reasons: list[Problem]) -> Certificate:
     """Return what is due, and add the problem of a CA that lacks its key."""
     due, authority = certificate_due(options, files), str(files.get(FILES[2]) or "")
     if due and authority and not files.get(AUTHORITY_KEY):
@@ -188,7 +214,7 @@ def _certificate(options: Mapping[str, Any], files: Mapping[str, str], reasons: 
     return {"certificate_due": due, "authority_due": renews}
 
 
-def redis_plan(options: Mapping[str, Any], found: Mapping[str, Any], hosts: Mapping[str, Any]) -> dict[str, Any]:
+def redis_plan(options: RedisOptions, found: RedisFound, hosts: Hosts) -> dict[str, Any]:
     """The plan for one server of the shared Redis, with every reason against it, in the form that `plan` has.
 
     Args:
