@@ -7,10 +7,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.tethys.channels.plugins.plugin_utils.action import Action, plain
 from ansible_collections.tethys.channels.plugins.plugin_utils.inputs import Variables
+
+if TYPE_CHECKING:
+    from ansible_collections.tethys.channels.plugins.plugin_utils.flat_plan import Plan
 
 
 class ActionModule(Action):
@@ -27,7 +30,7 @@ class ActionModule(Action):
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = self.variables(task_vars or {})
         is_redis = variables.read("preflight_kind") == "redis"
-        plan = plain(shown(_of_redis_host(variables) if is_redis else _of_portal(variables)))
+        plan = plain(shown({**(_of_redis_host(variables) if is_redis else _of_portal(variables))}))
         if plan["refusals"]:
             # The Redis that portals share has been brought up by then.
             where = " on this server" if variables.read("__preflight_logins") is not None else ""
@@ -55,7 +58,7 @@ class ActionModule(Action):
         return {**result, **decided}
 
 
-def _of_portal(variables: Variables) -> dict[str, Any]:
+def _of_portal(variables: Variables) -> Plan:
     from ansible_collections.tethys.channels.plugins.plugin_utils import plan
     from ansible_collections.tethys.channels.plugins.plugin_utils.model import Facts
 
@@ -65,18 +68,20 @@ def _of_portal(variables: Variables) -> dict[str, Any]:
     # By this server's clock.
     started_at = shared.get("started_at") and shared["started_at"] + (found["server"].get("clock_ahead") or 0)
     decision.step.update(
-        requirements=variables.requirements,
-        upstream=variables.of_role("nginx_upstream_name"),
-        container_name=variables.of_role("redis_container_name"),
-        recorded=found["recorded"],
-        prefix=variables.prefix,
-        backend=variables.read("preflight_layer_backend"),
-        redis_started_at=started_at or 0,
+        {
+            "requirements": variables.requirements,
+            "upstream": variables.of_role("nginx_upstream_name"),
+            "container_name": variables.of_role("redis_container_name"),
+            "recorded": found["recorded"],
+            "prefix": variables.prefix,
+            "backend": variables.read("preflight_layer_backend"),
+            "redis_started_at": started_at or 0,
+        }
     )
     return decision.printed()
 
 
-def _of_redis_host(variables: Variables) -> dict[str, Any]:
+def _of_redis_host(variables: Variables) -> Plan:
     from ansible_collections.tethys.channels.plugins.plugin_utils.decide import shared
 
     files, unread = variables.certificate_files()

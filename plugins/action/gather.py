@@ -31,7 +31,7 @@ class ActionModule(Action):
         from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints
         from ansible_collections.tethys.channels.plugins.plugin_utils.model import Facts
 
-        of_variables = shown(plan.decide(variables.inputs, Facts()).printed())
+        of_variables = shown({**plan.decide(variables.inputs, Facts()).printed()})
         if of_variables["refusals"]:
             return {"failed": True, "msg": ["Refused; nothing was changed.", *of_variables["refusals"]]}
         digest = variables.digest

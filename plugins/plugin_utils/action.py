@@ -14,9 +14,6 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 from ansible_collections.tethys.channels.plugins.plugin_utils.inputs import Variables
 
-# What a module's answer consists of besides what it says.
-ENVELOPE = ("ansible_facts", "changed", "deprecations", "exception", "failed", "invocation", "msg", "warnings")
-
 
 class Action(ActionBase):  # type: ignore[misc]  # ansible-core has no types
     """An action plugin of this collection."""

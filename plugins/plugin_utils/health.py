@@ -11,17 +11,15 @@ from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
-from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
 from ansible_collections.tethys.channels.plugins.module_utils.layer_facts import (
     Health,
     Probe,
     ProcessHealth,
     RedisHealth,
 )
-from ansible_collections.tethys.channels.plugins.module_utils.server_facts import ContainerFacts, Server
 from ansible_collections.tethys.channels.plugins.module_utils.services import asgi_number
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import image_name
-from ansible_collections.tethys.channels.plugins.plugin_utils.decide.trust import TrustReport
+from ansible_collections.tethys.channels.plugins.plugin_utils.flat_plan import Plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import TRANSPORT_LABEL, Problem, codes, texts
 
 SITE = "tethys.channels.site"
@@ -115,22 +113,6 @@ def kind_of(server: RedisHealth) -> str:
     return "Sentinel" if server.get("watches") else "Redis"
 
 
-class Checked(TypedDict, total=False):
-    """What a check is evaluated by of the plan."""
-
-    portal: Portal
-    server: Server
-    redis: str
-    engine: str
-    layout: str
-    ports: list[int]
-    processes: int
-    managed: bool
-    redis_way: str
-    left_container: ContainerFacts | None
-    trust: TrustReport
-
-
 class Wanted(TypedDict):
     """The variables that it is evaluated by."""
 
@@ -152,7 +134,7 @@ class SiteStep(TypedDict, total=False):
 class Seen(TypedDict, total=False):
     """What a page is written from; `site` has what the steps of a `site` run would do."""
 
-    plan: Checked
+    plan: Plan
     asked: Wanted
     health: Health
     probe: Probe
@@ -211,7 +193,8 @@ class Report:
         """How the processes listen."""
         ports = self.plan["ports"]
         where = f"port {ports[0]}" if len(ports) == 1 else f"ports {ports[0]} to {ports[-1]}"
-        return f"{self.plan['layout']}, {counted(self.plan['processes'], 'process', 'processes')} configured, {where}"
+        number = counted(self.plan["processes"] or 0, "process", "processes")
+        return f"{self.plan['layout']}, {number} configured, {where}"
 
     def process_line(self, row: ProcessHealth) -> str:
         """One process."""

@@ -30,6 +30,15 @@ class SharedServer(TypedDict):
     sentinel_port: int
 
 
+class SentinelStep(TypedDict):
+    """What a run does with the Redis and the Sentinel of one server."""
+
+    primary: Place
+    is_primary: bool
+    port: int
+    sentinels: list[Place]
+
+
 class SentinelView(TypedDict, total=False):
     """What a server's Sentinel reported, or why it did not, and what is written down there."""
 

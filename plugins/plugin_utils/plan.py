@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Program
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import front, trust, variables
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.bokeh import Bokeh
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.nginx import Nginx
@@ -20,9 +21,9 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.processes i
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.programs import Programs
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import Redis, clock_reasons
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject, sentence
+from ansible_collections.tethys.channels.plugins.plugin_utils.flat_plan import Plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     SHARED_CA_HERE,
-    Data,
     Facts,
     Found,
     Inputs,
@@ -45,9 +46,9 @@ CHANGES = ("moves", "install_docker_library", "install_yaml", "adopted_container
 class Decision(Found):
     """What a run is to do, and every reason against it."""
 
-    step: dict[str, Any] = field(default_factory=dict)
+    step: Plan = field(default_factory=Plan)
 
-    def printed(self) -> dict[str, Any]:
+    def printed(self) -> Plan:
         """Return it for the roles, with the sentences that they print."""
         return {
             "refusals": texts(self.problems),
@@ -113,7 +114,7 @@ class Run(Subject):
             )
 
 
-def of_trust(run: Subject, adopted: Data | None) -> tuple[Found, trust.Verdict]:
+def of_trust(run: Subject, adopted: Program | None) -> tuple[Found, trust.Verdict]:
     """Return who besides root could steer the run, and the report of it."""
     starts_nginx = run.apart or "nginx_upstream.original" in (run.server.get("state") or [])
     verdict = trust.verdict(
@@ -132,7 +133,7 @@ def decide(inputs: Inputs, facts: Facts) -> Decision:
     run = Run(inputs, facts)
     decision = Decision(of_variables(inputs, run.goal))
     # Where to look is known before anything was seen.
-    decision.step.update(ports=run.ports, port_count=len(run.ports))
+    decision.step.update({"ports": run.ports, "port_count": len(run.ports)})
     return _with_server(decision, run, inputs, facts) if facts.server else decision
 
 
@@ -174,18 +175,20 @@ def _with_server(decision: Decision, run: Run, inputs: Inputs, facts: Facts) -> 
         decision.problems += [problem for problem in dict.fromkeys(found.problems) if problem not in decision.problems]
         decision.warnings += found.warnings
         decision.announce += found.announce
+    decision.step.update(_programs_step(programs, adopted_program))
+    decision.step.update(redis.of_redis(adopted_container))
     decision.step.update(
-        _programs_step(programs, adopted_program),
-        processes=processes,
-        pins=bokeh.pins,
-        trust={"lines": trust.lines(verdict, facts.portal), "problems": texts(verdict.refusals)},
-        **redis.of_redis(adopted_container),
+        {
+            "processes": processes,
+            "pins": bokeh.pins,
+            "trust": {"lines": trust.lines(verdict, facts.portal), "problems": texts(verdict.refusals)},
+        }
     )
     decision.step.update(_proved(decision, run))
     return decision
 
 
-def _programs_step(programs: Programs, adopted: Data | None) -> dict[str, Any]:
+def _programs_step(programs: Programs, adopted: Program | None) -> Plan:
     """Return what the roles of packages, settings and processes go by."""
     portal, server = programs.portal, programs.server
     supervisor = server.get("supervisor") or {}
@@ -210,13 +213,13 @@ def _programs_step(programs: Programs, adopted: Data | None) -> dict[str, Any]:
         "install_yaml": server.get("yaml_library") is False,
         "adopted_program": adopted,
         "managed": any(program["managed"] for program in server.get("programs") or []),
-        "portal": dict(portal),
+        "portal": portal,
     }
 
 
-def _proved(decision: Decision, run: Run) -> dict[str, Any]:
+def _proved(decision: Decision, run: Run) -> Plan:
     """Return the sum of the plan, and whether all is as a run left and proved it whose plan had that sum."""
-    step, portal, server = decision.step, run.portal, run.server
+    step, portal, server = {**decision.step}, run.portal, run.server
     nginx = server.get("nginx")
     path = nginx.get("path") if nginx else None
     digest = _sum_of([step[name] for name in GONE_BY], [portal.get(name) for name in GONE_BY_OF_PORTAL], path)
@@ -238,7 +241,7 @@ def _sum_of(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[str, Any]) -> Plan:
     """Return the plan of a run, with every reason against it.
 
     Args:

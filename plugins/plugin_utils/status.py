@@ -145,7 +145,7 @@ def status(report: Report, host: str, checked_at: float) -> Status:
         "versions": {name: version for key, name in VERSIONS.items() if (version := versions.get(key))},
         "layout": report.plan["layout"],
         "backend": report.asked["backend"],
-        "processes_wanted": report.plan["processes"],
+        "processes_wanted": report.plan["processes"] or 0,
         "processes": [_process(row) for row in report.rows],
         "processes_killed": len(report.health.get("watch") or []),
         "redis": [_redis(row) for row in report.health["redis"]],

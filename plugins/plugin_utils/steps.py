@@ -14,7 +14,15 @@ from typing import Any
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
 from ansible_collections.tethys.channels.plugins.module_utils.portal_wire import host_name
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import ContainerFacts, Server
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART, Data
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.front import FrontStep
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis_way import RedisEndpoint
+from ansible_collections.tethys.channels.plugins.plugin_utils.flat_plan import Plan
+from ansible_collections.tethys.channels.plugins.plugin_utils.hosts import SentinelStep
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART
+from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
+    EnginePackages,
+    SupervisorPackages,
+)
 
 CONFIG_LABEL = "tethys.channels.config"
 NGINX_STATE = "nginx_upstream.original"
@@ -38,7 +46,7 @@ class RedisStep:
     backend: str
     prefix: str
     transport: str
-    endpoint: Data
+    endpoint: RedisEndpoint
     place: str
     way: str
     socket: str
@@ -56,12 +64,12 @@ class RedisStep:
     askable: bool
     answers: bool
     container: ContainerFacts | None
-    adopted: Data | None
+    adopted: ContainerFacts | None
     left: ContainerFacts | None
-    before: Data | None
+    before: ContainerFacts | None
     ours_in: list[str]
     running_digest: str
-    sentinel: Data | None
+    sentinel: SentinelStep | None
     sentinel_container: ContainerFacts | None
     certificate_due: str | None
     authority_due: bool
@@ -83,7 +91,7 @@ class SettingsStep:
     """What `portal_config` does: `redis` is where the layer's Redis comes from, `answers` whether our own answers."""
 
     redis: str
-    endpoint: Data
+    endpoint: RedisEndpoint
     place: str
     answers: bool
     shared_ca: str
@@ -114,9 +122,9 @@ class ProcessesStep:
     arguments: list[str]
     environment: bool
     pins: list[str]
-    program_path: str
+    program_path: str | None
     program_digest: str | None
-    supervisor: Data
+    supervisor: SupervisorPackages
     supervisor_config: str | None
     install_supervisor: bool
     start_supervisor: bool
@@ -153,7 +161,7 @@ class DeliveryStep:
     port: int
     processes: int
     reached_at: str
-    front: Data | None
+    front: FrontStep | None
     user: str | None
     site_packages: str | None
     other_groups: list[str]
@@ -163,8 +171,8 @@ class DeliveryStep:
     redis_image: str
     redis_engine: str
     redis_engine_now: str
-    redis_endpoint: Data
-    redis_endpoint_now: Data | None
+    redis_endpoint: RedisEndpoint
+    redis_endpoint_now: RedisEndpoint | None
     redis_answers: bool
     redis_askable: bool
     redis_started_at: float | None
@@ -185,13 +193,14 @@ class FleetStep:
 Step = RedisStep | PackagesStep | SettingsStep | ProcessesStep | NginxStep | DeliveryStep | FleetStep
 
 
-def redis_step(plan: Data) -> RedisStep:
+def redis_step(plan: Plan) -> RedisStep:
     """Return the step of `redis_container`."""
     server: Server = plan["server"]
     platform, engine, container = plan["platform"] or {}, plan["engine"], server.get("container")
-    docker = platform.get("docker") or {}
+    docker: EnginePackages = platform.get("docker") or {}
     # Only a run of `site` is refused on a system that is not known.
-    engine_packages = list((platform.get(engine) or {}).get("packages") or []) if plan["install_engine"] else []
+    about = platform.get("podman") if engine == "podman" else docker
+    engine_packages = list((about or {}).get("packages") or []) if plan["install_engine"] else []
     library = [docker["library"]] if plan["install_docker_library"] and docker else []
     labels = (container or {}).get("labels") or {}
     return RedisStep(
@@ -237,19 +246,19 @@ def _has_sentinel(server: Server) -> bool:
     return bool("sentinel" in (server.get("state") or []) or server.get("sentinel_container"))
 
 
-def _answers(plan: Data) -> bool:
+def _answers(plan: Plan) -> bool:
     container = plan["server"].get("container")
     return bool(container and container["running"] and plan["redis_way_now"] == plan["redis_way"])
 
 
-def _askable(plan: Data) -> bool:
+def _askable(plan: Plan) -> bool:
     server: Server = plan["server"]
     engine = (server.get("docker") if plan["engine"] == "docker" else server.get("podman")) or {}
     speaks = plan["engine"] == "podman" or server.get("docker_library")
     return bool(engine.get("running") and server.get("image_present") and speaks)
 
 
-def packages_step(plan: Data) -> PackagesStep:
+def packages_step(plan: Plan) -> PackagesStep:
     """Return the step of `channels_redis`. What is in place is not inspected again."""
     return PackagesStep(
         due=plan["redis"] != "none" and bool(plan["moves"]),
@@ -258,7 +267,7 @@ def packages_step(plan: Data) -> PackagesStep:
     )
 
 
-def settings_step(plan: Data) -> SettingsStep:
+def settings_step(plan: Plan) -> SettingsStep:
     """Return the step of `portal_config`."""
     portal: Portal = plan["portal"]
     return SettingsStep(
@@ -274,7 +283,7 @@ def settings_step(plan: Data) -> SettingsStep:
     )
 
 
-def processes_step(plan: Data) -> ProcessesStep:
+def processes_step(plan: Plan) -> ProcessesStep:
     """Return the step of `asgi_service`."""
     portal: Portal = plan["portal"]
     server: Server = plan["server"]
@@ -314,15 +323,16 @@ def processes_step(plan: Data) -> ProcessesStep:
     )
 
 
-def nginx_step(plan: Data) -> NginxStep:
+def nginx_step(plan: Plan) -> NginxStep:
     """Return the step of `nginx_upstream`."""
     return NginxStep(manages=plan["layout"] == APART, ports=plan["ports"], pins=plan["pins"])
 
 
-def delivery_step(plan: Data) -> DeliveryStep:
+def delivery_step(plan: Plan) -> DeliveryStep:
     """Return the step of `layer_check`."""
     portal: Portal = plan["portal"]
-    nginx: Data = plan["server"].get("nginx") or {}
+    nginx = plan["server"].get("nginx")
+    site = nginx["path"] if nginx else None
     unit = plan["redis_unit"]
     podman = [plan["redis_unit_path"], f"/etc/systemd/system/multi-user.target.wants/{unit}"]
     return DeliveryStep(
@@ -353,18 +363,18 @@ def delivery_step(plan: Data) -> DeliveryStep:
         files=[
             str(PurePosixPath(plan["redis_socket"]).parent),
             *(podman if plan["engine"] == "podman" else []),
-            *([nginx["path"]] if nginx.get("path") else []),
+            *([site] if site else []),
         ],
     )
 
 
-def fleet_step(plan: Data) -> FleetStep:
+def fleet_step(plan: Plan) -> FleetStep:
     """Return the step of `fleet_check`."""
     return FleetStep(user=plan["user"], reached_at=plan["reached_at"], ports=plan["ports"])
 
 
 # The step of each role, in the order of a run.
-STEPS: dict[str, Callable[[Data], Step]] = {
+STEPS: dict[str, Callable[[Plan], Step]] = {
     "redis_container": redis_step,
     "channels_redis": packages_step,
     "portal_config": settings_step,
@@ -375,7 +385,7 @@ STEPS: dict[str, Callable[[Data], Step]] = {
 }
 
 
-def steps(plan: Data) -> dict[str, Any]:
+def steps(plan: Plan) -> dict[str, Any]:
     """Return the steps of a plan by their roles, as plain data; a host of a shared Redis has one."""
     roles = list(STEPS) if "ports" in plan else ["redis_container"]
     return {role: asdict(STEPS[role](plan)) for role in roles}

@@ -10,13 +10,14 @@ import re
 from pathlib import PurePosixPath
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Settings
+from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Program
 from ansible_collections.tethys.channels.plugins.module_utils.services import is_asgi_group
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import client
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import processes as processes_kept
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.portal import Portal
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART, Data
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART
 from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
     platform_of,
     supervisor_refusal,
@@ -44,7 +45,7 @@ class Programs(Subject):
         ]
         return patterns[0].replace("*", "asgi_supervisord") if patterns else None
 
-    def program_reasons(self) -> Data | None:
+    def program_reasons(self) -> Program | None:
         """Supervisor, the program and the port; returns the program file that is taken over, if there is one."""
         server = self.server
         self._supervisor_reasons()
@@ -92,7 +93,7 @@ class Programs(Subject):
                     f" the program in {path} another name.",
                 )
 
-    def _adopted(self, program: Data) -> Data:
+    def _adopted(self, program: Program) -> Program:
         """Return the program that the run replaces, which was not ours."""
         user = self.portal.get("user")
         users = f"run by {program['user']} now; they will run" if program["user"] != user else "run"
@@ -258,7 +259,7 @@ class Programs(Subject):
         if self.new_timeout:
             self.announce.append(client.timeout_announcement(rolls=len(self.announce) == others))
 
-    def _program_changes(self, program: Data) -> None:
+    def _program_changes(self, program: Program) -> None:
         """Show what changes in our own program: another folder of logs, or what an earlier version did not write."""
         logs, new_logs = program.get("logs"), self.options.get("asgi_service_log_dir")
         changes = []
@@ -275,7 +276,7 @@ class Programs(Subject):
             self.announce.append(f"{program['path']} changes: {'; '.join(changes)}. {how}.")
 
     @staticmethod
-    def _port_of(program: Data) -> int | None:
+    def _port_of(program: Program) -> int | None:
         """The port on which the processes of a program listen."""
         return whole_number(str(program.get("socket") or "").rpartition(":")[2])
 

@@ -13,18 +13,23 @@ from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES, UNIT, UNIT_PATH, full_name
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Settings
-from ansible_collections.tethys.channels.plugins.module_utils.server_facts import ContainerFacts, EngineState
+from ansible_collections.tethys.channels.plugins.module_utils.server_facts import (
+    ContainerFacts,
+    EngineState,
+    ListenerFacts,
+    Server,
+)
 from ansible_collections.tethys.channels.plugins.module_utils.services import REDIS_SOCKET
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import client
-from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis_way import Way, portals_way
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis_way import RedisEndpoint, Way, portals_way
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
+from ansible_collections.tethys.channels.plugins.plugin_utils.flat_plan import Plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     CORE_BACKEND,
     PUBSUB_BACKEND,
     TRANSPORT_LABEL,
-    Data,
     Facts,
     Inputs,
     Problem,
@@ -90,7 +95,7 @@ def image_name(image: str) -> str:
     return re.sub(r"^(docker\.io/|localhost/)?(library/)?", "", name)
 
 
-def clock_reasons(server: Data, name: str) -> list[Problem]:
+def clock_reasons(server: Server, name: str) -> list[Problem]:
     """Why messages would be lost by the clock."""
     ahead = server.get("clock_ahead")
     if ahead is None or abs(ahead) <= MOST_SECONDS_APART:
@@ -192,7 +197,7 @@ class Redis(Subject):
         return str((ours.get("labels") or {}).get(TRANSPORT_LABEL) or published)
 
     @property
-    def redis_now(self) -> dict[str, Any]:
+    def redis_now(self) -> RedisEndpoint:
         """Where our container answers at present."""
         ours: ContainerFacts = self.server.get("container") or self.left_container or {}
         way = self.redis_way_now
@@ -202,7 +207,7 @@ class Redis(Subject):
             return self.way.endpoint
         return {"host": "127.0.0.1", "port": port} if port else {"path": REDIS_SOCKET}
 
-    def of_redis(self, adopted_container: Data | None = None) -> dict[str, Any]:
+    def of_redis(self, adopted_container: ContainerFacts | None = None) -> Plan:
         """What of the plan the role redis_container goes by."""
         server = self.server
         # A container of Docker's is stopped by a module that needs the library, whichever engine takes over.
@@ -229,10 +234,10 @@ class Redis(Subject):
             "install_docker_library": self.redis == "container" and docker and not server.get("docker_library"),
             "adopted_container": adopted_container,
             "left_container": self.left_container,
-            "server": dict(server),
+            "server": server,
         }
 
-    def redis_reasons(self) -> Data | None:
+    def redis_reasons(self) -> ContainerFacts | None:
         """The container engine and the Redis port; returns the container that is taken over, if there is one."""
         if self.redis in ("given", "shared"):
             for number, text in enumerate(dict.fromkeys(self.given_redis.get("problems") or [])):
@@ -251,7 +256,7 @@ class Redis(Subject):
             self._library_reasons()
         if not self._name_reasons():
             return None
-        other: Data | None = self.server.get("redis_port_container")
+        other: ContainerFacts | None = self.server.get("redis_port_container")
         if other:
             why = self._not_the_layers(other, self.way.port)
             if why is None and not self.left_container:
@@ -342,7 +347,7 @@ class Redis(Subject):
             )
         return True
 
-    def _port_is_free(self, other: Data, why: str | None) -> bool:
+    def _port_is_free(self, other: ContainerFacts, why: str | None) -> bool:
         """Whether a run can go on beside a container on the port, which `why` says is not the layer's."""
         port, left = self.way.port, self.left_container
         if why is None and left:
@@ -364,7 +369,7 @@ class Redis(Subject):
             return False
         return True
 
-    def _adopted(self, other: Data) -> Data:
+    def _adopted(self, other: ContainerFacts) -> ContainerFacts:
         """Return the portal's own container of until now, which is stopped."""
         if self.engine != "docker":
             self._library_reasons()
@@ -437,7 +442,7 @@ class Redis(Subject):
             if refusal:
                 self.refuse("docker-library-not-installable", "requests", refusal)
 
-    def _holds_port(self, ours: Data) -> bool:
+    def _holds_port(self, ours: ContainerFacts) -> bool:
         """Whether a container of ours is why the port is taken."""
         way = ours.get("labels", {}).get(TRANSPORT_LABEL)
         if self.way.is_shared:
@@ -445,14 +450,14 @@ class Redis(Subject):
             return bool(ours.get("running")) and way == self.way.label
         return bool(ours.get("running")) and (way == f"host {self.way.place}" or self.way.port in ours.get("ports", []))
 
-    def in_the_way(self, listener: Data) -> bool:
+    def in_the_way(self, listener: ListenerFacts) -> bool:
         """Whether a listener on Redis's port is on an address of Redis's as well: its own, or the loopback."""
         address = listener.get("address")
         return address in ("redis", "everything") if self.way.is_shared else address != "other"
 
     def _leave_own(self) -> None:
         """A container of ours that this server's portal does not need any more."""
-        ours: Data = self.server.get("container") or {}
+        ours: ContainerFacts = self.server.get("container") or {}
         name = ours.get("name")
         docker = self.engine == "docker"
         away = shell_words("docker", "rm", "-f", name) if docker else f"systemctl disable --now {UNIT}"
@@ -463,7 +468,7 @@ class Redis(Subject):
                 f" restarted. Container {name} of this server stays: `{away}` removes it when all is well."
             )
 
-    def _not_the_layers(self, other: Data, port: int) -> str | None:
+    def _not_the_layers(self, other: ContainerFacts, port: int) -> str | None:
         """Why a container that publishes the port is somebody else's; None for the manual's own."""
         if self.way.is_shared:
             return "it is not this collection's"

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.services import REDIS_SOCKET
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import DEFAULT_REDIS_PORT, Data
@@ -15,6 +15,16 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.values import whol
 
 # Where the collection keeps the authority's certificate on a shared Redis host.
 CA_BESIDE_REDIS = "/etc/tethys_channels/redis/ca.crt"
+
+
+class RedisEndpoint(TypedDict, total=False):
+    """Where Redis answers: a socket's path, or an address with the CA by which its certificate is verified."""
+
+    host: str
+    port: int
+    path: str
+    tls: bool
+    ca: str
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,7 @@ class Way:
 
     transport: str
     port: int
-    endpoint: dict[str, Any]
+    endpoint: RedisEndpoint
     place: str
     label: str
     is_shared: bool
@@ -60,7 +70,7 @@ def shared_way(options: Data, watched: bool) -> Way:
     """Return how other servers reach a shared Redis host, which Sentinel may watch."""
     port = _port(options)
     place = f"{url_host(str(options['address']))}:{port}"
-    endpoint = {"host": options["address"], "port": port, "tls": True, "ca": CA_BESIDE_REDIS}
+    endpoint: RedisEndpoint = {"host": options["address"], "port": port, "tls": True, "ca": CA_BESIDE_REDIS}
     return Way("tls", port, endpoint, place, f"tls {place}", True, LOSS_OF_REPLICAS if watched else LOSS)
 
 

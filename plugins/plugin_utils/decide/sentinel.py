@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import ContainerFacts, Server
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
@@ -17,6 +16,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.hosts import (
     Hosts,
     HostVariables,
     Place,
+    SentinelStep,
     SentinelView,
     SharedServer,
 )
@@ -30,15 +30,6 @@ SENTINEL = "sentinel"
 FEWEST = 3
 # The first Redis whose sentinels know users.
 OLDEST = (6, 2)
-
-
-class SentinelStep(TypedDict):
-    """What a run does with the Redis and the Sentinel of one server."""
-
-    primary: Place
-    is_primary: bool
-    port: int
-    sentinels: list[Place]
 
 
 def topology_of(variables: HostVariables) -> str:

@@ -42,6 +42,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables i
     misspelt,
     wrong_role_values,
 )
+from ansible_collections.tethys.channels.plugins.plugin_utils.flat_plan import Plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.hosts import Hosts
 from ansible_collections.tethys.channels.plugins.plugin_utils.inputs import RedisOptions
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
@@ -214,7 +215,7 @@ def _certificate(options: RedisOptions, files: Mapping[str, str], reasons: list[
     return {"certificate_due": due, "authority_due": renews}
 
 
-def redis_plan(options: RedisOptions, found: RedisFound, hosts: Hosts) -> dict[str, Any]:
+def redis_plan(options: RedisOptions, found: RedisFound, hosts: Hosts) -> Plan:
     """The plan for one server of the shared Redis, with every reason against it, in the form that `plan` has.
 
     Args:
