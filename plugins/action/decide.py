@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tethys.channels.plugins.plugin_utils.action import Action, plain
 from ansible_collections.tethys.channels.plugins.plugin_utils.inputs import Variables
 
@@ -35,13 +36,13 @@ class ActionModule(Action):
             # The Redis that portals share has been brought up by then.
             where = " on this server" if variables.read("__preflight_logins") is not None else ""
             return {**result, "failed": True, "msg": [f"Refused; nothing was changed{where}.", *plan["refusals"]]}
+        plan["as_proved"] = bool(plan.get("as_proved")) and not boolean(self._task.args.get("compares_all", False))
         decided = {
             # What a result calls warnings, Ansible prints in its own way.
             "cautions": plan["warnings"],
             "announce": plan["announce"],
             "trust": plan["trust"],
             "platform": plan["platform"],
-            "as_proved": bool(plan.get("as_proved")),
             **steps(plan),
         }
         if variables.goal == "check":

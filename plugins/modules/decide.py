@@ -15,9 +15,13 @@ author:
 description:
   - Makes the plan of a run from the variables and from what C(tethys.channels.gather) found, or fails with
     every reason against the run.
-  - The role C(tethys.channels.preflight) uses it. It takes no options; it reads the variables of that role
+  - The role C(tethys.channels.preflight) uses it. It reads the variables of that role
     and of the roles after it, and the result that is registered as C(__preflight_found).
-options: {}
+options:
+  compares_all:
+    description: Whether the roles compare everything, although the server is unchanged since the last verified run.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - tethys.channels.attributes.controller
 """

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The steps of a plan, one for each role: all that a role goes by besides its own defaults."""
+"""The steps of a plan, one for each role: all that a role goes by besides its own defaults.
+
+In a step, `is_unchanged` is whether the server is unchanged since the last verified run, so that the role does nothing.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +44,7 @@ class RedisStep:
     `tasks` is the file of tasks that provisions it: `shared` also removes a Sentinel that a portal's server still has.
     """
 
+    is_unchanged: bool
     runs: bool
     tasks: str
     backend: str
@@ -81,6 +85,7 @@ class RedisStep:
 class PackagesStep:
     """What `channels_redis` does: `due` is whether something is to be installed."""
 
+    is_unchanged: bool
     due: bool
     requirements: list[str]
     user: str | None
@@ -90,6 +95,7 @@ class PackagesStep:
 class SettingsStep:
     """What `portal_config` does: `redis` is where the layer's Redis comes from, `answers` whether our own answers."""
 
+    is_unchanged: bool
     redis: str
     endpoint: RedisEndpoint
     place: str
@@ -109,6 +115,7 @@ class ProcessesStep:
     the program file that is there.
     """
 
+    is_unchanged: bool
     user: str | None
     user_group: str | None
     site_packages: str | None
@@ -145,6 +152,7 @@ class ProcessesStep:
 class NginxStep:
     """What `nginx_upstream` does: `manages` is whether the block is the run's to write."""
 
+    is_unchanged: bool
     manages: bool
     ports: list[int]
     pins: list[str]
@@ -154,6 +162,7 @@ class NginxStep:
 class DeliveryStep:
     """What `layer_check` verifies, and what it records of the server."""
 
+    is_unchanged: bool
     digest: str
     records: bool
     redis_moves: bool
@@ -204,6 +213,7 @@ def redis_step(plan: Plan) -> RedisStep:
     library = [docker["library"]] if plan["install_docker_library"] and docker else []
     labels = (container or {}).get("labels") or {}
     return RedisStep(
+        is_unchanged=plan["as_proved"],
         runs=plan["redis"] == "container",
         tasks="shared" if "ports" not in plan or _has_sentinel(server) else "single",
         backend=plan["backend"],
@@ -261,6 +271,7 @@ def _askable(plan: Plan) -> bool:
 def packages_step(plan: Plan) -> PackagesStep:
     """Return the step of `channels_redis`. What is in place is not inspected again."""
     return PackagesStep(
+        is_unchanged=plan["as_proved"],
         due=plan["redis"] != "none" and bool(plan["moves"]),
         requirements=plan["requirements"],
         user=plan["user"],
@@ -271,6 +282,7 @@ def settings_step(plan: Plan) -> SettingsStep:
     """Return the step of `portal_config`."""
     portal: Portal = plan["portal"]
     return SettingsStep(
+        is_unchanged=plan["as_proved"],
         redis=plan["redis"],
         endpoint=plan["redis_endpoint"] or {},
         place=plan["redis_place"],
@@ -290,6 +302,7 @@ def processes_step(plan: Plan) -> ProcessesStep:
     state, path = server.get("state") or [], plan["program_path"]
     kept = plan["upstream"] if NGINX_STATE in state else ""
     return ProcessesStep(
+        is_unchanged=plan["as_proved"],
         user=plan["user"],
         user_group=portal.get("group"),
         site_packages=portal.get("site_packages"),
@@ -325,7 +338,9 @@ def processes_step(plan: Plan) -> ProcessesStep:
 
 def nginx_step(plan: Plan) -> NginxStep:
     """Return the step of `nginx_upstream`."""
-    return NginxStep(manages=plan["layout"] == APART, ports=plan["ports"], pins=plan["pins"])
+    return NginxStep(
+        is_unchanged=plan["as_proved"], manages=plan["layout"] == APART, ports=plan["ports"], pins=plan["pins"]
+    )
 
 
 def delivery_step(plan: Plan) -> DeliveryStep:
@@ -336,6 +351,7 @@ def delivery_step(plan: Plan) -> DeliveryStep:
     unit = plan["redis_unit"]
     podman = [plan["redis_unit_path"], f"/etc/systemd/system/multi-user.target.wants/{unit}"]
     return DeliveryStep(
+        is_unchanged=plan["as_proved"],
         digest=plan["sum"],
         records=plan["recorded"],
         redis_moves=plan["redis_way_now"] not in ("", plan["redis_way"]),

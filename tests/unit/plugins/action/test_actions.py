@@ -190,6 +190,14 @@ def test_a_host_of_a_shared_redis_is_judged_by_its_files(tmp_path: Path, monkeyp
     assert "redis_container_tls_ca" in " ".join(result["msg"])
 
 
+def test_a_server_that_is_unchanged_can_be_compared_anyway() -> None:
+    digest = run(decide, **found())[0]["layer_check"]["digest"]
+    for args, is_unchanged in ((None, True), ({"compares_all": True}, False)):
+        result, _calls = run(decide, args=args, **found(proved_plan=digest))
+        steps = [step["is_unchanged"] for step in result.values() if isinstance(step, dict) and "is_unchanged" in step]
+        assert steps == [is_unchanged] * 6
+
+
 def test_a_check_has_what_its_page_is_written_from() -> None:
     result, _calls = run(decide, **found(), preflight_goal="check")
     page = result["layer_check"]["page"]
