@@ -75,6 +75,12 @@ def _of_portal(variables: Variables) -> Plan:
             "container_name": variables.of_role("redis_container_name"),
             "recorded": found["recorded"],
             "prefix": variables.prefix,
+            "home": variables.read("preflight_home"),
+            "conda_prefix": variables.read("preflight_conda_prefix"),
+            "run_dir": variables.of_role("asgi_service_run_dir"),
+            "log_dir": variables.of_role("asgi_service_log_dir"),
+            "watch": boolean(variables.of_role("asgi_service_watch"), strict=False),
+            "redis_acl": variables.redis_acl,
             "backend": variables.read("preflight_layer_backend"),
             "redis_started_at": started_at or 0,
         }
@@ -94,4 +100,5 @@ def _of_redis_host(variables: Variables) -> Plan:
         "unreadable": unread,
         "server": variables.read("__preflight_found")["server"],
     }
-    return shared.redis_plan(variables.redis_options, found, variables.held["hostvars"])
+    plan = shared.redis_plan(variables.redis_options, found, variables.held["hostvars"])
+    return {**plan, "redis_acl": variables.redis_acl}

@@ -44,6 +44,7 @@ class OfRedis(TypedDict, total=False):
     transport: str
     redis_endpoint: RedisEndpoint
     redis_now: RedisEndpoint
+    redis_acl: bool
     redis_place: str
     redis_way: str
     redis_way_now: str
@@ -76,6 +77,11 @@ class OfProcesses(TypedDict, total=False):
     pins: list[str]
     user: str | None
     program_path: str | None
+    home: str
+    conda_prefix: str
+    run_dir: str
+    log_dir: str
+    watch: bool
     adopted_program: Program | None
     managed: bool
     install_supervisor: bool

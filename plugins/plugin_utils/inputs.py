@@ -57,6 +57,13 @@ OF_PORTAL = (
 )
 
 
+def has_users(asked: Any, image: Any) -> bool:
+    """Return whether a Redis has users, by the variable or, with `auto`, unless its image is Redis 5 or older."""
+    if str(asked) != "auto":
+        return bool(boolean(asked, strict=False))
+    return re.search(r":[1-5]([.@-]|$)", str(image)) is None
+
+
 class RedisOptions(TypedDict):
     """What the plan of a host of the shared Redis is made by."""
 
@@ -178,6 +185,11 @@ class Variables:
     @property
     def _installs_engine(self) -> bool:
         return bool(boolean(self.of_role("redis_container_install_engine"), strict=False))
+
+    @property
+    def redis_acl(self) -> bool:
+        """Whether the layer's own Redis has users."""
+        return has_users(self.of_role("redis_container_acl"), self.of_role("redis_container_image"))
 
     @property
     def layer_options(self) -> Data:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
 from ansible_collections.tethys.channels.plugins.module_utils.portal_wire import host_name
@@ -31,6 +31,10 @@ CONFIG_LABEL = "tethys.channels.config"
 NGINX_STATE = "nginx_upstream.original"
 PROGRAM_STATE = "program.original"
 WATCH_STATE = "watch.json"
+STATE = "/etc/tethys_channels"
+ENVIRONMENT = f"{STATE}.env"
+TMPFILES = "/etc/tmpfiles.d/tethys_channels.conf"
+WATCH = (f"{STATE}/asgi_watch.py", f"{STATE}/{WATCH_STATE}", "/etc/systemd/system/tethys_channels_watch.service")
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class RedisStep:
     unit_path: str
     has_unit: bool
     selinux: bool
+    acl: bool
     missing: list[str]
     starts_docker: bool
     docker_unit: str | None
@@ -107,6 +112,15 @@ class SettingsStep:
     yaml_package: str | None
 
 
+class EnvironmentFile(TypedDict):
+    """The file with the variables that not every portal's processes have, without those that the inventory sets."""
+
+    path: str
+    group: str | None
+    program: str | None
+    prefix: str
+
+
 @dataclass(frozen=True)
 class ProcessesStep:
     """What `asgi_service` does.
@@ -128,6 +142,9 @@ class ProcessesStep:
     address: str
     arguments: list[str]
     environment: bool
+    environment_path: str
+    environment_file: EnvironmentFile
+    reads: list[str]
     pins: list[str]
     program_path: str | None
     program_digest: str | None
@@ -174,13 +191,14 @@ class DeliveryStep:
     user: str | None
     site_packages: str | None
     other_groups: list[str]
-    environment: bool
+    reads: list[str]
+    environment_file: EnvironmentFile | None
     redis: str
     redis_container: str
     redis_image: str
     redis_engine: str
     redis_engine_now: str
-    redis_endpoint: RedisEndpoint
+    login_endpoint: RedisEndpoint | None
     redis_endpoint_now: RedisEndpoint | None
     redis_answers: bool
     redis_askable: bool
@@ -230,6 +248,7 @@ def redis_step(plan: Plan) -> RedisStep:
         unit_path=plan["redis_unit_path"],
         has_unit=bool(server.get("redis_unit")),
         selinux=plan["selinux"],
+        acl=plan["redis_acl"],
         missing=[*engine_packages, *library],
         # Nothing of Podman runs by itself.
         starts_docker=bool(plan["install_engine"] and engine == "docker"),
@@ -314,7 +333,10 @@ def processes_step(plan: Plan) -> ProcessesStep:
         port=plan["port"],
         address=plan["address"],
         arguments=plan["arguments"],
-        environment=bool(plan["environment"]),
+        environment=plan["environment"],
+        environment_path=ENVIRONMENT,
+        environment_file=_environment(plan),
+        reads=_reads(plan),
         pins=plan["pins"],
         program_path=path,
         program_digest=next((each["sha256"] for each in server.get("programs") or [] if each["path"] == path), None),
@@ -363,13 +385,14 @@ def delivery_step(plan: Plan) -> DeliveryStep:
         user=plan["user"],
         site_packages=portal.get("site_packages"),
         other_groups=plan["other_groups"],
-        environment=bool(plan["environment"]),
+        reads=_reads(plan),
+        environment_file=_environment(plan) if plan["environment"] else None,
         redis=plan["redis"],
         redis_container=plan["container_name"] if plan["redis"] == "container" else "",
         redis_image=plan["redis_image"],
         redis_engine=plan["engine"],
         redis_engine_now=plan["engine_now"],
-        redis_endpoint=plan["redis_endpoint"] or {},
+        login_endpoint=plan["redis_endpoint"] if plan["redis"] == "container" and plan["redis_acl"] else None,
         redis_endpoint_now=plan["redis_now"],
         redis_answers=_answers(plan),
         redis_askable=_askable(plan),
@@ -377,11 +400,37 @@ def delivery_step(plan: Plan) -> DeliveryStep:
         prefix=plan["prefix"],
         backlog=".pubsub." not in plan["backend"],
         files=[
+            f"{plan['home']}/portal_config.yml",
             str(PurePosixPath(plan["redis_socket"]).parent),
             *(podman if plan["engine"] == "podman" else []),
             *([site] if site else []),
+            *process_files(plan),
         ],
     )
+
+
+def _reads(plan: Plan) -> list[str]:
+    """Return what the processes read when they start."""
+    return [f"{plan['home']}/portal_config.yml", *([ENVIRONMENT] if plan["environment"] else [])]
+
+
+def _environment(plan: Plan) -> EnvironmentFile:
+    return {
+        "path": ENVIRONMENT,
+        "group": plan["portal"].get("group"),
+        "program": plan["program_path"],
+        "prefix": plan["conda_prefix"],
+    }
+
+
+def process_files(plan: Plan) -> list[str]:
+    """Return the files and folders of the processes, of their watch and of their variables."""
+    conda = plan["conda_prefix"]
+    return [
+        *(plan["log_dir"], plan["run_dir"], TMPFILES, str(plan["program_path"])),
+        *(WATCH if plan["watch"] else ()),
+        *((ENVIRONMENT, f"{conda}/conda-meta/state", f"{conda}/etc/conda/env_vars.d") if plan["environment"] else ()),
+    ]
 
 
 def fleet_step(plan: Plan) -> FleetStep:

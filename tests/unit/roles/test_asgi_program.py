@@ -61,7 +61,8 @@ def program(variables: dict[str, Any] | None = None, **planned: Any) -> str:
         values = yaml.safe_load((ROLE / part / "main.yml").read_text(encoding="utf-8"))
         known.update({name: trusted(value) for name, value in values.items()})
     step = {"user": "www-data", "port": 8000, "address": "127.0.0.1", "group": "asgi", "arguments": [], "bokeh": []}
-    step.update({"environment": False, "site_packages": f"{PREFIX}/lib/python3.12/site-packages", **planned})
+    step.update({"environment": False, "environment_path": "/etc/tethys_channels.env"})
+    step.update({"site_packages": f"{PREFIX}/lib/python3.12/site-packages", **planned})
     known.update(
         ansible_managed="Ansible managed",
         tethys_home="/var/lib/tethys",

@@ -298,6 +298,16 @@ def test_the_redis_that_a_check_asks(redis: str, hosts: list[str]) -> None:
     assert calls["layer_health"]["prefix"] == "asgi"
 
 
+@pytest.mark.parametrize(("own", "given"), [({"A": "b"}, '{"A": "b"}'), ("auto", "")])
+def test_the_variables_of_the_processes_go_to_the_server_alone(own: Any, given: str) -> None:
+    known = {"__layer_check_step": {"redis": "none"}, "asgi_service_environment": own}
+    args = {"environment": {"path": "/etc/tethys_channels.env"}}
+    result, calls = run(layer_health, {"layer_health": {"health": {}}}, args, **known)
+    assert calls["layer_health"]["environment"] == {"path": "/etc/tethys_channels.env", "given": given}
+    assert "environment" not in run(layer_health, {"layer_health": {"health": {}}}, {}, **known)[1]["layer_health"]
+    assert "b" not in str(result)
+
+
 # --- files of a certificate ------------------------------------------------------------------------------------------
 
 

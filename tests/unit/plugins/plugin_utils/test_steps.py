@@ -43,6 +43,12 @@ MORE = {
     "prefix": "asgi",
     "backend": samples.CORE_BACKEND,
     "redis_started_at": 7,
+    "home": samples.HOME,
+    "conda_prefix": samples.PREFIX,
+    "run_dir": "/run/tethys",
+    "log_dir": "/var/log/tethys_channels",
+    "watch": False,
+    "redis_acl": True,
 }
 
 
