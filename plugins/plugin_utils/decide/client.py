@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal, Settings
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import READ_TIMEOUT
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import sets_timeout
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Data, Problem
 
 # The first redis-py that opens a connection with HELLO unless `protocol` is 2, the first Redis that has it, and the
 # first that takes it from a client that has not logged in yet where the default user is off, as in our container.
@@ -29,7 +30,7 @@ def major(version: Any) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def client_version(packages: Mapping[str, Any], portal: Mapping[str, Any]) -> str | None:
+def client_version(packages: Data, portal: Portal) -> str | None:
     """Return the version of redis-py that the portal has after the run, or None."""
     versions = {**(portal.get("versions") or {}), **(packages.get("installed") or {})}
     moved = {row.get("name"): row.get("to") for row in packages.get("moves") or []}
@@ -83,7 +84,7 @@ def _protocol(host: Any) -> str:
     return str(entry.get("protocol") or "".join(url.get("protocol", [])[-1:]))
 
 
-def timeout_is_new(settings: Mapping[str, Any], backend: str) -> bool:
+def timeout_is_new(settings: Settings, backend: str) -> bool:
     """Return whether a run adds socket_timeout to the layer that the portal has."""
     hosts = settings.get("layer_hosts")
     return (

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
+from ansible_collections.tethys.channels.plugins.module_utils.facts import Access
 from ansible_collections.tethys.channels.plugins.module_utils.server.kept_environment import PATH
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import is_of_the_system
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
@@ -19,7 +20,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.processes i
     start_refusal,
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject, sentence
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import Data, Problem
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import show
 
 
@@ -157,7 +158,7 @@ class Portal(Subject):
         is_open = any(row["path"] == program["path"] for row in trust["open"]) if trust else False
         return is_open or program["user"] not in ("root", self.portal.get("user"))
 
-    def _access_reason(self, place: str, rows: list[Data]) -> Problem:
+    def _access_reason(self, place: str, rows: list[Access]) -> Problem:
         """One sentence for everything that one file or folder keeps from the portal's user."""
         user, owner, need = self.portal.get("user"), rows[0].get("owner"), rows[0]["need"]
         inside = list(dict.fromkeys(row["path"] for row in rows if row["path"] != place))

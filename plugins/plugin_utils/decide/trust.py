@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict
 
+from ansible_collections.tethys.channels.plugins.module_utils.facts import Config, Owner, Portal
 from ansible_collections.tethys.channels.plugins.module_utils.server.root_files import OpenFile, Trust
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import Writer, is_shared, who_can
+from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Server
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem
 
 # What `tethys gen` writes into TETHYS_HOME, and the manual has Supervisor read through a link.
@@ -140,13 +142,14 @@ def sentence(files: list[OpenFile], writer: Writer) -> str:
     return f"{text}. Move {files[0]['path']} to a folder that only root can change."
 
 
-def others_programs(goal: str, server: Mapping[str, Any]) -> Iterable[Problem]:
+def others_programs(goal: str, server: Server) -> Iterable[Problem]:
     """Refuse the portal's programs in a file that others can change: Supervisor would run them, or merge them in.
 
     A run of `site` and of `remove` replaces the one file that there is.
     """
     programs = server.get("programs") or []
-    writers = {row["path"]: row["writers"][0] for row in (server.get("trust") or {}).get("open") or []}
+    trust = server.get("trust")
+    writers = {row["path"]: row["writers"][0] for row in (trust["open"] if trust else [])}
     ours = any(program["managed"] for program in programs) or "program.original" in (server.get("state") or [])
     if goal == "check" or (goal == "remove" and not ours):
         return
@@ -174,10 +177,11 @@ def others_programs(goal: str, server: Mapping[str, Any]) -> Iterable[Problem]:
             )
 
 
-def lines(found: Verdict, portal: Mapping[str, Any]) -> list[str]:
+def lines(found: Verdict, portal: Portal) -> list[str]:
     """Return the trust report: who besides root can change what root executes, obeys, reads and writes for a portal."""
-    config, prefix = portal.get("config") or {}, portal.get("prefix_owner") or {}
-    rows = ((config.get("path"), config.get("owner")), ("the environment", prefix.get("user")))
+    config: Config = portal.get("config") or {}
+    prefix: Owner | None = portal.get("prefix_owner")
+    rows = ((config.get("path"), config.get("owner")), ("the environment", prefix["user"] if prefix else None))
     owned = [f"{what} ({owner})" for what, owner in rows if what and owner and owner != "root"]
     ends = f"; used with the owner's rights: {', '.join(owned)}" if owned else ""
     return (
