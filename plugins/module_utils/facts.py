@@ -198,6 +198,7 @@ class NotOpened(TypedDict):
     """A WebSocket that was refused."""
 
     port: int
+    status: int
     why: str
 
 
