@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The controller's part of `tethys_docker_files`; its documentation is in plugins/modules/tethys_docker_files.yml."""
+"""The controller's part of `tethys_docker_files`; its documentation is in plugins/modules/tethys_docker_files.py."""
 
 from __future__ import annotations
 
