@@ -54,7 +54,7 @@ class ActionModule(Action):
                     "container_name": variables.of_role("redis_container_name"),
                     "image": variables.of_role("redis_container_image"),
                 },
-                "packages": plain(variables.read("__preflight_found")["packages"]),
+                "packages": plain(variables.found["packages"]),
             }
         return {**result, **decided}
 
@@ -63,7 +63,7 @@ def _of_portal(variables: Variables) -> Plan:
     from ansible_collections.tethys.channels.plugins.plugin_utils import plan
     from ansible_collections.tethys.channels.plugins.plugin_utils.model import Facts
 
-    found = variables.read("__preflight_found")
+    found = variables.found
     shared = variables.read("__preflight_shared", {})
     decision = plan.decide(variables.inputs, Facts.given({"redis": shared.get("redis"), **found}))
     # By this server's clock.
@@ -98,7 +98,7 @@ def _of_redis_host(variables: Variables) -> Plan:
         "known": variables.read("preflight_known_variables"),
         "files": files,
         "unreadable": unread,
-        "server": variables.read("__preflight_found")["server"],
+        "server": variables.found["server"],
     }
     plan = shared.redis_plan(variables.redis_options, found, variables.held["hostvars"])
     return {**plan, "redis_acl": variables.redis_acl}

@@ -145,6 +145,11 @@ class Variables:
         return self.read(name) if name in self.held else defaults().get(name)
 
     @cached_property
+    def found(self) -> Any:
+        """What `gather` found on the host."""
+        return self.read("__preflight_found")
+
+    @cached_property
     def values(self) -> Data:
         """The host's variables that look like this collection's."""
         return {name: self.read(name) for name in self.held if JUDGED.match(name)}
