@@ -144,7 +144,7 @@ def guide_tables(found: Mapping[str, Any], foretold: Sequence[Mapping[str, Any]]
         "forks": "forks",
         "serial": "tethys_serial",
         "site s": "measured (s)",
-        "foretold s": "foretold (s)",
+        "foretold s": "estimated (s)",
         "error": "error",
         "cores left": "cores left",
     }
