@@ -52,6 +52,11 @@ VERIFY = "`proved`: write verify, verified, delivery check"
         ("SECURITY.md", "Delivery was proved.\n", f"1 page {VERIFY}"),
         ("docs/docsite/rst/guide_x.rst", "Title\n=====\n\nIt was *proved*.\n", f"4 page {VERIFY}"),
         ("docs/docsite/rst/guide_x.rst", "* - ``a``\n  - Was proved.\n", f"2 page {VERIFY}"),
+        (
+            "docs/docsite/rst/guide_x.rst",
+            ".. list-table::\n   :header-rows: 1\n\n   * - a\n   * - proved\n",
+            f"5 page {VERIFY}",
+        ),
         ("changelogs/fragments/x.yml", "bugfixes:\n  - x - delivery is proved.\n", f"2 page {VERIFY}"),
         ("roles/a/tasks/main.yml", "- name: Report what was proved\n", f"1 task {VERIFY}"),
         ("roles/a/tasks/main.yml", "- fail:\n    msg: >-\n      Not proved.\n", f"2 message {VERIFY}"),
