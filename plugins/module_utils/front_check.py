@@ -23,10 +23,9 @@ from ansible_collections.tethys.channels.plugins.module_utils.web_socket import 
 )
 
 ANSWER_SECONDS = 10.0
-# How often a WebSocket is asked for that is refused with HTTP 500, as a process does once that has lost Redis, or with
-# HTTP 403, as daphne does where the portal is busy.
-TRIES = 3
-PASSING = (403, 500)
+# What passes by itself: HTTP 500 of a process that has lost Redis, and, where the portal is busy, HTTP 403 of daphne or
+# HTTP 502 and 504 of the web server, from which daphne has dropped the connection.
+PASSING = {403, 500, 502, 504}
 # Different messages that a WebSocket is noted to have received.
 MOST_MESSAGES = 100
 POLL_SECONDS = 0.02
@@ -204,37 +203,48 @@ class FrontCheck:
     # --- WebSockets ---------------------------------------------------------------------------------------------------
 
     def open_sockets(self, word: str, count: int, lifetime: float) -> None:
-        """Open so many WebSockets; after one that is refused, no more."""
-        for _each in range(count):
-            why = self._open_one(CONSUMER.format(word), lifetime)
-            if why == "HTTP 401":
-                self.warnings.append(f"{self.front.called} requires a login for WebSockets: they were not checked.")
-                return
-            if why:
+        """Open so many WebSockets, and as many again where some were refused for a reason that may have passed.
+
+        After a refusal for another reason, or in the second batch, no more are opened: one of several servers behind
+        the web server may be at fault.
+        """
+        refused: list[str] = []
+        for is_last in (False, True):
+            before = len(refused)
+            for _each in range(count):
+                why, status = self._open_one(CONSUMER.format(word), lifetime)
+                if status == 401:
+                    self.warnings.append(f"{self.front.called} requires a login for WebSockets: they were not checked.")
+                    return
+                refused += [why] if why else []
+                if why and (is_last or status not in PASSING):
+                    break
+            if len(refused) == before:
+                break
+            if is_last or status not in {*PASSING, 101} or len(refused) == count:
                 self._report(
                     "front-sockets-refused",
-                    f"A WebSocket through {self.front.called} could not be opened: {why}."
+                    f"A WebSocket through {self.front.called} could not be opened: {refused[-1]}."
                     f" {self.front.fix or 'Read its log and that of the processes.'}",
                 )
                 return
+        if refused:
+            self.warnings.append(
+                f"{len(refused)} of our first WebSockets through {self.front.called} were refused ({refused[-1]}), and"
+                " none after them: a process that lost Redis refuses once, and a busy portal while it is busy."
+            )
 
-    def _open_one(self, path: str, lifetime: float) -> str:
-        """Open a WebSocket; return why it could not be opened."""
-        why = ""
-        for _again in range(TRIES):
-            one = _Socket()
-            try:
-                one.socket = WebSocket(self.front.place, self.front.prefix + path, self._seconds(), lifetime, one.hear)
-            except Refused as error:
-                why = str(error)
-                if error.status not in PASSING:
-                    break
-            except OSError as error:
-                return _why(error)
-            else:
-                self._sockets.append(one)
-                return ""
-        return why
+    def _open_one(self, path: str, lifetime: float) -> tuple[str, int]:
+        """Open a WebSocket; return why it could not be opened, and the HTTP status, -1 where there was none."""
+        one = _Socket()
+        try:
+            one.socket = WebSocket(self.front.place, self.front.prefix + path, self._seconds(), lifetime, one.hear)
+        except Refused as error:
+            return str(error), error.status
+        except OSError as error:
+            return _why(error), -1
+        self._sockets.append(one)
+        return "", 101
 
     def mark(self, known: int | None = None) -> None:
         """Take note that the next message is about to be sent.

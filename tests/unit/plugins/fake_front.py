@@ -35,8 +35,10 @@ class FakeFront:
     def __init__(self, tmp_path: Path, certificate: Certificate | None = None) -> None:
         self.page = 200
         self.socket = 101
-        # So many WebSockets are refused first, with this status.
-        self.refuses, self.refusal = 0, 500
+        # So many WebSockets are refused first, or those at whose places a 1 stands, with this status.
+        self.refuses: int | list[int] = 0
+        self.refusal = 500
+        self._opened = 0
         # What is sent in the place of an answer.
         self.raw: bytes | None = None
         self.accepts = True
@@ -85,8 +87,9 @@ class FakeFront:
             sock.close()
 
     def _upgrade(self, sock: Any, text: str) -> None:
-        status = self.refusal if self.refuses > 0 else self.socket
-        self.refuses -= 1
+        places = [1] * self.refuses if isinstance(self.refuses, int) else self.refuses
+        status = self.refusal if any(places[self._opened : self._opened + 1]) else self.socket
+        self._opened += 1
         if status != 101:
             sock.sendall(f"HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n".encode())
             sock.close()
