@@ -86,22 +86,19 @@ class DockerEngine:
         return str(self.api.get("/version")["Version"])
 
     def kind(self) -> str:
-        """Return `docker`, or what it is instead: `podman`, `snap`, `rootless` or `userns-remap`."""
-        try:
-            parts = (self.api.get("/version") or {}).get("Components") or []
-            about = self.api.get("/info") or {}
-        except NO_ANSWER:
-            return self._kind_of_command()
-        options = " ".join(about.get("SecurityOptions") or [])
-        if any("Podman" in part["Name"] for part in parts):
+        """Return `docker`, or what answers instead: `podman`, `snap`, `rootless` or `userns-remap`."""
+        parts = self.api.get("/version").get("Components") or []
+        if any("Podman" in str(part.get("Name")) for part in parts):
             return "podman"
+        about = self.api.get("/info") or {}
+        options = " ".join(about.get("SecurityOptions") or [])
         if str(about.get("DockerRootDir")).startswith("/var/snap/"):
             return "snap"
         return next((kind for word, kind in LIMITS.items() if f"name={word}" in options), "docker")
 
     @staticmethod
-    def _kind_of_command() -> str:
-        """Return the kind by the command: that of the package podman-docker is a script, which needs no socket."""
+    def kind_of_command() -> str:
+        """Return the same by the command alone: that of podman-docker is a script, which needs no socket."""
         command = shutil.which("docker")
         if command is None or shutil.which("dockerd"):
             return "docker"
@@ -157,6 +154,8 @@ class PodmanEngine:
     def kind() -> str:
         """Return `podman`: as root it is never anything else."""
         return "podman"
+
+    kind_of_command = kind
 
     def installed(self) -> bool:
         """Whether it is there, though it may not work."""

@@ -263,30 +263,32 @@ class _Guard:
 
     def __init__(self, refused: type[Exception]) -> None:
         self._refused = refused
-        self._is_slow = False
+        # The databases, by their aliases in the settings, of which a query was canceled.
+        self._slow: set[str] = set()
 
     def __call__(self, execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
         if not _READING.match(str(sql)):
             raise self._refused("nothing may be written while the portal is inspected")
-        if self._is_slow:
+        alias = context["connection"].alias
+        if alias in self._slow:
             raise self._refused(_SLOW)
-        timer = threading.Timer(_QUERY_SECONDS, self._cancel, [context["connection"].connection])
+        timer = threading.Timer(_QUERY_SECONDS, self._cancel, [context["connection"].connection, alias])
         timer.daemon = True
         timer.start()
         try:
             return execute(sql, params, many, context)
         except Exception as error:
-            if self._is_slow:
+            if alias in self._slow:
                 raise self._refused(_SLOW) from error
             raise
         finally:
             timer.cancel()
 
-    def _cancel(self, connection: Any) -> None:
-        self._is_slow = True
-        # psycopg has the one, sqlite3 the other.
+    def _cancel(self, connection: Any, alias: str) -> None:
+        # psycopg has the one, sqlite3 the other, and a MySQL client neither.
         end = getattr(connection, "cancel", None) or getattr(connection, "interrupt", None)
         if end:
+            self._slow.add(alias)
             end()
 
 

@@ -480,24 +480,26 @@ class Probe:
     def open_sockets(self, portal: portal_env.PortalProcess) -> None:
         """Open WebSockets until every process holds some, within bounds of number and time."""
         opened = rounds = 0
-        hopeless: set[int] = set()
+        fruitless: Counter[int] = Counter()
         bound = OPENED_PER_PROCESS * len(self.processes)
         until = min(self.deadline, time.monotonic() + 2 * HANDSHAKE_SECONDS)
         while opened < bound and time.monotonic() < until:
             held = Counter(self.holder.values())
             # One socket in each process is what is needed, a few more are tried for.
             least = 1 if rounds >= 2 else ENOUGH_PER_PROCESS
-            short = Counter(p.port for p in self.able() if held[p.pid] < least and p.port not in hopeless)
+            short = Counter(p.port for p in self.able() if held[p.pid] < least and fruitless[p.port] < 2)
             if not short:
                 break
             rounds += 1
             counts = {str(port): OPENED_AT_ONCE * number for port, number in short.items()}
             opened += sum(counts.values())
-            # A port where a whole batch came to nothing is not tried again, unless the portal was only too slow.
-            hopeless |= {int(port) for port in counts} - self.open_batch(portal, counts)
+            # A port where a whole batch came to nothing is not tried again, or once if the portal was only too slow.
+            opened_on, given_up_on = self.open_batch(portal, counts)
+            for port in {int(port) for port in counts} - opened_on:
+                fruitless[port] += 1 if port in given_up_on else 2
 
-    def open_batch(self, portal: portal_env.PortalProcess, counts: dict[str, int]) -> set[int]:
-        """Open so many on each port; the ports on which any was opened, or might be by a portal that is less busy."""
+    def open_batch(self, portal: portal_env.PortalProcess, counts: dict[str, int]) -> tuple[set[int], set[int]]:
+        """Open so many on each port; the ports on which any was opened, and those where the portal gave one up."""
         portal.send({"do": "open", "ports": counts, "seconds": HANDSHAKE_SECONDS})
         answer = portal.receive(min(self.deadline, time.monotonic() + 3 * HANDSHAKE_SECONDS), facts.WIRE_OPENED)
         ends = {(one["port"], one["local_port"]): one["id"] for one in answer["opened"]}
@@ -506,7 +508,7 @@ class Probe:
         for one in answer["failed"]:
             self.failed[Failure(one["port"], one["why"], one["status"])] += 1
         given_up = {one["port"] for one in answer["failed"] if one["status"] in GIVEN_UP}
-        return given_up | {one["port"] for one in answer["opened"]}
+        return {one["port"] for one in answer["opened"]}, given_up
 
     def forgive_once(self, portal: portal_env.PortalProcess, may_be_stale: bool) -> None:
         """Open as many again, and go by these alone, where what was refused may be accepted now.
@@ -530,12 +532,13 @@ class Probe:
         counts = Counter(process.port for process in self.able())
         batch = {str(port): OPENED_AT_ONCE * number for port, number in counts.items()}
         silent = {process.pid for process in self.able()}
+        until = time.monotonic() + HANDSHAKE_SECONDS
         try:
             # Chance decides which process takes one, on a port that they share.
             for _again in range(OPENED_PER_PROCESS // OPENED_AT_ONCE):
                 self.open_batch(portal, batch)
                 silent -= {pid for number, pid in self.holder.items() if number not in known}
-                if self.failed or not silent:
+                if self.failed or not silent or time.monotonic() > until:
                     break
         finally:
             if self.failed or silent:

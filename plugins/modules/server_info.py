@@ -421,18 +421,15 @@ def listeners(ports: set[int], redis_address: str | None = None) -> list[Listene
 
 def engine_state(engine: Engine) -> EngineState:
     """Whether an engine is there and answers."""
-    state: EngineState = {
-        "installed": engine.installed(),
-        "running": False,
-        "version": None,
-        "problem": None,
-        "kind": engine.kind(),
-    }
+    state: EngineState = {"installed": engine.installed(), "running": False, "version": None, "problem": None}
     try:
-        state["version"] = engine.version()
+        state["version"], state["kind"] = engine.version(), engine.kind()
         state["running"] = state["installed"] = True
     except NO_ANSWER as error:
-        state["problem"] = str(error)
+        state["problem"], state["kind"] = str(error), engine.kind_of_command()
+    if isinstance(engine, DockerEngine) and state["kind"] == "podman":
+        # What answers in Docker's place has Podman's containers, of which Podman itself is asked.
+        state["installed"] = state["running"] = False
     return state
 
 

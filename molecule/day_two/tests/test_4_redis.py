@@ -121,12 +121,13 @@ def betrayed(host: Any, secrets: list[str]) -> str:
 
 def test_a_dry_run_tells_of_the_new_password_and_makes_none(host: Any) -> None:
     before, was = bed.snapshot(host), password(host)
-    worker = f"systemd-run -q --unit worker -E TETHYS_HOME={bed.HOME} sleep 3000"
+    sleep = shlex.quote("import time; time.sleep(3000)")
+    worker = f"systemd-run -q --unit worker -E TETHYS_HOME={bed.HOME} {bed.PREFIX}/bin/python -c {sleep}"
     with bed.during(host, worker, "systemctl stop worker"):
         run = site("--check", "--diff", redis_container_rotate=True)
     assert bed.changed(run) >= 4, run.stdout
     assert "Redis gets a new password" in run.stdout
-    assert re.search(r"sleep 3000 \(process \d+ of root\)", " ".join(run.stdout.split())), run.stdout
+    assert re.search(rf"{bed.PREFIX}/bin/python \(process \d+ of root\)", " ".join(run.stdout.split())), run.stdout
     assert (bed.snapshot(host), password(host), opening(host)) == (before, was, 1)
 
 

@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from itertools import takewhile
+from pathlib import Path
 from typing import TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
@@ -12,7 +16,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 # What stands in the command of a process that serves requests, or of what starts those.
 _SERVING = ("tethys_portal.asgi", "supervisord")
 # More than an administrator would read.
-_MOST = 20
+_MOST = 10
 
 
 class Worker(TypedDict):
@@ -24,7 +28,7 @@ class Worker(TypedDict):
 
 
 def workers_of(home: str, prefix: str, root: str = proc.ROOT) -> list[Worker]:
-    """Return the processes with this TETHYS_HOME, or whose Python is that of the environment.
+    """Return the Pythons of the environment, and those with this TETHYS_HOME, that serve no requests.
 
     Args:
         home: the portal's TETHYS_HOME.
@@ -32,12 +36,32 @@ def workers_of(home: str, prefix: str, root: str = proc.ROOT) -> list[Worker]:
         root: where the kernel's files are.
     """
     found: dict[int, Worker] = {}
+    ours = set(_ancestors(os.getpid(), root))
     for pid in proc.pids(root):
-        words = proc.text(pid, "cmdline", root).split("\0")
-        is_its = words[0].startswith(f"{prefix}/bin/") or proc.environment(pid, root).get("TETHYS_HOME") == home
-        command = " ".join(filter(None, words))
-        if is_its and not any(word in command for word in _SERVING) and proc.is_of_this_server(pid, root):
+        words = [word for word in proc.text(pid, "cmdline", root).split("\0") if word]
+        if pid in ours or not words or not Path(proc.program(pid, root)).name.startswith("python"):
+            continue
+        is_its = words[0].startswith(f"{prefix}/bin/") or _home(pid, root) == os.path.normpath(home)
+        if is_its and not any(one in word for one in _SERVING for word in words) and proc.is_of_this_server(pid, root):
             uid = proc.user_id(pid, root)
             user = "" if uid is None else proc.user_name(uid)
-            found[pid] = {"pid": pid, "user": user, "command": command[:200]}
+            found[pid] = {"pid": pid, "user": user, "command": _name(words)}
     return [worker for pid, worker in found.items() if proc.parent(pid, root) not in found][:_MOST]
+
+
+def _ancestors(pid: int, root: str) -> Iterator[int]:
+    """Yield a process and all that it descends from."""
+    while pid:
+        yield pid
+        pid = proc.parent(pid, root)
+
+
+def _home(pid: int, root: str) -> str:
+    """Return the TETHYS_HOME of a process, or an empty text."""
+    home = proc.environment(pid, root).get("TETHYS_HOME")
+    return os.path.normpath(home) if home else ""
+
+
+def _name(words: list[str]) -> str:
+    """Return the program and the words before its first option: any other may be a password, as in a broker's URL."""
+    return " ".join(takewhile(lambda word: not word.startswith("-") and "://" not in word, words))[:100]

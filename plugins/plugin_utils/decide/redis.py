@@ -44,21 +44,21 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.values import show
 
 # Redis 5 has no users and had its last fix in 2022; 6.0 and 7.0 have none for CVE-2025-49844 (Lua, by any user).
 END_OF_LIFE = {"5": "2022-04-27", "6.0": "2022-05", "7.0": "2024-07"}
-# What may be in Docker's place, why Redis cannot run in it as it has to, and the fix.
+# What may be in Docker's place, why Redis cannot run in it as it has to, and what to do about Docker.
 UNFIT = {
-    "podman": "on this server Podman answers in Docker's place. Set it to podman",
+    "podman": ("Podman answers in Docker's place", "install Docker in the place of podman-docker"),
     "snap": (
-        "on this server Docker is a snap, which cannot read root's folders. Set it to podman, or install Docker from"
-        " the distribution's packages"
+        "Docker is a snap, which cannot read root's folders",
+        "install Docker from the distribution's packages",
     ),
     "rootless": (
-        "on this server Docker runs without root, so that its containers cannot serve a socket of root's. Set it to"
-        " podman, or install Docker for root"
+        "Docker runs without root, so that its containers cannot serve a socket of root's",
+        "install Docker for root",
     ),
     "userns-remap": (
-        "on this server Docker maps the users of its containers (userns-remap), so that Redis can neither read its"
-        " password nor give the portal its socket. Set it to podman, or remove userns-remap from"
-        " /etc/docker/daemon.json"
+        "Docker maps the users of its containers (userns-remap), so that Redis can neither read its password nor give"
+        " the portal its socket",
+        "remove userns-remap from /etc/docker/daemon.json",
     ),
 }
 BACKEND = "tethys_layer_backend"
@@ -288,10 +288,14 @@ class Redis(Subject):
         server, engine, title = self.server, self.state_of(self.engine), ENGINES[self.engine].title
         unfit = UNFIT.get(engine.get("kind") or "") if self.engine == "docker" else None
         if unfit:
+            what, fix = unfit
+            # Sentinel runs in Docker only, and a host of the shared Redis has no other.
+            others = "" if self.way.is_shared else ", or set tethys_layer_hosts to a Redis that exists already"
+            podman = "" if self.options.get("topology") == "sentinel" else ", or set redis_container_engine to podman"
             self.refuse(
                 "engine-unfit",
                 "redis_container_engine",
-                f"redis_container_engine is docker: {unfit}, or set tethys_layer_hosts to a Redis that exists already.",
+                f"redis_container_engine is docker: on this server {what}. {fix[0].upper()}{fix[1:]}{podman}{others}.",
             )
         elif not engine.get("running"):
             if engine.get("installed"):

@@ -19,7 +19,6 @@ from ansible_collections.tethys.channels.plugins.module_utils.engines import (
     PodmanEngine,
     full_name,
 )
-from ansible_collections.tethys.channels.plugins.module_utils.services import Docker
 
 # As `podman ps --all --format json` of 5.4 and of 3.0 has it, less what nobody reads.
 ROWS = [
@@ -204,10 +203,9 @@ def test_a_docker_command_that_is_podmans(
 ) -> None:
     command = tmp_path / "docker"
     command.write_text(text, encoding="utf-8")
-    monkeypatch.setattr(engines, "Docker", lambda: Docker(str(tmp_path / "none.sock")))
     monkeypatch.setattr(engines.shutil, "which", lambda name: str(command) if name == "docker" else daemon)
-    assert DockerEngine().kind() == kind
-    assert PodmanEngine().kind() == "podman"
+    assert DockerEngine().kind_of_command() == kind
+    assert PodmanEngine().kind() == PodmanEngine().kind_of_command() == "podman"
 
 
 @pytest.mark.parametrize("name", ENGINES)

@@ -50,11 +50,11 @@ def test_a_query_without_an_end_is_cancelled(monkeypatch: pytest.MonkeyPatch) ->
     raw = sqlite3.connect(":memory:")
     guard = portal_look._Guard(OSError)
 
-    def ask(sql: str) -> Any:
+    def ask(sql: str, alias: str = "default") -> Any:
         def execute(sql: str, *_more: Any) -> Any:
             return raw.execute(sql).fetchall()
 
-        return guard(execute, sql, None, False, {"connection": SimpleNamespace(connection=raw)})
+        return guard(execute, sql, None, False, {"connection": SimpleNamespace(connection=raw, alias=alias)})
 
     assert ask("SELECT 1") == [(1,)]
     with pytest.raises(sqlite3.OperationalError, match="no such table"):
@@ -66,3 +66,4 @@ def test_a_query_without_an_end_is_cancelled(monkeypatch: pytest.MonkeyPatch) ->
     # Each further one would take as long.
     with pytest.raises(OSError, match="has not answered a query within"):
         ask("SELECT 1")
+    assert ask("SELECT 1", "another") == [(1,)]

@@ -229,6 +229,13 @@ def test_docker_that_answers(monkeypatch: pytest.MonkeyPatch, docker: Start) -> 
     assert state == {"installed": True, "running": True, "version": "20.10", "problem": None, "kind": "docker"}
 
 
+def test_podman_in_dockers_place_is_no_docker(monkeypatch: pytest.MonkeyPatch, docker: Start) -> None:
+    monkeypatch.setattr(engines.shutil, "which", lambda name: f"/usr/bin/{name}")
+    answer = {"Version": "4.3", "Components": [{"Name": "Podman Engine"}, {}]}
+    state = server_info.engine_state(docker({"/version": answer}))
+    assert (state["installed"], state["running"], state["kind"]) == (False, False, "podman")
+
+
 @pytest.mark.parametrize("installed", [False, True])
 def test_docker_that_does_not(monkeypatch: pytest.MonkeyPatch, docker: Start, installed: bool) -> None:
     monkeypatch.setattr(engines.shutil, "which", lambda name: f"/usr/bin/{name}" if installed else None)

@@ -72,17 +72,17 @@ def test_one_that_does_not_answer(engine: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "fix"),
     [
-        ("podman", "Set it to podman, or"),
-        ("snap", "install Docker from the distribution's packages"),
-        ("rootless", "install Docker for root"),
-        ("userns-remap", "remove userns-remap from /etc/docker/daemon.json"),
+        ("podman", "Install Docker in the place of podman-docker"),
+        ("snap", "Install Docker from the distribution's packages"),
+        ("rootless", "Install Docker for root"),
+        ("userns-remap", "Remove userns-remap from /etc/docker/daemon.json"),
     ],
 )
 def test_what_is_in_dockers_place_is_refused(kind: str, fix: str, is_running: bool) -> None:
     there = {**WORKS, "kind": kind, "running": is_running}
     [refused] = judge("docker", docker=there)["refusals"]
     assert refused.startswith("redis_container_engine is docker: on this server ")
-    assert fix in refused
+    assert f"{fix}, or set redis_container_engine to podman, or set tethys_layer_hosts to" in refused
     assert judge("podman", docker=there)["refusals"] == []
     assert judge("docker", docker=there, asked={"tethys_layer_hosts": ["redis://10.0.0.5"]})["refusals"] == []
 
