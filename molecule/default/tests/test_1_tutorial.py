@@ -33,7 +33,7 @@ def blocks(text: str) -> list[str]:
 
 def tables(text: str) -> list[str]:
     """Return the commands in the second column of a page's tables."""
-    return re.findall(r"^   \* - .+\n     - ``((?:supervisorctl|docker|tail|ls|grep) .+?)``", text, re.MULTILINE)
+    return re.findall(r"^   \* - .+\n     - ``(sudo (?:supervisorctl|docker|tail|ls|grep) .+?)``", text, re.MULTILINE)
 
 
 CONTROLLER = [line for line in blocks(FIRST) if line.startswith("ansible ")]
