@@ -256,8 +256,10 @@ def refused(host: Any, tmp_path_factory: pytest.TempPathFactory) -> subprocess.C
     }
     elses = {"tethys_docker_override_file": "mine.yml", "tethys_docker_portal_service": "portal"}
     no_project = {"tethys_docker_project_dir": "/srv/image"}
+    no_image = {**BOKEH, "tethys_asgi_processes": 1, "tethys_docker_redis_image": "registry.invalid/redis:8"}
     before = state(host)
     names = {"wrong": wrong, "elses": elses, "no_project": no_project, "bokeh": BOKEH, "demo": DEMO, "sqlite": SQLITE}
+    names["no_image"] = no_image
     done = under(host, tmp_path_factory, **names)
     assert done.returncode != 0, done.stdout
     assert "Traceback" not in done.stdout
@@ -297,6 +299,15 @@ def test_bokeh_in_an_image_that_does_not_run_cannot_be_known(refused: subprocess
     found = refusal(refused, "bokeh")
     assert "tethys_asgi_processes is 3 and it could not be found out whether an app uses Bokeh" in found
     assert "the portal's container does not run" in found
+
+
+def test_an_image_of_redis_that_cannot_be_fetched(refused: subprocess.CompletedProcess[str]) -> None:
+    found = bed.fatal(refused, "no_image")
+    assert (
+        "tethys_docker_redis_image is registry.invalid/redis:8, which is not on this server and could not be" in found
+    )
+    assert "registry.invalid" in found.partition("fetched (")[2], found
+    assert "(`docker load`). Nothing was changed." in found
 
 
 def test_a_portal_that_nobody_reaches_by_its_port(refused: subprocess.CompletedProcess[str]) -> None:
