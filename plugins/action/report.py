@@ -67,6 +67,6 @@ def _portals(variables: Variables, args: Mapping[str, Any]) -> dict[str, Any]:
     from ansible_collections.tethys.channels.plugins.plugin_utils import fleet
     from ansible_collections.tethys.channels.plugins.plugin_utils.display import shown
 
-    # Only a check finds their settings as they are; a run of site has changed them since.
+    # Only in a check are the gathered settings current; a run of site has changed them since.
     page = fleet.page(args["portals"], variables.held["hostvars"], variables.goal == "check")
     return shown({**page})

@@ -18,7 +18,7 @@ class ActionModule(Action):
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Return the files, and CHANNEL_LAYERS as it is to be."""
+        """Return the files, and the new CHANNEL_LAYERS."""
         # Not above: each process that Ansible forks would load it to find any action plugin.
         from ansible_collections.tethys.channels.plugins.plugin_utils import compose_file
 

@@ -68,9 +68,9 @@ _ANYTHING = (Exception, SystemExit)
 
 
 def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], _commands: Any) -> None:
-    """Look, and say each part as soon as it is known, for the next may end in a timeout."""
+    """Inspect the portal, and print each part as soon as it is known, since the next may end in a timeout."""
     # To search again and again all that Tethys has loaded for what is not used any more takes a fifth of its start, and
-    # this process ends with the look.
+    # this process ends after it.
     gc.disable()
     hide = Hider()
 
@@ -132,7 +132,7 @@ def _check_yaml(checker: str, config_file: str) -> str | None:
 
 
 def _lifecycle_consumer() -> bool | None:
-    """Whether this Tethys has the consumer that delivery is proved with; its routes are asked, not its version."""
+    """Whether this Tethys has the consumer by which delivery is verified; read from its routes, not its version."""
     try:
         routes = importlib.import_module("tethys_portal.urls").websocket_urlpatterns
         return any("ws/app-lifecycle" in str(route.pattern) for route in routes)
@@ -293,7 +293,7 @@ class _Guard:
 
 
 def _look_only(settings: Any) -> None:
-    """See to it that nothing is written, whatever Tethys and the apps do when they start."""
+    """Prevent every write, whatever Tethys and the apps do when they start."""
     for database in settings.DATABASES.values():
         engine, name = str(database.get("ENGINE", "")), str(database.get("NAME", ""))
         if "sqlite" in engine and not name.startswith((":", "file:")):
@@ -326,7 +326,7 @@ def _look_only(settings: Any) -> None:
 
 
 def _database(settings: Any) -> tuple[str | None, bool]:
-    """What is wrong with the database, and whether it is of use all the same."""
+    """What is wrong with the database, and whether it can be used nevertheless."""
     database = settings.DATABASES.get("default", {})
     name = str(database.get("NAME", ""))
     if name.endswith(_READ_ONLY):

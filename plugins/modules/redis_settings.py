@@ -275,7 +275,7 @@ def listening(transport: str, port: int) -> list[str]:
 
 
 def copying(address: str, port: int) -> list[str]:
-    """How a server copies another, or is copied; which of the two, Sentinel tells it."""
+    """The replication settings of a server; Sentinel makes it a primary or a replica."""
     return [
         "# Copies go from server to server encrypted, and never by way of a file, which could not be written here.",
         f"replica-announce-ip {address}",
@@ -402,7 +402,7 @@ class Files:
         self.base = Path(params["directory"])
         self.redis_dir = self.base / "redis"
         self.sentinel_dir = self.base / "sentinel"
-        # Each way has a file of its own: until its own container is there, the one of another way may start again.
+        # Each transport has its own file: until its container exists, that of another transport may start again.
         transport, port = params["transport"], params["port"]
         self.watched = params["topology"] == "sentinel"
         tls = "redis-copies.conf" if self.watched else "redis-tls.conf"
@@ -432,7 +432,7 @@ class Files:
         self.beside = dict(self.tls)
         if self.watched:
             self.beside[self.redis_dir / START] = start_script(params, self.config_path.name)
-        # Salted, because a sum over a guessable password would tell it to whoever reads the container's labels.
+        # Salted, because the digest of a guessable password would reveal it to whoever reads the container's labels.
         beside = dict(self.beside)
         if self.watched:
             beside[self.redis_dir / START] = start_script(params, self.config_path.name, REPLICATE_LABELLED)
@@ -440,7 +440,7 @@ class Files:
         self.config_sum = sha256(self.credentials["admin_password"] + labelled)[:32]
 
     def config(self, sums: list[str]) -> str:
-        """The whole configuration, with these sums of the portal's passwords."""
+        """The whole configuration, with these digests of the portal's passwords."""
         params = self.params
         lines = users(self.credentials, params["prefix"], params["backend"], params["acl"], sums)
         return "\n".join([*self.shown, *lines, ""])
@@ -513,7 +513,7 @@ ARGUMENTS = {
     "backend": {"type": "str", "default": "channels_redis.core.RedisChannelLayer"},
     "maxmemory_mb": {"type": "int", "required": True},
     # With no_log, Ansible would mask it in what is returned too, and the portal would get the mask.
-    # The task's own no_log hides it, as the documentation asks.
+    # The task's own no_log hides it, as the documentation says.
     "password": {"type": "str", "no_log": False},
     "rotate": {"type": "bool", "default": False},
     "retire": {"type": "bool", "default": False},
@@ -564,7 +564,7 @@ def main() -> None:
 
 
 def bring(module: AnsibleModule) -> None:
-    """Bring the files, and what the running Redis accepts, to what is asked for."""
+    """Apply the options to the files, and to what the running Redis accepts."""
     params = module.params
     retire = params["retire"]
     try:

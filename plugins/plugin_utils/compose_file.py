@@ -154,10 +154,10 @@ def environment(asked: DockerInputs, carrier: str) -> dict[str, str]:
 
 
 def config_sum(redis: SettingsAnswer) -> str:
-    """A sum of all that Redis reads when it starts, its users' passwords included.
+    """A digest of all that Redis reads when it starts, its users' passwords included.
 
-    The sum of `redis_settings` leaves them out, since there a running server is told of a new one. This one can be
-    reached by the portal only, and is made anew. The admin's password, which nobody chose, keeps a guessable one safe.
+    The digest of `redis_settings` leaves them out, since there a running server gets a new one. This one can be
+    reached by the portal only, and is recreated. The admin's password, which nobody chose, keeps a guessable one safe.
     """
     secret = redis["credentials"]
     told = "\n".join([redis["config_sum"], secret["admin_password"], secret["password"]])
@@ -204,7 +204,7 @@ def override_file(asked: DockerInputs, look: DockerFacts, redis: SettingsAnswer 
             networks[network] = {"internal": not asked.redis_port}
         joined = (project["portal"] or {})["networks"]
         if network not in joined:
-            # A service that names networks is no longer on the default one by itself.
+            # A service that names networks is no longer on the default one.
             portal["networks"] = {name: None for name in [*joined, network]}
         if kind == "compose":
             portal["depends_on"] = {asked.redis_service: {"condition": "service_healthy"}}

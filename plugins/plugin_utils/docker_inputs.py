@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The variables of the role `tethys_docker`, as they are written: the plan has a problem for each wrong value."""
+"""The variables of the role `tethys_docker`, as written: the plan has a problem for each wrong value."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Portals that share a channel layer, as one page: what each of them has, and whom it hears."""
+"""Portals that share a channel layer, as one page: what each of them has, and from whom it receives."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def place(host: Any) -> str:
 
 
 def layer_of(portal: Portal) -> LayerOf:
-    """What has to be the same on every portal, as its settings have it. An app can set anything in place of it."""
+    """What has to be the same on every portal, as its settings have it. An app can set anything instead."""
     settings: Settings = portal.get("settings") or {}
     config = settings.get("channel_layers")
     for name in ("default", "CONFIG"):
@@ -68,7 +68,7 @@ def _line(name: str, portal: Portal, probe: Probe, as_found: bool) -> str:
     if as_found:
         about = f"{_class(layer['backend'])} at {' and '.join(layer['hosts']) or 'no host'}, prefix {layer['prefix']}"
     else:
-        # The run may have changed what it found; what carried the messages is told by the proof.
+        # The run may have changed what it found; the delivery check has what carried the messages.
         about = _class(str(probe.get("backend") or layer["backend"]))
     version = proved.get("channels_redis") or found.get("channels_redis")
     line = f"{name}: Tethys {found.get('tethys_platform')}, channels_redis {version}, {about}"

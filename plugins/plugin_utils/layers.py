@@ -156,7 +156,7 @@ def channel_layers(
 
     Args:
         hosts: a list of `[host, port]`, of redis://, rediss:// and unix:// URLs, and of mappings (with `host`, with
-            `address`, with `path`, or with `master_name` and `sentinels`). Not looked at for the in-memory layer.
+            `address`, with `path`, or with `master_name` and `sentinels`). Not read for the in-memory layer.
         credentials: `{username, password}`, the user name optional, or nothing.
         options: what else the layer's class takes; null stands for not given. Times are in seconds.
         backend: the layer's class.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A channel layer for Tethys Docker: what was asked for and what was found go in, the plan comes out."""
+"""A channel layer for Tethys Docker: inputs and facts go in, the plan comes out."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class _Plan(Project):
     """The decisions of one run."""
 
     def variables(self) -> None:
-        """What can be refused without a look at the server."""
+        """What can be refused without facts about the server."""
         asked = self.asked
         folder = asked.project_dir
         if not isinstance(folder, str) or not PurePosixPath(folder).is_absolute():
@@ -138,7 +138,7 @@ class _Plan(Project):
         else:
             self.processes = number
         try:
-            # The name of Redis's service is judged above.
+            # The name of Redis's service is checked above.
             layers(replace(self.asked, redis_service="redis"))
         except Refusal as refusal:
             self.problems.extend(refusal.problems)
@@ -299,7 +299,7 @@ class _Plan(Project):
 
 
 def _of_names(plan: _Plan, found: DockerFound) -> list[Problem]:
-    """Return the problems of names and types, without those of a variable that the plan has judged."""
+    """Return the problems of names and types, without those of a variable that the plan has checked."""
     judged = {problem.subject for problem in plan.problems}
     wrong = wrong_role_values(
         {name: value for name, value in (found.get("values") or {}).items() if name.startswith("tethys_docker_")},

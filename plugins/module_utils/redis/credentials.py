@@ -35,7 +35,7 @@ def next_credentials(
     previous = [each for each in [*(kept.get("previous") or []), sha256(before)] if each != now]
     if previous and not retire:
         found["previous"] = list(dict.fromkeys(previous))
-    # The container's label is a sum over the password that it was made with.
+    # The container's label is a digest that includes its password.
     first = kept.get("first") or sha256(before)
     if first != now:
         found["first"] = first

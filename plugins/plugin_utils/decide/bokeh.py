@@ -4,7 +4,7 @@
 
 """The Bokeh rule: how many ASGI processes a portal may run, and what goes to one of them.
 
-The filter `asgi_processes` is the rule by itself; the class is what the run has it decide from.
+The filter `asgi_processes` is the rule alone; the class is what the run has it decide from.
 """
 
 from __future__ import annotations

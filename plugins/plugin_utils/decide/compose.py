@@ -76,7 +76,7 @@ def _is_writable(layer: Layer, served: Served) -> bool:
     config, default = layer["CONFIG"], served.default.get("CONFIG") or {}
     ends = [_endpoints(host, served) for host in config["hosts"]]
     known = all(not each["password"] or each["username"] == served.user for found in ends for each in found)
-    # What is masked cannot be written as it is.
+    # What is masked cannot be written.
     shown = {**config, "hosts": [_without_login(host) for host in config["hosts"]]}
     return (
         all(ends)
@@ -101,7 +101,7 @@ def _on_redis(layers: Any, served: Served) -> dict[str, _Further]:
 
 
 def further_logins(layers: Any, served: Served, login: Login) -> dict[str, Layer]:
-    """Return the further layers on the same Redis as they are, with the login in their hosts.
+    """Return the further layers on the same Redis, unchanged but for the login in their hosts.
 
     Args:
         layers: CHANNEL_LAYERS as the portal has it, with its secrets masked.

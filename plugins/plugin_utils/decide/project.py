@@ -56,7 +56,7 @@ class Project(Found):
 
     @property
     def absent(self) -> bool:
-        """Whether the layer shall go."""
+        """Whether the layer is to be removed."""
         return bool(self.asked.state == "absent")
 
     @property
@@ -158,7 +158,7 @@ class Project(Found):
             )
 
     def first_run(self) -> None:
-        """A volume that nobody can look at: what it holds could not be kept before it is changed."""
+        """A volume that cannot be read: its content could not be kept before it is changed."""
         look, container = self.look, self.look["container"]
         if self.wrote or (container and (container["running"] or not container["persisted"])):
             return
@@ -172,7 +172,7 @@ class Project(Found):
             )
 
     def other_redis(self) -> None:
-        """The layer's Redis of until now, where another one is asked for."""
+        """The layer's previous Redis, if another one is wanted."""
         asked, before = self.asked, self.redis_before
         if self.redis_container.get("ours") and self.redis != "container":
             before = f"container {asked.redis_service}"
