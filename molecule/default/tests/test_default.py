@@ -212,7 +212,8 @@ def test_a_run_with_nothing_to_change_goes_from_the_look_to_the_proof(host: Any)
         assert run.returncode == 0, run.stdout
         assert bed.changed(run) == 0
     assert AS_PROVED in bed.words(run)
-    assert re.findall(r"TASK \[(.*)\] \**\nok:", run.stdout)[-3:] == [
+    ok = rf"TASK \[(.*)\] \**\nok: \[{host.backend.get_hostname()}\]"
+    assert re.findall(ok, run.stdout)[-3:] == [
         "tethys.channels.layer_check : Send a message to every process",
         "tethys.channels.layer_check : Evaluate the delivery check",
         "tethys.channels.layer_check : Report the delivery check",
