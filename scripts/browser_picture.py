@@ -42,14 +42,15 @@ def main() -> int:
     args = parser.parse_args()
     browser = Chrome(service=Service("/usr/bin/chromedriver"), options=options(args.url))
     try:
-        metrics = {"width": args.width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+        # Lower than the content, since some elements are as high as the window.
+        metrics = {"width": args.width, "height": 300, "deviceScaleFactor": 1, "mobile": False}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         browser.get(args.url)
         if args.slider:
             move_slider(browser)
         height = browser.execute_script(BOTTOM) + MARGIN
         clip = {"x": 0, "y": 0, "width": args.width, "height": height, "scale": 1}
-        found = browser.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip})
+        found = browser.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True})
     finally:
         browser.quit()
     args.file.write_bytes(base64.b64decode(found["data"]))
