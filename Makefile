@@ -74,8 +74,8 @@ release: $(VENV)/.ready ## Write the changelog, commit and tag a release: make r
 	@scripts/release $(V)
 
 ##@ Tools
-bench: $(VENV)/.ready engine ## Measure: the layer beside the manual's set-up, end to end, the cost of a run, memory
-	@scripts/bench
+bench: $(VENV)/.ready engine ## Measure the layer, end to end, the cost of a run, memory (B="--only faults" for both classes under faults)
+	@scripts/bench $(B)
 
 images: $(VENV)/.ready engine ## Build the test bed's images, as far as they are missing
 	@scripts/images

@@ -244,3 +244,40 @@ def faults() -> Chart:
         "Measured on test servers under load. The bars go from the shortest time to the longest.",
     ]
     return Chart("Seconds until every process receives messages again", groups, notes, labels=250, figures=110)
+
+
+CLASSES = {"core": ("core", "gray"), "pubsub": ("pub/sub", "blue")}
+SHARE = (0, 20, 40, 60, 80, 100)
+
+
+def lost_share(row: Mapping[str, Any]) -> float:
+    """Return the percentage of due deliveries that were not received."""
+    return float(100 * (row["due"] - row["received"]) / row["due"])
+
+
+def classes(table: Mapping[str, Any]) -> Chart:
+    """Return what each class loses under each fault, from the part ``faults`` of ``docs/bench.json``."""
+    names = list(dict.fromkeys(row["name"] for row in table["rows"]))
+    rows = sorted(table["rows"], key=lambda row: (names.index(row["name"]), list(CLASSES).index(row["backend"])))
+    lost, again = [], []
+    for row in rows:
+        backend, color = CLASSES[row["backend"]]
+        label = f"{row['short']}, {backend}"
+        lost.append(Bar(label, lost_share(row), f"{row['due'] - row['received']:,} of {row['due']:,}", color))
+        watched, until = row["watched_seconds"], row["until_seconds"]
+        if watched is None:
+            continue
+        if until is None:
+            again.append(Bar(label, watched, f"not within {watched:.0f} s", "bad"))
+        else:
+            again.append(Bar(label, until, f"{until:.1f} s", color))
+    groups = [
+        Group("Deliveries lost, of those due to open WebSockets (percent)", lost, SHARE, " %"),
+        Group("Seconds from a fault until every client receives every message again", again, (0, 10, 20, 30), " s"),
+    ]
+    notes = [
+        f"{sum(table['groups'])} WebSockets on {table['processes']} processes, {table['messages_a_second']} messages a"
+        f" second to groups of {table['groups'][0]} to {table['groups'][-1]}; one run, {table['measured'].split()[0]}.",
+        "Clients whose WebSocket is closed connect again after 1 s.",
+    ]
+    return Chart("Both classes while something breaks", groups, notes, labels=240, figures=130)

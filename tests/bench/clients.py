@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from server import CACHE, IMAGE, say
+from server import CACHE, IMAGE, Program, say
 
 NAME = "tethys-channels-bench-clients"
 PROGRAM = Path(__file__).parent / "programs" / "idle_receivers.py"
@@ -74,27 +74,13 @@ def redis() -> Iterator[str]:
         subprocess.run(["docker", "network", "rm", NAME], capture_output=True, check=False)
 
 
-class Receivers:
+class Receivers(Program):
     """The program, in one environment with one class."""
 
     def __init__(self, version: str, layer: str, address: str) -> None:
         self.version, self.layer = version, layer
         command = [environment(version), PROGRAM, f"--address={address}", f"--layer={layer}", "--timeouts", *TIMEOUTS]
-        self.program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def line(self) -> str:
-        """The next line that it prints."""
-        assert self.program.stdout
-        found = self.program.stdout.readline().strip()
-        if not found:
-            sys.exit(f"redis-py {self.version}, {self.layer}: the receivers ended.")
-        return found
-
-    def tell(self, word: str) -> None:
-        """Have it do something."""
-        assert self.program.stdin
-        self.program.stdin.write(word + "\n")
-        self.program.stdin.flush()
+        super().__init__(command, f"redis-py {version}, {layer}")
 
 
 def measured(fault: str, seconds: int) -> list[dict[str, Any]]:
@@ -115,8 +101,7 @@ def measured(fault: str, seconds: int) -> list[dict[str, Any]]:
             return rows
         finally:
             for each in programs:
-                each.program.kill()
-                each.program.wait()
+                each.end()
 
 
 def _do(fault: str, programs: list[Receivers], seconds: int) -> None:

@@ -17,6 +17,21 @@ QUIET_CORES = 0.3
 # What is told of by name: a task that keeps a host busy for so long.
 DEAR_SECONDS = 0.2
 Rounds = Sequence[Mapping[str, Mapping[str, Any]]]
+FAULT_COLUMNS = (
+    "fault",
+    "class",
+    "due",
+    "received",
+    "lost",
+    "twice",
+    "refused",
+    "until (s)",
+    "closed",
+    "restarted",
+    "MB",
+    "cores busy",
+    "load",
+)
 
 
 class Ratio(NamedTuple):
@@ -467,6 +482,65 @@ def clients_table(found: Mapping[str, Any]) -> Table:
     return Table("socket_timeout in the host's entry", ["redis-py", "layer", "socket_timeout", *names], rows, notes)
 
 
+def _faults_until(row: Mapping[str, Any]) -> str:
+    """The seconds until every socket receives every message again."""
+    if row["watched_seconds"] is None:
+        return ""
+    if row["until_seconds"] is None:
+        return f"not within {row['watched_seconds']:.0f}"
+    return f"{row['until_seconds']:.1f}"
+
+
+def faults_table(found: Mapping[str, Any]) -> Table:
+    """What each class loses while something breaks."""
+    rows = [
+        [
+            row["label"],
+            CLASSES[row["backend"]],
+            f"{row['due']:,}",
+            f"{row['received']:,}",
+            f"{row['due'] - row['received']:,}",
+            f"{row['twice']:,}",
+            f"{row['refused']:,}",
+            _faults_until(row),
+            f"{row['closed']}",
+            f"{row['restarted']}",
+            f"{row['memory_growth_mb']:+.1f}",
+            f"{row['cores_busy']:.1f}",
+            f"{row['load_before']:.1f}",
+        ]
+        for row in _beside_each_other(found["rows"])
+    ]
+    names = found["versions"]
+    notes = [
+        f"{sum(found['groups'])} WebSockets in groups of {', '.join(map(str, found['groups']))}, "
+        f"{found['processes']} processes, {found['messages_a_second']} messages a second to the groups in turn.",
+        "Due: to a socket that was open from 1 s before the message until 3 s after it. Refused: the send failed.",
+        "Until: seconds from the fault until every client receives every message again, within 2 s.",
+        "MB: what the processes that were not restarted have more at the end. Load: of the machine, before the row.",
+        ", ".join(f"{name} {version}" for name, version in names.items()) + ".",
+    ]
+    return Table("Both classes while something breaks", list(FAULT_COLUMNS), rows, notes)
+
+
+def _beside_each_other(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows with the classes of each fault together."""
+    order = list(dict.fromkeys(row["name"] for row in rows))
+    return sorted(rows, key=lambda row: (order.index(row["name"]), list(CLASSES).index(row["backend"])))
+
+
+def page_tables(found: Mapping[str, Any]) -> dict[str, Table]:
+    """The table of the page on the classes, without what only the terminal has."""
+    table = faults_table(found)
+    places = [place for place, name in enumerate(FAULT_COLUMNS) if name not in ("lost", "cores busy")]
+    return {
+        "faults": table._replace(
+            columns=[FAULT_COLUMNS[place] for place in places],
+            rows=[[row[place] for place in places] for row in table.rows],
+        )
+    }
+
+
 TABLES = {
     "layer": layer_table,
     "redis": redis_table,
@@ -476,6 +550,7 @@ TABLES = {
     "cost": cost_table,
     "memory": memory_table,
     "clients": clients_table,
+    "faults": faults_table,
 }
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import converge
 from clients import clients
+from faults import faults
 from server import COLLECTIONS, HIREDIS, Play, Server, built, play, say, servers
 
 NAME = "tethys-channels-bench"
@@ -285,6 +286,11 @@ def memory(_rounds: int) -> dict[str, Any]:
         }
 
 
+def fault_rows(_rounds: int, only: Sequence[str] = ()) -> dict[str, Any]:
+    """What each class loses while something breaks."""
+    return faults(BACKENDS, only)
+
+
 PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "layer": layer,
     "redis": redis,
@@ -295,4 +301,5 @@ PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "cost": cost,
     "fleet": fleet,
     "clients": clients,
+    "faults": fault_rows,
 }

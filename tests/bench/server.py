@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "bench"
 COLLECTIONS = ROOT / ".cache" / "collections"
@@ -122,6 +124,33 @@ class Play(NamedTuple):
     other_seconds: float = 0.0
     # What each task took, as callback/task_costs.py noted it.
     tasks: Sequence[Mapping[str, Any]] = ()
+
+
+class Program:
+    """A program that follows words and prints lines."""
+
+    def __init__(self, command: Sequence[str | Path], what: str) -> None:
+        self.what = what
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def line(self) -> str:
+        """The next line that it prints."""
+        assert self.process.stdout
+        found = self.process.stdout.readline().strip()
+        if not found:
+            sys.exit(f"{self.what}: the program ended.")
+        return found
+
+    def tell(self, word: str) -> None:
+        """Have it do something."""
+        assert self.process.stdin
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+
+    def end(self) -> None:
+        """Have it gone."""
+        self.process.kill()
+        self.process.wait()
 
 
 class Server:
@@ -245,7 +274,7 @@ def play(
     hosts: Sequence[Server],
     processes: int = 1,
     forks: int = 16,
-    variables: Mapping[str, str] | None = None,
+    variables: Mapping[str, Any] | None = None,
     note_tasks: bool = False,
     collections: Path = COLLECTIONS,
 ) -> Play:
@@ -265,7 +294,9 @@ def play(
         environment["ANSIBLE_CALLBACK_PLUGINS"] = str(Path(__file__).parent / "callback")
         environment["TASK_COSTS"] = str(noted)
         environment["TASK_COSTS_COUNTERS"] = ":".join(host.cpu_counter() for host in hosts)
-    command = ["ansible-playbook", "-vvv", "-i", str(inventory), name, "-e", json.dumps(variables or {})]
+    # In JSON all keys are texts; socket_keepalive_options has numbers.
+    more = yaml.safe_dump(dict(variables or {}), default_flow_style=True)
+    command = ["ansible-playbook", "-vvv", "-i", str(inventory), name, "-e", more]
     busy, before = worked(), resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.monotonic()
     done = subprocess.run(

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 LOST_SECONDS = 3.0
-PING, PONG, TEXT = 9, 10, 1
+CLOSE, PING, PONG, TEXT = 8, 9, 10, 1
 
 
 def percentile(ordered: list[float], share: float) -> float:
@@ -59,6 +59,20 @@ def frames(buffer: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
 def frame(operation: int, payload: bytes, masked: bool = False) -> bytes:
     """One short frame; a client's are masked, here with nothing."""
     return bytes([128 | operation, len(payload) | (128 if masked else 0)]) + (bytes(4) if masked else b"") + payload
+
+
+def handshake(host: str, word: str) -> bytes:
+    """The request that opens a WebSocket in that word's group."""
+    lines = [
+        f"GET /ws/app-lifecycle/{word}/ HTTP/1.1",
+        f"Host: {host}",
+        f"Origin: http://{host}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Key: {base64.b64encode(secrets.token_bytes(16)).decode()}",
+        "Sec-WebSocket-Version: 13",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode()
 
 
 class Socket(asyncio.Protocol):
@@ -94,6 +108,8 @@ class Socket(asyncio.Protocol):
                 self.heard(payload, now)
             elif operation == PING:
                 self.transport.write(frame(PONG, payload, masked=True))
+            elif operation == CLOSE:
+                self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
@@ -264,19 +280,7 @@ async def run(asked: argparse.Namespace) -> dict[str, Any]:
             raise SystemExit("The sender did not start.")
     stdin = sender.stdin
     load = Load(asked.clients, lambda number: stdin.write(b"%d\n" % number))
-    request = "\r\n".join(
-        [
-            f"GET /ws/app-lifecycle/{word}/ HTTP/1.1",
-            f"Host: {asked.host}",
-            f"Origin: http://{asked.host}",
-            "Upgrade: websocket",
-            "Connection: Upgrade",
-            f"Sec-WebSocket-Key: {base64.b64encode(secrets.token_bytes(16)).decode()}",
-            "Sec-WebSocket-Version: 13",
-            "",
-            "",
-        ]
-    ).encode()
+    request = handshake(asked.host, word)
     idle = memory()
     sockets: list[Socket] = []
     for _each in range(asked.clients):

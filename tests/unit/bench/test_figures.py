@@ -154,8 +154,35 @@ CLIENTS = {
         },
     ]
 }
+ROW = {
+    "name": "killed",
+    "short": "Redis is killed",
+    "label": "Redis is killed",
+    "backend": "core",
+    "due": 12000,
+    "received": 11400,
+    "twice": 3,
+    "refused": 7,
+    "closed": 150,
+    "restarted": 0,
+    "watched_seconds": 14.9,
+    "until_seconds": None,
+    "memory_growth_mb": 1.25,
+    "cores_busy": 1.04,
+    "load_before": 1.2,
+}
+CALM = {**ROW, "name": "steady", "label": "nothing breaks", "watched_seconds": None, "memory_growth_mb": -0.5}
+FAULTS = {
+    "measured": "2026-11-30 21:20",
+    "groups": [5, 100],
+    "processes": 3,
+    "messages_a_second": 20,
+    "versions": {"channels_redis": "4.3.0"},
+    "rows": [CALM, ROW, {**ROW, "backend": "pubsub", "until_seconds": 1.24}, {**CALM, "backend": "pubsub"}],
+}
 ALL: dict[str, Any] = {
     "clients": CLIENTS,
+    "faults": FAULTS,
     "layer": LAYER,
     "daphne": DAPHNE,
     "run": RUN,
@@ -303,6 +330,26 @@ def test_receivers_have_a_row_for_each_timeout() -> None:
         ["8.1.0", "core", "absent", "3, 3 (3 to 13 s), 0", "0, 6 (2 to 16 s), 0"],
         ["8.1.0", "core", "15", "6, 0, 0", "0, 5 (12 to 26 s), 1"],
     ]
+
+
+def test_faults_have_both_classes_beside_each_other() -> None:
+    table = figures.faults_table(FAULTS)
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert [(row["fault"], row["class"], row["until (s)"]) for row in rows] == [
+        ("nothing breaks", "core", ""),
+        ("nothing breaks", "pub/sub", ""),
+        ("Redis is killed", "core", "not within 15"),
+        ("Redis is killed", "pub/sub", "1.2"),
+    ]
+    assert (rows[2]["due"], rows[2]["received"], rows[2]["lost"], rows[2]["twice"]) == ("12,000", "11,400", "600", "3")
+    assert (rows[0]["MB"], rows[2]["MB"]) == ("-0.5", "+1.2")
+    assert "105 WebSockets in groups of 5, 100, 3 processes, 20 messages a second" in table.notes[0]
+
+
+def test_the_page_has_what_was_due_and_received_and_the_load_of_the_machine() -> None:
+    table = figures.page_tables(FAULTS)["faults"]
+    assert {"due", "received", "twice", "until (s)", "closed", "restarted", "MB", "load"} < set(table.columns)
+    assert all(len(row) == len(table.columns) for row in table.rows)
 
 
 def test_memory_leaves_out_what_does_not_run() -> None:
