@@ -250,20 +250,20 @@ CLASSES = {"core": ("core", "gray"), "pubsub": ("pub/sub", "blue")}
 SHARE = (0, 20, 40, 60, 80, 100)
 
 
-def lost_share(row: Mapping[str, Any]) -> float:
-    """Return the percentage of due deliveries that were not received."""
-    return float(100 * (row["due"] - row["received"]) / row["due"])
+def missed_share(row: Mapping[str, Any]) -> float:
+    """Return the percentage of deliveries that clients did not receive, whatever the reason."""
+    return float(100 * row["missed"] / row["wanted"])
 
 
 def classes(table: Mapping[str, Any]) -> Chart:
-    """Return what each class loses under each fault, from the part ``faults`` of ``docs/bench.json``."""
+    """Return what clients miss with each class under each fault, from the part ``faults`` of ``docs/bench.json``."""
     names = list(dict.fromkeys(row["name"] for row in table["rows"]))
     rows = sorted(table["rows"], key=lambda row: (names.index(row["name"]), list(CLASSES).index(row["backend"])))
-    lost, again = [], []
+    missed, again = [], []
     for row in rows:
         backend, color = CLASSES[row["backend"]]
         label = f"{row['short']}, {backend}"
-        lost.append(Bar(label, lost_share(row), f"{row['due'] - row['received']:,} of {row['due']:,}", color))
+        missed.append(Bar(label, missed_share(row), f"{row['missed']:,} of {row['wanted']:,}", color))
         watched, until = row["watched_seconds"], row["until_seconds"]
         if watched is None:
             continue
@@ -272,7 +272,7 @@ def classes(table: Mapping[str, Any]) -> Chart:
         else:
             again.append(Bar(label, until, f"{until:.1f} s", color))
     groups = [
-        Group("Deliveries lost, of those due to open WebSockets (percent)", lost, SHARE, " %"),
+        Group("Deliveries that clients missed, with open and closed WebSockets (percent)", missed, SHARE, " %"),
         Group("Seconds from a fault until every client receives every message again", again, (0, 10, 20, 30), " s"),
     ]
     notes = [

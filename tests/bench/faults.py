@@ -24,8 +24,8 @@ BEFORE_SECONDS = 3
 AFTER_SECONDS = 12
 FROZEN_SECONDS = 20
 CUT_SECONDS = 10
-# Longer than the read timeout of 15 s, the core class's read of 5 s and daphne's ping after 20 s.
-SILENT_SECONDS = 35
+# Longer than the read timeout of 15 s, the core class's read of 5 s, the health check of 10 s and daphne's ping of 20 s.
+SILENT_SECONDS = 30
 BESIDE_SECONDS = 15
 
 OWN = "tethys-channels-redis"

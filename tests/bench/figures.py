@@ -24,6 +24,7 @@ FAULT_COLUMNS = (
     "received",
     "lost",
     "twice",
+    "missed",
     "refused",
     "until (s)",
     "closed",
@@ -501,6 +502,7 @@ def faults_table(found: Mapping[str, Any]) -> Table:
             f"{row['received']:,}",
             f"{row['due'] - row['received']:,}",
             f"{row['twice']:,}",
+            f"{row['missed']:,}",
             f"{row['refused']:,}",
             _faults_until(row),
             f"{row['closed']}",
@@ -516,6 +518,7 @@ def faults_table(found: Mapping[str, Any]) -> Table:
         f"{sum(found['groups'])} WebSockets in groups of {', '.join(map(str, found['groups']))}, "
         f"{found['processes']} processes, {found['messages_a_second']} messages a second to the groups in turn.",
         "Due: to a socket that was open from 1 s before the message until 3 s after it. Refused: the send failed.",
+        "Missed: by any client, its socket open or closed, the message refused or not.",
         "Until: seconds from the fault until every client receives every message again, within 2 s.",
         "MB: what the processes that were not restarted have more at the end. Load: of the machine, before the row.",
         ", ".join(f"{name} {version}" for name, version in names.items()) + ".",

@@ -77,6 +77,9 @@ class Figures(TypedDict):
     due: int
     received: int
     twice: int
+    # For every client, be its socket open or closed, and whether the message was refused or not.
+    wanted: int
+    missed: int
     closed: int
     # From the fault on, and null where nothing broke: for how long messages were sent, and until all arrived again,
     # which is null too if that was not seen.
@@ -115,8 +118,10 @@ def figures(messages: Sequence[Message], places: Sequence[Place], fault: float |
     """Return the figures of all messages to groups that have places."""
     groups = by_group(places)
     counted = [message for message in messages if message.group in groups]
-    due = received = 0
+    due = received = wanted = missed = 0
     for message in counted:
+        wanted += len(groups[message.group])
+        missed += sum(message.number not in place.times for place in groups[message.group])
         if message.failed:
             continue
         expected = [place for place in groups[message.group] if place.expects(message)]
@@ -127,6 +132,8 @@ def figures(messages: Sequence[Message], places: Sequence[Place], fault: float |
         "refused": sum(message.failed for message in counted),
         "due": due,
         "received": received,
+        "wanted": wanted,
+        "missed": missed,
         "twice": sum(place.twice for place in places),
         "closed": sum(place.closed for place in places),
         "watched_seconds": None if fault is None else max(message.start for message in counted) - fault,

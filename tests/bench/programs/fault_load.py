@@ -33,8 +33,8 @@ SEND_SECONDS = 20.0
 WARM_SECONDS = 3.0
 # What happens beside the messages.
 CHURN_EVERY, CHURN_OPEN = 0.05, 0.3
-DEAF_SOCKETS, DEAF_EVERY, DEAF_BYTES = 5, 0.02, 8000
-RAISING_SOCKETS, RAISING_EVERY = 10, 0.5
+DEAF_SOCKETS, DEAF_EVERY, DEAF_BYTES = 5, 0.02, 16000
+RAISING_SOCKETS, RAISING_EVERY, RAISING_AGAIN = 10, 0.25, 0.1
 MANY_SOCKETS, MANY_EVERY = 5, 1 / 300
 EXTRAS = ("churn", "deaf", "raise", "many")
 
@@ -123,7 +123,7 @@ class Field:
                 span.closed = time.monotonic()
             await asyncio.sleep(AGAIN_SECONDS)
 
-    async def hold_beside(self, group: str, reads: bool) -> None:
+    async def hold_beside(self, group: str, reads: bool, again: float = AGAIN_SECONDS) -> None:
         """Keep a socket open that is not counted among the clients."""
         while True:
             socket = await self.open(group, ignore)
@@ -132,7 +132,7 @@ class Field:
                     socket.transport.pause_reading()
                 await socket.gone
                 self.extra_closed += 1
-            await asyncio.sleep(AGAIN_SECONDS)
+            await asyncio.sleep(again)
 
     async def flow(self, groups: list[str], every: float, **more: Any) -> None:
         """Send to the groups in turn."""
@@ -169,7 +169,9 @@ class Field:
             self.start(*(self.hold_beside("deaf", reads=False) for _each in range(DEAF_SOCKETS)))
             self.start(self.flow(["deaf"], DEAF_EVERY, fill=DEAF_BYTES))
         elif self.asked.extra == "raise":
-            self.start(*(self.hold_beside("raise", reads=True) for _each in range(RAISING_SOCKETS)))
+            self.start(
+                *(self.hold_beside("raise", reads=True, again=RAISING_AGAIN) for _each in range(RAISING_SOCKETS))
+            )
             self.start(self.flow(["raise"], RAISING_EVERY, wrong=True))
         elif self.asked.extra == "many":
             self.start(self.flow(["many"], MANY_EVERY))

@@ -61,6 +61,7 @@ def test_what_is_due_and_received_is_counted_for_each_place() -> None:
 def test_what_the_sender_was_refused_is_not_due() -> None:
     found = figures(flow(10, at3=True), [place([number for number in range(10) if number != 3])], None)
     assert (found["refused"], found["due"], found["received"]) == (1, 9, 9)
+    assert (found["wanted"], found["missed"]) == (10, 1)
 
 
 def test_a_message_received_again_is_counted_once_and_as_twice() -> None:
@@ -104,6 +105,7 @@ def test_a_fault_lasts_while_a_closed_socket_misses_messages() -> None:
     away = place([*range(10), *range(20, 30)], Span(-10, 10.0), Span(18.9))
     found = figures(flow(30), [place(list(range(30))), away], 10.0)
     assert found["due"] == found["received"] == 30 + 7 + 10
+    assert (found["wanted"], found["missed"]) == (60, 10)
     assert found["until_seconds"] == pytest.approx(9.01)
 
 

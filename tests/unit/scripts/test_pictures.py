@@ -206,20 +206,27 @@ def test_a_bar_is_as_long_as_its_value(charts: ModuleType) -> None:
 
 
 def test_the_classes_are_drawn_with_their_losses_and_their_ends(charts: ModuleType) -> None:
-    row = {"name": "killed", "short": "Redis is killed", "due": 400, "received": 300, "watched_seconds": 15.0}
+    row = {"name": "killed", "short": "Redis is killed", "wanted": 400, "missed": 100, "watched_seconds": 15.0}
     table = {
         "measured": "2026-11-30 21:20",
         "groups": [5, 100],
         "processes": 3,
         "messages_a_second": 20,
         "rows": [
-            {**row, "backend": "pubsub", "received": 400, "until_seconds": 1.2},
+            {**row, "backend": "pubsub", "missed": 0, "until_seconds": 1.2},
             {**row, "backend": "core", "until_seconds": None},
-            {**row, "backend": "core", "name": "steady", "short": "nothing breaks", "watched_seconds": None, "until_seconds": None},
+            {
+                **row,
+                "backend": "core",
+                "name": "steady",
+                "short": "nothing breaks",
+                "watched_seconds": None,
+                "until_seconds": None,
+            },
         ],
     }
-    lost, again = charts.classes(table).groups
-    assert [(bar.label, bar.value, bar.figure) for bar in lost.bars] == [
+    missed, again = charts.classes(table).groups
+    assert [(bar.label, bar.value, bar.figure) for bar in missed.bars] == [
         ("Redis is killed, core", 25.0, "100 of 400"),
         ("Redis is killed, pub/sub", 0.0, "0 of 400"),
         ("nothing breaks, core", 25.0, "100 of 400"),
