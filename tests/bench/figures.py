@@ -30,6 +30,7 @@ FAULT_COLUMNS = (
     "closed",
     "restarted",
     "MB",
+    "cores",
     "cores busy",
     "load",
 )
@@ -508,6 +509,7 @@ def faults_table(found: Mapping[str, Any]) -> Table:
             f"{row['closed']}",
             f"{row['restarted']}",
             f"{row['memory_growth_mb']:+.1f}",
+            f"{row['cores_own']:.1f}",
             f"{row['cores_busy']:.1f}",
             f"{row['load_before']:.1f}",
         ]
@@ -521,6 +523,7 @@ def faults_table(found: Mapping[str, Any]) -> Table:
         "Missed: by any client, its socket open or closed, the message refused or not.",
         "Until: seconds from the fault until every client receives every message again, within 2 s.",
         "MB: what the processes that were not restarted have more at the end. Load: of the machine, before the row.",
+        "Cores: what the server took, Redis and the clients included; cores busy: the whole machine.",
         ", ".join(f"{name} {version}" for name, version in names.items()) + ".",
     ]
     return Table("Both classes while something breaks", list(FAULT_COLUMNS), rows, notes)

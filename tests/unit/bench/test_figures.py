@@ -170,6 +170,7 @@ ROW = {
     "watched_seconds": 14.9,
     "until_seconds": None,
     "memory_growth_mb": 1.25,
+    "cores_own": 0.8,
     "cores_busy": 1.04,
     "load_before": 1.2,
 }
