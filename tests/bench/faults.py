@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fault_hosts import HOSTS, MASTER, NETWORK, PRIMARY, REPLICA, SENTINEL, SHARED
-from server import IMAGE, PREFIX, Program, Server, play, say, servers
+from server import CACHE, IMAGE, PREFIX, Program, Server, play, say, servers
 
 NAME = "tethys-channels-bench-faults"
+KEPT = CACHE / "faults.json"
 PROCESSES = 3
 # Sockets of each group; messages go to them in turn.
 GROUPS = (5, 15, 30, 50, 100)
@@ -182,7 +183,7 @@ def measured(server: Server, row: Row) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(program.line())
     finally:
         program.end()
-    return {"load_before": round(loads, 1), "cores_own": round(own, 2), **found}
+    return {"at": time.strftime("%H:%M"), "load_before": round(loads, 1), "cores_own": round(own, 2), **found}
 
 
 def provision(server: Server, place: str, backend: str) -> None:
@@ -202,28 +203,33 @@ def versions(server: Server) -> dict[str, str]:
     return found
 
 
+def replaced(rows: list[dict[str, Any]], new: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows with this one in the place of what was measured of the same before."""
+    same = ("name", "backend")
+    return [*(row for row in rows if any(row[key] != new[key] for key in same)), new]
+
+
 def faults(backends: Mapping[str, str], only: Sequence[str] = ()) -> dict[str, Any]:
-    """Every row with every class."""
+    """Every row with every class, or some rows, beside which the others stay as they were measured last."""
     rows = [row for row in ROWS if not only or row.name in only]
-    found: dict[str, Any] = {
-        "groups": GROUPS,
-        "messages_a_second": MESSAGES_A_SECOND,
-        "processes": PROCESSES,
-        "rows": [],
-    }
+    found: dict[str, Any] = json.loads(KEPT.read_text(encoding="utf-8")) if only and KEPT.exists() else {"rows": []}
+    found.update(groups=GROUPS, messages_a_second=MESSAGES_A_SECOND, processes=PROCESSES)
     with servers(NAME) as [server]:
         for place in PLACES:
             for backend, path in backends.items():
                 here = [row for row in rows if row.place == place]
                 if here:
                     provision(server, place, path)
-                    found.setdefault("versions", versions(server))
+                    found["versions"] = versions(server)
                 for row in here:
-                    figures = measured(server, row)
-                    found["rows"].append({**row.names(), "backend": backend, **figures})
+                    figures = {**row.names(), "backend": backend, **measured(server, row)}
+                    found["rows"] = replaced(found["rows"], figures)
+                    # What was measured is not lost if a later row fails.
+                    KEPT.write_text(json.dumps(found, indent=1), encoding="utf-8")
                     say(
                         f"faults: {backend}, {row.label}: {figures['due'] - figures['received']} of {figures['due']}"
                         f" lost, {figures['closed']} closed, until {figures['until_seconds']},"
                         f" cores {figures['cores_own']} of {figures['cores_busy']} busy"
                     )
+    found["rows"].sort(key=lambda row: [each.name for each in ROWS].index(row["name"]))
     return found
