@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fault_hosts import HOSTS, MASTER, NETWORK, PRIMARY, REPLICA, SENTINEL, SHARED
+from figures import with_row
 from server import CACHE, IMAGE, PREFIX, Program, Server, play, say, servers
 
 NAME = "tethys-channels-bench-faults"
@@ -203,12 +204,6 @@ def versions(server: Server) -> dict[str, str]:
     return found
 
 
-def replaced(rows: list[dict[str, Any]], new: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows with this one in the place of what was measured of the same before."""
-    same = ("name", "backend")
-    return [*(row for row in rows if any(row[key] != new[key] for key in same)), new]
-
-
 def faults(backends: Mapping[str, str], only: Sequence[str] = ()) -> dict[str, Any]:
     """Every row with every class, or some rows, beside which the others stay as they were measured last."""
     rows = [row for row in ROWS if not only or row.name in only]
@@ -223,7 +218,7 @@ def faults(backends: Mapping[str, str], only: Sequence[str] = ()) -> dict[str, A
                     found["versions"] = versions(server)
                 for row in here:
                     figures = {**row.names(), "backend": backend, **measured(server, row)}
-                    found["rows"] = replaced(found["rows"], figures)
+                    found["rows"] = with_row(found["rows"], figures)
                     # What was measured is not lost if a later row fails.
                     KEPT.write_text(json.dumps(found, indent=1), encoding="utf-8")
                     say(

@@ -484,6 +484,12 @@ def clients_table(found: Mapping[str, Any]) -> Table:
     return Table("socket_timeout in the host's entry", ["redis-py", "layer", "socket_timeout", *names], rows, notes)
 
 
+def with_row(rows: Sequence[Mapping[str, Any]], new: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The rows with this one in the place of what was measured of the same fault and class before."""
+    same = ("name", "backend")
+    return [*(row for row in rows if any(row[key] != new[key] for key in same)), new]
+
+
 def _faults_until(row: Mapping[str, Any]) -> str:
     """The seconds until every socket receives every message again."""
     if row["watched_seconds"] is None:

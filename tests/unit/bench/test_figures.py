@@ -354,6 +354,16 @@ def test_faults_have_both_classes_beside_each_other() -> None:
     assert "105 WebSockets in groups of 5, 100, 3 processes, 20 messages a second" in table.notes[0]
 
 
+def test_a_row_that_is_measured_again_replaces_the_one_before() -> None:
+    rows = figures.with_row([CALM, ROW, {**ROW, "backend": "pubsub"}], {**ROW, "due": 5})
+    assert [(row["name"], row["backend"], row["due"]) for row in rows] == [
+        ("steady", "core", 12000),
+        ("killed", "pubsub", 12000),
+        ("killed", "core", 5),
+    ]
+    assert len(figures.with_row([], ROW)) == 1
+
+
 def test_the_page_has_what_was_due_and_received_and_the_load_of_the_machine() -> None:
     table = figures.page_tables(FAULTS)["faults"]
     assert {"due", "received", "twice", "missed", "until (s)", "closed", "restarted", "MB", "load"} < set(table.columns)
