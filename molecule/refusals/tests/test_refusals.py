@@ -168,7 +168,7 @@ def test_what_is_refused(runs: dict[str, subprocess.CompletedProcess[str]], name
 def test_digits_in_a_string_are_a_number(host: Any) -> None:
     run = bed.playbook("site", "--check", tethys_asgi_processes="3")
     assert run.returncode == 0, run.stdout
-    assert "through 3 process(es)" in run.stdout
+    assert "to 3 process(es)" in run.stdout
 
 
 PLANT = """
