@@ -499,7 +499,7 @@ class Probe:
                 fruitless[port] += 1 if port in given_up_on else 2
 
     def open_batch(self, portal: portal_env.PortalProcess, counts: dict[str, int]) -> tuple[set[int], set[int]]:
-        """Open so many on each port; the ports on which any was opened, and those where the portal gave one up."""
+        """Open so many on each port; the ports on which any was opened, and those where the portal only gave up."""
         portal.send({"do": "open", "ports": counts, "seconds": HANDSHAKE_SECONDS})
         answer = portal.receive(min(self.deadline, time.monotonic() + 3 * HANDSHAKE_SECONDS), facts.WIRE_OPENED)
         ends = {(one["port"], one["local_port"]): one["id"] for one in answer["opened"]}
@@ -507,7 +507,8 @@ class Probe:
         self.holder.update({ends[end]: pid for end, pid in holders.items()})
         for one in answer["failed"]:
             self.failed[Failure(one["port"], one["why"], one["status"])] += 1
-        given_up = {one["port"] for one in answer["failed"] if one["status"] in GIVEN_UP}
+        given_up = {one["port"] for one in answer["failed"]}
+        given_up -= {one["port"] for one in answer["failed"] if one["status"] not in GIVEN_UP}
         return {one["port"] for one in answer["opened"]}, given_up
 
     def forgive_once(self, portal: portal_env.PortalProcess, may_be_stale: bool) -> None:

@@ -63,7 +63,9 @@ def test_the_oldest_line_is_the_one_that_the_collection_requires(script: ModuleT
 
 def test_every_line_has_its_ignore_file_with_reasons(script: ModuleType) -> None:
     files = {path.name for path in (ROOT / "tests" / "sanity").glob("ignore-*.txt")}
-    assert files == {f"ignore-{line}.txt" for line in script.LINES}
+    # The next line has one as soon as it has a release candidate, for `make canary`.
+    newest = max(int(line.partition(".")[2]) for line in script.LINES)
+    assert files - {f"ignore-2.{newest + 1}.txt"} == {f"ignore-{line}.txt" for line in script.LINES}
     for name in files:
         lines = (ROOT / "tests" / "sanity" / name).read_text(encoding="utf-8").splitlines()
         assert lines == sorted(set(lines))

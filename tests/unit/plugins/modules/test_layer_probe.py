@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import socket
@@ -283,12 +284,13 @@ def test_a_busy_process_that_refuses_is_asked_again(portal: Portal, tmp_path: Pa
     assert "on a busy server (load " in warning
 
 
-@pytest.mark.parametrize(("status", "is_ok"), [(0, True), (403, True), (404, False)])
+@pytest.mark.parametrize(("statuses", "is_ok"), [([0], True), ([403, 0], True), ([404], False), ([500, 0], False)])
 def test_a_portal_too_busy_for_a_whole_batch(
-    portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, is_ok: bool
+    portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statuses: list[int], is_ok: bool
 ) -> None:
     answer, takes = portal.open, portal.takes
-    portal.takes, portal.failed, portal.fails_so_often = {}, [failed(status)] * 18, 1
+    portal.takes, portal.fails_so_often = {}, 1
+    portal.failed = [failed(status) for status in itertools.islice(itertools.cycle(statuses), 18)]
 
     def open_later(ports: dict[str, int], seconds: float) -> dict[str, Any]:
         found = answer(ports, seconds)
