@@ -25,7 +25,9 @@ class ActionModule(Action):
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables, args = self.variables(task_vars or {}), self._task.args
         try:
-            given = {**_certificate(variables, args), **_common_secrets(variables, args), **args}
+            # A play of somebody's own may give this role another image than the preflight had.
+            users = {"acl": variables.redis_acl}
+            given = {**users, **_certificate(variables, args), **_common_secrets(variables, args), **args}
         except Refusal as refusal:
             return {**result, "failed": True, "msg": str(refusal)}
         return {**result, **self.ask("redis_settings", variables.held, **given)}

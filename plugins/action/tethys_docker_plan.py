@@ -23,6 +23,7 @@ class ActionModule(Action):
         from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
         from ansible_collections.tethys.channels.plugins.plugin_utils.decide.project import DockerFound
         from ansible_collections.tethys.channels.plugins.plugin_utils.display import shown
+        from ansible_collections.tethys.channels.plugins.plugin_utils.model import Refusal, texts
         from ansible_collections.tethys.channels.plugins.plugin_utils.tethys_docker import docker_plan
 
         result: dict[str, Any] = super().run(tmp, task_vars)
@@ -36,7 +37,10 @@ class ActionModule(Action):
             "docker": args.get("docker"),
             "portal": portal,
         }
-        plan = plain(shown(docker_plan(variables.tethys_docker, found)))
+        try:
+            plan = plain(shown(docker_plan(variables.tethys_docker, found)))
+        except Refusal as refusal:
+            return {**result, "failed": True, "msg": ["Refused; nothing was changed.", *texts(refusal.problems)]}
         # With the project's facts alone, those of the portal are still to come.
         if plan["refusals"] and ("portal" in args or "docker" not in args):
             return {**result, "failed": True, "msg": ["Refused; nothing was changed.", *plan["refusals"]]}

@@ -217,11 +217,12 @@ class FrontCheck:
                     self.warnings.append(f"{self.front.called} requires a login for WebSockets: they were not checked.")
                     return
                 refused += [why] if why else []
-                if why and (is_last or status not in PASSING):
+                is_late = time.monotonic() > self.deadline
+                if why and (is_last or is_late or status not in PASSING):
                     break
             if len(refused) == before:
                 break
-            if is_last or status not in {*PASSING, 101} or len(refused) == count:
+            if is_last or is_late or status not in {*PASSING, 101} or len(refused) == count:
                 self._report(
                     "front-sockets-refused",
                     f"A WebSocket through {self.front.called} could not be opened: {refused[-1]}."

@@ -187,7 +187,8 @@ def override_file(asked: DockerInputs, look: DockerFacts, redis: SettingsAnswer 
     # It may have been found by its image.
     portal_service = look.get("portal_service") or asked.portal_service
     project = look["project"]
-    assert project  # noqa: S101 - the caller asks for it where there is one
+    if project is None:
+        raise ValueError("this file needs a project")
     portal: dict[str, Node] = {}
     services: dict[str, Node] = {portal_service: portal}
     networks: dict[str, Node] = {}

@@ -65,7 +65,6 @@ class RedisStep:
     unit_path: str
     has_unit: bool
     selinux: bool
-    acl: bool
     missing: list[str]
     starts_docker: bool
     docker_unit: str | None
@@ -248,7 +247,6 @@ def redis_step(plan: Plan) -> RedisStep:
         unit_path=plan["redis_unit_path"],
         has_unit=bool(server.get("redis_unit")),
         selinux=plan["selinux"],
-        acl=plan["redis_acl"],
         missing=[*engine_packages, *library],
         # Nothing of Podman runs by itself.
         starts_docker=bool(plan["install_engine"] and engine == "docker"),

@@ -17,7 +17,12 @@ from ansible_collections.tethys.channels.plugins.module_utils.docker_facts impor
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import without_secrets
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
-from ansible_collections.tethys.channels.plugins.plugin_utils.compose_file import REDIS, carried, environment, layers
+from ansible_collections.tethys.channels.plugins.plugin_utils.compose_file import (
+    REDIS,
+    carried,
+    dockerfile_block,
+    environment,
+)
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import client, compose, trust
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.bokeh import bokeh_in_use
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.project import (
@@ -139,7 +144,7 @@ class _Plan(Project):
             self.processes = number
         try:
             # The name of Redis's service is checked above.
-            layers(replace(self.asked, redis_service="redis"))
+            dockerfile_block(replace(self.asked, redis_service="redis"))
         except Refusal as refusal:
             self.problems.extend(refusal.problems)
         prefix = (asked.layer_options or {}).get("prefix") if isinstance(asked.layer_options, Mapping) else None

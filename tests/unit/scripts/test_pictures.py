@@ -226,12 +226,12 @@ def test_the_classes_are_drawn_with_their_losses_and_their_ends(charts: ModuleTy
         ],
     }
     missed, again = charts.classes(table).groups
-    assert [(bar.label, bar.value, bar.figure) for bar in missed.bars] == [
+    assert [(each.label, each.value, each.figure) for each in missed.bars] == [
         ("Redis is killed, core", 25.0, "100 of 400"),
         ("Redis is killed, pub/sub", 0.0, "0 of 400"),
         ("nothing breaks, core", 25.0, "100 of 400"),
     ]
-    assert [(bar.label, bar.value, bar.figure) for bar in again.bars] == [
+    assert [(each.label, each.value, each.figure) for each in again.bars] == [
         ("Redis is killed, core", 15.0, "not within 15 s"),
         ("Redis is killed, pub/sub", 1.2, "1.2 s"),
     ]

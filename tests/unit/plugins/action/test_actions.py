@@ -247,8 +247,17 @@ def test_the_certificate_goes_to_the_server(
     monkeypatch.setattr(Action, "_text", read)
     answers, args = {"redis_settings": {"changed": True}}, {"transport": transport, "port": 6379}
     result, calls = run(redis_settings, answers, args, redis_container_tls_dir=str(tmp_path))
-    assert calls["redis_settings"] == {**args, **given}
+    assert calls["redis_settings"] == {"acl": True, **args, **given}
     assert result["changed"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "acl"),
+    [({"redis_container_image": "redis:5"}, False), ({"redis_container_acl": False}, False), ({}, True)],
+)
+def test_redis_has_users_by_the_roles_own_variables(variables: dict[str, Any], acl: bool) -> None:
+    _result, calls = run(redis_settings, {"redis_settings": {}}, {"transport": "unix", "port": 6379}, **variables)
+    assert calls["redis_settings"]["acl"] is acl
 
 
 def peers(kept: str | None, offered: str) -> dict[str, Any]:

@@ -111,6 +111,7 @@ def server(**changes: Any) -> Server:
         },
         "programs": [],
         "unread_programs": [],
+        "workers": [],
         "other_programs": [],
         "environment": None,
         "fronts": None,
