@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 import zipfile
@@ -121,7 +122,9 @@ def base() -> Iterator[Path]:
     wheel(wheels, "cache_app", "1.0", ("redis<5",))
     environment = folder / "environment"
     subprocess.run([python_for_all(), "-m", "venv", "--without-pip", str(environment)], check=True)
-    (bundled,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
+    # Debian keeps the wheel elsewhere.
+    wheels_of_python = sysconfig.get_config_var("WHEEL_PKG_DIR") or Path(ensurepip.__file__).parent / "_bundled"
+    (bundled,) = Path(wheels_of_python).glob("pip-*.whl")
     subprocess.run(
         [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-index", str(bundled)],
         check=True,
