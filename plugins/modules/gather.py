@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: gather
 short_description: Gather facts about a portal and its server
-version_added: 1.0.0
+version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:

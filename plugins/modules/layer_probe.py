@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: layer_probe
 short_description: Verify that a message reaches every ASGI process of a Tethys Portal
-version_added: 1.0.0
+version_added: 0.9.0
 description:
   - Opens WebSockets to the portal's built-in consumer C(ws/app-lifecycle) until every process that accepts on the
     portal's ports holds some, then sends one message to their group from another process, with the portal's own

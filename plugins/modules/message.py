@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: message
 short_description: Show a message, or fail with it, if a condition is true
-version_added: 1.0.0
+version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: portal_config_file
 short_description: Create a portal_config.yml where there is none
-version_added: 1.0.0
+version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:

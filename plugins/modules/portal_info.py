@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: portal_info
 short_description: Read what a Tethys Portal is like
-version_added: 1.0.0
+version_added: 0.9.0
 description:
   - Starts the portal's own Python once, as the portal's user and with the environment's activation scripts, and reads
     its versions, settings, apps and Bokeh handlers.

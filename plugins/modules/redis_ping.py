@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: redis_ping
 short_description: Check whether a channel layer can work with a Redis
-version_added: 1.0.0
+version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:

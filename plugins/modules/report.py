@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: report
 short_description: Evaluate what a run found, for the lines that it prints
-version_added: 1.0.0
+version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:

@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: shared_redis
 short_description: Find out how a portal reaches the Redis that it shares
-version_added: 1.0.0
+version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:

@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: status_files
 short_description: Render what check found as files for a monitoring system
-version_added: 1.0.0
+version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: tethys_docker_exec
 short_description: Run a module of this collection inside a portal's container
-version_added: 1.0.0
+version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:

@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: tethys_docker_files
 short_description: Render the files of a project of Tethys Docker
-version_added: 1.0.0
+version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:

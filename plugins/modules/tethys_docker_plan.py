@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: tethys_docker_plan
 short_description: Decide what a run does on a project of Tethys Docker, with every reason against it
-version_added: 1.0.0
+version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
