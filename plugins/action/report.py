@@ -30,7 +30,7 @@ class ActionModule(Action):
 def _delivery(_variables: Variables, args: Mapping[str, Any]) -> dict[str, Any]:
     """Return the lines about a delivery check, or fail with what it found wrong."""
     # Not above: each process that Ansible forks would load them to find any action plugin.
-    from ansible_collections.tethys.channels.plugins.plugin_utils import health
+    from ansible_collections.tethys.channels.plugins.plugin_utils import run_summary
     from ansible_collections.tethys.channels.plugins.plugin_utils.display import shown
 
     probe = args["probe"]
@@ -38,18 +38,19 @@ def _delivery(_variables: Variables, args: Mapping[str, Any]) -> dict[str, Any]:
         problems = shown({"problems": probe["problems"], "codes": probe["codes"]})["problems"]
         return {"failed": True, "msg": ["The channel layer does not deliver.", *problems]}
     steps, is_unchanged = args.get("changed_steps"), bool(args.get("unchanged", False))
-    return shown({"lines": health.summary(probe, steps, is_unchanged)})
+    return shown({"lines": run_summary.summary(probe, steps, is_unchanged)})
 
 
 def _layer(variables: Variables, args: Mapping[str, Any]) -> dict[str, Any]:
     """Return the page of a check, and the same as a status."""
     from ansible_collections.tethys.channels.plugins.module_utils.text import each_text
-    from ansible_collections.tethys.channels.plugins.plugin_utils import health, status
+    from ansible_collections.tethys.channels.plugins.plugin_utils import status
+    from ansible_collections.tethys.channels.plugins.plugin_utils.check import page
     from ansible_collections.tethys.channels.plugins.plugin_utils.display import shown
 
     decided = args["decided"]
     site = {**args["site"], "packages": decided["packages"]}
-    found = health.judged(
+    found = page.judged(
         {
             "plan": decided["plan"],
             "asked": decided["asked"],
@@ -59,7 +60,7 @@ def _layer(variables: Variables, args: Mapping[str, Any]) -> dict[str, Any]:
         }
     )
     data = status.status(found, str(variables.read("inventory_hostname")), time.time())
-    return {**shown({**health.page(found)}), "status": each_text(data)}
+    return {**shown({**page.page(found)}), "status": each_text(data)}
 
 
 def _portals(variables: Variables, args: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.layer_facts import Probe, ProcessHealth, RedisHealth
-from ansible_collections.tethys.channels.plugins.plugin_utils.health import VERSIONS, Report
+from ansible_collections.tethys.channels.plugins.plugin_utils.check.page import VERSIONS
+from ansible_collections.tethys.channels.plugins.plugin_utils.check.report import Report
 
 # Raised when a key changes its meaning or goes away; a new key does not raise it.
 FORMAT = 1

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from ansible_collections.tethys.channels.plugins.plugin_utils.health import MIB, counted, span
+from ansible_collections.tethys.channels.plugins.plugin_utils.check.words import MIB, counted, span
 from ansible_collections.tethys.channels.plugins.plugin_utils.status import ProcessStatus, RedisStatus, Status
 
 STYLE = """

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the action `report` returns; the sentences are tested in plugin_utils/test_health.py and test_fleet.py."""
+"""What the action `report` returns; the sentences are tested in plugin_utils/test_check.py and test_fleet.py."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.tethys.channels.plugins.action import report
-from ansible_collections.tethys.channels.plugins.plugin_utils import health
+from ansible_collections.tethys.channels.plugins.plugin_utils import run_summary
+from ansible_collections.tethys.channels.plugins.plugin_utils.check import page as check_page
 from ansible_collections.tethys.channels.tests.unit.plugins.action.run_action import run_action
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.test_check import SEEN
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.test_fleet import ONE, TWO, host
-from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.test_health import SEEN
-from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.test_health_summary import PROBE
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.test_run_summary import PROBE
 
 
 def of_layer(seen: dict[str, Any]) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def of_layer(seen: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_check_has_the_page_and_the_status() -> None:
     page = of_layer(SEEN)
-    assert page["lines"] == health.report(SEEN)["lines"]
+    assert page["lines"] == check_page.page(check_page.judged(SEEN))["lines"]
     assert page["ok"] and page["status"]["ok"]
     assert page["status"]["host"] == "portal"
     assert page["status"]["checked_at"] > 1790000000
@@ -50,9 +51,9 @@ def test_no_text_of_the_status_acts_on_a_terminal() -> None:
 
 def test_a_delivery_is_summed_up() -> None:
     args = {"of": "delivery", "probe": {**PROBE, "ok": True}}
-    assert run_action(report, args=args)[0]["lines"] == health.summary(PROBE)
+    assert run_action(report, args=args)[0]["lines"] == run_summary.summary(PROBE)
     args.update(changed_steps={"Redis": True}, unchanged=False)
-    assert run_action(report, args=args)[0]["lines"] == health.summary(PROBE, {"Redis": True})
+    assert run_action(report, args=args)[0]["lines"] == run_summary.summary(PROBE, {"Redis": True})
 
 
 def test_messages_that_did_not_arrive_end_the_run() -> None:

@@ -11,8 +11,9 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from ansible_collections.tethys.channels.plugins.plugin_utils import health, status, status_metrics, status_page
-from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.test_health import SEEN
+from ansible_collections.tethys.channels.plugins.plugin_utils import status, status_metrics, status_page
+from ansible_collections.tethys.channels.plugins.plugin_utils.check import page
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.test_check import SEEN
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
@@ -24,7 +25,7 @@ def found(host: str = HOSTS[0], **probe: Any) -> status.Status:
     """The status of a host on which the probe saw something else than in the sample."""
     seen = copy.deepcopy(SEEN)
     seen["probe"].update(probe)
-    return status.status(health.judged(seen), host, 1790000000.7)
+    return status.status(page.judged(seen), host, 1790000000.7)
 
 
 def samples(text: str) -> dict[str, list[tuple[dict[str, str], float]]]:
@@ -91,7 +92,7 @@ def test_what_is_not_known_has_no_sample() -> None:
     seen["health"]["processes"][0].update(
         pid=None, age_seconds=None, memory_bytes=None, connections=None, state="FATAL"
     )
-    read = samples(status_metrics.as_metrics([status.status(health.judged(seen), "a", 0)]))
+    read = samples(status_metrics.as_metrics([status.status(page.judged(seen), "a", 0)]))
     assert "redis_refused_writes_total" not in read
     assert len(read["process_age_seconds"]) == len(SEEN["health"]["processes"]) - 1
     assert [value for _labels, value in read["process_up"]].count(0) == 1

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.tethys.channels.plugins.plugin_utils import health
+from ansible_collections.tethys.channels.plugins.plugin_utils.check import page as check_page
+from ansible_collections.tethys.channels.plugins.plugin_utils.check.words import span
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided
 from hypothesis import given
 from hypothesis import strategies as st
@@ -157,7 +158,7 @@ def page(*changes: Change) -> dict[str, Any]:
     for change in changes:
         change(seen)
     before = copy.deepcopy(seen)
-    result = decided(health.report, seen)
+    result = decided(lambda seen: check_page.page(check_page.judged(seen)), seen)
     assert seen == before
     assert result["ok"] is not bool(result["problems"])
     assert len(set(result["problems"])) == len(result["problems"])
@@ -787,9 +788,9 @@ def test_a_layer_that_keeps_no_messages_has_no_backlog() -> None:
     ],
 )
 def test_a_span(seconds: float, text: str) -> None:
-    assert health.span(seconds) == text
+    assert span(seconds) == text
 
 
 @given(st.floats(min_value=0, max_value=10**9))
 def test_any_span_has_one_or_two_units(seconds: float) -> None:
-    assert re.fullmatch(r"\d+ (d|h|min|s)( [1-9]\d* (h|min|s))?", health.span(seconds))
+    assert re.fullmatch(r"\d+ (d|h|min|s)( [1-9]\d* (h|min|s))?", span(seconds))

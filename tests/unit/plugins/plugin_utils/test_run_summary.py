@@ -9,7 +9,7 @@ import copy
 from typing import Any
 
 import pytest
-from ansible_collections.tethys.channels.plugins.plugin_utils import health
+from ansible_collections.tethys.channels.plugins.plugin_utils import run_summary
 
 PROBE: dict[str, Any] = {
     "provable": True,
@@ -30,7 +30,7 @@ LAST = "channels_redis.core.RedisChannelLayer, channels 4.3.2, redis 7.4.1"
 def summary(**changes: Any) -> list[str]:
     probe = {**copy.deepcopy(PROBE), **changes}
     before = copy.deepcopy(probe)
-    lines = health.summary(probe)
+    lines = run_summary.summary(probe)
     assert probe == before
     return lines
 
@@ -133,6 +133,6 @@ def test_a_run_ends_with_what_it_changed_and_what_is_next(
     changed: list[str], unchanged: bool, lines: list[str]
 ) -> None:
     steps = {name: name in changed for name in ("Redis", "packages", "ASGI processes")}
-    found = health.summary(copy.deepcopy(PROBE), steps, unchanged)
+    found = run_summary.summary(copy.deepcopy(PROBE), steps, unchanged)
     assert found[:-2] == summary()
     assert found[-2:] == lines
