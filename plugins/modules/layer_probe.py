@@ -234,660 +234,93 @@ probe:
       type: float
 """
 
-import contextlib
-import http.client
-import os
-import secrets
-import socket
-import time
-from collections import Counter
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils import (
     facts,
     portal_env,
     portal_wire,
 )
-from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, ask_as, ask_within
-from ansible_collections.tethys.channels.plugins.module_utils.front_check import Front, FrontCheck
+from ansible_collections.tethys.channels.plugins.module_utils.delivery import front, messages, pages, processes, sockets
+from ansible_collections.tethys.channels.plugins.module_utils.delivery.check import Check
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.portal_state import user_problem
-from ansible_collections.tethys.channels.plugins.module_utils.problem import Problem, codes, texts
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import secrets_in
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
-from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import Account, account_of
-from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
-from ansible_collections.tethys.channels.plugins.module_utils.web_socket import status_of
 
 IN_MEMORY = "channels.layers.InMemoryChannelLayer"
-# Measured with redis-py 5 to 8.1: of these only the first loses idle WebSockets, and only with a short read timeout.
-QUIET_CLASSES = (portal_wire.CORE, "channels_redis.pubsub.RedisPubSubChannelLayer")
-# One socket in each process would do for one message; a few more make "all of its sockets" mean something.
-ENOUGH_PER_PROCESS = 3
-# For each process on a port.
-OPENED_AT_ONCE = 6
-# With a shared listening socket, chance decides who takes a connection, so there have to be bounds.
-OPENED_PER_PROCESS = 40
-HANDSHAKE_SECONDS = 10.0
-# With what daphne ends a handshake that took too long; 0 is a dropped connection.
-GIVEN_UP = {0, 403}
-ARRIVAL_SECONDS = 4.0
-MESSAGES = 3
 # Which process answers through the web server in front cannot be told there.
 LEAST_THROUGH_FRONT = 4
-# Problems with which the web server in front may work.
-BESIDE_THE_FRONT = {"number-differs", "settings-differ"}
 MOST_THROUGH_FRONT = 12
 
 
-class Failure(NamedTuple):
-    """A WebSocket that could not be opened, or a request that failed.
-
-    Args:
-        port: where.
-        why: in words.
-        status: the HTTP status; 0 where the connection was dropped without one, -1 where neither is the case.
-    """
-
-    port: int
-    why: str
-    status: int = -1
-
-
-class Probe:
-    """One proof: what was asked, what was seen, what is wrong."""
-
-    def __init__(self, given: dict[str, Any]) -> None:
-        self.given = given
-        self.host: str = given["host"]
-        self.address = socket.gethostbyname(self.host)
-        self.ports: list[int] = given["ports"]
-        self.started = time.monotonic()
-        self.deadline = self.started + given["timeout"]
-        self.problems: list[Problem] = []
-        self.warnings: list[str] = []
-        self.short_reads: dict[str, float] = {}
-        self.processes: list[proc.Process] = []
-        self.holder: dict[int, int] = {}
-        self.failed: Counter[Failure] = Counter()
-        self.got_first: set[int] = set()
-        self.word = given["word"] or secrets.token_hex(8)
-        self.front: FrontCheck | None = None
-        self.result: dict[str, Any] = {
-            "provable": False,
-            "reason": "not_started",
-            "messages": 0,
-            "sent": 0,
-            "received": 0,
-            "delivery_seconds": None,
-            "idle": None,
-            "among": None,
-            "front": None,
-            "settings_match": None,
-            "backend": None,
-            "versions": dict.fromkeys(portal_wire.PACKAGES),
-        }
-
-    def report_problem(self, code: str, subject: str, text: str) -> None:
-        """Add something that is wrong."""
-        self.problems.append(Problem(code, subject, text))
-
-    # --- the order of a proof ---------------------------------------------------------------------------------------
-
-    def run(self) -> dict[str, Any]:
-        """Prove what can be proved."""
-        self.find_processes()
-        given = self.given
-        name = portal_env.resolve_user(given["user"])
-        who = portal_env.runner_for(name, given["home"])
-        self.leave_out_strangers(who)
-        if who is None:
-            self.report_problem(
-                "check-not-possible",
-                "portal",
-                f"The delivery check could not be carried out: {user_problem(name, who, given['home'])}",
-            )
-            return self.report()
-        params = {"address": self.address, "word": self.word}
-        params.update({name: given[name] for name in ("expected_layers", "settings_file")})
-        try:
-            with portal_env.PortalProcess(given["prefix"], given["home"], who, portal_wire, params) as portal:
-                try:
-                    self.with_portal(portal)
-                finally:
-                    self.close_front()
-                    self.warnings += portal.warnings
-        except (portal_env.PortalEnded, portal_env.PortalTimeout) as error:
-            self.report_problem("check-not-possible", "portal", f"The delivery check could not be carried out: {error}")
-        for process in self.processes:
-            if not proc.still_there(process):
-                self.report_problem(
-                    "process-ended",
-                    str(process.pid),
-                    f"{self.called(process)} ended during the delivery check{self.log_of(process)}.",
-                )
-        return self.report()
-
-    def with_portal(self, portal: portal_env.PortalProcess) -> None:
-        """Everything that needs the portal's Python."""
-        about = portal.receive(self.deadline, facts.WIRE_ABOUT)
-        self.result.update({key: about[key] for key in ("backend", "settings_match", "versions")})
-        self.short_reads.update(about["short_reads"])
-        if about["settings_match"] is False:
-            self.report_problem(
-                "settings-differ",
-                str(self.given["home"]),
-                f"CHANNEL_LAYERS as Django reads it in {self.given['home']} is not what was written there; "
-                "look for another value in ADDITIONAL_SETTINGS_FILES.",
-            )
-        if not about["consumer"]:
-            self.result["reason"] = "no_consumer"
-            self.http_answers(about["host"], about["prefix_url"])
-            self.open_front(about, 0)
-            return
-        in_memory = about["backend"] == IN_MEMORY
-        self.result["provable"] = not (in_memory and len(self.processes) <= 1)
-        self.result["reason"] = None if self.result["provable"] else "in_memory"
-        if self.processes:
-            self.open_sockets(portal)
-            self.forgive_once(portal, about["sentinel"] or self.keeps_closed_connections())
-            self.open_front(about, max(LEAST_THROUGH_FRONT, min(2 * len(self.processes), MOST_THROUGH_FRONT)))
-        # Where no process serves, nobody can get a message, and whoever listens in the place of Redis would get the
-        # password with which it is sent.
-        if self.able() and self.given["among"]:
-            self.greet(portal, self.given["among"])
-        elif self.able() and self.result["provable"]:
-            self.prove(portal, in_memory)
-        self.judge_sockets()
-        portal.send({"do": "quit"})
-
-    def find_processes(self) -> None:
-        """Which processes there are; a process that is just being started gets a moment."""
-        wanted = self.given["processes"]
-        patience = min(self.deadline, self.started + 10)
-        while True:
-            self.processes = proc.accepting(self.address, self.ports)
-            served = {process.port for process in self.processes}
-            enough = len(self.processes) == wanted if wanted else bool(self.processes)
-            if (enough and served == set(self.ports)) or time.monotonic() > patience:
-                break
-            time.sleep(0.5)
-        for port in self.ports:
-            if port not in served:
-                self.problems.append(self.nobody_on(port))
-        if wanted and served and len(self.processes) != wanted:
-            there = "1 is" if len(self.processes) == 1 else f"{len(self.processes)} are"
-            self.report_problem(
-                "number-differs",
-                "processes",
-                f"{wanted} ASGI processes are expected on {self.places()}, and {there} there.",
-            )
-        for process in self.processes:
-            if process not in self.able():
-                self.report_problem(
-                    "process-stopped",
-                    str(process.pid),
-                    f"{self.called(process)} is stopped (state {process.state}) and answers nothing.",
-                )
-
-    def leave_out_strangers(self, who: Account | None) -> None:
-        """Leave out each process whose user cannot read the portal's settings, and so cannot be the portal.
-
-        While the portal is down, any user of the server can listen on its port, and on that of Redis: the message that
-        is sent for such a process would bring that user the password.
-        """
-        config = str(Path(self.given["home"], "portal_config.yml"))
-        can_read = {0: True, os.geteuid(): True, **({who.uid: True} if who else {})}
-        for process in list(self.processes):
-            uid = proc.user_id(process.pid)
-            if uid is None:
-                continue
-            if uid not in can_read:
-                can_read[uid] = may_read(config, uid)
-            if not can_read[uid]:
-                self.processes.remove(process)
-                self.report_problem(
-                    "process-of-stranger",
-                    str(process.pid),
-                    f"Process {process.pid} on port {process.port} is of user {process.user}, who cannot read {config}:"
-                    " it is not the portal's. Stop it and start the portal.",
-                )
-
-    def able(self) -> list[proc.Process]:
-        """The processes that are not stopped."""
-        return [process for process in self.processes if process.state not in "Tt"]
-
-    def nobody_on(self, port: int) -> Problem:
-        """Return the problem of a port without a process."""
-        place = f"{self.host}:{port}"
-        if not proc.listening(self.address, [port]):
-            return Problem("port-closed", str(port), f"Nothing listens on {place}.")
-        if os.geteuid() != 0:
-            return Problem(
-                "port-not-visible",
-                str(port),
-                f"Only root can see which process listens on {place}, and this does not run as root (become).",
-            )
-        return Problem(
-            "port-not-accepting",
-            str(port),
-            f"{place} is held open, but no process accepts there; 'supervisorctl status' says why.",
+def verify(given: dict[str, Any]) -> dict[str, Any]:
+    """Verify what can be verified; returns what the module returns."""
+    check = Check(given)
+    processes.find(check)
+    name = portal_env.resolve_user(given["user"])
+    who = portal_env.runner_for(name, given["home"])
+    processes.leave_out_strangers(check, who)
+    if who is None:
+        check.report_problem(
+            "check-not-possible",
+            "portal",
+            f"The delivery check could not be carried out: {user_problem(name, who, given['home'])}",
         )
-
-    # --- sockets ----------------------------------------------------------------------------------------------------
-
-    def open_sockets(self, portal: portal_env.PortalProcess) -> None:
-        """Open WebSockets until every process holds some, within bounds of number and time."""
-        opened = rounds = 0
-        fruitless: Counter[int] = Counter()
-        bound = OPENED_PER_PROCESS * len(self.processes)
-        until = min(self.deadline, time.monotonic() + 2 * HANDSHAKE_SECONDS)
-        while opened < bound and time.monotonic() < until:
-            held = Counter(self.holder.values())
-            # One socket in each process is what is needed, a few more are tried for.
-            least = 1 if rounds >= 2 else ENOUGH_PER_PROCESS
-            short = Counter(p.port for p in self.able() if held[p.pid] < least and fruitless[p.port] < 2)
-            if not short:
-                break
-            rounds += 1
-            counts = {str(port): OPENED_AT_ONCE * number for port, number in short.items()}
-            opened += sum(counts.values())
-            # A port where a whole batch came to nothing is not tried again, or once if the portal was only too slow.
-            opened_on, given_up_on = self.open_batch(portal, counts)
-            for port in {int(port) for port in counts} - opened_on:
-                fruitless[port] += 1 if port in given_up_on else 2
-
-    def open_batch(self, portal: portal_env.PortalProcess, counts: dict[str, int]) -> tuple[set[int], set[int]]:
-        """Open so many on each port; the ports on which any was opened, and those where the portal only gave up."""
-        portal.send({"do": "open", "ports": counts, "seconds": HANDSHAKE_SECONDS})
-        answer = portal.receive(min(self.deadline, time.monotonic() + 3 * HANDSHAKE_SECONDS), facts.WIRE_OPENED)
-        ends = {(one["port"], one["local_port"]): one["id"] for one in answer["opened"]}
-        holders = proc.who_holds(ends, [process.pid for process in self.processes])
-        self.holder.update({ends[end]: pid for end, pid in holders.items()})
-        for one in answer["failed"]:
-            self.failed[Failure(one["port"], one["why"], one["status"])] += 1
-        given_up = {one["port"] for one in answer["failed"]}
-        given_up -= {one["port"] for one in answer["failed"] if one["status"] not in GIVEN_UP}
-        return {one["port"] for one in answer["opened"]}, given_up
-
-    def forgive_once(self, portal: portal_env.PortalProcess, may_be_stale: bool) -> None:
-        """Open as many again, and go by these alone, where what was refused may be accepted now.
-
-        HTTP 403, and a connection that is dropped: daphne gives up a WebSocket that the portal has not accepted in
-        time, as happens on a busy server. HTTP 500: after a failover redis-py takes a connection to the primary of
-        before, which its kernel gave up, for a good one, and connects it to that server again. After a restart of
-        Redis, redis-py 8.1 does so with each connection that Redis closed. So a process that nobody has used since
-        refuses once for each of them, and then never.
-
-        Args:
-            portal: the portal's Python.
-            may_be_stale: whether this redis-py may keep such connections.
-        """
-        held = Counter(self.holder.values())
-        passing = {*GIVEN_UP, 500} if may_be_stale else GIVEN_UP
-        statuses = {failure.status for failure in self.failed}
-        if not statuses or statuses - passing or not all(held[process.pid] for process in self.able()):
-            return
-        before, self.failed, known = self.failed, Counter(), set(self.holder)
-        counts = Counter(process.port for process in self.able())
-        batch = {str(port): OPENED_AT_ONCE * number for port, number in counts.items()}
-        silent = {process.pid for process in self.able()}
-        until = time.monotonic() + HANDSHAKE_SECONDS
-        try:
-            # Chance decides which process takes one, on a port that they share.
-            for _again in range(OPENED_PER_PROCESS // OPENED_AT_ONCE):
-                self.open_batch(portal, batch)
-                silent -= {pid for number, pid in self.holder.items() if number not in known}
-                if self.failed or not silent or time.monotonic() > until:
-                    break
-        finally:
-            if self.failed or silent:
-                self.failed += before
-        if not self.failed:
-            self.warn_of_refused(before)
-
-    def warn_of_refused(self, failed: Counter[Failure]) -> None:
-        """Warn of WebSockets that were refused first and would be accepted now."""
-        statuses = {failure.status for failure in failed}
-        causes = []
-        if 500 in statuses:
-            causes.append(
-                "a process that nobody used since Redis restarted, or another one is the primary, refuses once"
-            )
-        if statuses & GIVEN_UP:
-            causes.append(
-                "daphne refuses a WebSocket that the portal does not accept in time, as on a busy server (load"
-                f" {os.getloadavg()[0]:.1f}, processors {os.cpu_count()})"
-            )
-        number = sum(failed.values())
-        self.warnings.append(
-            f"{number} of our first WebSockets were refused, and none after them: {'; '.join(causes)}."
-        )
-
-    def keeps_closed_connections(self) -> bool:
-        """Return whether this redis-py uses a connection again that Redis has closed."""
-        numbers = (self.result["versions"].get("redis") or "").split(".")[:2]
-        return all(number.isdigit() for number in numbers) and tuple(map(int, numbers)) >= (8, 1)
-
-    def judge_sockets(self) -> None:
-        """Say which processes took none, and how the others were refused."""
-        for (port, why, _status), times in sorted(self.failed.items()):
-            where = f"{self.host}:{port}"
-            self.report_problem(
-                "sockets-refused",
-                str(port),
-                f"{times} of our WebSockets to {where} could not be opened: {why.rstrip('.')}{self.logs_on(port)}.",
-            )
-        held = Counter(self.holder.values())
-        # Where nobody on a port took one, the sentence above says it of them all.
-        refused = {failure.port for failure in self.failed} - {p.port for p in self.processes if held[p.pid]}
-        for process in self.able():
-            if not held[process.pid] and process.port not in refused:
-                self.report_problem(
-                    "process-took-no-socket",
-                    str(process.pid),
-                    f"{self.called(process)} took none of our WebSockets{self.log_of(process)}.",
-                )
-
-    # --- the web server in front ------------------------------------------------------------------------------------
-
-    def open_front(self, about: dict[str, Any], count: int) -> None:
-        """Ask the web server in front for a page and WebSockets, unless what is behind it is at fault."""
-        given, able = self.given["front"], self.able()
-        faults = {problem.code for problem in self.problems} - BESIDE_THE_FRONT
-        if not given or self.given["among"] or not able or faults or self.failed:
-            return
-        front = Front.given(given, about["host"], about["prefix_url"])
-        self.front = FrontCheck(front, self.deadline)
-        if self.front.look(self.direct_status(able[0], front)):
-            self.front.open_sockets(
-                self.word, count, self.deadline - time.monotonic() + self.given["idle_seconds"] + 60
-            )
-
-    def direct_status(self, process: proc.Process, front: Front) -> int | None:
-        """Return how a process answers the request for the page; None where it does not."""
-        place = front.place._replace(address=self.address, port=process.port, tls=False)
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            return status_of(place, front.page, HANDSHAKE_SECONDS)
-        return None
-
-    def close_front(self) -> None:
-        """Take over what was seen there."""
-        if self.front:
-            self.front.close()
-            self.result["front"] = self.front.answer()
-            self.problems += self.front.problems
-            self.warnings += self.front.warnings
-
-    # --- messages ---------------------------------------------------------------------------------------------------
-
-    def prove(self, portal: portal_env.PortalProcess, in_memory: bool) -> None:
-        """Send, count, be silent, look, send again."""
-        first = self.send(portal, 1 if in_memory else MESSAGES)
-        self.got_first = {int(number) for number in first["received"]}
-        self.result.update(
-            sent=len(first["of"]),
-            received=len(self.got_first),
-            delivery_seconds=max(first["received"].values(), default=None),
-        )
-        if in_memory:
-            self.report_problem(
-                "memory-layer-needs-one-process",
-                "CHANNEL_LAYERS",
-                f"CHANNEL_LAYERS is the in-memory layer, which stays inside one process, and {len(self.processes)} "
-                "processes serve the portal: a message reaches only the clients of the process that sent it.",
-            )
-            return
-        self.judge_delivery(first, first["of"], "")
-        self.judge_front(first, first["of"], "")
-        silence = self.given["idle_seconds"]
-        if not (self.given["idle_always"] or self.silence_may_harm()):
-            return
-        if not silence or first["problem"] or not self.got_first:
-            return
-        # Those that heard nothing in the first place have had their sentence.
-        living = [number for number in self.got_first if str(number) not in first["closed"]]
-        portal.send({"do": "rest", "seconds": silence})
-        closed = portal.receive(time.monotonic() + silence + HANDSHAKE_SECONDS, facts.WIRE_RESTED)["closed"]
-        self.deadline += silence
-        codes = Counter(str(code) for number, code in closed.items() if int(number) in living)
-        second = self.send(portal)
-        again = [number for number in living if str(number) in second["received"]]
-        self.result["idle"] = {
-            "seconds": silence,
-            "of": len(living),
-            "alive": len(living) - sum(codes.values()),
-            "received": len(again),
-            "close_codes": dict(codes),
-        }
-        if codes:
-            self.report_problem(
-                "sockets-closed-in-silence",
-                "sockets",
-                f"{sum(codes.values())} of {len(living)} WebSockets were closed during {silence} seconds of silence"
-                f" (code {', '.join(sorted(codes))}){self.any_log()}.",
-            )
-            if "default" in self.short_reads:
-                text = self.short_read("default", self.short_reads.pop("default"))
-                self.report_problem("read-timeout-short", "default", text)
-        left = [number for number in living if str(number) not in closed]
-        for judge in (self.judge_delivery, self.judge_front):
-            judge(second, left, f" after {silence} seconds of silence")
-
-    def silence_may_harm(self) -> bool:
-        """Return whether an idle WebSocket may stop receiving: a read timeout is short, or the class is not known."""
-        return self.result["backend"] not in QUIET_CLASSES or "default" in self.short_reads
-
-    def greet(self, portal: portal_env.PortalProcess, names: list[str]) -> None:
-        """Send to the other portals and hear them."""
-        mine = self.given["name"]
-        left = self.deadline - time.monotonic()
-        portal.send({"do": "greet", "name": mine, "names": names, "seconds": left})
-        answer = portal.receive(self.deadline + 3 * HANDSHAKE_SECONDS, facts.WIRE_GREETED)
-        heard = {name: len(answer["heard"].get(name, [])) for name in names}
-        sockets = len(answer["of"])
-        self.result["among"] = {"sockets": sockets, "heard": heard}
-        if answer["problem"]:
-            self.report_problem(
-                "layer-not-writable",
-                "CHANNEL_LAYERS",
-                f"Nothing can be sent through the channel layer with the settings of {mine}: {answer['problem']}.",
-            )
-        for name, number in heard.items():
-            if number < sockets:
-                self.report_problem(
-                    "portal-not-received",
-                    name,
-                    f"What {name} sends reached {number} of {sockets} WebSockets on {mine}: either {name} has another"
-                    f" Redis, prefix or order of hosts in CHANNEL_LAYERS, or its delivery check ended early.",
-                )
-
-    def send(self, portal: portal_env.PortalProcess, messages: int = MESSAGES) -> dict[str, Any]:
-        """A message to all sockets, and another where one is missing; returns who heard any of them.
-
-        Channels promises to deliver at most once, and its Redis layer does lose a message now and then, for a whole
-        process, when one of that process's clients leaves at that moment. A socket that hears none of several messages
-        has no such excuse. For the same reason no socket of ours is closed before the last message.
-        """
-        heard: dict[str, float] = {}
-        asked: list[int] = []
-        sent = 0
-        if self.front:
-            self.front.mark()
-        while sent < messages:
-            portal.send({"do": "send", "seconds": ARRIVAL_SECONDS if messages > 1 else 1})
-            answer = portal.receive(max(self.deadline, time.monotonic()) + 2 * ARRIVAL_SECONDS, facts.WIRE_SENT)
-            asked = asked or answer["of"]
-            heard = {**answer["received"], **heard}
-            sent += 1
-            missed = {str(n) for n in asked} - heard.keys() - answer["closed"].keys()
-            # What a process did not get itself cannot come through the web server.
-            if answer["problem"] or not (missed or (self.front and not self.front.wait(ARRIVAL_SECONDS))):
-                break
-        self.result["messages"] += sent
-        if sent > 1 and not answer["problem"] and all(str(n) in heard for n in asked):
-            self.warnings.append(
-                f"It took {sent} messages until each WebSocket had received one: the layer may lose one when a client"
-                " leaves."
-            )
-        return {**answer, "of": asked, "received": heard}
-
-    def judge_delivery(self, answer: dict[str, Any], asked: list[int], when: str) -> None:
-        """Say who did not get a message."""
-        if answer["problem"]:
-            self.report_problem(
-                "layer-not-writable",
-                "CHANNEL_LAYERS",
-                f"Nothing can be sent through the channel layer with the portal's settings{when}: {answer['problem']}.",
-            )
-            return
-        for process in self.processes:
-            mine = [n for n in asked if self.holder.get(n) == process.pid]
-            got = [n for n in mine if str(n) in answer["received"]]
-            if len(got) < len(mine):
-                self.report_problem(
-                    "message-not-received",
-                    str(process.pid),
-                    f"{self.called(process)} got the message on {len(got)} of its {len(mine)} WebSockets"
-                    f"{when}{self.age_hint(process)}{self.log_of(process)}.",
-                )
-
-    def judge_front(self, answer: dict[str, Any], asked: list[int], when: str) -> None:
-        """Report what did not get through the web server in front, unless the processes did not get it either."""
-        if self.front and not answer["problem"] and all(str(n) in answer["received"] for n in asked):
-            self.front.judge(when)
-
-    # --- a Tethys without the consumer ------------------------------------------------------------------------------
-
-    def http_answers(self, name: str, prefix_url: str) -> None:
-        """See that every process answers an HTTP request, as far as chance lets one meet them all."""
-        kept: list[http.client.HTTPConnection] = []
-        for process in self.able():
-            for _try in range(OPENED_PER_PROCESS):
-                if process.pid in self.holder.values() or time.monotonic() > self.deadline:
-                    break
-                # A connection stays open until all are done: closed ones cannot be told whose they were.
-                kept.append(http.client.HTTPConnection(self.address, process.port, timeout=HANDSHAKE_SECONDS))
-                if not self.http_answer(kept[-1], process.port, name, f"/{prefix_url}/" if prefix_url else "/"):
-                    break
-        for connection in kept:
-            connection.close()
-        for (port, why, _status), times in sorted(self.failed.items()):
-            where = f"{self.host}:{port}"
-            self.report_problem(
-                "requests-failed",
-                where,
-                f"{times} of our requests to {where} failed: {why.rstrip('.')}{self.logs_on(port)}.",
-            )
-        for process in self.able():
-            if process.pid not in self.holder.values():
-                self.report_problem(
-                    "process-answered-nothing",
-                    str(process.pid),
-                    f"{self.called(process)} answered none of our requests{self.log_of(process)}.",
-                )
-
-    def http_answer(self, connection: http.client.HTTPConnection, port: int, name: str, path: str) -> bool:
-        """Ask once and note who answered; returns whether there was an answer at all."""
-        try:
-            connection.connect()
-            end = (port, connection.sock.getsockname()[1])
-            status = ask_within(connection, HANDSHAKE_SECONDS, "GET", path, {"Host": name})
-        except (OSError, http.client.HTTPException) as error:
-            self.failed[Failure(port, str(error) or type(error).__name__)] += 1
-            return False
-        if status >= 500:
-            self.failed[Failure(port, f"HTTP {status}", status)] += 1
-        for holder in proc.who_holds([end], [process.pid for process in self.able()]).values():
-            self.holder[len(self.holder)] = holder
-        return True
-
-    # --- words ------------------------------------------------------------------------------------------------------
-
-    def called(self, process: proc.Process) -> str:
-        """What a person finds a process by."""
-        name = f" ({process.supervisor_name})" if process.supervisor_name else ""
-        return f"The ASGI process {process.pid}{name} on port {process.port}"
-
-    def places(self) -> str:
-        """The addresses that were asked for."""
-        return ", ".join(f"{self.host}:{port}" for port in self.ports)
-
-    def log_of(self, process: proc.Process) -> str:
-        """Where that process says more."""
-        if process.log:
-            return f"; see {process.log}"
-        if process.supervisor_name:
-            return f"; see `{shell_words('supervisorctl', 'tail', process.supervisor_name)}` and its log file"
-        return ""
-
-    def logs_on(self, port: int) -> str:
-        """Where to look when only the port is known."""
-        logs = {self.log_of(process) for process in self.processes if process.port == port} - {""}
-        return logs.pop() if len(logs) == 1 else "; see the logs of the processes on that port" if logs else ""
-
-    def any_log(self) -> str:
-        """Where to look when every process is meant."""
-        logs = {self.log_of(process) for process in self.processes} - {""}
-        return logs.pop() if len(logs) == 1 else "; see the processes' logs" if logs else ""
-
-    def age_hint(self, process: proc.Process) -> str:
-        """A process older than the settings still runs with the old ones."""
-        try:
-            changed = Path(self.given["home"], "portal_config.yml").stat().st_mtime
-        except OSError:
-            return ""
-        if process.started_at < changed:
-            return "; it was started before portal_config.yml was last changed, so it has to be restarted"
-        return ""
-
-    def short_read(self, name: str, seconds: float) -> str:
-        """Return the sentence for a layer of the core class whose reads end before Redis answers."""
-        client = self.result["versions"].get("redis")
-        return (
-            f"CHANNEL_LAYERS.{name} ends a read after {seconds:g} s (redis-py {client}), and its class waits in one"
-            " for 5 s, so that idle WebSockets are closed with code 1011. Set socket_timeout to 15 in each of its"
-            " hosts."
-        )
-
-    def report(self) -> dict[str, Any]:
-        """The answer of the module."""
-        held = Counter(self.holder.values())
-        got = Counter(pid for number, pid in self.holder.items() if number in self.got_first)
-        return {
-            **self.result,
-            "ok": not self.problems,
-            "problems": texts(self.problems),
-            "codes": codes(self.problems),
-            "warnings": [*self.warnings, *(self.short_read(*each) for each in self.short_reads.items())],
-            "processes": [
-                {
-                    "pid": process.pid,
-                    "user": process.user,
-                    "port": process.port,
-                    "age_seconds": process.age_seconds,
-                    "sockets": held[process.pid],
-                    "received": got[process.pid],
-                    "alive": proc.still_there(process),
-                    "name": process.supervisor_name,
-                }
-                for process in self.processes
-            ],
-            "listeners": [
-                {"port": port, "processes": sum(process.port == port for process in self.processes)}
-                for port in self.ports
-            ],
-            "seconds": round(time.monotonic() - self.started, 2),
-        }
-
-
-def may_read(path: str, uid: int) -> bool:
-    """Return whether the user with that number may read a file."""
+        return check.report()
+    params = {"address": check.address, "word": check.word}
+    params.update({name: given[name] for name in ("expected_layers", "settings_file")})
     try:
-        return ask_as(account_of(uid), lambda: b"%d" % os.access(path, os.R_OK), 1, HANDSHAKE_SECONDS) == b"1"
-    except Rejected:
-        return False
+        with portal_env.PortalProcess(given["prefix"], given["home"], who, portal_wire, params) as portal:
+            try:
+                with_portal(check, portal)
+            finally:
+                front.close_all(check)
+                check.warnings += portal.warnings
+    except (portal_env.PortalEnded, portal_env.PortalTimeout) as error:
+        check.report_problem("check-not-possible", "portal", f"The delivery check could not be carried out: {error}")
+    for process in check.processes:
+        if not proc.still_there(process):
+            check.report_problem(
+                "process-ended",
+                str(process.pid),
+                f"{check.called(process)} ended during the delivery check{check.log_of(process)}.",
+            )
+    return check.report()
+
+
+def with_portal(check: Check, portal: portal_env.PortalProcess) -> None:
+    """Everything that needs the portal's Python."""
+    about = portal.receive(check.deadline, facts.WIRE_ABOUT)
+    check.result.update({key: about[key] for key in ("backend", "settings_match", "versions")})
+    check.short_reads.update(about["short_reads"])
+    if about["settings_match"] is False:
+        check.report_problem(
+            "settings-differ",
+            str(check.given["home"]),
+            f"CHANNEL_LAYERS as Django reads it in {check.given['home']} is not what was written there; "
+            "look for another value in ADDITIONAL_SETTINGS_FILES.",
+        )
+    if not about["consumer"]:
+        check.result["reason"] = "no_consumer"
+        pages.request_pages(check, about["host"], about["prefix_url"])
+        front.open_all(check, about, 0)
+        return
+    in_memory = about["backend"] == IN_MEMORY
+    check.result["provable"] = not (in_memory and len(check.processes) <= 1)
+    check.result["reason"] = None if check.result["provable"] else "in_memory"
+    if check.processes:
+        sockets.open_enough(check, portal)
+        sockets.forgive_once(check, portal, about["sentinel"] or sockets.keeps_closed_connections(check))
+        front.open_all(check, about, max(LEAST_THROUGH_FRONT, min(2 * len(check.processes), MOST_THROUGH_FRONT)))
+    # Where no process serves, nobody can get a message, and whoever listens in the place of Redis would get the
+    # password with which it is sent.
+    if check.able() and check.given["among"]:
+        messages.greet(check, portal, check.given["among"])
+    elif check.able() and check.result["provable"]:
+        messages.prove(check, portal, in_memory)
+    sockets.judge(check)
+    portal.send({"do": "quit"})
 
 
 def secret_values(layers: Any) -> set[str]:
@@ -943,7 +376,7 @@ def main() -> None:
     # Ansible would mask every value of the setting wherever it stands in the answer, be it 127.0.0.1 or tethys.
     expected = module.params["expected_layers"] or {}
     module.no_log_values = {s for s in secret_values(expected) if s}
-    module.exit_json(changed=False, probe=Probe(dict(module.params)).run())
+    module.exit_json(changed=False, probe=verify(dict(module.params)))
 
 
 if __name__ == "__main__":

@@ -114,6 +114,14 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     web_socket,
 )
 from ansible_collections.tethys.channels.plugins.module_utils import module as own_module
+from ansible_collections.tethys.channels.plugins.module_utils.delivery import (
+    check,
+    front,
+    messages,
+    pages,
+    processes,
+    sockets,
+)
 from ansible_collections.tethys.channels.plugins.module_utils.files import (
     atomic_file,
     expected_files,
@@ -144,11 +152,17 @@ SHIPPED = (
     asgi_record,
     boundary,
     cgroup,
+    check,
     conda_variables,
     copies,
     engines,
     facts,
+    front,
     front_check,
+    messages,
+    pages,
+    processes,
+    sockets,
     kept_environment,
     portal_program,
     expected_files,

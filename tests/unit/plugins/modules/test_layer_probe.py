@@ -20,6 +20,8 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     portal_env,
     portal_wire,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.delivery import front as delivery_front
+from ansible_collections.tethys.channels.plugins.module_utils.delivery import messages, pages, sockets
 from ansible_collections.tethys.channels.plugins.module_utils.server import accounts, proc
 from ansible_collections.tethys.channels.plugins.modules import layer_probe
 from ansible_collections.tethys.channels.tests.unit.plugins.fake_front import FakeFront
@@ -230,7 +232,7 @@ def prove(tmp_path: Path, **given: Any) -> dict[str, Any]:
         "timeout": 30,
         **dict.fromkeys(("settings_file", "name", "among", "word", "front", "url")),
     }
-    return layer_probe.Probe({**defaults, **given}).run()
+    return layer_probe.verify({**defaults, **given})
 
 
 def failed(status: int, why: str = "") -> dict[str, Any]:
@@ -349,7 +351,7 @@ def test_behind_sentinel_each_process_has_to_take_one_again(portal: Portal, tmp_
 
     monkeypatch.setattr(portal, "open", open_some)
     problems = prove(tmp_path)["problems"]
-    assert len(batches) == 2 + layer_probe.OPENED_PER_PROCESS // layer_probe.OPENED_AT_ONCE
+    assert len(batches) == 2 + sockets.OPENED_PER_PROCESS // sockets.OPENED_AT_ONCE
     assert problems[0].startswith("6 of our WebSockets to 127.0.0.1:8000 could not be opened")
 
 
@@ -367,7 +369,7 @@ def test_a_proof_that_holds(portal: Portal, tmp_path: Path) -> None:
     assert (probe["provable"], probe["reason"]) == (True, None)
     assert probe["sent"] == probe["received"] > 0
     assert [p["pid"] for p in probe["processes"]] == [11, 12, 13]
-    assert all(p["sockets"] == p["received"] >= layer_probe.ENOUGH_PER_PROCESS for p in probe["processes"])
+    assert all(p["sockets"] == p["received"] >= sockets.ENOUGH_PER_PROCESS for p in probe["processes"])
     assert probe["idle"]["of"] == probe["idle"]["alive"] == probe["idle"]["received"] == probe["sent"]
     assert probe["listeners"] == [{"port": 8000, "processes": 3}]
     assert probe["warnings"] == ["An odd script."]
@@ -556,9 +558,9 @@ def test_silence_that_was_asked_for(portal: Portal, tmp_path: Path) -> None:
 def front(portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeFront]:
     """A web server that gets each message that the portal sends."""
     found, send = FakeFront(tmp_path), portal.send
-    monkeypatch.setattr(layer_probe.Probe, "direct_status", lambda *_args: 200)
+    monkeypatch.setattr(delivery_front, "direct_status", lambda *_args: 200)
     # What arrives does so in a thread, and the machine may be busy.
-    monkeypatch.setattr(layer_probe, "ARRIVAL_SECONDS", 60)
+    monkeypatch.setattr(messages, "ARRIVAL_SECONDS", 60)
 
     def speak(command: dict[str, Any]) -> None:
         if command["do"] == "send" and not portal.send_problem:
@@ -599,10 +601,10 @@ def test_a_front_that_leads_to_another_portal(
 ) -> None:
     front.gets = [0]
     # What does not arrive is waited for.
-    monkeypatch.setattr(layer_probe, "ARRIVAL_SECONDS", 0.5)
+    monkeypatch.setattr(messages, "ARRIVAL_SECONDS", 0.5)
     probe = prove(tmp_path, front=through(front))
     assert [row["code"] for row in probe["codes"]] == ["front-message-not-received"]
-    assert probe["messages"] == layer_probe.MESSAGES
+    assert probe["messages"] == messages.MESSAGES
     assert (probe["front"]["sockets"], probe["front"]["received"]) == (6, 1)
 
 
@@ -616,7 +618,7 @@ def test_a_front_without_websockets(portal: Portal, front: FakeFront, tmp_path: 
 def test_what_the_processes_miss_is_not_the_fronts_fault(
     portal: Portal, front: FakeFront, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(layer_probe, "ARRIVAL_SECONDS", 0.5)
+    monkeypatch.setattr(messages, "ARRIVAL_SECONDS", 0.5)
     portal.deaf, front.gets = {12}, [0]
     probe = prove(tmp_path, front=through(front))
     assert {row["code"] for row in probe["codes"]} == {"message-not-received"}
@@ -648,7 +650,7 @@ def test_a_portal_without_the_consumer_has_a_page(
     portal: Portal, front: FakeFront, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     portal.about["consumer"], front.page = False, 502
-    monkeypatch.setattr(layer_probe.Probe, "http_answers", lambda *_args: None)
+    monkeypatch.setattr(pages, "request_pages", lambda *_args: None)
     probe = prove(tmp_path, front=through(front))
     assert [row["code"] for row in probe["codes"]] == ["front-page"]
     assert len(front.requests) == 1
@@ -740,7 +742,7 @@ def test_real_portal_with_one_process(daphne: Any, tmp_path: Path) -> None:
     assert probe["ok"], probe["problems"]
     assert probe["reason"] == "in_memory"
     assert probe["settings_match"] is True
-    assert probe["processes"][0]["sockets"] >= layer_probe.ENOUGH_PER_PROCESS
+    assert probe["processes"][0]["sockets"] >= sockets.ENOUGH_PER_PROCESS
 
 
 @real
@@ -762,5 +764,5 @@ def test_real_portal_with_two_processes_in_memory(daphne: Any, tmp_path: Path) -
     probe = prove(tmp_path, **daphne(2), processes=2)
     assert not probe["ok"]
     assert [problem.partition(",")[0] for problem in probe["problems"]] == ["CHANNEL_LAYERS is the in-memory layer"]
-    assert all(process["sockets"] >= layer_probe.ENOUGH_PER_PROCESS for process in probe["processes"])
+    assert all(process["sockets"] >= sockets.ENOUGH_PER_PROCESS for process in probe["processes"])
     assert (probe["sent"] > 0, probe["received"]) == (True, 0)

@@ -16,9 +16,10 @@ from unittest.mock import Mock
 
 import pytest
 import yaml
+from ansible_collections.tethys.channels.plugins.module_utils.delivery.check import Check
 from ansible_collections.tethys.channels.plugins.module_utils.engines import DockerEngine
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import Account, account_of
-from ansible_collections.tethys.channels.plugins.modules import layer_packages, layer_probe
+from ansible_collections.tethys.channels.plugins.modules import layer_packages
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.portal import Portal
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import Redis
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.sentinel import quorum_reasons
@@ -144,7 +145,7 @@ def test_the_environment_of_pip(name: str) -> None:
 @given(NAMES)
 def test_the_name_in_the_environment_of_a_process(name: str) -> None:
     process = Mock(log=None, supervisor_name=name)
-    assert commands([layer_probe.Probe.log_of(Mock(), process)]) == [["supervisorctl", "tail", name]]
+    assert commands([Check.log_of(Mock(), process)]) == [["supervisorctl", "tail", name]]
 
 
 @given(NAMES)
