@@ -248,7 +248,7 @@ class _Plan(Project):
             self.announce.append(
                 f"The portal's volume was set up before, and Tethys Docker ignores ASGI_PROCESSES then: the number"
                 f" of processes ({before} now, then {self.processes}) is changed inside the container."
-                " Supervisor stops and starts them together for it, and requests of those seconds fail."
+                " Supervisor restarts all of them at once, and requests fail until they answer."
             )
         settings = self.portal.get("settings") or {}
         now = settings.get("channel_layers")

@@ -97,7 +97,7 @@ class Programs(Subject):
         """Return the program that the run replaces, which was not ours."""
         user = self.portal.get("user")
         users = f"run by {program['user']} now; they will run" if program["user"] != user else "run"
-        how = "nginx goes over to the new ones" if self.gapless else "Supervisor stops and starts them together for it"
+        how = "nginx switches to the new ones" if self.gapless else "Supervisor restarts all processes at once"
         self.announce.append(f"{program['path']} is adopted (processes {users} as {user}): {how}.")
         self.announce.extend(processes_kept.kept_lines(self.place, self.kept, self.server, self.values))
         if self.replaced_groups:
@@ -231,21 +231,21 @@ class Programs(Subject):
         if programs:
             self._program_changes(programs[0])
         if before != self.asked["tethys_asgi_layout"]:
-            gap = "WebSockets are closed" if self.gapless else "requests of the seconds until they answer fail"
+            gap = "WebSockets are closed" if self.gapless else "requests fail until the new ones answer"
             self.announce.append(
                 f"tethys_asgi_layout changes from {before} to {self.asked['tethys_asgi_layout']}: every process is"
                 f" replaced, and {gap}."
             )
         elif not self.apart and programs and self._port_of(programs[0]) not in (None, self.ports[0]):
             self.announce.append(
-                f"tethys_port changes from {self._port_of(programs[0])} to {self.ports[0]}: Supervisor stops and starts"
-                " the processes together for it, and requests fail until the proxy in front sends them to the new port,"
-                " which is yours to change."
+                f"tethys_port changes from {self._port_of(programs[0])} to {self.ports[0]}: Supervisor restarts"
+                " all processes at once, and requests fail until you have changed the port in the proxy in front of"
+                " them."
             )
         elif there != processes and not self.apart:
             self.announce.append(
                 f"Supervisor runs {there} process(es) and tethys_asgi_processes is {processes}: it"
-                " stops and starts them together for it, and requests of those seconds fail."
+                " restarts all of them at once, and requests fail until they answer."
             )
         elif there > processes:
             self.announce.append(
@@ -254,7 +254,7 @@ class Programs(Subject):
             )
         elif processes == there == 1 and self.new_layer:
             self.announce.append(
-                "The one process has to restart for the new layer: requests of the seconds until it answers again fail."
+                "The one process has to restart for the new layer: requests fail until it answers again."
             )
         if self.new_timeout:
             self.announce.append(client.timeout_announcement(rolls=len(self.announce) == others))
@@ -271,7 +271,7 @@ class Programs(Subject):
             how = (
                 "The processes restart one at a time"
                 if self.apart
-                else ("Supervisor stops and starts the processes together, once, and requests of those seconds fail")
+                else "Supervisor restarts all processes at once, and requests fail until they answer"
             )
             self.announce.append(f"{program['path']} changes: {'; '.join(changes)}. {how}.")
 
@@ -309,13 +309,13 @@ class Programs(Subject):
         """What users notice of a restart that was asked for, and of a removal."""
         there = len(self.server.get("processes") or [])
         if self.goal == "restart" and there == 1:
-            self.announce.append("The one process restarts: requests of the seconds until it answers again fail.")
+            self.announce.append("The one process restarts: requests fail until it answers again.")
         elif self.goal == "remove" and there and any(each["managed"] for each in self.server.get("programs") or []):
             found = "program.original" in (self.server.get("state") or [])
             then = "those of the program that was found" if found else "one process on the in-memory layer"
             self.announce.append(
                 f"The processes are stopped, and {then} started instead: WebSockets are"
-                " closed, and requests of those seconds may fail."
+                " closed, and requests may fail until they answer."
                 + (
                     " If that program is a link into TETHYS_HOME, Supervisor starts what the file there says"
                     " now, with root's rights if it says so: read it first."

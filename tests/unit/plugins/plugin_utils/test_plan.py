@@ -774,8 +774,8 @@ def test_a_port_further_on_that_somebody_holds() -> None:
     ("asked", "before", "words"),
     [
         (APART, "shared_socket", ["from shared_socket to socket_per_process", "WebSockets are closed"]),
-        ({}, "socket_per_process", ["from socket_per_process to shared_socket", "until they answer fail"]),
-        ({**APART, "tethys_asgi_processes": 1}, "shared_socket", ["requests of the seconds until they answer fail"]),
+        ({}, "socket_per_process", ["from socket_per_process to shared_socket", "until the new ones answer"]),
+        ({**APART, "tethys_asgi_processes": 1}, "shared_socket", ["requests fail until the new ones answer"]),
         ({**APART, "tethys_asgi_processes": 2}, "socket_per_process", ["Of 3 processes 1 end", "drained them"]),
         ({**APART, "tethys_asgi_processes": 4}, "socket_per_process", []),
         (APART, "socket_per_process", []),
@@ -799,8 +799,8 @@ def test_what_will_be_felt_is_said(asked: dict[str, Any], before: str, words: li
             {"logs": "/var/log/tethys", "unbuffered": False},
             [
                 "/etc/supervisor/conf.d/asgi.conf changes: logs go to /var/log/tethys_channels (asgi_service_log_dir),"
-                " and those in /var/log/tethys stay there; requests are logged at once. Supervisor stops and starts the"
-                " processes together, once, and requests of those seconds fail."
+                " and those in /var/log/tethys stay there; requests are logged at once. Supervisor restarts all"
+                " processes at once, and requests fail until they answer."
             ],
         ),
         (
@@ -821,9 +821,9 @@ def test_a_program_that_changes_is_announced(asked: dict[str, Any], program: dic
 
 def test_the_manuals_program_is_taken_over_without_a_gap() -> None:
     server = {"nginx": NGINX, "programs": [MANUAL], "processes": PROCESSES}
-    assert "nginx goes over to the new ones" in judge(APART, server=server)["announce"][0]
+    assert "nginx switches to the new ones" in judge(APART, server=server)["announce"][0]
     one = judge({**APART, "tethys_asgi_processes": 1}, server=server)["announce"][0]
-    assert "Supervisor stops and starts them together for it" in one
+    assert "Supervisor restarts all processes at once" in one
 
 
 def test_a_restart_is_of_the_layout_that_runs() -> None:
@@ -1134,8 +1134,7 @@ def test_the_manuals_program_is_taken_over(user: str, before: str) -> None:
     assert result["refusals"] == []
     assert result["adopted_program"] == program
     assert result["announce"] == [
-        f"{MANUAL['path']} is adopted (processes {before} as www-data): Supervisor stops"
-        " and starts them together for it.",
+        f"{MANUAL['path']} is adopted (processes {before} as www-data): Supervisor restarts all processes at once.",
         f"{MANUAL['path']}: the processes keep address 127.0.0.1:8000.",
     ]
 
@@ -1178,8 +1177,8 @@ def test_a_child_of_ours_may_hold_the_portals_port() -> None:
 @pytest.mark.parametrize(
     ("running", "asked", "moves", "words"),
     [
-        (1, 3, [], "Supervisor runs 1 process(es) and tethys_asgi_processes is 3: it stops"),
-        (3, 1, [], "Supervisor runs 3 process(es) and tethys_asgi_processes is 1: it stops"),
+        (1, 3, [], "Supervisor runs 1 process(es) and tethys_asgi_processes is 3: it restarts"),
+        (3, 1, [], "Supervisor runs 3 process(es) and tethys_asgi_processes is 1: it restarts"),
         (3, 3, [{"name": "redis"}], None),
         (1, 1, [{"name": "redis"}], "The one process has to restart for the new layer"),
         (1, 1, [], None),
@@ -1276,8 +1275,8 @@ def test_redis_5_and_redis_py_8(
 def test_another_port_is_announced() -> None:
     server = {"programs": [OURS], "processes": [{"name": "tethys_asgi0", "state": "RUNNING", "pid": 400}]}
     (told,) = judge({"tethys_asgi_processes": 1, "tethys_port": 8100}, server=server)["announce"]
-    assert told.startswith("tethys_port changes from 8000 to 8100: Supervisor stops and starts")
-    assert "is yours to change" in told
+    assert told.startswith("tethys_port changes from 8000 to 8100: Supervisor restarts all processes at once")
+    assert "until you have changed the port in the proxy" in told
 
 
 # --- packages and goals ---------------------------------------------------------------------------------------------
@@ -1345,7 +1344,7 @@ def running(count: int) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("goal", "server", "words"),
     [
-        ("restart", {"processes": running(1)}, "The one process restarts: requests of the seconds"),
+        ("restart", {"processes": running(1)}, "The one process restarts: requests fail until it answers"),
         ("restart", {"processes": running(3)}, None),
         ("remove", {"processes": running(1), "state": ["program.original"]}, "those of the program that was found"),
         ("remove", {"processes": running(3)}, "one process on the in-memory layer"),
