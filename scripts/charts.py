@@ -162,7 +162,7 @@ def capacity(redis: Mapping[str, Any]) -> Chart:
         "At most, if Redis had one core to itself and nothing else to wait for. The scale is logarithmic.",
         f"Measured with Redis 7.0 over the unix socket, {redis['measured'].split()[0]}; medians of 3 rounds.",
     ]
-    return Chart("What one Redis carries", groups, notes, labels=220, figures=70)
+    return Chart("Capacity of one Redis", groups, notes, labels=220, figures=70)
 
 
 class Failures(NamedTuple):
