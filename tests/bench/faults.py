@@ -109,12 +109,18 @@ class Row(NamedTuple):
 
 
 ROWS = (
-    Row("steady", "nothing breaks", "nothing breaks", after=BESIDE_SECONDS),
-    Row("churn", "sockets come and go", "20 sockets a second open and close", extra="churn", after=BESIDE_SECONDS),
+    Row("steady", "no fault", "no fault", after=BESIDE_SECONDS),
+    Row(
+        "churn",
+        "WebSockets open and close",
+        "20 WebSockets a second open and close",
+        extra="churn",
+        after=BESIDE_SECONDS,
+    ),
     Row("many", "many messages", "200 messages a second more, to 5 WebSockets", extra="many", after=20),
-    Row("silence", "silence", f"no message for {SILENT_SECONDS} s", silent=SILENT_SECONDS, after=8),
-    Row("deaf", "browsers read nothing", "5 browsers read nothing under a flood", extra="deaf", after=25),
-    Row("raise", "a consumer raises", "a consumer raises on every message", extra="raise", after=20),
+    Row("silence", "no messages", f"no message for {SILENT_SECONDS} s", silent=SILENT_SECONDS, after=8),
+    Row("slow_clients", "slow clients", "5 slow clients read nothing under a flood", extra="slow_clients", after=25),
+    Row("raise", "consumer raises", "a consumer raises an exception on every message", extra="raise", after=20),
     Row(
         "restart",
         "a process restarts",

@@ -33,10 +33,10 @@ SEND_SECONDS = 20.0
 WARM_SECONDS = 3.0
 # What happens beside the messages.
 CHURN_EVERY, CHURN_OPEN = 0.05, 0.3
-DEAF_SOCKETS, DEAF_EVERY, DEAF_BYTES = 5, 0.02, 16000
+SLOW_SOCKETS, SLOW_EVERY, SLOW_BYTES = 5, 0.02, 16000
 RAISING_SOCKETS, RAISING_EVERY, RAISING_AGAIN = 10, 0.25, 0.1
 MANY_SOCKETS, MANY_EVERY = 5, 1 / 200
-EXTRAS = ("churn", "deaf", "raise", "many")
+EXTRAS = ("churn", "slow_clients", "raise", "many")
 
 
 class Listener(Socket):
@@ -165,9 +165,9 @@ class Field:
         groups = [str(size) for size in self.asked.groups]
         if self.asked.extra == "churn":
             self.start(self.churn(groups[-1]))
-        elif self.asked.extra == "deaf":
-            self.start(*(self.hold_beside("deaf", reads=False) for _each in range(DEAF_SOCKETS)))
-            self.start(self.flow(["deaf"], DEAF_EVERY, fill=DEAF_BYTES))
+        elif self.asked.extra == "slow_clients":
+            self.start(*(self.hold_beside("slow_clients", reads=False) for _each in range(SLOW_SOCKETS)))
+            self.start(self.flow(["slow_clients"], SLOW_EVERY, fill=SLOW_BYTES))
         elif self.asked.extra == "raise":
             self.start(
                 *(self.hold_beside("raise", reads=True, again=RAISING_AGAIN) for _each in range(RAISING_SOCKETS))

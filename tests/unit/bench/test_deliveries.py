@@ -52,7 +52,7 @@ def test_a_message_is_due_to_a_socket_that_is_open_all_the_while() -> None:
 
 def test_what_is_due_and_received_is_counted_for_each_place() -> None:
     places = [place(list(range(10))), place([0, 1, 2, 3, 4, 5, 6, 7, 8]), place([3], group="30"), place([], Span(6.5))]
-    found = figures([*flow(10), Message(99, "deaf", 1, 1)], places, None)
+    found = figures([*flow(10), Message(99, "slow_clients", 1, 1)], places, None)
     assert (found["messages"], found["due"], found["received"]) == (10, 10 + 10 + 2, 10 + 9 + 0)
     assert found["refused"] == found["twice"] == found["closed"] == 0
     assert found["until_seconds"] is found["watched_seconds"] is None
