@@ -132,6 +132,8 @@ from ansible_collections.tethys.channels.plugins.module_utils.module import Ansi
 from ansible_collections.tethys.channels.plugins.module_utils.server import (
     accounts,
     addresses,
+    answers,
+    asgi_restart,
     cgroup,
     conda_variables,
     copies,
@@ -149,7 +151,9 @@ from ansible_collections.tethys.channels.plugins.module_utils.tethys_docker_answ
 SHIPPED = (
     accounts,
     addresses,
+    answers,
     asgi_record,
+    asgi_restart,
     boundary,
     cgroup,
     check,

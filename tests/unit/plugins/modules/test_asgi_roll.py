@@ -20,10 +20,15 @@ import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import engines, nginx_upstream
 from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
-from ansible_collections.tethys.channels.plugins.module_utils.server import proc, supervisor_files
+from ansible_collections.tethys.channels.plugins.module_utils.server import (
+    answers,
+    asgi_restart,
+    proc,
+    supervisor_files,
+)
+from ansible_collections.tethys.channels.plugins.module_utils.server.asgi_restart import Roll, RollError
 from ansible_collections.tethys.channels.plugins.module_utils.server.lock import alone
 from ansible_collections.tethys.channels.plugins.modules import asgi_roll
-from ansible_collections.tethys.channels.plugins.modules.asgi_roll import Roll, RollError
 
 Module = Callable[..., "dict[str, Any]"]
 
@@ -44,7 +49,7 @@ class FakeSupervisor:
 
     def answering(self, full: str) -> Path:
         group, _colon, name = full.partition(":")
-        number = asgi_roll.asgi_number(group)
+        number = asgi_restart.asgi_number(group)
         return self.run_dir / f"{name if number is None else f'tethys_asgi_{8000 + number}'}.answers"
 
     def start(self, full: str) -> None:
@@ -129,7 +134,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSuperv
     run_dir = tmp_path / "run"
     run_dir.mkdir()
     supervisor = FakeSupervisor(run_dir)
-    monkeypatch.setattr(asgi_roll, "answers", lambda path, _host: Path(path).with_suffix(".answers").exists())
+    monkeypatch.setattr(asgi_restart, "answers", lambda path, _host: Path(path).with_suffix(".answers").exists())
     yield supervisor
     for process in supervisor.processes.values():
         process.kill()
@@ -311,9 +316,11 @@ def test_a_process_is_started_once_it_has_ended(roll: Roll, fake: FakeSupervisor
 
 
 def test_a_process_that_does_not_end(roll: Roll, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asgi_roll, "STOP_SECONDS", 0.3)
+    monkeypatch.setattr(asgi_restart, "STOP_SECONDS", 0.3)
     fake.lingering["asgi:tethys_asgi0"] = 10**6
-    with pytest.raises(asgi_roll.RollError, match=r"asgi:tethys_asgi0 has not ended \(STOPPING\) after 0\.3 s\. Still"):
+    with pytest.raises(
+        RollError, match=r"asgi:tethys_asgi0 has not ended \(STOPPING\) after 0\.3 s\. Still"
+    ):
         roll.restart(roll.rows()[0])
     assert fake.calls[-1] == "stop asgi:tethys_asgi0"
 
@@ -574,11 +581,11 @@ def test_a_group_that_others_define_besides_is_not_started(
     ours = supervisor_files.File(program, b"", {"fcgi-program:asgi": {}})
     roll = Roll({**ground.params, "program": program}, fake, None, lambda: [ours, other])
     fake.reread = (["asgi"], [], [])
-    monkeypatch.setattr(asgi_roll, "writable_by_others", lambda path: [{"how": "everybody"}])
+    monkeypatch.setattr(asgi_restart, "writable_by_others", lambda path: [{"how": "everybody"}])
     with pytest.raises(RollError, match=r"nginx\.conf defines asgi besides .*asgi\.conf, and a user other than root"):
         roll.reread()
     assert fake.calls == ["reloadConfig"]
-    monkeypatch.setattr(asgi_roll, "writable_by_others", lambda path: [])
+    monkeypatch.setattr(asgi_restart, "writable_by_others", lambda path: [])
     roll.reread()
     assert fake.calls[-1] == "add asgi"
 
@@ -642,7 +649,7 @@ def test_a_group_of_any_name_that_others_define_besides_is_not_started(
     other = supervisor_files.File(str(tmp_path / "nginx.conf"), b"", {title: {"command": "/home/u/x", "user": "root"}})
     ours = supervisor_files.File(str(program), b"", supervisor_files.parse(program.read_text(encoding="utf-8")))
     roll = Roll({**ground.params, "processes": 0, "program": str(program)}, fake, None, lambda: [ours, other])
-    monkeypatch.setattr(asgi_roll, "writable_by_others", lambda path: [1] if path.endswith(writable) else [])
+    monkeypatch.setattr(asgi_restart, "writable_by_others", lambda path: [1] if path.endswith(writable) else [])
     for fake.reread in ((["daphne"], [], []), ([], ["daphne"], [])):
         with pytest.raises(RollError, match=rf"{writable} defines daphne besides .*, and a user other than root"):
             roll.reread()
@@ -658,7 +665,7 @@ def test_a_program_of_a_group_that_others_define_besides_is_not_started(
     ours = supervisor_files.File(str(program), b"", supervisor_files.parse(program.read_text(encoding="utf-8")))
     roll = Roll({**ground.params, "processes": 0, "program": str(program)}, fake, None, lambda: [ours, other])
     fake.reread = (["asgi"], [], [])
-    monkeypatch.setattr(asgi_roll, "writable_by_others", lambda path: [1] if path.endswith("nginx.conf") else [])
+    monkeypatch.setattr(asgi_restart, "writable_by_others", lambda path: [1] if path.endswith("nginx.conf") else [])
     with pytest.raises(RollError, match=r"nginx\.conf defines web besides .*asgi\.conf"):
         roll.reread()
     assert fake.calls == ["reloadConfig"]
@@ -712,7 +719,7 @@ def test_a_program_file_of_somebody_else_is_asked_by_its_port(
     module: Module, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(asgi_roll, "port_answers", lambda port, _address, _host: not asked.append(port))
+    monkeypatch.setattr(asgi_restart, "port_answers", lambda port, _address, _host: not asked.append(port))
     fake.silent.add("tethys_asgi0")
     fake.reread, fake.program = (["asgi"], [], []), 1
     assert module(processes=0, port=8000)["regrouped"] is True
@@ -757,7 +764,7 @@ def test_a_portal_of_another_name_comes_back(
     module: Module, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     asked: list[tuple[int, str, str]] = []
-    monkeypatch.setattr(asgi_roll, "port_answers", lambda *where: not asked.append(where))
+    monkeypatch.setattr(asgi_restart, "port_answers", lambda *where: not asked.append(where))
     (tmp_path / "portal.conf").write_text(PORTAL, encoding="utf-8")
     for number in range(3):
         fake.start(f"asgi:tethys_asgi{number}")
@@ -785,7 +792,7 @@ def test_a_portal_of_another_name_comes_back(
 def test_where_supervisor_expands_the_address_its_state_is_the_answer(
     module: Module, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: str
 ) -> None:
-    monkeypatch.setattr(asgi_roll, "port_answers", lambda *_where: False)
+    monkeypatch.setattr(asgi_restart, "port_answers", lambda *_where: False)
     (tmp_path / "asgi.conf").write_text(f"[program:asgi]\nnumprocs=2\n{options}\n", encoding="utf-8")
     fake.reread, fake.program = (["asgi"], [], []), 2
     fake.silent |= {"tethys_asgi0", "tethys_asgi1"}
@@ -801,7 +808,7 @@ def test_where_supervisor_expands_the_address_its_state_is_the_answer(
 def test_an_address_is_known_whatever_else_supervisor_expands(tmp_path: Path, options: str) -> None:
     text = f"[program:asgi]\ncommand=%(ENV_BIN)s/daphne {options} tethys_portal.asgi:application\n"
     (tmp_path / "asgi.conf").write_text(text, encoding="utf-8")
-    assert asgi_roll.endpoints_of(str(tmp_path / "asgi.conf"))["asgi"] is not None
+    assert asgi_restart.endpoints_of(str(tmp_path / "asgi.conf"))["asgi"] is not None
 
 
 def test_supervisor_that_stops_answering(module: Module, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1233,7 +1240,7 @@ def test_a_sweep_of_a_folder_that_its_user_fills_ends(
         for number in range(100, 150):
             (run / f"tethys_asgi{number}.sock").symlink_to(tmp_path / "full")
             (run / f"tethys_asgi{number + 100}.sock").hardlink_to(tmp_path / "full")
-        monkeypatch.setattr(asgi_roll, "SWEEP_SECONDS", 0.5)
+        monkeypatch.setattr(asgi_restart, "SWEEP_SECONDS", 0.5)
         started = time.monotonic()
         roll.sweep(dry=True)
         roll.sweep(dry=False)
@@ -1248,7 +1255,7 @@ def test_what_cannot_be_removed_stays(roll: Roll, tmp_path: Path, monkeypatch: p
     Path(f"{stale}.lock").mkdir()
     roll.sweep(dry=False)
     assert roll.removed == [str(stale)]
-    monkeypatch.setattr(asgi_roll, "sockets_in", lambda folder: [stale])
+    monkeypatch.setattr(asgi_restart, "sockets_in", lambda folder: [stale])
     roll.sweep(dry=False)
     assert roll.removed == [str(stale)], "It is gone already."
 
@@ -1260,12 +1267,12 @@ def answering(connection: socket.socket) -> None:
 
 def test_a_server_answers_with_whatever_status(serve: Any, tmp_path: Path) -> None:
     serve(answering, tmp_path / "tethys_asgi0.sock")
-    assert asgi_roll.answers(str(tmp_path / "tethys_asgi0.sock"))
-    assert asgi_roll.held(tmp_path / "tethys_asgi0.sock")
-    assert asgi_roll.port_answers(serve(answering).port)
+    assert answers.answers(str(tmp_path / "tethys_asgi0.sock"))
+    assert answers.held(tmp_path / "tethys_asgi0.sock")
+    assert answers.port_answers(serve(answering).port)
     silent = serve(lambda connection: None)
-    assert not asgi_roll.port_answers(silent.port)
-    assert not asgi_roll.answers(str(tmp_path / "none.sock"))
+    assert not answers.port_answers(silent.port)
+    assert not answers.answers(str(tmp_path / "none.sock"))
 
 
 def test_the_portal_is_called_by_a_name_that_it_accepts(serve: Any, tmp_path: Path) -> None:
@@ -1276,15 +1283,15 @@ def test_the_portal_is_called_by_a_name_that_it_accepts(serve: Any, tmp_path: Pa
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
     serve(answer, tmp_path / "tethys_asgi0.sock")
-    assert asgi_roll.answers(str(tmp_path / "tethys_asgi0.sock"), "portal.example.org")
-    assert asgi_roll.port_answers(serve(answer).port, host="portal.example.org")
+    assert answers.answers(str(tmp_path / "tethys_asgi0.sock"), "portal.example.org")
+    assert answers.port_answers(serve(answer).port, host="portal.example.org")
     for request in asked:
         assert request.count(b"Host:") == 1
         assert b"Host: portal.example.org\r\n" in request
 
 
 def test_a_server_that_dribbles_or_floods_does_not_answer(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asgi_roll, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(answers, "ANSWER_SECONDS", 0.5)
 
     def dribble(connection: socket.socket) -> None:
         for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1000:
@@ -1298,5 +1305,5 @@ def test_a_server_that_dribbles_or_floods_does_not_answer(serve: Any, monkeypatc
 
     for talk in (dribble, flood):
         started = time.monotonic()
-        assert not asgi_roll.port_answers(serve(talk).port)
+        assert not answers.port_answers(serve(talk).port)
         assert time.monotonic() - started < 2.5
