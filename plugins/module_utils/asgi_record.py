@@ -14,8 +14,9 @@ import stat
 import time
 from pathlib import Path
 
-from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, names_in, read_file
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
+from ansible_collections.tethys.channels.plugins.module_utils.read_as import names_in, read_file
 from ansible_collections.tethys.channels.plugins.module_utils.server.proc import process_key, started_at
 
 # The kernel gives the time of a start, and how long it runs, in hundredths of a second. A process reads its files much

@@ -6,7 +6,7 @@
 Such a party is a portal's app, the owner of the environment or of a file, a container, or a peer on the network. What
 it answers is accepted by a schema (``accept``): a key that is listed in it, with a value of the type that is listed,
 within bounds, without control characters. What it keeps in a file is read as the user who can change the file
-(``read_file``), so the kernel decides what that user may read.
+(``read_as.read_file``), so the kernel decides what that user may read.
 
 A schema is data: a ``Record`` that holds kinds of values. Its bounds are bounds of memory and of what is shown, not of
 meaning.
@@ -14,24 +14,11 @@ meaning.
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import io
-import itertools
 import json
 import math
-import os
 import re
-import select
-import signal
-import socket
-import stat
-import time
 import unicodedata
-from pathlib import Path
 from typing import Any, Callable, Mapping, NamedTuple, NoReturn, Union
-
-from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import Account, account_of, become
 
 # One answer, as JSON text. Django's settings and a thousand apps take some 100 KiB.
 MOST_BYTES = 1024 * 1024
@@ -42,12 +29,6 @@ MOST_TEXT = 20_000
 MOST_PATH = 4096
 # A number of more digits is no time, size or count; to read one of a million takes seconds.
 MOST_DIGITS = 25
-MOST_HEADERS = 64 * 1024
-READ_SECONDS = 10.0
-# An environment's site-packages holds some thousand.
-MOST_NAMES = 50_000
-# How long a child may take to disappear.
-END_SECONDS = 2.0
 # Controls, formats (which change the direction of what follows, or cannot be seen), halves of a pair, line separators.
 _HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 # `__ansible_type`, `__ansible_unsafe` and `__ansible_vault` say in a module's result which object of Ansible's it is.
@@ -368,237 +349,3 @@ _CHECKS: dict[type, Callable[[Any, Any, str], Any]] = {
     Record: _record,
     Plain: _plain,
 }
-
-
-# --- sockets ----------------------------------------------------------------------------------------------------------
-
-
-class BoundedSocket:
-    """A connected socket, or TLS on one, with one deadline for everything and a limit of what is read from it.
-
-    It has what ``http.client`` and ``xmlrpc.client`` use of a socket. ``TimeoutError`` or another OSError ends them.
-    """
-
-    def __init__(self, plain: socket.socket, seconds: float, most_bytes: int) -> None:
-        self.plain = plain
-        self.deadline = time.monotonic() + seconds
-        self.left = most_bytes
-
-    def limit(self) -> None:
-        """Let the next operation take what is left of the time."""
-        left = self.deadline - time.monotonic()
-        if left <= 0:
-            raise socket.timeout("timed out")
-        self.plain.settimeout(left)
-
-    def sendall(self, data: bytes) -> None:
-        """Send all of it."""
-        self.limit()
-        self.plain.sendall(data)
-
-    def makefile(self, _mode: str = "rb") -> io.BufferedReader:
-        """Return a file to read from."""
-        return io.BufferedReader(_BoundedRaw(self))
-
-    def close(self) -> None:
-        """Close it; a file that reads from it goes on until it is closed too."""
-        self.plain.close()
-
-
-class _BoundedRaw(io.RawIOBase):
-    """The bytes of a BoundedSocket."""
-
-    def __init__(self, owner: BoundedSocket) -> None:
-        self._owner = owner
-        self._raw = owner.plain.makefile("rb", buffering=0)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        self._owner.limit()
-        size = self._raw.readinto(buffer)
-        self._owner.left -= size or 0
-        if self._owner.left < 0:
-            raise OSError("the answer is too large")
-        return size
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-def ask_within(
-    connection: http.client.HTTPConnection,
-    seconds: float,
-    method: str,
-    url: str,
-    headers: Mapping[str, str] | None = None,
-) -> int:
-    """Return the status of an HTTP answer, of which the body is not read, from whoever is at the other end.
-
-    Raises:
-        OSError, http.client.HTTPException: there is no complete status and headers in time, or they are too large.
-    """
-    if connection.sock is None:
-        connection.timeout = seconds
-        connection.connect()
-    connection.sock = BoundedSocket(connection.sock, seconds, MOST_HEADERS)
-    connection.request(method, url, headers=dict(headers or {}))
-    return connection.getresponse().status
-
-
-# --- files and questions as another user ------------------------------------------------------------------------------
-
-
-def reader_of(path: str) -> Account:
-    """Return who reads a path: the owner of the first part of it, from the root down, that is not root's.
-
-    That user can put anything in the place of what follows. If root owns every part, root reads. Links of root's are
-    followed. Who is not root can only be itself.
-    """
-    if os.geteuid() != 0:
-        return account_of(os.geteuid())
-    # Not resolved: a link is followed below, if it is root's.
-    parts, at, links = list(Path(os.path.normpath(Path.cwd() / path)).parts[1:]), Path("/"), 0
-    while parts:
-        at = at / parts.pop(0)
-        try:
-            found = at.lstat()
-            target = os.readlink(at) if stat.S_ISLNK(found.st_mode) else None
-        except OSError:
-            break
-        if found.st_uid != 0:
-            return account_of(found.st_uid)
-        if target is not None:
-            links += 1
-            if links > 40:
-                break
-            whole = Path(os.path.normpath(at.parent / target))
-            parts, at = [*whole.parts[1:], *parts], Path("/")
-    return account_of(0)
-
-
-def read_file(path: str, who: Account | None, most_bytes: int, seconds: float = READ_SECONDS) -> bytes:
-    """Return the content of a regular file, read as that user.
-
-    Args:
-        who: the user; None for ``reader_of(path)``.
-        most_bytes: the largest file that is read.
-
-    Raises:
-        OSError: that user cannot read it, or there is none.
-        Rejected: it is a FIFO, device, socket or folder, is too large, or could not be read in time.
-    """
-    try:
-        answer = ask_as(who or reader_of(path), lambda: _content(path, most_bytes), most_bytes + 8, seconds)
-    except Rejected as error:
-        raise Rejected(f"{clean(path)} cannot be read: {error}") from None
-    kind, rest = answer[:1], answer[1:]
-    if kind == b"E":
-        number = int(rest)
-        raise OSError(number, os.strerror(number), path)
-    if kind != b"+":
-        raise Rejected(
-            f"{clean(path)} is " + (f"larger than {most_bytes} bytes" if kind == b"L" else "no regular file")
-        )
-    return rest
-
-
-def names_in(folder: str, most: int = MOST_NAMES) -> list[str]:
-    """Return the sorted names in a folder; OSError where it cannot be read, Rejected where there are more."""
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in itertools.islice(entries, most + 1)]
-    if len(names) > most:
-        raise Rejected(f"{clean(folder)} holds more than {most} names")
-    return sorted(names)
-
-
-def _content(path: str, most_bytes: int) -> bytes:
-    """Return a file's content after a plus sign, or the reason why there is none."""
-    try:
-        # Without O_NONBLOCK a FIFO waits for its writer; a terminal must not become that of this process.
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError as error:
-        return b"E%d" % (error.errno or 0)
-    found = os.fstat(fd)
-    if not stat.S_ISREG(found.st_mode):
-        return b"N"
-    if found.st_size > most_bytes:
-        return b"L"
-    try:
-        with os.fdopen(fd, "rb") as file:
-            # The files of /proc and /sys say that they have no size.
-            data = file.read(most_bytes + 1)
-    except OSError as error:
-        return b"E%d" % (error.errno or 0)
-    return b"L" if len(data) > most_bytes else b"+" + data
-
-
-def ask_as(who: Account, question: Callable[[], bytes], most_bytes: int, seconds: float) -> bytes:
-    """Return what a function answers in a child process that has become that user.
-
-    The child runs this program's own code; the files that it meets are others'. That user can end or stop it, but not
-    read it.
-
-    Raises:
-        Rejected: the answer is larger, did not come in time, or the child failed.
-    """
-    read_end, write_end = os.pipe()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            os.setsid()
-            os.close(read_end)
-            switch = become(who)
-            if switch:
-                switch()
-            with os.fdopen(write_end, "wb") as out:
-                out.write(question())
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(write_end)
-    deadline = time.monotonic() + seconds
-    ended = None
-    try:
-        answer = _read_pipe(read_end, most_bytes, deadline)
-        ended = _wait(child, deadline)
-        if ended != 0:
-            raise Rejected(f"a child process, run as the user {who.name}, failed")
-        return answer
-    except TimeoutError:
-        raise Rejected(f"there was no answer within {seconds:g} s") from None
-    finally:
-        os.close(read_end)
-        if ended is None:
-            with contextlib.suppress(TimeoutError):
-                os.kill(child, signal.SIGKILL)
-                _wait(child, time.monotonic() + END_SECONDS)
-
-
-def _read_pipe(fd: int, most_bytes: int, deadline: float) -> bytes:
-    """Return what comes through a pipe until its other end closes; TimeoutError at the deadline."""
-    chunks: list[bytes] = []
-    size = 0
-    while select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
-        chunk = os.read(fd, 65536)
-        if not chunk:
-            return b"".join(chunks)
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > most_bytes:
-            raise Rejected(f"the answer is larger than {most_bytes} bytes")
-    raise TimeoutError
-
-
-def _wait(child: int, deadline: float) -> int:
-    """Return how a child ended; TimeoutError at the deadline, since one may hang in the kernel."""
-    while True:
-        pid, status = os.waitpid(child, os.WNOHANG)
-        if pid:
-            return status
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        time.sleep(0.001)

@@ -29,7 +29,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Iterable, Mapping, NamedTuple
 
-from ansible_collections.tethys.channels.plugins.module_utils import boundary
+from ansible_collections.tethys.channels.plugins.module_utils import boundary, read_as
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, Schema, accept
 from ansible_collections.tethys.channels.plugins.module_utils.run_command import NotStarted, Running
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import (
@@ -199,7 +199,7 @@ def site_packages_of(prefix: str) -> str | None:
     lib = Path(prefix, "lib")
     try:
         names = sorted(
-            filter(_VERSIONED.fullmatch, boundary.names_in(str(lib))),
+            filter(_VERSIONED.fullmatch, read_as.names_in(str(lib))),
             key=lambda name: int(name.partition(".")[2].rstrip("t")),
         )
     except (OSError, Rejected):

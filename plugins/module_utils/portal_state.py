@@ -26,11 +26,11 @@ from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
     Kind,
     Rejected,
     accept_value,
-    ask_as,
     load,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.facts import BLOCKED, LEFTOVERS, LOOK_ANSWER, Leftover
 from ansible_collections.tethys.channels.plugins.module_utils.files.owned_file import Refused, owned_file
+from ansible_collections.tethys.channels.plugins.module_utils.read_as import ask_as
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import (
     Account,
     account,

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import MOST_FILE, Sources
-from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, names_in, read_file
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
+from ansible_collections.tethys.channels.plugins.module_utils.read_as import names_in, read_file
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import RedisError
 from ansible_collections.tethys.channels.plugins.module_utils.redis.peer import Container, login
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import ADMIN_USER, sha256

@@ -25,7 +25,6 @@ from typing import Any, Iterable, Iterator
 from xml.parsers.expat import ExpatError
 
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
-    BoundedSocket,
     Kind,
     Listing,
     Name,
@@ -36,6 +35,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
     accept_value,
     clean,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.bounded_socket import BoundedSocket
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.server.supervisor_files import File, SupervisorFiles
 

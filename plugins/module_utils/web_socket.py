@@ -24,7 +24,7 @@ import time
 from typing import Callable, NamedTuple
 from urllib.parse import urlsplit
 
-from ansible_collections.tethys.channels.plugins.module_utils.boundary import BoundedSocket, ask_within
+from ansible_collections.tethys.channels.plugins.module_utils.bounded_socket import BoundedSocket, ask_within
 
 # Of one WebSocket, and of one message.
 MOST_BYTES = 1024 * 1024

@@ -289,107 +289,47 @@ server:
       type: str
 """
 
-import configparser
-import contextlib
-import hashlib
-import http.client
 import importlib.util
 import os
 import socket
 import stat
 import sys
 import time
-import xmlrpc.client
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils import portal_state, proof_record
-from ansible_collections.tethys.channels.plugins.module_utils.boundary import clean
-from ansible_collections.tethys.channels.plugins.module_utils.engines import (
-    ENGINES,
-    NO_ANSWER,
-    UNIT_PATH,
-    DockerEngine,
-    Engine,
-    PodmanEngine,
-)
-from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import OUR_HEADER
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx
-from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
 from ansible_collections.tethys.channels.plugins.module_utils.server import (
     addresses,
-    conda_variables,
     front,
     kept_environment,
-    portal_program,
     proc,
     root_files,
     system_python,
 )
-from ansible_collections.tethys.channels.plugins.module_utils.server.supervisor_files import File
+from ansible_collections.tethys.channels.plugins.module_utils.server.containers import container_facts
+from ansible_collections.tethys.channels.plugins.module_utils.server.operating_system import (
+    os_release,
+    repositories,
+    selinux,
+)
+from ansible_collections.tethys.channels.plugins.module_utils.server.programs import Programs, processes, programs
 from ansible_collections.tethys.channels.plugins.module_utils.server.workers import workers_of
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import (
-    ContainerFacts,
-    EngineState,
     ListenerFacts,
-    Process,
-    Program,
-    RedisContent,
-    SELinux,
     Server,
     SupervisorState,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     REDIS_SOCKET,
     Supervisor,
-    asgi_groups,
-    asgi_number,
-    is_asgi_group,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.text import each_text
 
 # The role preflight calls this module with that variable as the timeout.
 IF_LATE = " (raise preflight_timeout)"
-
-
-def os_release() -> dict[str, str]:
-    """ID, ID_LIKE, NAME and VERSION_ID of this system."""
-    found = {"id": "", "id_like": "", "name": "", "version_id": ""}
-    try:
-        text = Path("/etc/os-release").read_text(encoding="utf-8")
-    except OSError:
-        return found
-    for line in text.splitlines():
-        name, _equals, value = line.partition("=")
-        if name.lower() in found:
-            found[name.lower()] = value.strip().strip("\"'")
-    return found
-
-
-def repositories(folder: str = "/etc/yum.repos.d") -> list[str]:
-    """The repositories that dnf takes packages from."""
-    parser = configparser.RawConfigParser(strict=False)
-    for path in sorted(Path(folder).glob("*.repo")):
-        # One that dnf could not read either tells nothing.
-        with contextlib.suppress(OSError, UnicodeDecodeError, configparser.Error):
-            parser.read_string(path.read_text(encoding="utf-8"))
-    off = ("0", "no", "false", "off")
-    return [name for name in parser.sections() if parser.get(name, "enabled", fallback="1").strip().lower() not in off]
-
-
-def selinux(folder: str = "/sys/fs/selinux") -> SELinux:
-    """How SELinux is set, and whether it lets a web server connect to any port."""
-
-    def read(name: str) -> str | None:
-        try:
-            return Path(folder, name).read_text(encoding="ascii").split()[0]
-        except (OSError, IndexError):
-            return None
-
-    mode = {"1": "enforcing", "0": "permissive"}.get(read("enforce") or "", "disabled")
-    connects = read("booleans/httpd_can_network_connect")
-    return {"mode": mode, "web_connects": None if connects is None else connects == "1"}
 
 
 def _address(text: str, redis: tuple[str, ...] = ()) -> str:
@@ -419,196 +359,6 @@ def listeners(ports: set[int], redis_address: str | None = None) -> list[Listene
     ]
 
 
-def engine_state(engine: Engine) -> EngineState:
-    """Whether an engine is there and answers."""
-    state: EngineState = {"installed": engine.installed(), "running": False, "version": None, "problem": None}
-    try:
-        state["version"], state["kind"] = engine.version(), engine.kind()
-        state["running"] = state["installed"] = True
-    except NO_ANSWER as error:
-        state["problem"], state["kind"] = str(error), engine.kind_of_command()
-    if isinstance(engine, DockerEngine) and state["kind"] == "podman":
-        # What answers in Docker's place has Podman's containers, of which Podman itself is asked.
-        state["installed"] = state["running"] = False
-    return state
-
-
-def _container(found: dict[str, Any]) -> ContainerFacts:
-    return {
-        "id": found["Id"][:12],
-        "name": found["Names"][0].lstrip("/") if found.get("Names") else "",
-        "image": found["Image"],
-        "running": found["State"] == "running",
-        "labels": found.get("Labels") or {},
-        "ports": sorted({port["PublicPort"] for port in found.get("Ports") or [] if port.get("PublicPort")}),
-    }
-
-
-def publishes(found: dict[str, Any], port: int, address: str | None) -> bool:
-    """Whether a container publishes a port, on that address of the server where there is one."""
-    rows = [row for row in found.get("Ports") or [] if row.get("PublicPort") == port]
-    every = (None, "", "0.0.0.0", "::", address)  # noqa: S104 - it is compared
-    return bool(rows) and (not address or any(row.get("IP") in every for row in rows))
-
-
-def containers(
-    engine: Engine, name: str, port: int, address: str | None = None
-) -> tuple[ContainerFacts | None, ContainerFacts | None]:
-    """Our container, and the other one that publishes the Redis port, on that address where there is one."""
-    ours = other = None
-    for found in engine.containers():
-        row = _container(found)
-        if row["name"] == name:
-            ours = row
-        elif row["running"] and publishes(found, port, address):
-            other = row
-    return ours, other
-
-
-def named(engine: Engine, name: str) -> ContainerFacts | None:
-    """The container of that name, or None."""
-    return next((row for row in map(_container, engine.containers()) if row["name"] == name), None)
-
-
-def left_over(engine: str, found: ContainerFacts | None, name: str, unit: bool) -> ContainerFacts | None:
-    """Our container in the engine that is not asked for; where there is only its unit, as one that is stopped."""
-    if found and "tethys.channels.config" in found["labels"]:
-        return {**found, "engine": engine}
-    if engine == "podman" and unit:
-        return {"engine": engine, "id": "", "name": name, "image": "", "running": False, "labels": {}, "ports": []}
-    return None
-
-
-def restart_policy(engine: DockerEngine, container: str) -> str:
-    """A container's restart policy, as `docker update --restart` takes it."""
-    policy = (engine.api.get(f"/containers/{container}/json") or {}).get("HostConfig", {}).get("RestartPolicy") or {}
-    name, retries = policy.get("Name") or "no", policy.get("MaximumRetryCount")
-    return f"{name}:{retries}" if retries else str(name)
-
-
-def describe_redis(port: int, layer_prefix: str = "asgi") -> RedisContent:
-    """What an open Redis on the loopback holds: its version, and a key that is not the layer's."""
-    try:
-        with Redis({"host": "127.0.0.1", "port": port}) as redis:
-            return {"version": redis.version(), "foreign_key": redis.foreign_key(layer_prefix), "problem": None}
-    except (OSError, RedisError) as error:
-        return {"version": None, "foreign_key": None, "problem": str(error)}
-
-
-# The kinds of sections that define a program.
-PROGRAMS = ("program", "fcgi-program")
-
-
-class Programs(NamedTuple):
-    """The programs of Supervisor's that have a portal's name, or run the portal."""
-
-    portals: list[Program]
-    others: list[portal_program.OtherProgram]
-
-
-NO_PROGRAMS = Programs([], [])
-
-
-def programs(supervisor: Supervisor, home: str = "", prefix: str = "") -> Programs:
-    """Return the files that define the portal's programs, and the programs that only have their names.
-
-    A program of another name counts where none with a portal's name is the portal's.
-
-    Args:
-        home: the portal's TETHYS_HOME. Without one, the name alone decides.
-        prefix: its environment.
-    """
-    by_name: list[Program] = []
-    by_command: list[Program] = []
-    others: list[portal_program.OtherProgram] = []
-    # Supervisor's own file too: it may hold programs besides what the distribution has in it.
-    for file in supervisor.files():
-        named = [title for title in file.sections if asgi_groups([title])]
-        runs = {
-            title: portal_program.is_portals(section, home, prefix) if home else None
-            for title, section in file.sections.items()
-            if title.partition(":")[0].strip() in PROGRAMS
-        }
-        ours = [title for title in named if _counts_by_name(title, runs.get(title), home)]
-        unnamed = [title for title, is_ours in runs.items() if is_ours and title not in named]
-        if ours:
-            by_name.append(_program(file, ours, prefix))
-        elif unnamed:
-            by_command.append(_program(file, unnamed, prefix))
-        others.extend(_other_program(file, title) for title in named if title not in ours)
-    return Programs(by_name or by_command, others)
-
-
-def _counts_by_name(title: str, runs: bool | None, home: str) -> bool:
-    """Return whether a program with a portal's name is the portal's, where its command may not tell it.
-
-    Nobody but this collection names one `tethys_asgi`, and its command tells what it runs.
-    """
-    return runs is not False if not home or _group(title) != "tethys_asgi" else runs is True
-
-
-def _group(title: str) -> str:
-    return clean(title.partition(":")[2].strip(), 200)
-
-
-def _program(file: File, ours: list[str], prefix: str) -> Program:
-    """Describe a file that defines the portal's programs, by the first of them."""
-    section = {option: clean(value) for option, value in file.sections[ours[0]].items()}
-    names = asgi_groups(ours)
-    apart = bool(names) and asgi_number(names[0]) is not None
-    endpoint = portal_program.endpoint_of(section)
-    environment, lost = portal_program.environment_of(section, prefix, conda_variables.accepted)
-    arguments, lost_arguments = portal_program.arguments_of(section)
-    return {
-        "path": file.path,
-        "link": os.readlink(file.path) if Path(file.path).is_symlink() else None,
-        "others": [clean(title) for title in file.sections if title not in ours],
-        "groups": [_group(title) for title in ours],
-        "user": section.get("user", "root"),
-        "layout": "socket_per_process" if apart else "shared_socket",
-        "numprocs": str(len(ours)) if apart else section.get("numprocs", "1"),
-        "socket": section.get("socket", ""),
-        "address": endpoint.address,
-        "address_here": not addresses.is_address(endpoint.address)
-        or addresses.reaches_this_server(endpoint.address or ""),
-        "port": endpoint.port,
-        "unix_socket": endpoint.path,
-        "logs": str(Path(section.get("stdout_logfile", "/")).parent),
-        "unbuffered": "PYTHONUNBUFFERED=" in section.get("environment", ""),
-        # By name: values may be secret, and stay on the server.
-        "environment": sorted(environment),
-        "environment_lost": lost,
-        "arguments": arguments,
-        "arguments_lost": lost_arguments,
-        "settings": portal_program.settings_of(section, prefix),
-        "managed": OUR_HEADER.encode() in file.raw,
-        "sha256": hashlib.sha256(file.raw).hexdigest(),
-    }
-
-
-def _other_program(file: File, title: str) -> portal_program.OtherProgram:
-    section = file.sections[title]
-    application = portal_program.application_of(section) or ""
-    is_portal = application.partition(":")[0] == portal_program.PORTAL
-    home = clean(portal_program.home_of(section), 4096) if is_portal else ""
-    return {"path": file.path, "group": _group(title), "home": home}
-
-
-def processes(supervisor: Supervisor, found: Programs = NO_PROGRAMS) -> list[Process]:
-    """Return Supervisor's processes of the portal."""
-    try:
-        rows = supervisor.rpc().getAllProcessInfo()
-    except (OSError, http.client.HTTPException, xmlrpc.client.Error):
-        return []
-    groups = {group for program in found.portals for group in program["groups"]}
-    not_ours = {program["group"] for program in found.others} - groups
-    return [
-        {"name": row["name"], "state": row["statename"], "pid": row["pid"]}
-        for row in rows
-        if row["group"] in groups or (is_asgi_group(row["group"]) and row["group"] not in not_ours)
-    ]
-
-
 def ports_of(found: Programs, fronts: front.Fronts | None, count: int) -> set[int]:
     """Return the ports on which the portal's program listens, and to which the web server sends its requests."""
     first = {program["port"] for program in found.portals}
@@ -635,41 +385,6 @@ def folder_problem(path: str) -> str | None:
     if stat.S_ISLNK(mode):
         return "is a link"
     return None if stat.S_ISDIR(mode) else "is no folder"
-
-
-def container_facts(params: dict[str, Any], address: str | None) -> Server:
-    """Return what the container engines have of Redis and Sentinel."""
-    asked = params["engine"]
-    unit = Path(UNIT_PATH).exists()
-    docker = DockerEngine()
-    # Podman takes a tenth of a second to answer, so it is asked only where it matters.
-    engines: dict[str, Engine] = {"docker": docker, **({"podman": PodmanEngine()} if asked == "podman" or unit else {})}
-    states = {name: engine_state(engine) for name, engine in engines.items()}
-    ours: dict[str, ContainerFacts | None] = dict.fromkeys(ENGINES)
-    other = None
-    for name in engines:
-        if states[name]["running"]:
-            ours[name], there = containers(engines[name], params["container_name"], params["redis_port"], address)
-            other = there if name == "docker" else other
-    if other:
-        other["redis"] = describe_redis(params["redis_port"])
-        other["restart_policy"] = restart_policy(docker, other["id"])
-    [away] = set(ENGINES) - {asked}
-    image = engines[asked].holds(params["container_image"]) if states[asked]["running"] else None
-    return {
-        "docker": states["docker"],
-        "podman": states.get("podman"),
-        "image_present": image is not None,
-        "image_name": image,
-        "container": ours[asked],
-        "left_container": left_over(away, ours[away], params["container_name"], unit),
-        # Sentinel is run in Docker only.
-        "sentinel_container": (
-            named(docker, params["sentinel_name"]) if params["sentinel_name"] and states["docker"]["running"] else None
-        ),
-        "redis_unit": unit,
-        "redis_port_container": other,
-    }
 
 
 def supervisor_state(supervisor: Supervisor, answer: dict[str, Any] | None) -> SupervisorState:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import http.client
 import time
 
-from ansible_collections.tethys.channels.plugins.module_utils.boundary import ask_within
+from ansible_collections.tethys.channels.plugins.module_utils.bounded_socket import ask_within
 from ansible_collections.tethys.channels.plugins.module_utils.delivery.check import HANDSHAKE_SECONDS, Check, Failure
 from ansible_collections.tethys.channels.plugins.module_utils.delivery.sockets import OPENED_PER_PROCESS
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc

@@ -9,9 +9,10 @@ import os
 import time
 from pathlib import Path
 
-from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, ask_as
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected
 from ansible_collections.tethys.channels.plugins.module_utils.delivery.check import HANDSHAKE_SECONDS, Check
 from ansible_collections.tethys.channels.plugins.module_utils.problem import Problem
+from ansible_collections.tethys.channels.plugins.module_utils.read_as import ask_as
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import Account, account_of
 

@@ -18,9 +18,10 @@ import stat
 from pathlib import Path
 from typing import Callable, Iterator, NamedTuple
 
-from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, ask_as
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.folder import Place, opened
+from ansible_collections.tethys.channels.plugins.module_utils.read_as import ask_as
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import Account, account_of
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import (
     group_name,

@@ -12,7 +12,7 @@ import socket
 import stat
 from pathlib import Path
 
-from ansible_collections.tethys.channels.plugins.module_utils.boundary import ask_within
+from ansible_collections.tethys.channels.plugins.module_utils.bounded_socket import ask_within
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     UnixConnection,
 )

@@ -12,15 +12,8 @@ import shlex
 import time
 from pathlib import Path
 
-from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
-    Rejected,
-    ask_as,
-    is_clean,
-    load,
-    names_in,
-    read_file,
-    reader_of,
-)
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, is_clean, load
+from ansible_collections.tethys.channels.plugins.module_utils.read_as import ask_as, names_in, read_file, reader_of
 
 MOST_BYTES = 64 * 1024
 MOST_FILES = 100

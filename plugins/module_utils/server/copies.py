@@ -14,8 +14,8 @@ import stat
 from pathlib import Path
 from typing import Iterable, Iterator
 
-from ansible_collections.tethys.channels.plugins.module_utils.boundary import read_file
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
+from ansible_collections.tethys.channels.plugins.module_utils.read_as import read_file
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import writable_by_others
 
 

@@ -19,7 +19,8 @@ from pathlib import PurePosixPath
 from typing import Iterable, Iterator, Sequence, TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils import nginx_config, nginx_upstream
-from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, clean, read_file
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, clean
+from ansible_collections.tethys.channels.plugins.module_utils.read_as import read_file
 from ansible_collections.tethys.channels.plugins.module_utils.server import front_door, proc, root_files
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import writable_by_others
 

@@ -14,7 +14,8 @@ import json
 import shlex
 from typing import Any, Mapping, NamedTuple, TypedDict
 
-from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, read_file
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected
+from ansible_collections.tethys.channels.plugins.module_utils.read_as import read_file
 from ansible_collections.tethys.channels.plugins.module_utils.server.conda_variables import accepted, of_conda
 from ansible_collections.tethys.channels.plugins.module_utils.server.portal_program import environment_of, is_portals
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import writable_by_others

@@ -20,7 +20,8 @@ import shlex
 from pathlib import Path
 from typing import Callable, Iterator, Mapping, NamedTuple
 
-from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, read_file, reader_of
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected
+from ansible_collections.tethys.channels.plugins.module_utils.read_as import read_file, reader_of
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 
 MOST_BYTES = 1024 * 1024

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every place on a server that starts a program, or reads a file, a socket or JSON, with the reason why it may.
 
-What a party below root can change or answers is read by `boundary.py`, and programs are started by `run_command.py`. A
-new place that does either on its own fails here: let it call these, or add it with its reason.
+What a party below root can change or answers is read by `boundary.py`, `read_as.py` and `bounded_socket.py`, and
+programs are started by `run_command.py`. A new place that does either on its own fails here: let it call these, or add
+it with its reason.
 """
 
 from __future__ import annotations
@@ -34,10 +35,9 @@ BUILTINS = {"open"}
 
 # Each reader with the reason why it need not pass `boundary.py` or `run_command.py`.
 ALLOWED: dict[str, tuple[set[str], str]] = {
-    "module_utils/boundary.py": (
-        {"getresponse", "json.loads", "makefile", "os.fdopen", "os.fork", "os.open", "os.read"},
-        "is the boundary",
-    ),
+    "module_utils/boundary.py": ({"json.loads"}, "is the boundary"),
+    "module_utils/bounded_socket.py": ({"getresponse", "makefile"}, "is the boundary"),
+    "module_utils/read_as.py": ({"os.fdopen", "os.fork", "os.open", "os.read"}, "is the boundary"),
     "module_utils/run_command.py": ({"os.read", "subprocess.Popen"}, "is the starter of programs"),
     "module_utils/engines.py": (
         {"json.loads", "open"},
@@ -51,7 +51,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "module_utils/files/folder.py": ({"os.open"}, "opens folders only, one after the other, without following links"),
     "module_utils/files/owned_file.py": (
         {"json.loads"},
-        "reads what a child of boundary.ask_as answers",
+        "reads what a child of read_as.ask_as answers",
     ),
     "module_utils/layer_packages.py": (
         {"json.load", "open", "read_text"},
@@ -76,11 +76,14 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "module_utils/server/trust.py": ({"read_text"}, "reads /etc/group, which is root's"),
     "module_utils/services.py": ({"getresponse", "json.loads"}, "reads root's Docker engine within a size and time"),
     "module_utils/tethys_docker_inside.py": ({"os.fdopen"}, "runs in the container and writes the answer"),
-    "module_utils/web_socket.py": ({"makefile"}, "reads through boundary.BoundedSocket, within bytes and a deadline"),
+    "module_utils/web_socket.py": ({"makefile"}, "reads through BoundedSocket, within bytes and a deadline"),
     "modules/layer_health.py": ({"json.loads", "read_text"}, "reads root's notes in the state folder"),
     "modules/portal_settings.py": ({"json.loads"}, "reads root's notes in the state folder, through atomic_file"),
-    "modules/server_info.py": ({"read_text"}, "reads /etc/os-release, dnf's repositories and /sys, which are root's"),
-    "modules/tethys_docker_info.py": (
+    "module_utils/server/operating_system.py": (
+        {"read_text"},
+        "reads /etc/os-release, dnf's repositories and /sys, which are root's",
+    ),
+    "module_utils/compose/project.py": (
         {"json.loads", "read_text"},
         "reads what root's container engine prints, through run_command, and root's note in the state folder",
     ),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import boundary
+from ansible_collections.tethys.channels.plugins.module_utils import boundary, read_as
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
     Either,
     Flag,
@@ -34,8 +34,8 @@ from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
     accept,
     clean,
     needs_all,
-    read_file,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.read_as import read_file
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import Account, account, account_of
 from hypothesis import given, settings
@@ -290,7 +290,7 @@ def test_anything_else_is_refused_at_once(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_file_that_cannot_be_read_in_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(boundary, "_content", lambda path, most: time.sleep(60))
+    monkeypatch.setattr(read_as, "_content", lambda path, most: time.sleep(60))
     started = time.monotonic()
     with pytest.raises(Rejected, match=r"^/srv/file cannot be read: there was no answer within 0.2 s$"):
         read_file("/srv/file", ME, 10, 0.2)
@@ -308,7 +308,7 @@ def test_a_file_that_cannot_be_read_in_time_is_given_up(monkeypatch: pytest.Monk
 def test_a_question_without_an_answer_is_one_sentence(question: Any, said: str) -> None:
     before = set(proc.children("self"))
     with pytest.raises(Rejected) as raised:
-        boundary.ask_as(ME, question, 100, 10)
+        read_as.ask_as(ME, question, 100, 10)
     assert str(raised.value) == said
     assert set(proc.children("self")) == before
 
@@ -331,7 +331,7 @@ def test_a_file_is_read_as_the_user_who_can_change_it(tmp_path_factory: pytest.T
     theirs.mkdir()
     os.chown(theirs, nobody().uid, nobody().gid)
     (theirs / "link").symlink_to(secret)
-    assert boundary.reader_of(str(theirs / "link")) == nobody()
+    assert read_as.reader_of(str(theirs / "link")) == nobody()
     with pytest.raises(PermissionError):
         read_file(str(theirs / "link"), None, 100)
     os.link(secret, theirs / "hard")
@@ -347,9 +347,9 @@ def test_the_reader_is_the_first_owner_on_the_way_that_is_not_root(tmp_path: Pat
     os.chown(theirs, nobody().uid, nobody().gid)
     (tmp_path / "roots").symlink_to("theirs/../theirs/below")
     (tmp_path / "loop").symlink_to("loop")
-    assert boundary.reader_of(str(theirs / "below" / "file")) == nobody()
-    assert boundary.reader_of(str(tmp_path / "roots" / "file")) == nobody()
-    assert boundary.reader_of(str(tmp_path / "loop")).uid == 0
-    assert boundary.reader_of(str(tmp_path / "none" / "file")).uid == 0
+    assert read_as.reader_of(str(theirs / "below" / "file")) == nobody()
+    assert read_as.reader_of(str(tmp_path / "roots" / "file")) == nobody()
+    assert read_as.reader_of(str(tmp_path / "loop")).uid == 0
+    assert read_as.reader_of(str(tmp_path / "none" / "file")).uid == 0
     os.lchown(tmp_path / "loop", 4711, 4711)
-    assert boundary.reader_of(str(tmp_path / "loop")) == Account("4711", 4711, 4711, "/")
+    assert read_as.reader_of(str(tmp_path / "loop")) == Account("4711", 4711, 4711, "/")

@@ -318,9 +318,7 @@ def test_a_process_is_started_once_it_has_ended(roll: Roll, fake: FakeSupervisor
 def test_a_process_that_does_not_end(roll: Roll, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asgi_restart, "STOP_SECONDS", 0.3)
     fake.lingering["asgi:tethys_asgi0"] = 10**6
-    with pytest.raises(
-        RollError, match=r"asgi:tethys_asgi0 has not ended \(STOPPING\) after 0\.3 s\. Still"
-    ):
+    with pytest.raises(RollError, match=r"asgi:tethys_asgi0 has not ended \(STOPPING\) after 0\.3 s\. Still"):
         roll.restart(roll.rows()[0])
     assert fake.calls[-1] == "stop asgi:tethys_asgi0"
 

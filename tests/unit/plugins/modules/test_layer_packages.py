@@ -25,6 +25,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import portal_state
+from ansible_collections.tethys.channels.plugins.module_utils.packages import environment, trust
 from ansible_collections.tethys.channels.plugins.module_utils.server import accounts
 from ansible_collections.tethys.channels.plugins.modules import layer_packages as module
 
@@ -147,7 +148,7 @@ def prefix(base: Path) -> Iterator[Path]:
 @pytest.fixture(autouse=True)
 def own_settings(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What pip is configured for on the machine that runs the tests has no say in them."""
-    monkeypatch.setattr(module, "TEMPORARY", str(base / "temporary"))
+    monkeypatch.setattr(environment, "TEMPORARY", str(base / "temporary"))
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -163,7 +164,7 @@ def run(prefix: Path, check_mode: bool = False, **given: Any) -> dict[str, Any]:
 
 def refused(prefix: Path, **given: Any) -> str:
     before = files_of(prefix)
-    with pytest.raises(module.Failed) as caught:
+    with pytest.raises(trust.Failed) as caught:
         run(prefix, **given)
     assert files_of(prefix) == before
     assert not list((prefix.parent / "temporary").iterdir())
@@ -194,7 +195,7 @@ def test_a_fresh_portal(prefix: Path) -> None:
 
 def test_nothing_to_do_needs_no_pip(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(prefix, *LAYER)
-    monkeypatch.setattr(module.Environment, "pip", lambda *_: pytest.fail("pip was started"))
+    monkeypatch.setattr(environment.Environment, "pip", lambda *_: pytest.fail("pip was started"))
     answer = run(prefix, find_links=None, no_index=False)
     assert answer["changed"] is False
     assert answer["moves"] == answer["reasons"] == []
@@ -296,7 +297,7 @@ def test_what_cannot_be_done(prefix: Path, given: dict[str, Any], said: str) -> 
 
 
 def test_a_prefix_without_python() -> None:
-    with pytest.raises(module.Failed, match="tethys_conda_prefix is /nowhere, where there is no bin/python"):
+    with pytest.raises(trust.Failed, match="tethys_conda_prefix is /nowhere, where there is no bin/python"):
         run(Path("/nowhere"))
 
 
@@ -324,27 +325,28 @@ def test_a_failing_installation_leaves_all_as_it_was(prefix: Path) -> None:
 
 def test_what_could_not_be_put_back_is_said(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     older_redis(prefix)
-    real_ask, real_pip = module.Environment.ask, module.Environment.pip
+    real_ask, real_pip = environment.Environment.ask, environment.Environment.pip
 
-    def ask(self: module.Environment, job: str, *args: Any, **params: Any) -> dict[str, Any]:
+    def ask(self: environment.Environment, job: str, *args: Any, **params: Any) -> dict[str, Any]:
         return {} if job == "restore" else real_ask(self, job, *args, **params)
 
-    def fail_late(self: module.Environment, *arguments: str) -> None:
+    def fail_late(self: environment.Environment, *arguments: str) -> None:
         real_pip(self, *arguments)
         if "--force-reinstall" in arguments:
-            raise module.Failed("It failed.")
+            raise trust.Failed("It failed.")
 
-    monkeypatch.setattr(module.Environment, "ask", ask)
-    monkeypatch.setattr(module.Environment, "pip", fail_late)
-    with pytest.raises(module.Failed, match=r"redis was 4\.6\.0 and is 7\.4\.0"):
+    monkeypatch.setattr(environment.Environment, "ask", ask)
+    monkeypatch.setattr(environment.Environment, "pip", fail_late)
+    with pytest.raises(trust.Failed, match=r"redis was 4\.6\.0 and is 7\.4\.0"):
         run(prefix, requirements=["channels_redis>=4.2", "redis>=7,<8"])
 
 
 START = """
 import json, sys
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.tethys.channels.plugins.module_utils.packages import environment
 from ansible_collections.tethys.channels.plugins.modules import layer_packages
-layer_packages.TEMPORARY = sys.argv[2]
+environment.TEMPORARY = sys.argv[2]
 with patch_module_args(json.loads(sys.argv[1])):
     layer_packages.main()
 """
@@ -460,7 +462,7 @@ def as_root(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An environment of root's, in which nothing must be started."""
     if os.geteuid() != 0:
         pytest.skip("makes files of several users")
-    monkeypatch.setattr(module, "run_command", lambda *_given, **_named: pytest.fail("something was started"))
+    monkeypatch.setattr(environment, "run_command", lambda *_given, **_named: pytest.fail("something was started"))
     return prefix
 
 
@@ -609,7 +611,7 @@ def test_who_owns_the_link_to_site_packages_runs_pip(prefix: Path) -> None:
     here.symlink_to(roots)
     give(prefix, *(path for path in prefix.rglob("*") if roots not in path.resolve().parents))
     before = files_of(roots)
-    assert module.owner_of(str(here)).uid == NOBODY
+    assert trust.owner_of(str(here)).uid == NOBODY
     assert "The user nobody cannot write to" in refused(prefix)
     assert files_of(roots) == before
     shutil.rmtree(roots)
@@ -678,7 +680,7 @@ def test_an_egg_info_that_names_no_module_is_not_taken_for_readable(prefix: Path
 
 
 def test_a_fifo_as_report_is_no_report(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.Environment, "pip", lambda _self, *given: os.mkfifo(given[3]))
+    monkeypatch.setattr(environment.Environment, "pip", lambda _self, *given: os.mkfifo(given[3]))
     assert "report.json is no regular file" in refused(prefix)
 
 
@@ -702,13 +704,13 @@ def test_another_answer_is_not_taken(prefix: Path, answer: str, why: str) -> Non
 
 
 def test_who_may_not_write_is_told_how(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = module.Environment.ask
+    real = environment.Environment.ask
 
-    def ask(self: module.Environment, job: str, *args: Any, **params: Any) -> dict[str, Any]:
+    def ask(self: environment.Environment, job: str, *args: Any, **params: Any) -> dict[str, Any]:
         answer = real(self, job, *args, **params)
         return {**answer, "writable": False} if job == "look" else answer
 
-    monkeypatch.setattr(module.Environment, "ask", ask)
+    monkeypatch.setattr(environment.Environment, "ask", ask)
     assert "run the task as root (become: true)" in refused(prefix)
 
 
@@ -724,7 +726,7 @@ def test_addresses_go_into_the_environment(tmp_path: Path) -> None:
         find_links=["/srv/the wheels"],
         cert="/etc/ca.pem",
     )
-    env = module.pip_environment(
+    env = environment.pip_environment(
         params, {"PIP_TARGET": "/elsewhere", "PIP_INDEX_URL": "https://old", "https_proxy": "x"}
     )
     assert env["PIP_INDEX_URL"] == params["index_url"]
@@ -748,6 +750,6 @@ def test_no_password_in_a_message(prefix: Path) -> None:
 def test_pips_errors_are_short() -> None:
     versions = ", ".join(str(number) for number in range(500))
     output = f"Looking in indexes: x\nERROR: Could not find a version of redis>=99 (from versions: {versions})\n\n"
-    assert module.errors_of(output) == "Could not find a version of redis>=99."
-    assert module.errors_of("") == "it said nothing."
-    assert len(module.errors_of("ERROR: " + "x" * 5000)) <= 801
+    assert environment.errors_of(output) == "Could not find a version of redis>=99."
+    assert environment.errors_of("") == "it said nothing."
+    assert len(environment.errors_of("ERROR: " + "x" * 5000)) <= 801

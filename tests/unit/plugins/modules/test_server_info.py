@@ -18,7 +18,13 @@ from unittest.mock import Mock
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import engines, services
-from ansible_collections.tethys.channels.plugins.module_utils.server import proc, supervisor_files
+from ansible_collections.tethys.channels.plugins.module_utils.server import (
+    containers,
+    operating_system,
+    proc,
+    programs,
+    supervisor_files,
+)
 from ansible_collections.tethys.channels.plugins.modules import server_info
 
 Start = Callable[..., Any]
@@ -50,7 +56,7 @@ def test_os_release(monkeypatch: pytest.MonkeyPatch, text: str | None, found: di
         return text
 
     monkeypatch.setattr(Path, "read_text", read)
-    assert server_info.os_release() == found
+    assert operating_system.os_release() == found
 
 
 # --- repositories and SELinux ---------------------------------------------------------------------------------------
@@ -61,8 +67,8 @@ def test_the_repositories_that_are_in_use(tmp_path: Path) -> None:
     (tmp_path / "epel.repo").write_text("[epel]\nenabled=1\n[epel-debuginfo]\nenabled = False\n")
     (tmp_path / "broken.repo").write_text("no section\n")
     (tmp_path / "notes.txt").write_text("[other]\n")
-    assert sorted(server_info.repositories(str(tmp_path))) == ["baseos", "epel"]
-    assert server_info.repositories(str(tmp_path / "none")) == []
+    assert sorted(operating_system.repositories(str(tmp_path))) == ["baseos", "epel"]
+    assert operating_system.repositories(str(tmp_path / "none")) == []
 
 
 @pytest.mark.parametrize(
@@ -79,7 +85,7 @@ def test_selinux(tmp_path: Path, files: dict[str, str], found: dict[str, Any]) -
     (tmp_path / "booleans").mkdir()
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    assert server_info.selinux(str(tmp_path)) == found
+    assert operating_system.selinux(str(tmp_path)) == found
 
 
 # --- listeners ------------------------------------------------------------------------------------------------------
@@ -225,21 +231,21 @@ def container(number: int, name: str | None, state: str = "running", port: int |
 
 def test_docker_that_answers(monkeypatch: pytest.MonkeyPatch, docker: Start) -> None:
     monkeypatch.setattr(engines.shutil, "which", lambda _name: None)
-    state = server_info.engine_state(docker({"/version": {"Version": "20.10"}, "/info": {}}))
+    state = containers.engine_state(docker({"/version": {"Version": "20.10"}, "/info": {}}))
     assert state == {"installed": True, "running": True, "version": "20.10", "problem": None, "kind": "docker"}
 
 
 def test_podman_in_dockers_place_is_no_docker(monkeypatch: pytest.MonkeyPatch, docker: Start) -> None:
     monkeypatch.setattr(engines.shutil, "which", lambda name: f"/usr/bin/{name}")
     answer = {"Version": "4.3", "Components": [{"Name": "Podman Engine"}, {}]}
-    state = server_info.engine_state(docker({"/version": answer}))
+    state = containers.engine_state(docker({"/version": answer}))
     assert (state["installed"], state["running"], state["kind"]) == (False, False, "podman")
 
 
 @pytest.mark.parametrize("installed", [False, True])
 def test_docker_that_does_not(monkeypatch: pytest.MonkeyPatch, docker: Start, installed: bool) -> None:
     monkeypatch.setattr(engines.shutil, "which", lambda name: f"/usr/bin/{name}" if installed else None)
-    state = server_info.engine_state(docker({"/version": FileNotFoundError(2, "No such file or directory")}))
+    state = containers.engine_state(docker({"/version": FileNotFoundError(2, "No such file or directory")}))
     assert (state["installed"], state["running"]) == (installed, False)
     assert "No such file" in state["problem"]
 
@@ -259,7 +265,7 @@ LIST = "/containers/json?all=1"
     ],
 )
 def test_containers(docker: Start, rows: list[Any], ours: str | None, other: str | None) -> None:
-    found = server_info.containers(docker({LIST: rows}), "ours", 6379)
+    found = containers.containers(docker({LIST: rows}), "ours", 6379)
     assert [row and row["name"] for row in found] == [ours, other]
     for row in found:
         if row:
@@ -284,7 +290,7 @@ def test_a_container_that_publishes_elsewhere(
 ) -> None:
     ports = [{"IP": published, "PrivatePort": 6379, "PublicPort": 6379, "Type": "tcp"}]
     rows = [container(2, "theirs", Ports=ports)]
-    assert bool(server_info.containers(docker({LIST: rows}), "ours", 6379, address)[1]) is in_the_way
+    assert bool(containers.containers(docker({LIST: rows}), "ours", 6379, address)[1]) is in_the_way
 
 
 OURS = {"name": "ours", "labels": {"tethys.channels.config": "sum"}, "running": True}
@@ -305,20 +311,20 @@ OURS = {"name": "ours", "labels": {"tethys.channels.config": "sum"}, "running": 
     ],
 )
 def test_our_own_in_the_other_engine(engine: str, found: Any, unit: bool, left: Any) -> None:
-    row = server_info.left_over(engine, found, "ours", unit)
+    row = containers.left_over(engine, found, "ours", unit)
     assert (row and {**row, **(left or {})}) == row
     assert bool(row) is bool(left)
 
 
 def test_what_a_redis_holds(redis: Start) -> None:
     _fake, endpoint = redis(keys=["asgi:1", "session:1"], version="5.0.6")
-    found = server_info.describe_redis(endpoint["port"])
+    found = containers.describe_redis(endpoint["port"])
     assert found == {"version": "5.0.6", "foreign_key": "session:1", "problem": None}
 
 
 def test_a_redis_that_cannot_be_asked(redis: Start) -> None:
     _fake, endpoint = redis(password="theirs")
-    found = server_info.describe_redis(endpoint["port"])
+    found = containers.describe_redis(endpoint["port"])
     assert (found["version"], found["foreign_key"]) == (None, None)
     assert found["problem"].startswith("NOAUTH")
 
@@ -356,7 +362,7 @@ def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
 
 def listed(here: Any) -> list[dict[str, Any]]:
     """The portal's programs, by their names alone."""
-    return server_info.programs(here).portals
+    return programs.programs(here).portals
 
 
 def test_the_manuals_program(supervisor: Start, tmp_path: Path) -> None:
@@ -508,7 +514,7 @@ user=library
 """
 
 
-def names(found: server_info.Programs) -> tuple[list[str], list[tuple[str, str]]]:
+def names(found: programs.Programs) -> tuple[list[str], list[tuple[str, str]]]:
     return (
         [Path(row["path"]).stem for row in found.portals],
         [(Path(row["path"]).stem, row["home"]) for row in found.others],
@@ -538,7 +544,7 @@ def names(found: server_info.Programs) -> tuple[list[str], list[tuple[str, str]]
     ids=str,
 )
 def test_whose_program_it_is(supervisor: Start, files: dict[str, str], portals: Any, others: Any) -> None:
-    assert names(server_info.programs(supervisor(**files), HOME, PREFIX)) == (portals, others)
+    assert names(programs.programs(supervisor(**files), HOME, PREFIX)) == (portals, others)
 
 
 @pytest.mark.parametrize(
@@ -551,7 +557,7 @@ def test_whether_a_programs_address_is_this_servers(supervisor: Start, address: 
 
 
 def test_where_the_portals_program_listens(supervisor: Start) -> None:
-    (found,) = server_info.programs(supervisor(a=GENERATED.replace("asgi]", "portal]")), HOME, PREFIX).portals
+    (found,) = programs.programs(supervisor(a=GENERATED.replace("asgi]", "portal]")), HOME, PREFIX).portals
     assert (found["groups"], found["address"], found["port"], found["unix_socket"]) == (
         ["portal"],
         "127.0.0.1",
@@ -561,21 +567,21 @@ def test_where_the_portals_program_listens(supervisor: Start) -> None:
 
 
 def test_the_ports_of_which_listeners_are_told(supervisor: Start) -> None:
-    found = server_info.programs(supervisor(a=GENERATED), HOME, PREFIX)
+    found = programs.programs(supervisor(a=GENERATED), HOME, PREFIX)
     target = {"address": "127.0.0.1:9000", "port": 9000, "here": True}
     away = {"address": "192.0.2.1:9100", "port": 9100, "here": False}
     plain = {"address": "unix:/x", "port": None, "here": True}
     front = {"server": "nginx", "path": "/s", "line": 1, "each": True, "ours": False, "targets": [target, away, plain]}
     assert server_info.ports_of(found, {"portal": front, "addresses": []}, 2) == {8080, 8081, 9000, 9001}  # type: ignore[typeddict-item]
-    assert server_info.ports_of(server_info.Programs([], []), None, 2) == set()
+    assert server_info.ports_of(programs.Programs([], []), None, 2) == set()
 
 
 def test_the_processes_of_another_name_and_of_another_site(supervisor: Start) -> None:
-    found = server_info.programs(supervisor(a=GENERATED.replace("asgi]", "portal]"), b=LIBRARY), HOME, PREFIX)
+    found = programs.programs(supervisor(a=GENERATED.replace("asgi]", "portal]"), b=LIBRARY), HOME, PREFIX)
     rows = [
         {"group": group, "name": f"{group}0", "statename": "RUNNING", "pid": 7} for group in ("asgi", "portal", "b")
     ]
-    assert [row["name"] for row in server_info.processes(Rpc(rows), found)] == ["portal0"]
+    assert [row["name"] for row in programs.processes(Rpc(rows), found)] == ["portal0"]
 
 
 class Rpc:
@@ -595,12 +601,12 @@ class Rpc:
 
 def test_the_groups_processes() -> None:
     rows = [{"group": group, "name": f"{group}0", "statename": "RUNNING", "pid": 7, "x": 1} for group in ("asgi", "b")]
-    assert server_info.processes(Rpc(rows)) == [{"name": "asgi0", "state": "RUNNING", "pid": 7}]
+    assert programs.processes(Rpc(rows)) == [{"name": "asgi0", "state": "RUNNING", "pid": 7}]
 
 
 @pytest.mark.parametrize("error", [OSError("gone"), xmlrpc.client.Fault(1, "SHUTDOWN_STATE")])
 def test_a_supervisor_that_ends_meanwhile(error: Exception) -> None:
-    assert server_info.processes(Rpc(error)) == []
+    assert programs.processes(Rpc(error)) == []
 
 
 # --- the module -----------------------------------------------------------------------------------------------------
@@ -672,7 +678,7 @@ def test_the_whole_look(
     ],
 )
 def test_a_container_by_its_name(docker: Start, rows: list[Any], found: dict[str, Any] | None) -> None:
-    row = server_info.named(docker({LIST: rows}), "sentinel")
+    row = containers.named(docker({LIST: rows}), "sentinel")
     assert (row is None) is (found is None)
     assert {**(row or {}), **(found or {})} == (row or {})
     assert row is None or set(row) == {"id", "name", "image", "running", "labels", "ports"}

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
+from ansible_collections.tethys.channels.plugins.module_utils.compose import command, project
 from ansible_collections.tethys.channels.plugins.modules import tethys_docker_info
 
 # As `tethys gen asgi_service --micromamba` writes it.
@@ -43,10 +45,10 @@ INSIDE = {
     "kept": {"fresh": True, "processes": 1},
     "oldest": 1795347001.0,
 }
-OURS = tethys_docker_info.MARK + ": x\n"
+OURS = project.MARK + ": x\n"
 
 
-def look(folder: Path, **params: Any) -> tethys_docker_info.Look:
+def look(folder: Path, **params: Any) -> project.Look:
     given = {
         "project_dir": str(folder),
         "project_name": "",
@@ -62,7 +64,7 @@ def look(folder: Path, **params: Any) -> tethys_docker_info.Look:
         "user": "www",
         "candidate": None,
     }
-    return tethys_docker_info.Look({**given, **params})
+    return project.Look({**given, **params})
 
 
 def found(folder: Path, **params: Any) -> dict[str, Any]:
@@ -154,7 +156,7 @@ def test_a_file_of_blank_lines_is_soon_read(tmp_path: Path) -> None:
     for name in (".env", "Dockerfile"):
         (tmp_path / name).write_text("\n" * 50_000)
     started = time.monotonic()
-    assert tethys_docker_info.named_in_dotenv(tmp_path) == []
+    assert command.named_in_dotenv(tmp_path) == []
     one = look(tmp_path)
     one.docker_file()
     assert one.found["dockerfile"]["problem"] == "has no FROM"
@@ -166,21 +168,21 @@ def test_a_file_of_blank_lines_is_soon_read(tmp_path: Path) -> None:
 )
 def test_the_files_that_a_dotenv_names(tmp_path: Path, text: str) -> None:
     (tmp_path / ".env").write_bytes(f"{text}\nB=1\n".encode())
-    assert tethys_docker_info.named_in_dotenv(tmp_path) == (["a.yml", "b.yml"] if "a.yml" in text else [])
+    assert command.named_in_dotenv(tmp_path) == (["a.yml", "b.yml"] if "a.yml" in text else [])
 
 
 @pytest.mark.parametrize("of", [dict, list])
 def test_only_what_is_no_secret_is_told(of: type) -> None:
     env = {"ASGI_PROCESSES": "2", "TETHYS_DB_PASSWORD": "pass", "SECRET": "x", "TETHYS_HOME": "/usr/lib/tethys"}
     given = env if of is dict else [f"{name}={value}" for name, value in env.items()]
-    assert tethys_docker_info.chosen(given) == {"ASGI_PROCESSES": "2", "TETHYS_HOME": "/usr/lib/tethys"}
+    assert command.chosen(given) == {"ASGI_PROCESSES": "2", "TETHYS_HOME": "/usr/lib/tethys"}
 
 
 @pytest.mark.parametrize(
     "config", ['\'{"hosts": [{"password": "x"}]}\'', "{'hosts': ['redis://:pw@h:1']}", "symmetric_encryption_keys"]
 )
 def test_a_config_of_the_users_own_may_hold_a_password(config: str) -> None:
-    assert tethys_docker_info.chosen({"CHANNEL_LAYERS_CONFIG": config}) == {"CHANNEL_LAYERS_CONFIG": "not shown"}
+    assert command.chosen({"CHANNEL_LAYERS_CONFIG": config}) == {"CHANNEL_LAYERS_CONFIG": "not shown"}
 
 
 def fake_docker(folder: Path, answers: dict[str, Any]) -> str:
@@ -203,7 +205,7 @@ def fake_docker(folder: Path, answers: dict[str, Any]) -> str:
 
 def test_what_compose_and_the_engine_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lost = {"5ed15": 1795347062.0}
-    monkeypatch.setattr(tethys_docker_info.asgi_record, "groups_lost_at", lambda name: lost[name])
+    monkeypatch.setattr(asgi_record, "groups_lost_at", lambda name: lost[name])
     project, tools = tmp_path / "project", tmp_path / "tools"
     project.mkdir()
     tools.mkdir()
@@ -396,7 +398,7 @@ def test_what_is_no_text_in_the_project(tmp_path: Path, kind: str) -> None:
 
 # --- the project ----------------------------------------------------------------------------------------------------
 
-ITS = [f"{name}={tethys_docker_info.PERSIST}" for name in sorted(tethys_docker_info.ITS_VARIABLES)]
+ITS = [f"{name}={project.PERSIST}" for name in sorted(project.ITS_VARIABLES)]
 
 
 def composed(folder: Path, config: dict[str, Any], answers: dict[str, Any] | None = None, **params: Any) -> Any:
@@ -521,7 +523,7 @@ def inspected(**changes: Any) -> dict[str, Any]:
 def test_a_volume_that_compose_did_not_name(
     tmp_path: Path, mount: dict[str, str], persisted: bool, unnamed: bool
 ) -> None:
-    about = inspected(Mounts=[{"Destination": tethys_docker_info.PERSIST, **mount}])
+    about = inspected(Mounts=[{"Destination": project.PERSIST, **mount}])
     one = look(tmp_path)
     one.docker = fake_docker(tmp_path, {"container inspect c0ffee": {"out": [about]}})
     container = one.container("c0ffee")
@@ -548,7 +550,7 @@ def test_a_log_with_the_settings(tmp_path: Path, log: str, has: bool) -> None:
 
 def waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, containers: list[dict[str, Any]], inside: dict[str, Any]
-) -> tethys_docker_info.Look:
+) -> project.Look:
     """A wait of a minute, in which each look finds the next of these containers."""
     docker = fake_docker(
         tmp_path,
@@ -559,15 +561,15 @@ def waiting(
             "logs --tail 5 c0ffee": {"out": "one\n", "err": "DB_PASSWORD: pass\nDB was not available in time\n"},
         },
     )
-    monkeypatch.setattr(tethys_docker_info.shutil, "which", lambda _name: docker)
+    monkeypatch.setattr(project.shutil, "which", lambda _name: docker)
     monkeypatch.setattr(tethys_docker_info.time, "sleep", lambda _seconds: None)
     states = iter(containers)
-    once = tethys_docker_info.Look.inspect
+    once = project.Look.inspect
 
-    def inspect(self: tethys_docker_info.Look, name: str) -> Any:
+    def inspect(self: project.Look, name: str) -> Any:
         return next(states) if name == "tethys" else once(self, name)
 
-    monkeypatch.setattr(tethys_docker_info.Look, "inspect", inspect)
+    monkeypatch.setattr(project.Look, "inspect", inspect)
     params = look(tmp_path).params
     return tethys_docker_info.waited({**params, "wait_seconds": 60})
 

@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.tethys.channels.plugins.modules import tethys_docker_info
+from ansible_collections.tethys.channels.plugins.module_utils.compose import project
 from ansible_collections.tethys.channels.tests.unit.plugins.modules.test_tethys_docker_info import ITS, composed
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.test_tethys_docker import (
     asked,
@@ -29,7 +29,7 @@ def found(tmp_path: Path, name: str, images: tuple[str, ...] = (), **params: Any
     """The look at a project whose containers are not there, and whose images of Tethys Docker are these."""
     config = json.loads((FILES / f"{name}.json").read_text(encoding="utf-8"))
     answers = {f"image inspect {image}": {"out": ITS} for image in images}
-    one: tethys_docker_info.Look = composed(tmp_path, config, answers, **params)
+    one: project.Look = composed(tmp_path, config, answers, **params)
     one.containers()
     return look(**{**one.found, **{key: look()[key] for key in ("engine", "compose", "folder", "reads_ours")}})
 

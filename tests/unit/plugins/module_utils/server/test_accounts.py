@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils.boundary import ask_as
+from ansible_collections.tethys.channels.plugins.module_utils.read_as import ask_as
 from ansible_collections.tethys.channels.plugins.module_utils.run_command import run_command
 from ansible_collections.tethys.channels.plugins.module_utils.server import accounts
 

@@ -1,0 +1,145 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The portal's programs and processes under Supervisor, and those that only have their names."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import xmlrpc.client
+from pathlib import Path
+from typing import NamedTuple
+
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import clean
+from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import OUR_HEADER
+from ansible_collections.tethys.channels.plugins.module_utils.server import (
+    addresses,
+    conda_variables,
+    portal_program,
+)
+from ansible_collections.tethys.channels.plugins.module_utils.server.supervisor_files import File
+from ansible_collections.tethys.channels.plugins.module_utils.server_facts import (
+    Process,
+    Program,
+)
+from ansible_collections.tethys.channels.plugins.module_utils.services import (
+    Supervisor,
+    asgi_groups,
+    asgi_number,
+    is_asgi_group,
+)
+
+# The kinds of sections that define a program.
+PROGRAMS = ("program", "fcgi-program")
+
+
+class Programs(NamedTuple):
+    """The programs of Supervisor's that have a portal's name, or run the portal."""
+
+    portals: list[Program]
+    others: list[portal_program.OtherProgram]
+
+
+NO_PROGRAMS = Programs([], [])
+
+
+def programs(supervisor: Supervisor, home: str = "", prefix: str = "") -> Programs:
+    """Return the files that define the portal's programs, and the programs that only have their names.
+
+    A program of another name counts where none with a portal's name is the portal's.
+
+    Args:
+        home: the portal's TETHYS_HOME. Without one, the name alone decides.
+        prefix: its environment.
+    """
+    by_name: list[Program] = []
+    by_command: list[Program] = []
+    others: list[portal_program.OtherProgram] = []
+    # Supervisor's own file too: it may hold programs besides what the distribution has in it.
+    for file in supervisor.files():
+        named = [title for title in file.sections if asgi_groups([title])]
+        runs = {
+            title: portal_program.is_portals(section, home, prefix) if home else None
+            for title, section in file.sections.items()
+            if title.partition(":")[0].strip() in PROGRAMS
+        }
+        ours = [title for title in named if _counts_by_name(title, runs.get(title), home)]
+        unnamed = [title for title, is_ours in runs.items() if is_ours and title not in named]
+        if ours:
+            by_name.append(_program(file, ours, prefix))
+        elif unnamed:
+            by_command.append(_program(file, unnamed, prefix))
+        others.extend(_other_program(file, title) for title in named if title not in ours)
+    return Programs(by_name or by_command, others)
+
+
+def _counts_by_name(title: str, runs: bool | None, home: str) -> bool:
+    """Return whether a program with a portal's name is the portal's, where its command may not tell it.
+
+    Nobody but this collection names one `tethys_asgi`, and its command tells what it runs.
+    """
+    return runs is not False if not home or _group(title) != "tethys_asgi" else runs is True
+
+
+def _group(title: str) -> str:
+    return clean(title.partition(":")[2].strip(), 200)
+
+
+def _program(file: File, ours: list[str], prefix: str) -> Program:
+    """Describe a file that defines the portal's programs, by the first of them."""
+    section = {option: clean(value) for option, value in file.sections[ours[0]].items()}
+    names = asgi_groups(ours)
+    apart = bool(names) and asgi_number(names[0]) is not None
+    endpoint = portal_program.endpoint_of(section)
+    environment, lost = portal_program.environment_of(section, prefix, conda_variables.accepted)
+    arguments, lost_arguments = portal_program.arguments_of(section)
+    return {
+        "path": file.path,
+        "link": os.readlink(file.path) if Path(file.path).is_symlink() else None,
+        "others": [clean(title) for title in file.sections if title not in ours],
+        "groups": [_group(title) for title in ours],
+        "user": section.get("user", "root"),
+        "layout": "socket_per_process" if apart else "shared_socket",
+        "numprocs": str(len(ours)) if apart else section.get("numprocs", "1"),
+        "socket": section.get("socket", ""),
+        "address": endpoint.address,
+        "address_here": not addresses.is_address(endpoint.address)
+        or addresses.reaches_this_server(endpoint.address or ""),
+        "port": endpoint.port,
+        "unix_socket": endpoint.path,
+        "logs": str(Path(section.get("stdout_logfile", "/")).parent),
+        "unbuffered": "PYTHONUNBUFFERED=" in section.get("environment", ""),
+        # By name: values may be secret, and stay on the server.
+        "environment": sorted(environment),
+        "environment_lost": lost,
+        "arguments": arguments,
+        "arguments_lost": lost_arguments,
+        "settings": portal_program.settings_of(section, prefix),
+        "managed": OUR_HEADER.encode() in file.raw,
+        "sha256": hashlib.sha256(file.raw).hexdigest(),
+    }
+
+
+def _other_program(file: File, title: str) -> portal_program.OtherProgram:
+    section = file.sections[title]
+    application = portal_program.application_of(section) or ""
+    is_portal = application.partition(":")[0] == portal_program.PORTAL
+    home = clean(portal_program.home_of(section), 4096) if is_portal else ""
+    return {"path": file.path, "group": _group(title), "home": home}
+
+
+def processes(supervisor: Supervisor, found: Programs = NO_PROGRAMS) -> list[Process]:
+    """Return Supervisor's processes of the portal."""
+    try:
+        rows = supervisor.rpc().getAllProcessInfo()
+    except (OSError, http.client.HTTPException, xmlrpc.client.Error):
+        return []
+    groups = {group for program in found.portals for group in program["groups"]}
+    not_ours = {program["group"] for program in found.others} - groups
+    return [
+        {"name": row["name"], "state": row["statename"], "pid": row["pid"]}
+        for row in rows
+        if row["group"] in groups or (is_asgi_group(row["group"]) and row["group"] not in not_ours)
+    ]
