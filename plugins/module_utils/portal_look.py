@@ -17,12 +17,15 @@ import logging
 import os
 import re
 import sys
-import threading
 from pathlib import Path
 from typing import Any, Callable
-from urllib.parse import quote, unquote
 
 from ansible_collections.tethys.channels.plugins.module_utils.portal_common import sentence, versions
+from ansible_collections.tethys.channels.plugins.module_utils.portal_database import (
+    ANYTHING,
+    database_problem,
+    prevent_writes,
+)
 from ansible_collections.tethys.channels.plugins.module_utils.portal_source import (
     app_packages,
     declared_handlers,
@@ -45,26 +48,8 @@ PACKAGES = (
     "msgpack",
     "autobahn",
 )
-_READING = re.compile(r"\s*(SELECT|PRAGMA|EXPLAIN|SHOW|WITH|BEGIN|SAVEPOINT|RELEASE|ROLLBACK|COMMIT|SET)\b", re.I)
-_READ_ONLY = "?mode=ro"
-_QUERY_SECONDS = 10.0
-_SLOW = f"it has not answered a query within {_QUERY_SECONDS:g} s, as where a table is locked"
 # Why the Bokeh handlers are read from the source, until Tethys has started.
 NO_END = "the start of Tethys came to no end"
-# What Tethys does to its database when it starts, as (module, class or None, names).
-_WRITERS = (
-    ("tethys_apps.apps", None, ("sync_portal_cookies",)),
-    ("tethys_apps.base.app_base", None, ("sync_cookies_from_yaml",)),
-    (
-        "tethys_apps.base.app_base",
-        "TethysAppBase",
-        ("sync_with_tethys_db", "remove_from_db", "register_app_permissions"),
-    ),
-    ("tethys_apps.base.app_base", "TethysExtensionBase", ("sync_with_tethys_db", "remove_from_db")),
-    ("tethys_quotas.apps", None, ("sync_resource_quota_handlers",)),
-)
-# An app may raise anything when it is imported, and may even try to leave.
-_ANYTHING = (Exception, SystemExit)
 
 
 def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], _commands: Any) -> None:
@@ -88,20 +73,20 @@ def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], _command
         hide.learn(*_secrets(settings))
         unread = _unread_config(heard)
         tell({"settings": _settings(settings), "settings_problem": unread})
-    except _ANYTHING as error:
+    except ANYTHING as error:
         tell({"settings_problem": f"Django's settings cannot be loaded: {sentence(error)}."})
         tell(_by_source(None, "Django's settings cannot be loaded"))
         return
     tell(_by_source(settings, NO_END))
     try:
-        _look_only(settings)
+        prevent_writes(settings)
         # With a bare argv Tethys leaves the harvest to us.
         importlib.import_module("django").setup()
-    except _ANYTHING as error:
+    except ANYTHING as error:
         tell({"start_problem": f"Tethys cannot be started: {sentence(error)}."})
         tell(_by_source(settings, "Tethys cannot be started"))
         return
-    database, usable = _database(settings)
+    database, usable = database_problem(settings)
     tell({"database_problem": database})
     doubts = [doubt for doubt in (unread, None if usable else database) if doubt]
     tell(_harvest(settings, heard, usable, doubts))
@@ -136,7 +121,7 @@ def _lifecycle_consumer() -> bool | None:
     try:
         routes = importlib.import_module("tethys_portal.urls").websocket_urlpatterns
         return any("ws/app-lifecycle" in str(route.pattern) for route in routes)
-    except _ANYTHING:
+    except ANYTHING:
         # The routes include every app's, one of which may be what fails.
         package = _tethys_portal()
         if package is None:
@@ -252,105 +237,6 @@ def _standalone(settings: Any) -> bool:
     return not getattr(settings, "MULTIPLE_APP_MODE", True)
 
 
-# --- the database, read only ----------------------------------------------------------------------------------------
-
-
-class _Guard:
-    """Lets only reading statements through, and each for a limited time.
-
-    A statement that waits for a lock would wait on in PostgreSQL, and keep its connection, when this process has ended.
-    """
-
-    def __init__(self, refused: type[Exception]) -> None:
-        self._refused = refused
-        # The databases, by their aliases in the settings, of which a query was canceled.
-        self._slow: set[str] = set()
-
-    def __call__(self, execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
-        if not _READING.match(str(sql)):
-            raise self._refused("nothing may be written while the portal is inspected")
-        alias = context["connection"].alias
-        if alias in self._slow:
-            raise self._refused(_SLOW)
-        timer = threading.Timer(_QUERY_SECONDS, self._cancel, [context["connection"].connection, alias])
-        timer.daemon = True
-        timer.start()
-        try:
-            return execute(sql, params, many, context)
-        except Exception as error:
-            if alias in self._slow:
-                raise self._refused(_SLOW) from error
-            raise
-        finally:
-            timer.cancel()
-
-    def _cancel(self, connection: Any, alias: str) -> None:
-        # psycopg has the one, sqlite3 the other, and a MySQL client neither.
-        end = getattr(connection, "cancel", None) or getattr(connection, "interrupt", None)
-        if end:
-            self._slow.add(alias)
-            end()
-
-
-def _look_only(settings: Any) -> None:
-    """Prevent every write, whatever Tethys and the apps do when they start."""
-    for database in settings.DATABASES.values():
-        engine, name = str(database.get("ENGINE", "")), str(database.get("NAME", ""))
-        if "sqlite" in engine and not name.startswith((":", "file:")):
-            # Opened the ordinary way, SQLite makes an empty file where there is none.
-            database["NAME"] = f"file:{quote(name)}{_READ_ONLY}"
-        elif re.search("postgres|postgis|mysql", engine):
-            database["OPTIONS"] = {"connect_timeout": 5, **(database.get("OPTIONS") or {})}
-    guard = _Guard(importlib.import_module("django.db.utils").OperationalError)
-
-    def watch(connection: Any, **_more: Any) -> None:
-        if guard not in connection.execute_wrappers:
-            connection.execute_wrappers.insert(0, guard)
-
-    created = importlib.import_module("django.db.backends.signals").connection_created
-    created.connect(watch, weak=False, dispatch_uid="tethys.channels")
-
-    def nothing(*_args: Any, **_kwargs: Any) -> None:
-        return None
-
-    for module, owner, names in _WRITERS:
-        try:
-            place = importlib.import_module(module)
-            place = getattr(place, owner) if owner else place
-        except (ImportError, AttributeError):
-            # Another version of Tethys; the guard above still stands.
-            continue
-        for name in names:
-            if hasattr(place, name):
-                setattr(place, name, nothing)
-
-
-def _database(settings: Any) -> tuple[str | None, bool]:
-    """What is wrong with the database, and whether it can be used nevertheless."""
-    database = settings.DATABASES.get("default", {})
-    name = str(database.get("NAME", ""))
-    if name.endswith(_READ_ONLY):
-        name = unquote(name[len("file:") : -len(_READ_ONLY)])
-        if not Path(name).exists():
-            return f"The database {name} does not exist; 'tethys db migrate' makes it.", False
-    if database.get("HOST"):
-        name = f"{name} on {database['HOST']}"
-    connection = importlib.import_module("django.db").connection
-    try:
-        connection.ensure_connection()
-        executor = importlib.import_module("django.db.migrations.executor").MigrationExecutor(connection)
-        plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    except _ANYTHING as error:
-        return f"The database {name} cannot be read: {sentence(error)}.", False
-    if not executor.loader.applied_migrations:
-        return f"The database {name} holds no tables of Tethys; 'tethys db migrate' makes them.", False
-    if plan:
-        first = f"{plan[0][0].app_label}.{plan[0][0].name}"
-        lacks = f"lacks {len(plan)} migration{'s' if len(plan) > 1 else ''}, {first} first"
-        return f"The database {name} {lacks}; 'tethys db migrate' runs what is missing.", True
-    return None, True
-
-
 # --- apps and Bokeh handlers ----------------------------------------------------------------------------------------
 
 
@@ -388,7 +274,7 @@ class _Apps:
             harvester = importlib.import_module("tethys_apps.harvester").SingletonHarvester()
             harvester.harvest()
             self.apps, loaded = list(harvester.apps), set(harvester.app_modules)
-        except _ANYTHING as error:
+        except ANYTHING as error:
             self.general.append(f"Tethys cannot load its apps ({sentence(error)})")
         for record in heard.records:
             about = re.search(r"\btethysapp\.(\w+)", record.getMessage())
@@ -405,7 +291,7 @@ class _Apps:
             if served is None or app.package == served:
                 try:
                     handlers += _handlers(self.settings, app)
-                except _ANYTHING as error:
+                except ANYTHING as error:
                     self.problem(app.package, f"its URLs cannot be read ({sentence(error)})")
         for package in self.packages if self.general else self.problems:
             if package in self.packages and (served is None or package == served):
@@ -496,6 +382,6 @@ def _served_app(settings: Any, database_usable: bool) -> str | None:
         return None
     try:
         first = importlib.import_module("tethys_apps.utilities").get_configured_standalone_app()
-    except _ANYTHING:
+    except ANYTHING:
         return None
     return str(first.package) if first is not None else None

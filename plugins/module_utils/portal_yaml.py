@@ -19,13 +19,13 @@ import re
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence
 
 from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml_document import (
-    BREAK,
     HAS_YAML,
     UNPRINTABLE,
-    PortalYamlError,
     Unexpandable,
 )
-from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml_editor import Editor, block, plain
+from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml_editor import Editor
+from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml_lines import BREAK, PortalYamlError
+from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml_text import block, plain
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import masked
 
 __all__ = [

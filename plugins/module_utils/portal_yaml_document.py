@@ -9,8 +9,9 @@ See portal_yaml.py for what this is for.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from typing import Any, NoReturn, Sequence
+
+from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml_lines import Lines, PortalYamlError
 
 try:
     import yaml as _yaml
@@ -34,7 +35,6 @@ TAG = "tag:yaml.org,2002:"
 _SCALAR_TAGS = {TAG + name for name in ("null", "bool", "int", "float", "binary", "timestamp", "str")}
 _MAPPING_TAGS = {TAG + "map", TAG + "set"}
 _SEQUENCE_TAGS = {TAG + "seq", TAG + "omap", TAG + "pairs"}
-BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _MERGE = TAG + "merge"
 _VALUE = TAG + "value"  # `=`; as a key PyYAML takes it for text
@@ -42,19 +42,6 @@ _VALUE = TAG + "value"  # `=`; as a key PyYAML takes it for text
 _NEEDS_LOOK = frozenset("0123456789+-.<=")
 
 SCALAR, ALIAS, SEQUENCE, MAPPING, END = "scalar", "alias", "sequence", "mapping", "end"
-
-
-class PortalYamlError(ValueError):
-    """A file or an edit that is refused: one sentence, with the line and column (counted from 1) it is about.
-
-    Line 0 says that it is not about the file but about what was to be written.
-    """
-
-    def __init__(self, sentence: str, line: int = 0, column: int = 0) -> None:
-        super().__init__(f"line {line}, column {column}: {sentence}" if line else sentence)
-        self.sentence = sentence
-        self.line = line
-        self.column = column
 
 
 class Unexpandable(Exception):
@@ -72,7 +59,7 @@ class _Open:
         self.merging = merging  # a mapping: after a merge key; a list: the value of a merge key
 
 
-class Document:
+class Document(Lines):
     """One parsed text: its YAML events in order, with their place in the text.
 
     A node is the index of its first event. `signatures` hold all of an event but its place, so that two texts can be
@@ -80,7 +67,7 @@ class Document:
     """
 
     def __init__(self, text: str, loader: Any = None) -> None:
-        self.text = text
+        super().__init__(text)
         self.loader = loader or (_fast_loader() if len(text) > PURE_LIMIT else yaml.SafeLoader)
         # PyYAML's rules for what a scalar means (`yes` is true, `08` is text)
         self.scalars = yaml.SafeLoader("")
@@ -92,7 +79,6 @@ class Document:
         self.merging: set[int] = set()  # aliases that a merge key takes up
         self._anchors: dict[str, int] = {}
         self._open: list[_Open] = []
-        self._lines: list[int] = []
         self._read()
         self.root = 0
 
@@ -247,40 +233,8 @@ class Document:
 
     # -- places ----------------------------------------------------------------------------------------------------
 
-    def place(self, index: int) -> tuple[int, int]:
-        """Line and column, counted from 1."""
-        if not self._lines:  # only computed on first use
-            self._lines = [0, *(found.end() for found in BREAK.finditer(self.text))]
-        line = bisect_right(self._lines, index)
-        return line, index - self._lines[line - 1] + 1
-
     def line(self, node: int) -> int:
         return self.place(self.starts[node])[0]
-
-    def fail(self, index: int, sentence: str) -> NoReturn:
-        raise PortalYamlError(sentence, *self.place(index))
-
-    def line_start(self, index: int) -> int:
-        return index - self.place(index)[1] + 1
-
-    def line_end(self, index: int) -> int:
-        """Where the line's content ends: before its line break."""
-        end = self.next_line(index)
-        if self.text[end - 2 : end] == "\r\n" and end - 2 >= index:
-            return end - 2
-        return end - 1 if end > index and BREAK.match(self.text, end - 1) else end
-
-    def next_line(self, index: int) -> int:
-        line = self.place(index)[0]
-        return self._lines[line] if line < len(self._lines) else len(self.text)
-
-    def column(self, index: int) -> int:
-        return index - self.line_start(index)
-
-    def newline(self, index: int) -> str:
-        """The line end used around `index`."""
-        found = BREAK.search(self.text, index) or BREAK.search(self.text)
-        return found.group() if found and found.group() in ("\n", "\r\n", "\r") else "\n"
 
     # -- structure -------------------------------------------------------------------------------------------------
 

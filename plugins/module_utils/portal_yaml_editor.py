@@ -9,19 +9,16 @@ See portal_yaml.py for what this is for.
 from __future__ import annotations
 
 import re
-from typing import Any, Iterable, List, Mapping, Sequence, Tuple
+from typing import Any, Iterable, List, Sequence, Tuple
 
 from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml_document import (
     ALIAS,
-    MAX_DEPTH,
-    TAG,
-    UNPRINTABLE,
     Document,
-    PortalYamlError,
     Unexpandable,
     hashable,
-    yaml,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml_lines import PortalYamlError
+from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml_text import block, flow, inline
 
 # Written after a new `settings:`, so that it can be removed again with the last setting in it.
 SETTINGS_MARK = "  # added by tethys.channels"
@@ -31,91 +28,7 @@ Edit = Tuple[int, int, str]
 Try = Tuple[List[Edit], int, int]
 
 
-def plain(value: Any, what: str = "settings", depth: int = 0) -> Any:
-    """A copy of `value` in plain Python types (Ansible has tagged and lazy ones), refused where YAML has none."""
-    if depth > MAX_DEPTH:
-        raise PortalYamlError(f"{what} is nested deeper than {MAX_DEPTH} levels, or contains itself")
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        text = "".join(value)
-        bad = UNPRINTABLE.search(text)
-        if bad and 0xD800 <= ord(bad.group()) <= 0xDFFF:
-            raise PortalYamlError(
-                f"{what} holds half a surrogate pair, which no UTF-8 file can; replace that character"
-            )
-        return text
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value)
-    if isinstance(value, Mapping):
-        copy = {}
-        for key, item in value.items():
-            key = plain(key, what, depth + 1)
-            if isinstance(key, (dict, list)):
-                raise PortalYamlError(f"{what} has a key that is not a scalar; use text")
-            copy[key] = plain(item, f"{what}[{key!r}]", depth + 1)
-        return copy
-    if isinstance(value, (list, tuple)):
-        return [plain(item, f"{what}[{number}]", depth + 1) for number, item in enumerate(value)]
-    kind = type(value).__name__
-    raise PortalYamlError(
-        f"{what} is of type {kind}; only text, numbers, true, false, null, lists and mappings can be written"
-    )
-
-
 # -- writing -------------------------------------------------------------------------------------------------------
-
-
-def flow(value: Any, quoted: bool = False) -> str:
-    """`value` on one line, in ASCII (whatever locale Tethys opens the file with), text in double quotes if `quoted`."""
-
-    class Dumper(yaml.SafeDumper):  # type: ignore[misc]
-        def ignore_aliases(self, data: Any) -> bool:
-            return True
-
-        def represent_text(self, data: str) -> Any:
-            # a line break in another style would take several lines
-            double = quoted or bool(re.search("[^\x20-\x7e]", data))
-            return self.represent_scalar(TAG + "str", data, style='"' if double else None)
-
-    Dumper.add_representer(str, Dumper.represent_text)
-    # In a list of one, a scalar comes without the document end mark, and safe to stand in any flow collection.
-    text: str = yaml.dump([value], Dumper=Dumper, default_flow_style=True, width=float("inf"), sort_keys=False)
-    return text.strip()[1:-1]
-
-
-def _inline(value: Any) -> bool:
-    """Whether a value goes on its key's line in block style: scalars, empty collections, lists of scalars."""
-    if isinstance(value, dict):
-        return not value
-    if isinstance(value, list):
-        return not any(isinstance(item, (dict, list)) for item in value)
-    return True
-
-
-def block(value: Any, indent: int, step: int, indent_lists: bool) -> list[str]:
-    """The lines of a mapping or list in block style."""
-    pad = " " * indent
-    lines: list[str] = []
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if _inline(item):
-                lines.append(f"{pad}{flow(key)}: {flow(item)}")
-            else:
-                deeper = indent + (step if isinstance(item, dict) or indent_lists else 0)
-                lines.append(f"{pad}{flow(key)}:")
-                lines.extend(block(item, deeper, step, indent_lists))
-        return lines
-    for item in value:
-        if isinstance(item, dict) and item:
-            inner = block(item, indent + 2, step, indent_lists)
-            lines.append(f"{pad}- {inner[0].lstrip(' ')}")
-            lines.extend(inner[1:])
-        else:
-            lines.append(f"{pad}- {flow(item)}")
-    return lines
 
 
 def apply(text: str, edits: Iterable[Edit]) -> str:
@@ -343,7 +256,7 @@ class Editor:
 
     def _block_value(self, parent: int, key: int, value: Any) -> tuple[str, list[str]]:
         """What goes on the key's line after its colon, and the lines below."""
-        if _inline(value):
+        if inline(value):
             return " " + flow(value), []
         doc = self.document
         step = doc.step([parent])
@@ -387,7 +300,7 @@ class Editor:
         lists = doc.indents_sequences()
         pad = " " * column
         newline = doc.newline(doc.starts[mapping])
-        if _inline(value):
+        if inline(value):
             lines = [f"{pad}{flow(key)}: {flow(value)}"]
         else:
             deeper = column + (step if isinstance(value, dict) or lists else 0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Upstream
+from ansible_collections.tethys.channels.plugins.module_utils.nginx_search import Upstream
 from ansible_collections.tethys.channels.plugins.module_utils.server.front import Fronts
 from ansible_collections.tethys.channels.plugins.module_utils.server.kept_environment import Names
 from ansible_collections.tethys.channels.plugins.module_utils.server.portal_program import OtherProgram

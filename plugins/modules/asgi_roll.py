@@ -231,7 +231,8 @@ from ansible_collections.tethys.channels.plugins.module_utils.files.expected_fil
     put_all_right,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx, NginxError
+from ansible_collections.tethys.channels.plugins.module_utils.nginx_search import NginxError
+from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx
 from ansible_collections.tethys.channels.plugins.module_utils.server import (
     kept_environment,
 )

@@ -25,13 +25,13 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.compose_file impor
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import client, compose, trust
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.bokeh import bokeh_in_use
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.image import image_version
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.project import (
     NAME,
     PROJECT_NAME,
     DockerFound,
     Project,
 )
-from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import image_version
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import (
     is_system_folder,
     misspelt,

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
+from ansible_collections.tethys.channels.plugins.module_utils.redis import configuration, users
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis
-from ansible_collections.tethys.channels.plugins.modules import redis_settings
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import CORE_BACKEND, PUBSUB_BACKEND
 
-LOGIN = {"username": redis_settings.PORTAL_USER, "password": "it's: \"#é\\"}
+LOGIN = {"username": users.PORTAL_USER, "password": "it's: \"#é\\"}
 
 
 @dataclass
@@ -38,11 +38,11 @@ class Server:
         path = self.folder / "redis.sock"
         credentials = {"password": LOGIN["password"], "admin_password": "admin"}
         lines = [
-            *redis_settings.configuration(64, "unix"),
-            *redis_settings.users(credentials, "portal_", self.backend, True),
+            *configuration.configuration(64, "unix"),
+            *users.users(credentials, "portal_", self.backend, True),
         ]
         text = "\n".join([*lines, "bind 127.0.0.1", f"port {self.port}", ""]).replace(
-            redis_settings.SOCKET_INSIDE, str(path)
+            configuration.SOCKET_INSIDE, str(path)
         )
         (self.folder / "redis.conf").write_text(text, encoding="utf-8")
         command = [self.program, str(self.folder / "redis.conf")]

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils.front_check import Front, FrontCheck
-from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Processes
+from ansible_collections.tethys.channels.plugins.module_utils.nginx_processes import Processes
 from ansible_collections.tethys.channels.plugins.module_utils.problem import codes, texts
 from ansible_collections.tethys.channels.plugins.module_utils.server import front
 from ansible_collections.tethys.channels.plugins.module_utils.web_socket import status_of

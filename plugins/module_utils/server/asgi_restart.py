@@ -18,7 +18,8 @@ from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
 from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, clean
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
-from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx, NginxError
+from ansible_collections.tethys.channels.plugins.module_utils.nginx_search import NginxError
+from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx
 from ansible_collections.tethys.channels.plugins.module_utils.server import (
     portal_program,
     proc,

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Iterable, Iterator, Sequence, TypedDict
 
-from ansible_collections.tethys.channels.plugins.module_utils import nginx_config, nginx_upstream
+from ansible_collections.tethys.channels.plugins.module_utils import nginx_blocks, nginx_config, nginx_processes
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, clean
 from ansible_collections.tethys.channels.plugins.module_utils.read_as import read_file
 from ansible_collections.tethys.channels.plugins.module_utils.server import front_door, proc, root_files
@@ -91,7 +91,7 @@ class _Site:
     proxied: list[tuple[str, str]] = field(default_factory=list)
 
 
-def find(processes: nginx_upstream.Processes, upstream: str, folders: Iterable[str]) -> Fronts:
+def find(processes: nginx_processes.Processes, upstream: str, folders: Iterable[str]) -> Fronts:
     """Return where the web server sends requests.
 
     Args:
@@ -135,17 +135,17 @@ class _Files:
         self._files -= 1
         try:
             # What only root can change is read without a separate process.
-            raw = read_file(path, None, self._of_others) if is_others else nginx_upstream.read(path)
+            raw = read_file(path, None, self._of_others) if is_others else nginx_processes.read(path)
         except (OSError, Rejected):
             return ""
         if self._files < 0 or len(raw) > MOST_BYTES:
             return ""
         self._of_others -= len(raw) if is_others else 0
-        return nginx_upstream.decode(raw)
+        return nginx_processes.decode(raw)
 
 
 def _shown(address: str) -> str:
-    return clean(nginx_upstream.shown(address), 300)
+    return clean(nginx_processes.shown(address), 300)
 
 
 def _target(address: str) -> Target:
@@ -184,7 +184,7 @@ def _tree(main: str) -> nginx_config.Tree | None:
 
     folder = posixpath.dirname(main)
     try:
-        return nginx_config.Tree(main, read, lambda pattern: nginx_upstream.includes(folder, pattern)[:MOST_FILES])
+        return nginx_config.Tree(main, read, lambda pattern: nginx_processes.includes(folder, pattern)[:MOST_FILES])
     except (ValueError, RecursionError):
         return None
 
@@ -252,7 +252,7 @@ def _front(
     """
     return {
         "server": "nginx",
-        "path": clean(nginx_upstream.shown(node.file), 4096),
+        "path": clean(nginx_processes.shown(node.file), 4096),
         "line": nginx_config.line_of(tree.texts[node.file], node.directive.start),
         "each": node.name == "upstream",
         "ours": ours,
@@ -269,7 +269,7 @@ def _of_nginx(tree: nginx_config.Tree, upstream: str, folders: Sequence[str]) ->
         if targets:
             text = tree.texts[block.file][block.directive.start : block.directive.end]
             sites = [site for site in servers if any(_leads_to(node, upstream) for node in _portals_passes(site))]
-            return _front(tree, block, targets, sites[:MOST_SITES], nginx_config.looks_like_ours(text))
+            return _front(tree, block, targets, sites[:MOST_SITES], nginx_blocks.looks_like_ours(text))
     for site in servers:
         files = [node.args[0] for node in site.walk() if node.name in ("alias", "root") and node.args]
         if any(_within(path, folders) for path in files):
@@ -355,7 +355,7 @@ def _of_apache(site: _Site) -> Front | None:
         return None
     return {
         "server": "Apache",
-        "path": clean(nginx_upstream.shown(site.path), 4096),
+        "path": clean(nginx_processes.shown(site.path), 4096),
         "line": site.line,
         "each": True,
         "ours": False,

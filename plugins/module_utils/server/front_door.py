@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Iterator, NamedTuple, Sequence, TypedDict
 
-from ansible_collections.tethys.channels.plugins.module_utils import nginx_config, nginx_upstream
+from ansible_collections.tethys.channels.plugins.module_utils import nginx_config, nginx_processes
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import clean
 from ansible_collections.tethys.channels.plugins.module_utils.server.addresses import reaches_this_server
 
@@ -106,7 +106,7 @@ def of_nginx(tree: nginx_config.Tree, site: nginx_config.Node) -> list[Door]:
 def _where(tree: nginx_config.Tree, node: nginx_config.Node) -> tuple[str, int]:
     """Return the file and line of a directive."""
     line = nginx_config.line_of(tree.texts[node.file], node.directive.start)
-    return clean(nginx_upstream.shown(node.file), 4096), line
+    return clean(nginx_processes.shown(node.file), 4096), line
 
 
 def _listens(site: nginx_config.Node) -> Iterator[_Listen]:
@@ -203,7 +203,7 @@ def of_apache(path: str, line: int, listens: Sequence[str], name: str, tls: bool
         if found and address:
             doors.append(
                 {
-                    "path": clean(nginx_upstream.shown(path), 4096),
+                    "path": clean(nginx_processes.shown(path), 4096),
                     "line": line,
                     "address": address,
                     "port": found[1],

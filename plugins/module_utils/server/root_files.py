@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Iterable, Mapping, Sequence, TypedDict
 
-from ansible_collections.tethys.channels.plugins.module_utils import nginx_config, nginx_upstream
+from ansible_collections.tethys.channels.plugins.module_utils import nginx_config, nginx_processes
 from ansible_collections.tethys.channels.plugins.module_utils.engines import UNIT_PATH
 from ansible_collections.tethys.channels.plugins.module_utils.portal_env import NGINX_CONF
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
@@ -79,7 +79,7 @@ def _included(main: str) -> list[str]:
         if writable_by_others(file):
             return ""
         try:
-            return nginx_upstream.decode(nginx_upstream.read(file))
+            return nginx_processes.decode(nginx_processes.read(file))
         except OSError:
             return ""
 
@@ -89,8 +89,8 @@ def _included(main: str) -> list[str]:
             folder = posixpath.dirname(re.split(r"[*?\[]", whole)[0] + "x")
             folders.append(folder)
             if writable_by_others(folder):
-                return nginx_upstream.includes(posixpath.dirname(main), pattern)[:MOST_IN_FOLDER]
-        return nginx_upstream.includes(posixpath.dirname(main), pattern)
+                return nginx_processes.includes(posixpath.dirname(main), pattern)[:MOST_IN_FOLDER]
+        return nginx_processes.includes(posixpath.dirname(main), pattern)
 
     # A file that nginx could not read either is reported as far as it can be read.
     with contextlib.suppress(nginx_config.NginxFileError, ValueError, RecursionError):
@@ -98,7 +98,7 @@ def _included(main: str) -> list[str]:
     return [*folders, *seen[1:]]
 
 
-def of_nginx(processes: nginx_upstream.Processes) -> tuple[list[str], list[str]]:
+def of_nginx(processes: nginx_processes.Processes) -> tuple[list[str], list[str]]:
     """Return nginx's main files, and what they include: files, and folders of which they include any file.
 
     nginx is not started: one whose configuration is somebody else's would obey it.
@@ -108,7 +108,7 @@ def of_nginx(processes: nginx_upstream.Processes) -> tuple[list[str], list[str]]
     return mains, list(dict.fromkeys(included))
 
 
-def main_files(processes: nginx_upstream.Processes) -> list[str]:
+def main_files(processes: nginx_processes.Processes) -> list[str]:
     """Return the main file of each nginx that runs, or the one that a start would take."""
     found = []
     for master in processes.masters():
@@ -119,7 +119,7 @@ def main_files(processes: nginx_upstream.Processes) -> list[str]:
 
 def survey(
     supervisor: Supervisor,
-    processes: nginx_upstream.Processes,
+    processes: nginx_processes.Processes,
     state_dir: str,
     folders: Sequence[str],
     log_dir: str | None = None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
 from ansible_collections.tethys.channels.plugins.plugin_utils.check.report import SITE, Report
-from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import image_name
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.image import image_name
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import TRANSPORT_LABEL
 
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Upstream
+from ansible_collections.tethys.channels.plugins.module_utils.nginx_search import Upstream
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import SELinux
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import processes
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.bokeh import Bokeh

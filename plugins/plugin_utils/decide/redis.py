@@ -22,6 +22,11 @@ from ansible_collections.tethys.channels.plugins.module_utils.server_facts impor
 from ansible_collections.tethys.channels.plugins.module_utils.services import REDIS_SOCKET
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import client
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.image import (
+    image_name,
+    image_version,
+    image_warning,
+)
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis_way import RedisEndpoint, Way, portals_way
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
 from ansible_collections.tethys.channels.plugins.plugin_utils.flat_plan import Plan
@@ -42,8 +47,6 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import show, whole_number
 
-# Redis 5 has no users and had its last fix in 2022; 6.0 and 7.0 have none for CVE-2025-49844 (Lua, by any user).
-END_OF_LIFE = {"5": "2022-04-27", "6.0": "2022-05", "7.0": "2024-07"}
 # What may be in Docker's place, why Redis cannot run in it as it has to, and what to do about Docker.
 UNFIT = {
     "podman": ("Podman answers in Docker's place", "install Docker in the place of podman-docker"),
@@ -64,35 +67,6 @@ UNFIT = {
 BACKEND = "tethys_layer_backend"
 # A message is thrown away by the clock of whoever reads it, when it is older than `expiry` (60 s by default).
 MOST_SECONDS_APART = 20
-
-
-def image_version(image: str) -> str | None:
-    """The version that an image's tag tells, as `8.2` or `5`, or None."""
-    # A digest behind the tag has a colon of its own.
-    found = re.fullmatch(r".*:(\d+(?:\.\d+)?)[^/]*", image.partition("@")[0])
-    return found.group(1) if found else None
-
-
-def image_warning(image: str) -> Problem | None:
-    """A warning for an image that no longer gets security fixes."""
-    version = image_version(image)
-    if version is None or not re.search(r"(^|/)redis:", image):
-        return None
-    for old, date in END_OF_LIFE.items():
-        if version == old or version.startswith(f"{old}."):
-            return Problem(
-                "image-end-of-life",
-                "redis_container_image",
-                f"redis_container_image is {image}: Redis {old} had its last security fix by {date}. "
-                "Set it to one that still gets them, such as redis:8.2.",
-            )
-    return None
-
-
-def image_name(image: str) -> str:
-    """An image's name without what an engine takes for granted in it."""
-    name = image if re.search(r"[:@][^/]*$", image) else f"{image}:latest"
-    return re.sub(r"^(docker\.io/|localhost/)?(library/)?", "", name)
 
 
 def clock_reasons(server: Server, name: str) -> list[Problem]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import ContainerFacts, Server
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
-from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import image_version
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.image import image_version
 from ansible_collections.tethys.channels.plugins.plugin_utils.hosts import (
     Hosts,
     HostVariables,

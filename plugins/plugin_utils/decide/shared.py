@@ -22,13 +22,9 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.certificate
     next_authority,
     tls_reasons,
 )
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.image import image_version
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.portal import not_root
-from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import (
-    Redis,
-    address_reason,
-    clock_reasons,
-    image_version,
-)
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import Redis, address_reason, clock_reasons
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis_way import shared_way
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.sentinel import (
     SENTINEL,

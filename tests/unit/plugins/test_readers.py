@@ -57,10 +57,12 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
         {"json.load", "open", "read_text"},
         "runs as the environment's owner, on what root sent",
     ),
-    "module_utils/nginx_upstream.py": (
-        {"json.loads", "os.fdopen", "os.open"},
-        "reads nginx's files, regular ones within a size, which the trust report judges; JSON is root's notes",
+    "module_utils/nginx_processes.py": (
+        {"os.fdopen", "os.open"},
+        "reads nginx's files, regular ones within a size, which the trust report judges",
     ),
+    "module_utils/nginx_search.py": ({"json.loads"}, "reads root's notes in the state folder, within a size"),
+    "module_utils/settings_record.py": ({"json.loads"}, "reads root's notes in the state folder, through atomic_file"),
     "module_utils/portal_env.py": (
         {"os.read", "read_text"},
         "reads the portal's pipe within bounds and hands each line to boundary.accept; /etc/nginx/nginx.conf is root's",
@@ -78,7 +80,6 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "module_utils/tethys_docker_inside.py": ({"os.fdopen"}, "runs in the container and writes the answer"),
     "module_utils/web_socket.py": ({"makefile"}, "reads through BoundedSocket, within bytes and a deadline"),
     "modules/layer_health.py": ({"json.loads", "read_text"}, "reads root's notes in the state folder"),
-    "modules/portal_settings.py": ({"json.loads"}, "reads root's notes in the state folder, through atomic_file"),
     "module_utils/server/operating_system.py": (
         {"read_text"},
         "reads /etc/os-release, dnf's repositories and /sys, which are root's",

@@ -9,17 +9,19 @@ import zlib
 from pathlib import Path
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import nginx_config
+from ansible_collections.tethys.channels.plugins.module_utils import nginx_blocks, nginx_config
+from ansible_collections.tethys.channels.plugins.module_utils.nginx_blocks import (
+    plain_upstream,
+    restored_upstream,
+    write_upstream,
+)
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_config import (
     NginxFileError,
     NginxSyntaxError,
     Tree,
     block_text,
     parse,
-    plain_upstream,
     quoted,
-    restored_upstream,
-    write_upstream,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -217,8 +219,8 @@ def test_pins_come_and_go() -> None:
     assert the_map.args == ("$uri", "$tethys_channels_process")
     assert [(each.name, *each.args) for each in the_map.children] == [
         ("default", "$request_id"),
-        ("~" + PIN, nginx_config.KEY),
-        ("~^/b", nginx_config.KEY),
+        ("~" + PIN, nginx_blocks.KEY),
+        ("~^/b", nginx_blocks.KEY),
     ]
     # A keepalive has to come behind the balancing method.
     assert [each.name for each in block.children] == ["hash", "server", "server", "keepalive"]
@@ -261,7 +263,7 @@ def test_no_server() -> None:
 
 
 def test_the_key_always_leads_to_the_first_server() -> None:
-    assert (zlib.crc32(nginx_config.KEY.encode()) >> 16) & 0x7FFF == 0
+    assert (zlib.crc32(nginx_blocks.KEY.encode()) >> 16) & 0x7FFF == 0
 
 
 @given(st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1))
@@ -400,7 +402,7 @@ def test_addresses(address: str, local: bool, port: int | None) -> None:
 )
 def test_the_users_own_method(inner: str, method: str | None) -> None:
     [block] = tree({"main": f"http {{ upstream {NAME} {{ {inner} server 127.0.0.1:1; }} }}"}).upstreams()
-    own = nginx_config.own_method(block)
+    own = nginx_blocks.own_method(block)
     assert (own.name if own else None) == method
 
 
@@ -417,7 +419,7 @@ def test_the_users_own_method(inner: str, method: str | None) -> None:
 )
 def test_what_is_ours(inner: str, managed: bool, alike: bool) -> None:
     block = f"upstream {NAME} {{ {inner} }}"
-    assert (nginx_config.is_managed(block), nginx_config.looks_like_ours(block)) == (managed, alike)
+    assert (nginx_blocks.is_managed(block), nginx_blocks.looks_like_ours(block)) == (managed, alike)
 
 
 def test_what_was_added_to_the_block_meanwhile_stays() -> None:

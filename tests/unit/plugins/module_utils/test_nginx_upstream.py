@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import nginx_upstream
+from ansible_collections.tethys.channels.plugins.module_utils import nginx_search, nginx_upstream
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
-from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import (
-    Nginx,
-    NginxError,
+from ansible_collections.tethys.channels.plugins.module_utils.nginx_processes import (
     Processes,
     failure,
     includes,
     title_options,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.nginx_search import NginxError
+from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx
 
 # Follows the includes, and takes any text but one with BROKEN in it. Each configuration that it was asked to take is
 # written down as it read it.
@@ -97,7 +97,7 @@ class Bed:
         self.process("self", "", 0)
         monkeypatch.setattr(nginx_upstream.os, "kill", self.kill)
         monkeypatch.setattr(nginx_upstream, "RELOAD_SECONDS", 0.4)
-        monkeypatch.setattr(nginx_upstream, "BINARIES", ())
+        monkeypatch.setattr(nginx_search, "BINARIES", ())
         monkeypatch.setenv("PATH", str(folder / "bin"))
         self.next_pid = 1000
 

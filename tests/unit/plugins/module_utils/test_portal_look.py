@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import portal_look
+from ansible_collections.tethys.channels.plugins.module_utils import portal_database, portal_look
 
 
 def test_data_that_the_settings_name(tmp_path: Path) -> None:
@@ -46,9 +46,9 @@ ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELEC
 
 
 def test_a_query_without_an_end_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(portal_look, "_QUERY_SECONDS", 0.1)
+    monkeypatch.setattr(portal_database, "_QUERY_SECONDS", 0.1)
     raw = sqlite3.connect(":memory:")
-    guard = portal_look._Guard(OSError)
+    guard = portal_database.Guard(OSError)
 
     def ask(sql: str, alias: str = "default") -> Any:
         def execute(sql: str, *_more: Any) -> Any:

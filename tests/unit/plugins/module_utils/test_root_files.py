@@ -13,7 +13,7 @@ from typing import Iterator
 from unittest.mock import Mock
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Master
+from ansible_collections.tethys.channels.plugins.module_utils.nginx_processes import Master
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc, root_files
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to other users")
@@ -127,8 +127,8 @@ def test_what_a_file_of_others_includes_is_not_read(top: Path, monkeypatch: pyte
     (top / "nginx/conf.d/b.conf").symlink_to(home / "0.conf")
     os.chown(home, NOBODY, NOBODY)
     asked = []
-    read = root_files.nginx_upstream.read
-    monkeypatch.setattr(root_files.nginx_upstream, "read", lambda path: asked.append(path) or read(path))
+    read = root_files.nginx_processes.read
+    monkeypatch.setattr(root_files.nginx_processes, "read", lambda path: asked.append(path) or read(path))
     assert opened(top) == [("site", "nginx/conf.d/b.conf")]
     assert [Path(path).name for path in asked] == ["nginx.conf", "a.conf", "portal"]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import engines, nginx_upstream
+from ansible_collections.tethys.channels.plugins.module_utils import engines, nginx_search, nginx_upstream
 from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import Sources
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.server import (
@@ -1044,7 +1044,7 @@ def test_the_way_out_does_not_need_nginx(apart: Module, fake: FakeSupervisor, mo
         fake.start(f"{name}:{name}")
 
     def put(self: FakeNginx, ports: list[int], down: set[int], pins: list[str]) -> None:
-        raise nginx_upstream.NginxError("nginx does not run")
+        raise nginx_search.NginxError("nginx does not run")
 
     monkeypatch.setattr(FakeNginx, "put", put)
     fake.reread, fake.program = (["asgi"], [], own(0, 1)), 3

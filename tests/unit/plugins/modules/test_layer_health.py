@@ -17,6 +17,7 @@ from unittest.mock import ANY
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
+from ansible_collections.tethys.channels.plugins.module_utils.redis import figures
 from ansible_collections.tethys.channels.plugins.modules import layer_health
 
 Start = Callable[..., Any]
@@ -195,11 +196,11 @@ def test_the_backlog_is_not_looked_for_where_there_is_none(run: Start, redis: St
 def test_a_look_at_many_keys_ends(run: Start, redis: Start) -> None:
     fake, endpoint = redis(keys=[f"asgi{number}" for number in range(2500)])
     teach(fake, counts={"asgi0": 1, "asgi2400": 1})
-    layer_health.MOST_KEYS, kept = 2000, layer_health.MOST_KEYS
+    figures.MOST_KEYS, kept = 2000, figures.MOST_KEYS
     try:
         (found,) = run(endpoints=[endpoint])["redis"]
     finally:
-        layer_health.MOST_KEYS = kept
+        figures.MOST_KEYS = kept
     assert found["backlog"] == {"messages": 1, "channels": 1, "complete": False}
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Change, NginxError
+from ansible_collections.tethys.channels.plugins.module_utils.nginx_search import NginxError
+from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Change
 from ansible_collections.tethys.channels.plugins.module_utils.server.lock import alone
 from ansible_collections.tethys.channels.plugins.modules import nginx_upstream
 

@@ -18,6 +18,7 @@ import pytest
 import yaml
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.tethys.channels.plugins.module_utils import settings_record
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file, owned_file
 from ansible_collections.tethys.channels.plugins.module_utils.server import accounts
 from ansible_collections.tethys.channels.plugins.modules import portal_settings
@@ -103,7 +104,7 @@ def test_sets_once(home: Path) -> None:
     assert result["changed"]
     assert config(home).startswith(TEXT)
     assert yaml.safe_load(config(home))["settings"]["CHANNEL_LAYERS"] == LAYERS["CHANNEL_LAYERS"]
-    assert result["sha256"] == portal_settings.sha256(config(home).encode())
+    assert result["sha256"] == settings_record.sha256(config(home).encode())
     assert not result["others_can_read"]
     backup = Path(result["backup_file"])
     assert backup.read_text() == TEXT
@@ -129,7 +130,7 @@ def test_no_secret_in_what_it_says(home: Path) -> None:
         assert "channels_redis.core.RedisChannelLayer" in said
         assert "********" in said
         # a capacity of 1 does not blot out every 1
-        assert result["sha256"] == portal_settings.sha256(config(home).encode())
+        assert result["sha256"] == settings_record.sha256(config(home).encode())
 
 
 def test_mode_owner_and_attributes_stay(home: Path) -> None:
@@ -294,12 +295,13 @@ def test_no_regular_file(home: Path) -> None:
 
 
 def test_a_file_beyond_reason(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(portal_settings, "MAX_BYTES", 10)
+    for module in (portal_settings, settings_record):
+        monkeypatch.setattr(module, "MAX_BYTES", 10)
     assert "which no portal_config.yml is" in run(home, settings=LAYERS)["msg"]
 
 
 def test_another_file_than_expected(home: Path) -> None:
-    seen = portal_settings.sha256(TEXT.encode())
+    seen = settings_record.sha256(TEXT.encode())
     assert run(home, settings={"A": 1}, expected_sha256=seen.upper())["changed"]
     before = snapshot(home)
     result = run(home, settings=LAYERS, expected_sha256=seen)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils.redis import client
+from ansible_collections.tethys.channels.plugins.module_utils.redis import client, config_files, configuration
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import users
 from ansible_collections.tethys.channels.plugins.module_utils.server.lock import alone
 from ansible_collections.tethys.channels.plugins.modules import redis_settings
@@ -92,7 +92,7 @@ def test_any_password_without_users(password: str) -> None:
 
 
 def test_configuration() -> None:
-    lines = redis_settings.configuration(192)
+    lines = configuration.configuration(192)
     assert {"maxmemory 192mb", "maxmemory-policy noeviction", 'save ""', "appendonly no"} <= set(lines)
 
 
@@ -121,7 +121,7 @@ def test_configuration() -> None:
     ids=str,
 )
 def test_where_the_server_listens(transport: dict[str, Any], said: list[str], not_said: list[str]) -> None:
-    lines = redis_settings.configuration(192, **transport)
+    lines = configuration.configuration(192, **transport)
     for line in [*said, "maxmemory 192mb"]:
         assert lines.count(line) == 1
     for opening in not_said:
@@ -198,7 +198,7 @@ COPYING = [
 @pytest.mark.parametrize(("copied_at", "copying"), [(None, []), ("192.0.2.6", COPYING)])
 @pytest.mark.parametrize("transport", LISTENING)
 def test_the_whole_configuration(transport: str, copied_at: str | None, copying: list[str]) -> None:
-    assert redis_settings.configuration(192, transport, 7000, copied_at) == [
+    assert configuration.configuration(192, transport, 7000, copied_at) == [
         "# Managed by tethys.channels: a change made here is lost.",
         *LISTENING[transport],
         *copying,
@@ -653,9 +653,9 @@ def test_another_script_changes_the_sum(run: Run) -> None:
 
 def test_the_check_of_sentinels_answer_restarts_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run(password="p", **WATCHED)
-    written = redis_settings.start_script
+    written = configuration.start_script
     other = "  sleep 1"
-    monkeypatch.setattr(redis_settings, "start_script", lambda *given: written(*given, *[other] * (3 - len(given))))
+    monkeypatch.setattr(config_files, "start_script", lambda *given: written(*given, *[other] * (3 - len(given))))
     assert run(password="p", **WATCHED)["config_sum"] == first["config_sum"]
 
 
@@ -815,7 +815,7 @@ def start(run: Run, folder: Path, tmp_path: Path) -> Callable[..., Started]:
             (folder / "sentinel" / "sentinel-1.conf").touch()
         script = (folder / "redis" / "start.sh").read_text(encoding="utf-8")
         # As the container has its mounts.
-        for mount, name in ((redis_settings.MOUNT, "redis"), (redis_settings.SENTINEL_MOUNT, "sentinel")):
+        for mount, name in ((configuration.MOUNT, "redis"), (configuration.SENTINEL_MOUNT, "sentinel")):
             script = script.replace(mount, str(folder / name))
         (tmp_path / "start.sh").write_text(script, encoding="utf-8")
         found = subprocess.run(
@@ -1088,7 +1088,7 @@ def test_a_socket_that_is_lost_makes_the_server_start_again(
 ) -> None:
     way = over_socket(folder, acl=acl)
     run(**way)
-    monkeypatch.setattr(redis_settings, "SOCKET_PAUSE", 0)
+    monkeypatch.setattr(config_files, "SOCKET_PAUSE", 0)
     assert run(running=True, **way)["stale"]
     # One that a server left behind when it was killed.
     with socket.socket(socket.AF_UNIX) as left:
@@ -1113,7 +1113,7 @@ def test_one_that_is_just_starting_is_waited_for(run: Run, folder: Path, monkeyp
             served.bind(way["socket"])
             served.listen()
 
-        monkeypatch.setattr(redis_settings.time, "sleep", start)
+        monkeypatch.setattr(config_files.time, "sleep", start)
         assert not run(running=True, **way)["stale"]
 
 
@@ -1223,7 +1223,7 @@ def test_killed_anywhere_and_run_again(
 
     with monkeypatch.context() as patched:
         for name in ("put", "tell"):
-            patched.setattr(redis_settings, name, until(getattr(redis_settings, name)))
+            patched.setattr(config_files, name, until(getattr(config_files, name)))
         with pytest.raises(Killed):
             run(password="two", port=port, running=True, retire=retire)
     # What the portal may have until then opens, also after a restart.

@@ -1,0 +1,183 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files of a Redis container: its configuration, credentials and certificates, with owner and mode."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import socket
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
+from ansible_collections.tethys.channels.plugins.module_utils.redis.configuration import (
+    REPLICATE_LABELLED,
+    TLS_FILES,
+    configuration,
+    start_script,
+)
+from ansible_collections.tethys.channels.plugins.module_utils.redis.credentials import next_credentials
+from ansible_collections.tethys.channels.plugins.module_utils.redis.peer import Container, login
+from ansible_collections.tethys.channels.plugins.module_utils.redis.users import (
+    ADMIN_USER,
+    sha256,
+    tell,
+    users,
+)
+
+# How long a server that is just starting has for its socket.
+SOCKET_TRIES = 10
+SOCKET_PAUSE = 0.3
+START = "start.sh"
+
+
+def put(path: Path, text: str, mode: int, uid: int) -> None:
+    """Put a file in place, and take away what a run that was killed while it did so has left of the passwords."""
+    atomic_file.remove_leftovers(str(path))
+    atomic_file.replace(str(path), text.encode(), mode=mode, uid=uid)
+
+
+def same(path: Path, text: str, mode: int, uid: int) -> bool:
+    """Whether the file is there, with this content, owner and mode."""
+    try:
+        found = path.stat()
+        return (found.st_mode & 0o7777, found.st_uid) == (mode, uid) and atomic_file.read(str(path)) == text.encode()
+    except OSError:
+        return False
+
+
+def ensure_folder(path: Path, mode: int, uid: int, gid: int) -> None:
+    """Make a folder, or put its owner and mode right."""
+    path.mkdir(mode=mode, exist_ok=True)
+    os.chown(str(path), uid, gid)
+    path.chmod(mode)
+
+
+def right_folder(path: Path, mode: int, uid: int, gid: int) -> bool:
+    """Whether a folder is there with this owner and mode."""
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    is_right = (found.st_mode & 0o7777, found.st_uid, found.st_gid) == (mode, uid, gid)
+    return is_right and stat.S_ISDIR(found.st_mode)
+
+
+def group_id(name: str) -> int:
+    """The number of a group of this machine."""
+    return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
+
+
+class Files:
+    """The folder, and what is to be in it."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        self.base = Path(params["directory"])
+        self.redis_dir = self.base / "redis"
+        self.sentinel_dir = self.base / "sentinel"
+        # Each transport has its own file: until its container exists, that of another transport may start again.
+        transport, port = params["transport"], params["port"]
+        self.watched = params["topology"] == "sentinel"
+        tls = "redis-copies.conf" if self.watched else "redis-tls.conf"
+        names = {"host": f"redis-host-{port}.conf", "unix": "redis-unix.conf", "tls": tls}
+        self.config_path = self.redis_dir / names.get(transport, "redis.conf")
+        given = {name: params[name] for name in TLS_FILES} if transport == "tls" else {}
+        self.tls = {self.redis_dir / TLS_FILES[name]: text.strip() + "\n" for name, text in given.items()}
+        self.credentials_path = self.base / "credentials.json"
+        self.uid = params["uid"]
+        self.socket: Path | None = Path(params["socket"]) if params["transport"] == "unix" else None
+        self.gid = group_id(params["socket_group"]) if self.socket and params["socket_group"] else self.uid
+        self.params = params
+        self.credentials = next_credentials(
+            atomic_file.read_notes(self.credentials_path),
+            params["password"],
+            peer_password=params["peer_password"],
+            acl=params["acl"],
+            rotate=params["rotate"],
+            retire=params["retire"],
+        )
+        self.credentials_text = json.dumps(self.credentials, indent=2) + "\n"
+        now = sha256(self.credentials["password"])
+        self.sums = [now, *self.credentials.get("previous", [])]
+        copied_at = params["address"] if self.watched else None
+        self.shown = configuration(params["maxmemory_mb"], transport, port, copied_at)
+        self.text = self.config(self.sums)
+        self.beside = dict(self.tls)
+        if self.watched:
+            self.beside[self.redis_dir / START] = start_script(params, self.config_path.name)
+        # Salted, because the digest of a guessable password would reveal it to whoever reads the container's labels.
+        beside = dict(self.beside)
+        if self.watched:
+            beside[self.redis_dir / START] = start_script(params, self.config_path.name, REPLICATE_LABELLED)
+        labelled = self.config([self.credentials.get("first", now)]) + "".join(beside.values())
+        self.config_sum = sha256(self.credentials["admin_password"] + labelled)[:32]
+
+    def config(self, sums: list[str]) -> str:
+        """The whole configuration, with these digests of the portal's passwords."""
+        params = self.params
+        lines = users(self.credentials, params["prefix"], params["backend"], params["acl"], sums)
+        return "\n".join([*self.shown, *lines, ""])
+
+    def right(self) -> bool:
+        """Whether nothing has to be written."""
+        return (
+            right_folder(self.base, 0o700, 0, 0)
+            and right_folder(self.redis_dir, 0o500, self.uid, self.uid)
+            and (not self.watched or right_folder(self.sentinel_dir, 0o700, self.uid, self.uid))
+            and (self.socket is None or right_folder(self.socket.parent, 0o750, self.uid, self.gid))
+            and same(self.credentials_path, self.credentials_text, 0o600, 0)
+            and same(self.config_path, self.text, 0o400, self.uid)
+            and all(same(path, text, 0o400, self.uid) for path, text in self.beside.items())
+        )
+
+    def keep_credentials(self) -> None:
+        """Write what later runs have to know."""
+        ensure_folder(self.base, 0o700, 0, 0)
+        put(self.credentials_path, self.credentials_text, 0o600, 0)
+
+    def keep_config(self) -> None:
+        """Write what the container reads when it starts."""
+        ensure_folder(self.redis_dir, 0o500, self.uid, self.uid)
+        if self.watched:
+            ensure_folder(self.sentinel_dir, 0o700, self.uid, self.uid)
+        if self.socket:
+            ensure_folder(self.socket.parent, 0o750, self.uid, self.gid)
+        for path, text in self.beside.items():
+            put(path, text, 0o400, self.uid)
+        put(self.config_path, self.text, 0o400, self.uid)
+
+    def forget_others(self) -> None:
+        """Delete what a container that is reached otherwise has read."""
+        names = [*TLS_FILES.values(), START]
+        for path in [*self.redis_dir.glob("redis*.conf"), *(self.redis_dir / name for name in names)]:
+            if path != self.config_path and path not in self.beside:
+                atomic_file.unlink(str(path))
+
+    def socket_is_lost(self) -> bool:
+        """Whether nobody answers on the socket, or it is not in the folder that the container has mounted."""
+        for _again in range(SOCKET_TRIES):
+            try:
+                with socket.socket(socket.AF_UNIX) as plain:
+                    plain.connect(str(self.socket))
+                    return False
+            except (FileNotFoundError, ConnectionRefusedError):
+                time.sleep(SOCKET_PAUSE)
+            except OSError:
+                return False
+        return True
+
+    def tell(self, check: bool) -> bool:
+        """Have the server that runs take the passwords of the file; returns whether it did not."""
+        admin = {"username": ADMIN_USER, "password": self.credentials["admin_password"]}
+        place: dict[str, Any] = {"host": "127.0.0.1", "port": self.params["port"]}
+        if self.socket:
+            place = {"path": str(self.socket)}
+        elif self.tls:
+            place.update(host=self.params["address"], tls=True, ca=str(self.redis_dir / TLS_FILES["tls_ca"]))
+        with login({**place, **admin}, Container(self.params["engine"], self.params["container"])) as redis:
+            return tell(redis, self.sums, check)
