@@ -535,6 +535,22 @@ def faults_table(found: Mapping[str, Any]) -> Table:
     return Table("Both classes while something breaks", list(FAULT_COLUMNS), rows, notes)
 
 
+def watch_table(found: Mapping[str, Any]) -> Table:
+    """What the watch did about processes that hang, and about busy ones."""
+    rows = [
+        [row["layout"], row["kind"], "never" if row["seconds"] is None else f"{row['seconds']:.0f}", str(row["killed"])]
+        for row in found["hangs"]
+    ]
+    load = found["load"]
+    speed = f"{load['deliveries']:.0f} deliveries a second, p99 {load['p99_ms']:.0f} ms, {load['cores_own']:.1f} cores"
+    views = f"{load['views_ok']} of {load['views']} answered 200"
+    notes = [
+        f"{load['minutes']} minutes of full load ({speed}) beside views of 60 s ({views}):"
+        f" {load['killed']} processes killed, {load['closed']} WebSockets closed, {load['lost']} messages lost."
+    ]
+    return Table("The watch", ["layout", "a process hangs by", "seconds until it answers", "killed"], rows, notes)
+
+
 def _beside_each_other(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The rows with the classes of each fault together."""
     order = list(dict.fromkeys(row["name"] for row in rows))
@@ -563,6 +579,7 @@ TABLES = {
     "memory": memory_table,
     "clients": clients_table,
     "faults": faults_table,
+    "watch": watch_table,
 }
 
 

@@ -17,6 +17,7 @@ import converge
 from clients import clients
 from faults import faults
 from server import COLLECTIONS, HIREDIS, Play, Server, built, play, say, servers
+from watching import watch
 
 NAME = "tethys-channels-bench"
 BACKENDS = {
@@ -302,4 +303,5 @@ PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "fleet": fleet,
     "clients": clients,
     "faults": fault_rows,
+    "watch": watch,
 }

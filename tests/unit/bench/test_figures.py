@@ -269,6 +269,19 @@ def test_the_unchanged_run_is_told_beside_that_of_a_commit() -> None:
     assert "A run changed something!" in restless.notes[0]
 
 
+def test_the_watch_is_told_with_what_it_killed_and_what_it_never_saw() -> None:
+    hangs = [
+        {"layout": "shared_socket", "kind": "SIGSTOP", "seconds": 51.4, "killed": 1},
+        {"layout": "shared_socket", "kind": "deadlock", "seconds": None, "killed": 0},
+    ]
+    load = {"minutes": 30, "killed": 2, "closed": 3, "lost": 4, "deliveries": 900.4, "p99_ms": 80.2, "cores_own": 1.25}
+    table = figures.watch_table({"hangs": hangs, "load": {**load, "views": 9, "views_ok": 8}})
+    assert table.rows == [["shared_socket", "SIGSTOP", "51", "1"], ["shared_socket", "deadlock", "never", "0"]]
+    assert "900 deliveries a second, p99 80 ms" in table.notes[0]
+    assert "8 of 9 answered 200" in table.notes[0]
+    assert "2 processes killed, 3 WebSockets closed, 4 messages lost." in table.notes[0]
+
+
 def test_a_fleet_is_compared_with_one_host_and_with_what_was_foretold() -> None:
     rows = figures.fleet_table(COST, FLEET).rows
     assert rows[0] == ["1", "16", "", "9.0", "1.0", "2.0", "1.9", "9.0", "+0%", "3.0", "1.0"]
