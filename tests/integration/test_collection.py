@@ -201,8 +201,10 @@ def test_every_plugin_is_documented(ansible: Any, kind: str, names: list[str]) -
 
 def test_every_role_is_documented(ansible: Any) -> None:
     ran = ansible("ansible-doc", "-t", "role", "-j", *(f"{NAME}.{role}" for role in ROLES))
-    warnings = re.findall(r"^\[[A-Z ]*WARNING\]: (?:.+\n)+", ran.stdout, re.MULTILINE)
-    assert [text for text in warnings if "tethys" in text.replace("\n", "")] == []
+    before = ran.stdout.partition("{\n")[0]
+    warnings = [text.replace("\n", "") for text in re.findall(r"^\[[A-Z ]*WARNING\]: (?:.+\n)+", before, re.MULTILINE)]
+    # ansible-core 2.20 warns of a collection of its own, in an environment that is in this clone.
+    assert [text for text in warnings if "tethys" in text.replace(str(ROOT), "")] == []
     found = answer(ran)
     assert sorted(found) == [f"{NAME}.{role}" for role in ROLES]
     for name, about in found.items():
