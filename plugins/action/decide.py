@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tethys.channels.plugins.plugin_utils.action import Action, plain
@@ -61,11 +61,11 @@ class ActionModule(Action):
 
 def _of_portal(variables: Variables) -> Plan:
     from ansible_collections.tethys.channels.plugins.plugin_utils import plan
-    from ansible_collections.tethys.channels.plugins.plugin_utils.model import Facts
+    from ansible_collections.tethys.channels.plugins.plugin_utils.model import Facts, Gathered
 
     found = variables.found
     shared = variables.read("__preflight_shared", {})
-    decision = plan.decide(variables.inputs, Facts.given({"redis": shared.get("redis"), **found}))
+    decision = plan.decide(variables.inputs, Facts.given(cast(Gathered, {"redis": shared.get("redis"), **found})))
     # By this server's clock.
     started_at = shared.get("started_at") and shared["started_at"] + (found["server"].get("clock_ahead") or 0)
     decision.step.update(

@@ -9,7 +9,7 @@ unit test compares the two.
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils import portal_look, portal_wire
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
@@ -89,9 +89,9 @@ class Settings(TypedDict, total=False):
     static_root: str | None
     media_root: str | None
     workspaces_root: str | None
-    channel_layers: Any
+    channel_layers: object
     layer_backend: str | None
-    layer_hosts: Any
+    layer_hosts: object
     database: Database
     data: list[DataPlace]
 

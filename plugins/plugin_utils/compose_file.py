@@ -137,6 +137,15 @@ def is_ours(asked: DockerInputs, layers_now: Any) -> bool:
     return isinstance(default, Mapping) and without_secrets(config or {}) == carried(asked)["default"]["CONFIG"]
 
 
+def our_services(text: str) -> list[str]:
+    """Return the names of the services of ours in the text of our compose file; none where it is damaged."""
+    try:
+        services = (yaml.load(text, Loader) or {})["services"]  # noqa: S506 - a SafeLoader
+        return [str(name) for name, held in services.items() if CONFIG_LABEL in (held.get("labels") or {})]
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError):
+        return []
+
+
 def carried(asked: DockerInputs) -> dict[str, Layer]:
     """The setting CHANNEL_LAYERS as the variables bring it about, without a secret."""
     layer = layers(asked)["default"]

@@ -6,45 +6,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
-
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import Data
 
 PREFIX = "tethys_docker_"
 
 
 @dataclass(frozen=True)
 class DockerInputs:
-    """The variables by their names without `tethys_docker_`; the role's defaults have the others."""
+    """The variables by their names without `tethys_docker_`; the role's defaults have the others.
 
-    state: Any
-    asgi_processes: Any
-    layer_backend: Any
-    layer_hosts: Any
-    layer_options: Any
-    bokeh: Any
-    carrier: Any
-    override_file: Any
-    dockerfile: Any
-    portal_service: Any
-    container: Any
-    user: Any
-    redis: Any
-    redis_service: Any
-    redis_image: Any
-    redis_memory_mb: Any
-    redis_uid: Any
-    network: Any
-    credentials_dir: Any
-    start: Any
-    project_name: Any = ""
+    What is not of its type here is refused by the plan.
+    """
+
+    state: str
+    asgi_processes: object
+    layer_backend: str
+    layer_hosts: object
+    layer_options: object
+    bokeh: object
+    carrier: str
+    override_file: str
+    dockerfile: str
+    portal_service: str
+    container: str
+    user: str
+    redis: str
+    redis_service: str
+    redis_image: str
+    redis_memory_mb: object
+    redis_uid: object
+    network: str
+    credentials_dir: str
+    start: object
+    project_name: str = ""
     # Those without a default.
-    project_dir: Any = ""
-    redis_port: Any = None
+    project_dir: str = ""
+    redis_port: object = None
 
     @classmethod
-    def given(cls, variables: Data) -> DockerInputs:
+    def given(cls, variables: Mapping[str, Any]) -> DockerInputs:
         """Return those among a host's variables."""
         names = [field.name for field in fields(cls) if f"{PREFIX}{field.name}" in variables]
         return cls(**{name: variables[f"{PREFIX}{name}"] for name in names})

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import ContainerFacts, Program, Server
@@ -96,8 +96,8 @@ class Plan(Printed, OfRedis, OfProcesses, total=False):
     portal: Portal
     server: Server
     platform: Platform | None
-    moves: list[Any]
-    requirements: list[Any]
+    moves: list[object]
+    requirements: list[str]
     install_yaml: bool
     shared_ca: str
     recorded: bool

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
 from ansible_collections.tethys.channels.plugins.module_utils.layer_facts import Probe
@@ -89,13 +89,13 @@ class PeersThere(TypedDict, total=False):
 HostVariables = TypedDict(
     "HostVariables",
     {
-        "redis_container_address": Any,
-        "redis_container_password": Any,
-        "redis_container_port": Any,
-        "redis_container_sentinel_port": Any,
-        "redis_container_topology": Any,
-        "portal_config_layer_options": Any,
-        "tethys_layer_backend": Any,
+        "redis_container_address": object,
+        "redis_container_password": object,
+        "redis_container_port": object,
+        "redis_container_sentinel_port": object,
+        "redis_container_topology": object,
+        "portal_config_layer_options": object,
+        "tethys_layer_backend": object,
         "__preflight_found": FoundThere,
         "__fleet_check_result": ProbedThere,
         "__redis_container_peers": PeersThere,

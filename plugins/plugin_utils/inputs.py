@@ -129,7 +129,9 @@ class Variables:
         read_file: what returns the text of a file on the controller, empty where there is none.
     """
 
-    def __init__(self, held: Data, template: Callable[[Any], Any], read_file: Callable[[str], str] = str) -> None:
+    def __init__(
+        self, held: Mapping[str, Any], template: Callable[[Any], Any], read_file: Callable[[str], str] = str
+    ) -> None:
         self.held, self.template, self.read_file = held, template, read_file
 
     def read(self, name: str, otherwise: Any = None) -> Any:

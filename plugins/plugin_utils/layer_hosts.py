@@ -378,7 +378,7 @@ def credentials_for(hosts: Sequence[Host], credentials: Any) -> Credentials | No
     return found
 
 
-def redis_endpoints(hosts: Any, credentials: Any = None) -> list[Endpoint]:
+def redis_endpoints(hosts: object, credentials: object = None) -> list[Endpoint]:
     """Where to connect to see whether the layer's Redis answers, in the order of the hosts.
 
     Behind Sentinel these are the sentinels (`sentinel` is the master's name) with the login for them; anywhere else

@@ -26,7 +26,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.values import choi
 class LayerConfig(TypedDict, total=False):
     """What a layer's class takes; each host has one of the forms that channels_redis takes."""
 
-    hosts: list[Any]
+    hosts: list[object]
     capacity: int
     channel_capacity: dict[str, int]
     expiry: int
@@ -148,7 +148,7 @@ def _read_options(options: Any, backend: str) -> LayerConfig:
 
 
 def channel_layers(
-    hosts: Any, credentials: Any = None, options: Any = None, backend: str = CORE_BACKEND
+    hosts: object, credentials: object = None, options: object = None, backend: str = CORE_BACKEND
 ) -> dict[str, Layer]:
     """Return the mapping for `settings.CHANNEL_LAYERS`.
 

@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
 from ansible_collections.tethys.channels.plugins.module_utils.problem import Problem, codes, texts
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Server
 from ansible_collections.tethys.channels.plugins.module_utils.services import REDIS_SOCKET
+from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import mapping_of, texts_of
 
 __all__ = ("Facts", "Found", "Inputs", "Problem", "Refusal", "codes", "refused", "texts")
 
 # A mapping whose entries a decision reads one by one.
-Data = Mapping[str, Any]
+Data = Mapping[str, object]
 
 # Folders of this collection's own.
 OWN_FOLDERS = (str(PurePosixPath(REDIS_SOCKET).parent), "/etc/tethys_channels")
@@ -70,13 +71,22 @@ class Inputs:
     options: Data
     values: Data = field(default_factory=dict)
     names: tuple[str, ...] = ()
-    known: Any = ()
+    known: object = ()
 
     @classmethod
     def given(cls, asked: Data, options: Data, found: Data) -> Inputs:
         """Return the inputs in what a filter was given."""
-        names = tuple(str(name) for name in found.get("names") or [])
-        return cls(asked, options, found.get("values") or {}, names, found.get("known") or [])
+        names = tuple(texts_of(found.get("names")))
+        return cls(asked, options, mapping_of(found.get("values")), names, found.get("known") or [])
+
+
+class Gathered(TypedDict, total=False):
+    """What `gather` returned, without the parts that a host has not."""
+
+    portal: Portal | None
+    server: Server | None
+    packages: Data | None
+    redis: Data | None
 
 
 @dataclass(frozen=True)
@@ -89,8 +99,8 @@ class Facts:
     redis: Data = field(default_factory=dict)
 
     @classmethod
-    def given(cls, found: Data) -> Facts:
-        """Return the facts in what a filter was given."""
+    def given(cls, found: Gathered) -> Facts:
+        """Return the facts in what was gathered."""
         portal: Portal = found.get("portal") or {}
         server: Server = found.get("server") or {}
         return cls(portal, server, found.get("packages") or {}, found.get("redis") or {})

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Program
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import front, trust, variables
@@ -26,11 +26,13 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     SHARED_CA_HERE,
     Facts,
     Found,
+    Gathered,
     Inputs,
     Problem,
     codes,
     texts,
 )
+from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import list_of
 from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import yaml_refusal
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import whole_number
 
@@ -193,7 +195,7 @@ def _programs_step(programs: Programs, adopted: Program | None) -> Plan:
     portal, server = programs.portal, programs.server
     supervisor = server.get("supervisor") or {}
     return {
-        "layout": programs.asked["tethys_asgi_layout"],
+        "layout": str(programs.asked["tethys_asgi_layout"]),
         "ports": programs.ports,
         "port": programs.place.port,
         "address": programs.place.address,
@@ -206,7 +208,7 @@ def _programs_step(programs: Programs, adopted: Program | None) -> Plan:
         "replaced_groups": programs.replaced_groups,
         "user": portal.get("user"),
         "shared_ca": SHARED_CA_HERE,
-        "moves": programs.packages.get("moves") or [],
+        "moves": list_of(programs.packages.get("moves")),
         "program_path": programs.program_path,
         "install_supervisor": not supervisor.get("installed"),
         "start_supervisor": not supervisor.get("running"),
@@ -254,4 +256,4 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         `refusals`, `warnings` and `announce` (sentences), and, where nothing is refused, what the roles do. They do
         nothing where `as_proved` says that all is as a run has left and proved it whose plan had the same `sum`.
     """
-    return decide(Inputs.given(asked, options, found), Facts.given(found)).printed()
+    return decide(Inputs.given(asked, options, found), Facts.given(cast(Gathered, found))).printed()

@@ -47,6 +47,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     codes,
     texts,
 )
+from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import is_mapping, mapping_of
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import choice_refusal, show, whole_number
 
 BOKEH = ("auto", "in_use", "not_in_use")
@@ -242,7 +243,7 @@ class _Plan(Project):
                 " recreated, until the next run.",
             )
 
-    def old_volume(self, before: Any) -> None:
+    def old_volume(self, before: int | None) -> None:
         """What changes inside the container, whose volume was set up before."""
         if before != self.processes:
             self.announce.append(
@@ -251,13 +252,13 @@ class _Plan(Project):
                 " Supervisor restarts all of them at once, and requests fail until they answer."
             )
         settings = self.portal.get("settings") or {}
-        now = settings.get("channel_layers")
-        if isinstance(now, Mapping) and isinstance(now.get("default"), Mapping):
-            # The in-memory layer needs no CONFIG, and the variables carry an empty one.
-            now = {**now, "default": {"CONFIG": {}, **now["default"]}}
+        layers = mapping_of(settings.get("channel_layers"))
+        default = layers.get("default")
+        # The in-memory layer needs no CONFIG, and the variables carry an empty one.
+        default = {"CONFIG": {}, **mapping_of(default)} if is_mapping(default) else default
         # Layers besides `default` are the project's own.
         if settings.get("layer_backend", self.asked.layer_backend) != self.asked.layer_backend or (
-            now and without_secrets({"default": now.get("default")}) != carried(self.asked)
+            layers and without_secrets({"default": default}) != carried(self.asked)
         ):
             self.announce.append(
                 "The portal's volume was set up before, and Tethys Docker ignores CHANNEL_LAYERS_BACKEND and"

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
 
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem
 
 _DIGITS = re.compile(r"[1-9][0-9]*")
 
 
-def show(value: Any) -> str:
+def show(value: object) -> str:
     """A value for a message: on one line and not too long."""
     try:
         text = repr(str(value)) if isinstance(value, str) else repr(value)
@@ -25,24 +26,24 @@ def show(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def type_name(value: Any) -> str:
+def type_name(value: object) -> str:
     """Return the name of a value's type in YAML; Ansible has its own types for texts, numbers and lists."""
     kinds = (bool, int, float, str, list, dict)
     return next((kind.__name__ for kind in kinds if isinstance(value, kind)), type(value).__name__)
 
 
-def nearest(word: Any, choices: Iterable[str]) -> str | None:
+def nearest(word: object, choices: Iterable[str]) -> str | None:
     """Return the choice that a misspelt word is probably meant to be, or None."""
     return next(iter(difflib.get_close_matches(str(word), list(choices), n=1)), None)
 
 
-def closest(word: Any, choices: Iterable[str]) -> str:
+def closest(word: object, choices: Iterable[str]) -> str:
     """` (did you mean 'x'?)` for a misspelt choice, or nothing."""
     meant = nearest(word, choices)
     return f" (did you mean '{meant}'?)" if meant else ""
 
 
-def choice_refusal(variable: str, value: Any, choices: Iterable[str]) -> Problem | None:
+def choice_refusal(variable: str, value: object, choices: Iterable[str]) -> Problem | None:
     """Return the problem of a value that is not one of the choices, or None."""
     if isinstance(value, str) and value in choices:
         return None
@@ -53,7 +54,17 @@ def choice_refusal(variable: str, value: Any, choices: Iterable[str]) -> Problem
     )
 
 
-def whole_number(value: Any) -> int | None:
+def truth(value: object) -> bool:
+    """Return whether a value is true, in whatever form it is written."""
+    return bool(boolean(value, strict=False))
+
+
+def is_of_option(name: str, option: Mapping[str, object], value: object) -> bool:
+    """Return whether a value is one that an option of an argument specification takes."""
+    return not ArgumentSpecValidator({name: option}).validate({name: value}).error_messages
+
+
+def whole_number(value: object) -> int | None:
     """The whole number of at least 1 that a value stands for, or None.
 
     Inventories deliver numbers as text, so plain ASCII digits count. A leading zero does not: YAML 1.1 reads 010 as 8.

@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject, sentence
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
@@ -26,6 +25,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     Refusal,
     refused,
 )
+from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import list_of, mapping_of
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import choice_refusal, show, whole_number
 
 _NO_BOKEH_OBJECTS = "Give a boolean, 'in_use', 'not_in_use', 'unknown' or a list of {app, name, url}."
@@ -33,7 +33,7 @@ _NO_BOKEH_OBJECTS = "Give a boolean, 'in_use', 'not_in_use', 'unknown' or a list
 BOKEH_CODES = ("bokeh-needs-one-process", "bokeh-facts-invalid")
 
 
-def _handlers(found: Iterable[Any]) -> str:
+def _handlers(found: Iterable[object]) -> str:
     """Bokeh handlers as a person reads them: `app: name at url`."""
     shown = []
     for handler in found:
@@ -49,7 +49,7 @@ def _handlers(found: Iterable[Any]) -> str:
     return ", ".join(shown)
 
 
-def bokeh_in_use(bokeh: Any) -> str | None:
+def bokeh_in_use(bokeh: object) -> str | None:
     """Why Bokeh counts as in use, as the first half of a sentence, or None where it is known not to be."""
     if bokeh is None or (isinstance(bokeh, str) and bokeh in ("unknown", "auto")):
         return "it could not be found out whether an app uses Bokeh, which counts as in use"
@@ -70,21 +70,21 @@ def bokeh_in_use(bokeh: Any) -> str | None:
 _BOKEH_REQUESTS = r"/(?:autoload\.js|ws)$"
 
 
-def bokeh_pins(bokeh: Any) -> list[str]:
+def bokeh_pins(bokeh: object) -> list[str]:
     """Regular expressions of the paths that have to meet in one process: Bokeh's requests, and the pages found.
 
     The first covers the handlers of an app that is installed after the run, too. Empty where surely no app uses Bokeh.
     """
     if bokeh in (False, "not_in_use"):
         return []
-    found = bokeh if isinstance(bokeh, (list, tuple)) else []
-    pages = {str(handler["url"]).rstrip("/") for handler in found if handler.get("url")}
+    handlers = map(mapping_of, list_of(bokeh))
+    pages = {str(handler["url"]).rstrip("/") for handler in handlers if handler.get("url")}
     # A variable of a URL stands in braces.
     plain = (re.sub(r"\\\{[^{}]*\\\}", "[^/]+", re.escape(page)) for page in sorted(pages))
     return [_BOKEH_REQUESTS, *(f"^{page}/?$" for page in plain)]
 
 
-def _number_refusal(value: Any) -> Problem | None:
+def _number_refusal(value: object) -> Problem | None:
     """Return the problem of a value that is not a number of processes, or None."""
     number = whole_number(value)
     if number is None:
@@ -104,7 +104,7 @@ def _number_refusal(value: Any) -> Problem | None:
 
 
 def _several_refusals(
-    number: int, in_use: str | None, is_known: bool, policy: str, backend: str, layout: str
+    number: int, in_use: str | None, is_known: bool, policy: object, backend: object, layout: object
 ) -> Iterable[Problem]:
     """Yield why several processes would lose messages or break Bokeh pages."""
     if backend == MEMORY_BACKEND:
@@ -134,11 +134,11 @@ def _several_refusals(
 
 
 def asgi_processes(
-    value: Any,
-    bokeh: Any = None,
-    policy: str = "single",
-    backend: str = CORE_BACKEND,
-    layout: str = "shared_socket",
+    value: object,
+    bokeh: object = None,
+    policy: object = "single",
+    backend: object = CORE_BACKEND,
+    layout: object = "shared_socket",
 ) -> int:
     """Return the number of ASGI processes, or refuse with every reason found.
 
@@ -178,7 +178,7 @@ class Bokeh(Subject):
     """What is known of Bokeh, and what follows for the processes."""
 
     @property
-    def bokeh(self) -> Any:
+    def bokeh(self) -> object:
         """What is known of Bokeh, as `asgi_processes` takes it."""
         if self.asked["tethys_bokeh"] != "auto":
             return self.asked["tethys_bokeh"]

@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis import address_reason
-from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import role_options
 from ansible_collections.tethys.channels.plugins.plugin_utils.inputs import RedisOptions
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Data, Problem
+from ansible_collections.tethys.channels.plugins.plugin_utils.role_variables import role_options
 from ansible_collections.tethys.channels.plugins.plugin_utils.tls import certificate_problem, not_made_here, out_of_time
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import nearest, show
 
@@ -82,7 +82,7 @@ def _authority_reasons(name: str, folder: str, found: CertificateFound) -> Itera
             )
 
 
-def _folder_reasons(name: str, folder: Any, found: CertificateFound) -> Iterable[Problem]:
+def _folder_reasons(name: str, folder: object, found: CertificateFound) -> Iterable[Problem]:
     """Yield the problems of the folder in which the private CA is created and kept."""
     if folder and not str(folder).startswith(("/", "~/")):
         yield Problem(

@@ -7,14 +7,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal, Settings
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import READ_TIMEOUT
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import sets_timeout
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Data, Problem
+from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import is_mapping, list_of, mapping_of
 
 # The first redis-py that opens a connection with HELLO unless `protocol` is 2, the first Redis that has it, and the
 # first that takes it from a client that has not logged in yet where the default user is off, as in our container.
@@ -24,7 +23,7 @@ SERVER_WITH_HELLO_BEFORE_LOGIN = (6, 2)
 OLDER_CLIENT = "channels_redis_requirements to ['channels_redis>=4.2,<5', 'redis>=4.6,<8']"
 
 
-def major(version: Any) -> int | None:
+def major(version: object) -> int | None:
     """Return the first number of a version, or None."""
     found = re.match(r"(\d+)", str(version or ""))
     return int(found.group(1)) if found else None
@@ -32,19 +31,22 @@ def major(version: Any) -> int | None:
 
 def client_version(packages: Data, portal: Portal) -> str | None:
     """Return the version of redis-py that the portal has after the run, or None."""
-    versions = {**(portal.get("versions") or {}), **(packages.get("installed") or {})}
-    moved = {row.get("name"): row.get("to") for row in packages.get("moves") or []}
-    found = moved.get("redis") or versions.get("redis")
+    moves = map(mapping_of, list_of(packages.get("moves")))
+    moved = {str(row.get("name")): row.get("to") for row in moves}
+    installed = mapping_of(packages.get("installed")).get("redis")
+    found = moved.get("redis") or installed or (portal.get("versions") or {}).get("redis")
     return str(found) if found else None
 
 
-def _first_two(version: Any) -> tuple[int, int] | None:
+def _first_two(version: object) -> tuple[int, int] | None:
     """Return the first two numbers of a version; of `6` alone the newest of that line, as a tag means it."""
     found = re.match(r"(\d+)(?:\.(\d+))?", str(version or ""))
     return (int(found.group(1)), int(found.group(2) or 99)) if found else None
 
 
-def hello_refusal(variable: str, value: str, server: Any, client: Any, fix: str, ours: bool = False) -> Problem | None:
+def hello_refusal(
+    variable: str, value: str, server: object, client: object, fix: str, ours: bool = False
+) -> Problem | None:
     """Return why this redis-py cannot connect to this Redis, or None.
 
     Args:
@@ -72,14 +74,14 @@ def hello_refusal(variable: str, value: str, server: Any, client: Any, fix: str,
     return Problem("redis-without-hello", variable, text)
 
 
-def without_protocol(hosts: Any) -> bool:
+def without_protocol(hosts: object) -> bool:
     """Return whether an entry of a list of hosts leaves the protocol to redis-py."""
     return isinstance(hosts, (list, tuple)) and any(_protocol(host) != "2" for host in hosts)
 
 
-def _protocol(host: Any) -> str:
+def _protocol(host: object) -> str:
     """Return the protocol that a host's entry names, or its URL."""
-    entry = host if isinstance(host, Mapping) else {"address": host}
+    entry = mapping_of(host if is_mapping(host) else {"address": host})
     url = parse_qs(urlsplit(str(entry.get("address") or "")).query)
     return str(entry.get("protocol") or "".join(url.get("protocol", [])[-1:]))
 

@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict, cast
 
 from ansible_collections.tethys.channels.plugins.module_utils.docker_facts import DockerFacts, Inside
 from ansible_collections.tethys.channels.plugins.module_utils.facts import DataPlace
@@ -19,6 +19,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import Layer, channel_layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem, Refusal
+from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import is_mapping, list_of, mapping_of
 
 # The layer that the role writes.
 OURS = "default"
@@ -52,16 +53,16 @@ class _Further(NamedTuple):
     writable: bool
 
     @property
-    def hosts(self) -> list[Any]:
+    def hosts(self) -> list[object]:
         """Return the layer's hosts."""
         return list(self.layer["CONFIG"]["hosts"])
 
-    def with_hosts(self, hosts: list[Any]) -> Layer:
+    def with_hosts(self, hosts: list[object]) -> Layer:
         """Return the layer with other hosts."""
         return {**self.layer, "CONFIG": {**self.layer["CONFIG"], "hosts": hosts}}
 
 
-def _endpoints(host: Any, served: Served) -> list[Endpoint]:
+def _endpoints(host: object, served: Served) -> list[Endpoint]:
     """Return where a host's entry leads, if it is that Redis."""
     try:
         found = redis_endpoints([host])
@@ -87,20 +88,20 @@ def _is_writable(layer: Layer, served: Served) -> bool:
     )
 
 
-def _on_redis(layers: Any, served: Served) -> dict[str, _Further]:
+def _on_redis(layers: object, served: Served) -> dict[str, _Further]:
     """Return the further layers of which a host is that Redis."""
     found: dict[str, _Further] = {}
-    for name, layer in layers.items() if isinstance(layers, Mapping) else ():
-        config = layer.get("CONFIG") if isinstance(layer, Mapping) else None
-        hosts = config.get("hosts") if isinstance(config, Mapping) else None
-        if name == OURS or not isinstance(hosts, list):
-            continue
-        if any(_endpoints(host, served) for host in hosts):
-            found[str(name)] = _Further(layer, _is_writable(layer, served))
+    for name, held in mapping_of(layers).items():
+        layer = mapping_of(held)
+        hosts = list_of(mapping_of(layer.get("CONFIG")).get("hosts"))
+        if name != OURS and any(_endpoints(host, served) for host in hosts):
+            # As the portal has it; what is not as a class takes it is not writable.
+            further = cast(Layer, layer)
+            found[name] = _Further(further, _is_writable(further, served))
     return found
 
 
-def further_logins(layers: Any, served: Served, login: Login) -> dict[str, Layer]:
+def further_logins(layers: object, served: Served, login: Login) -> dict[str, Layer]:
     """Return the further layers on the same Redis, unchanged but for the login in their hosts.
 
     Args:
@@ -116,13 +117,13 @@ def further_logins(layers: Any, served: Served, login: Login) -> dict[str, Layer
     return found
 
 
-def _without_login(host: Any) -> Any:
-    if not isinstance(host, Mapping):
+def _without_login(host: object) -> object:
+    if not is_mapping(host):
         return host
     return {key: value for key, value in host.items() if key not in ("username", "password")}
 
 
-def without_logins(layers: Any, served: Served) -> dict[str, Layer]:
+def without_logins(layers: object, served: Served) -> dict[str, Layer]:
     """Return the further layers on the same Redis without a login, as they were before a run wrote it."""
     return {
         name: further.with_hosts([_without_login(host) for host in further.hosts])
@@ -131,7 +132,7 @@ def without_logins(layers: Any, served: Served) -> dict[str, Layer]:
     }
 
 
-def lacking_login(layers: Any, served: Served) -> list[str]:
+def lacking_login(layers: object, served: Served) -> list[str]:
     """Return the further layers on that Redis that have no login yet and can get one."""
     return [
         name
@@ -140,7 +141,7 @@ def lacking_login(layers: Any, served: Served) -> list[str]:
     ]
 
 
-def further_refusals(layers: Any, served: Served) -> list[Problem]:
+def further_refusals(layers: object, served: Served) -> list[Problem]:
     """Return why further layers cannot get the login: other hosts or secrets, or what the login may not use."""
     return [
         Problem(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.server.front import Front
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Server
@@ -75,7 +75,7 @@ def _ping_interval(arguments: Sequence[str]) -> float:
     return float(given.group(1)) if given else PING_INTERVAL
 
 
-def url_problem(url: Any) -> Problem | None:
+def url_problem(url: object) -> Problem | None:
     """Return why a value cannot be layer_check_url, or None."""
     if url in (None, AUTO, "") or split_url(url):
         return None

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Access
@@ -21,6 +21,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.processes i
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject, sentence
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem
+from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import is_mapping, mapping_of, unique
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import show
 
 
@@ -40,10 +41,10 @@ class Portal(Subject):
         self._home_and_user_reasons()
         self._config_reasons()
         self._environment_reasons()
-        for place in dict.fromkeys(row["blocked_by"] or row["path"] for row in blocked):
-            self.problems.append(
-                self._access_reason(place, [row for row in blocked if (row["blocked_by"] or row["path"]) == place])
-            )
+        places = [row["blocked_by"] or row["path"] for row in blocked]
+        for place in unique(places):
+            rows = [row for row, at in zip(blocked, places) if at == place]
+            self.problems.append(self._access_reason(place, rows))
 
     def _prefix_reasons(self) -> None:
         """Why the environment cannot be used."""
@@ -131,13 +132,13 @@ class Portal(Subject):
             (self.problems if self.goal in ("site", "restart") else self.warnings).append(made)
         if not names or problem or names["kept"] is None or self.goal != "site":
             return
-        set_here = set(own) if isinstance(own, Mapping) else set()
+        set_here = set(mapping_of(own))
         changed = {name for name in names.get("changed", []) if name not in set_here}
-        changed |= set_here ^ set(names["kept"]) if isinstance(own, Mapping) else set()
+        if is_mapping(own):
+            changed |= set_here ^ set(names["kept"])
         if changed:
             self.announce.append(
-                f"{PATH} changes ({', '.join(map(show, sorted(changed, key=str)))}): the processes restart one at a"
-                " time."
+                f"{PATH} changes ({', '.join(map(show, sorted(changed)))}): the processes restart one at a time."
             )
 
     @property
@@ -161,7 +162,8 @@ class Portal(Subject):
     def _access_reason(self, place: str, rows: list[Access]) -> Problem:
         """One sentence for everything that one file or folder keeps from the portal's user."""
         user, owner, need = self.portal.get("user"), rows[0].get("owner"), rows[0]["need"]
-        inside = list(dict.fromkeys(row["path"] for row in rows if row["path"] != place))
+        inside_it = [row["path"] for row in rows if row["path"] != place]
+        inside = unique(inside_it)
         if inside:
             paths = " and ".join(inside[:2]) + (f" and {len(inside) - 2} more" if len(inside) > 2 else "")
             what, right = f"enter {place}, and has to reach {paths}", "x"

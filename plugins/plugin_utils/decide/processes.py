@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, ip_address
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
 from ansible_collections.tethys.channels.plugins.module_utils.server.conda_variables import accepted
@@ -19,6 +19,13 @@ from ansible_collections.tethys.channels.plugins.module_utils.server.kept_enviro
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Program, Server
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART, LARGEST_PORT, Data, Problem
+from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import (
+    is_list,
+    list_of,
+    mapping_of,
+    texts_of,
+    unique,
+)
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import show, whole_number
 
 AUTO = "auto"
@@ -42,7 +49,7 @@ class Place(NamedTuple):
         return LOOPBACK if self.address == ANY else self.address
 
 
-def port_problem(port: Any) -> Problem | None:
+def port_problem(port: object) -> Problem | None:
     """Return why a port cannot be tethys_port, or None."""
     number = whole_number(port)
     if port == AUTO or (number is not None and number <= LARGEST_PORT):
@@ -52,7 +59,7 @@ def port_problem(port: Any) -> Problem | None:
     )
 
 
-def address_problem(address: Any, layout: Any) -> Problem | None:
+def address_problem(address: object, layout: object) -> Problem | None:
     """Return why an address cannot be tethys_bind_address, or None."""
     if address == AUTO:
         return None
@@ -292,11 +299,10 @@ class Kept(NamedTuple):
 _ARGUMENT = re.compile(r"[A-Za-z0-9_./:=,@+-]+")
 
 
-def arguments_problem(value: Any) -> Problem | None:
+def arguments_problem(value: object) -> Problem | None:
     """Return why the value of asgi_service_arguments cannot be used, or None."""
-    words = value if isinstance(value, list) else [value]
-    wrong = [word for word in words if not isinstance(word, str) or not _ARGUMENT.fullmatch(word)]
-    if value == AUTO or (isinstance(value, list) and not wrong):
+    is_right = all(isinstance(word, str) and _ARGUMENT.fullmatch(word) for word in list_of(value))
+    if value == AUTO or (is_list(value) and is_right):
         return None
     return Problem(
         "arguments-invalid",
@@ -306,7 +312,7 @@ def arguments_problem(value: Any) -> Problem | None:
     )
 
 
-def environment_problem(value: Any) -> Problem | None:
+def environment_problem(value: object) -> Problem | None:
     """Return why the value of asgi_service_environment cannot be used, or None. Values may be secret."""
     if value == AUTO:
         return None
@@ -333,7 +339,7 @@ def kept_problems(values: Data) -> list[Problem]:
     return [problem for problem in found if problem]
 
 
-def given(values: Data, name: str) -> Any:
+def given(values: Data, name: str) -> object:
     """Return the value of a role's variable that is `auto` by default."""
     value = values.get(name)
     return AUTO if value is None else value
@@ -349,12 +355,12 @@ def kept(values: Data, server: Server) -> Kept:
     programs = server.get("programs") or []
     program: Program = programs[0] if programs else {}
     own = given(values, "asgi_service_arguments")
-    arguments = program.get("arguments") or [] if own == AUTO else own
+    arguments = program.get("arguments") or [] if own == AUTO else texts_of(own)
     names: Names = server.get("environment") or {"kept": None, "conda": [], "rejected": []}
     here = bool(program.get("environment") or names.get("conda"))
     if given(values, "asgi_service_environment") != AUTO or names.get("kept") is not None:
-        return Kept(list(arguments), True)
-    return Kept(list(arguments), here and not program.get("managed"))
+        return Kept(arguments, True)
+    return Kept(arguments, here and not program.get("managed"))
 
 
 def kept_lines(where: Place, found: Kept, server: Server, values: Data) -> Iterable[str]:
@@ -376,7 +382,7 @@ def kept_lines(where: Place, found: Kept, server: Server, values: Data) -> Itera
     lost = [
         # Supervisor's value is kept, which the command replaces.
         f"variable {name}{' as its command sets it' if name in variables else ''}"
-        for name in dict.fromkeys(names_lost)
+        for name in unique(names_lost)
         if name not in replaced
     ]
     lost += [*program.get("arguments_lost", []), *program.get("settings", [])]
@@ -396,7 +402,7 @@ def _variables(values: Data, program: Program, names: Names) -> list[str]:
 def _own_variables(values: Data, names: Names) -> list[str] | None:
     """Return the names of the variables that replace those of an adopted program; None where nothing does."""
     setting = given(values, "asgi_service_environment")
-    return names["kept"] if setting == AUTO else list(setting)
+    return names["kept"] if setting == AUTO else list(mapping_of(setting))
 
 
 def conda_warnings(found: Kept, server: Server) -> Iterable[Problem]:

@@ -263,7 +263,7 @@ class Programs(Subject):
         """Show what changes in our own program: another folder of logs, or what an earlier version did not write."""
         logs, new_logs = program.get("logs"), self.options.get("asgi_service_log_dir")
         changes = []
-        if logs and new_logs and PurePosixPath(logs) != PurePosixPath(new_logs):
+        if logs and new_logs and PurePosixPath(logs) != PurePosixPath(str(new_logs)):
             changes.append(f"logs go to {new_logs} (asgi_service_log_dir), and those in {logs} stay there")
         if program.get("unbuffered") is False:
             changes.append("requests are logged at once")

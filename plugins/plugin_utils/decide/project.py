@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import Any, TypedDict, cast
+from typing import TypedDict, cast
 
-import yaml
 from ansible_collections.tethys.channels.plugins.module_utils.docker_facts import (
     ComposeProject,
     DockerFacts,
@@ -21,7 +20,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.docker_facts impor
 )
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
-from ansible_collections.tethys.channels.plugins.plugin_utils.compose_file import CONFIG_LABEL, REDIS, Loader, redis_of
+from ansible_collections.tethys.channels.plugins.plugin_utils.compose_file import REDIS, our_services, redis_of
 from ansible_collections.tethys.channels.plugins.plugin_utils.docker_inputs import DockerInputs
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Data, Found
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import show
@@ -39,7 +38,7 @@ class DockerFound(TypedDict, total=False):
 
     names: Sequence[str]
     values: Data
-    known: Any
+    known: object
     docker: DockerFacts | None
     portal: Portal
 
@@ -93,13 +92,8 @@ class Project(Found):
     @property
     def redis_before(self) -> str | None:
         """The service under which an earlier run had Compose run Redis."""
-        try:
-            services = (yaml.load(self.look["override"]["text"], Loader) or {})["services"]  # noqa: S506 - a SafeLoader
-            names = (str(name) for name, held in services.items() if CONFIG_LABEL in (held.get("labels") or {}))
-            # It becomes a word of a command.
-            return next((name for name in names if NAME.fullmatch(name)), None)
-        except (yaml.YAMLError, AttributeError, KeyError, TypeError):
-            return None
+        # It becomes a word of a command.
+        return next((name for name in our_services(self.look["override"]["text"]) if NAME.fullmatch(name)), None)
 
     @property
     def redis(self) -> str:
@@ -237,7 +231,7 @@ class Project(Found):
                 " docker-compose`).",
             )
             return
-        version = tuple(int(number) for number in re.findall(r"\d+", look["compose"])[:2])
+        version = tuple(int(number.group()) for number in re.finditer(r"\d+", look["compose"]))[:2]
         if version < LEAST_COMPOSE:
             self.refuse(
                 "compose-too-old",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 from pathlib import PurePosixPath
-from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES, UNIT, UNIT_PATH, full_name
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Settings
@@ -40,6 +39,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     Problem,
     Refusal,
 )
+from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import list_of, texts_of, unique
 from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
     engine_refusal,
     library_refusal,
@@ -85,7 +85,7 @@ def clock_reasons(server: Server, name: str) -> list[Problem]:
     ]
 
 
-def address_reason(value: Any, here: bool | None) -> Problem | None:
+def address_reason(value: object, here: bool | None) -> Problem | None:
     """Why Redis cannot answer on that address of its server."""
     out = "set it, for this host, to the address of this server by which the portals reach it"
     if value in (None, ""):
@@ -214,7 +214,7 @@ class Redis(Subject):
     def redis_reasons(self) -> ContainerFacts | None:
         """The container engine and the Redis port; returns the container that is taken over, if there is one."""
         if self.redis in ("given", "shared"):
-            for number, text in enumerate(dict.fromkeys(self.given_redis.get("problems") or [])):
+            for number, text in enumerate(unique(texts_of(self.given_redis.get("problems")))):
                 self.refuse("redis-unusable", f"endpoint {number}", text)
             self.problems.extend(self._old_redis_reasons())
             self._leave_own()
@@ -253,7 +253,7 @@ class Redis(Subject):
             found.append(client.hello_refusal("redis_container_image", image, version, redis_py, fix, ours=True))
         elif self.redis == "given" and client.without_protocol(hosts):
             fix = f"Upgrade that Redis, set protocol: 2 in its entry, or set {client.OLDER_CLIENT}."
-            for version in dict.fromkeys(self.given_redis.get("versions") or []):
+            for version in unique(texts_of(self.given_redis.get("versions"))):
                 found.append(client.hello_refusal("tethys_layer_hosts", "a Redis", version, redis_py, fix))
         return [reason for reason in found if reason]
 
@@ -440,10 +440,11 @@ class Redis(Subject):
         docker = self.engine == "docker"
         away = shell_words("docker", "rm", "-f", name) if docker else f"systemctl disable --now {UNIT}"
         if self.redis == "shared" and ours.get("running") and "tethys.channels.config" in ours.get("labels", {}):
+            hosts = ", ".join(texts_of(self.asked["tethys_layer_redis"]))
             self.announce.append(
-                f"The layer's messages go through the Redis of {', '.join(self.asked['tethys_layer_redis'])} from now"
-                " on; WebSockets of different processes do not receive each other's messages until every process has"
-                f" restarted. Container {name} of this server stays: `{away}` removes it when all is well."
+                f"The layer's messages go through the Redis of {hosts} from now on; WebSockets of different"
+                " processes do not receive each other's messages until every process has restarted."
+                f" Container {name} of this server stays: `{away}` removes it when all is well."
             )
 
     def _not_the_layers(self, other: ContainerFacts, port: int) -> str | None:
@@ -472,7 +473,7 @@ class Redis(Subject):
         ports: list[int] = []
         # channels_redis, told no hosts, takes this one. An app can set anything in place of a list.
         hosts = settings.get("layer_hosts") or [["localhost", 6379]]
-        for host in hosts if isinstance(hosts, list) else []:
+        for host in list_of(hosts):
             try:
                 found = redis_endpoints([host])
             except Refusal:

@@ -70,7 +70,7 @@ def shared_way(options: Data, watched: bool) -> Way:
     """Return how other servers reach a shared Redis host, which Sentinel may watch."""
     port = _port(options)
     place = f"{url_host(str(options['address']))}:{port}"
-    endpoint: RedisEndpoint = {"host": options["address"], "port": port, "tls": True, "ca": CA_BESIDE_REDIS}
+    endpoint: RedisEndpoint = {"host": str(options["address"]), "port": port, "tls": True, "ca": CA_BESIDE_REDIS}
     return Way("tls", port, endpoint, place, f"tls {place}", True, LOSS_OF_REPLICAS if watched else LOSS)
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
-from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Server
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import trust
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.certificate import (
@@ -53,7 +52,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.shared import servers_of
 from ansible_collections.tethys.channels.plugins.plugin_utils.tls import out_of_time
-from ansible_collections.tethys.channels.plugins.plugin_utils.values import show
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import show, truth
 
 
 class Site(TypedDict):
@@ -69,7 +68,7 @@ class RedisFound(CertificateFound):
 
     names: Sequence[str]
     values: Data
-    known: Any
+    known: object
     server: Server
 
 
@@ -127,7 +126,7 @@ def _own_reasons(name: str, options: RedisOptions) -> Iterable[Problem]:
             "redis_container_image",
             f"redis_container_image is {image}, and Redis 5 has neither users nor TLS: set it to Redis 6 or later.",
         )
-    elif str(acl) != "auto" and not boolean(acl, strict=False):
+    elif str(acl) != "auto" and not truth(acl):
         yield Problem(
             "acl-off",
             "redis_container_acl",
@@ -229,9 +228,9 @@ def redis_plan(options: RedisOptions, found: RedisFound, hosts: Hosts) -> Plan:
     portals = _sites(options["portals"], hosts)
     backend = portals[0]["backend"] if portals else CORE_BACKEND
     # What the portals' plan is judged by, as far as it matters here.
-    asked: dict[str, Any] = {"tethys_layer_backend": backend, "tethys_layer_hosts": [], "tethys_layer_redis": []}
+    asked: dict[str, object] = {"tethys_layer_backend": backend, "tethys_layer_hosts": [], "tethys_layer_redis": []}
     watched = options.get("topology") == SENTINEL
-    look = Redis(Inputs.given(asked, options, found), Facts.given(found), shared_way(options, watched))
+    look = Redis(Inputs.given(asked, options, found), Facts(server=found["server"]), shared_way(options, watched))
     server = look.server
     # The way back is open whatever the inventory says by now.
     reasons = [] if look.goal == "remove" else _reasons(options, found, portals, asked, hosts)

@@ -97,7 +97,10 @@ def _by_writer(files: Iterable[OpenFile]) -> list[tuple[list[OpenFile], Writer]]
         for writer in file["writers"]:
             key = (writer["path"], writer["how"], writer["name"], writer["link"])
             found.setdefault(key, ([], writer))[0].append(file)
-    return sorted(found.values(), key=lambda right: right[1]["how"] != "everybody")
+    rights = list(found.values())
+    return [right for right in rights if right[1]["how"] == "everybody"] + [
+        right for right in rights if right[1]["how"] != "everybody"
+    ]
 
 
 def _is_manuals(files: Iterable[OpenFile], writer: Writer, starts_nginx: bool) -> bool:

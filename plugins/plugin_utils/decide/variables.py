@@ -7,16 +7,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
-from pathlib import Path, PurePosixPath
-from typing import Any
+from collections.abc import Iterable
+from pathlib import PurePosixPath
 
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import is_shared
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Server
-from ansible_collections.tethys.channels.plugins.plugin_utils import own_files
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import processes as processes_place
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.bokeh import asgi_processes
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import MOST_SOCKET_PATH
@@ -33,9 +28,17 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     Problem,
     Refusal,
 )
-from ansible_collections.tethys.channels.plugins.plugin_utils.values import choice_refusal, closest, show, whole_number
+from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import is_mapping, list_of, mapping_of, texts_of
+from ansible_collections.tethys.channels.plugins.plugin_utils.role_variables import ROLES, role_options, sources
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import (
+    choice_refusal,
+    closest,
+    is_of_option,
+    show,
+    truth,
+    whole_number,
+)
 
-ROLES = Path(__file__).parents[3] / "roles"
 BOKEH = ("auto", "in_use", "not_in_use")
 VARIABLES = (
     "tethys_home",
@@ -84,36 +87,13 @@ AUTOMATIC = {
 STATUS_FILES = ("layer_check_status_json", "layer_check_status_prometheus", "layer_check_status_html")
 
 
-@lru_cache(maxsize=1)
-def role_options() -> dict[str, dict[str, Any]]:
-    """Every role's variables with their argument specs, read from the roles themselves."""
-    options: dict[str, dict[str, Any]] = {}
-    for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
-        specs = own_files.read(path)["argument_specs"]
-        for entry in specs.values():
-            options.update(entry.get("options") or {})
-    return options
-
-
-@lru_cache(maxsize=1)
-def sources() -> dict[str, str]:
-    """The role variables that take their value from a `tethys_` variable, with that one."""
-    found: dict[str, str] = {}
-    for path in sorted(ROLES.glob("*/defaults/main.yml")):
-        for name, value in own_files.read(path).items():
-            match = re.match(r"\{\{ (tethys_\w+)", str(value))
-            if match:
-                found[name] = match.group(1)
-    return found
-
-
-def misspelt(names: Iterable[str], known: Any = ()) -> list[Problem]:
+def misspelt(names: Iterable[str], known: object = ()) -> list[Problem]:
     """A problem for each variable that looks like this collection's and is not."""
     options = role_options()
     roles = tuple(f"{path.name}_" for path in sorted(ROLES.iterdir()) if path.is_dir())
     # One that is no list is refused by its type.
-    own = re.split(r"[,\s]+", known) if isinstance(known, str) else known if isinstance(known, (list, tuple)) else []
-    allowed = {*VARIABLES, *options, *(str(name) for name in own)}
+    own = known.replace(",", " ").split() if isinstance(known, str) else texts_of(known)
+    allowed = {*VARIABLES, *options, *own}
     found = []
     for name in sorted(set(names) - allowed):
         if name.startswith("tethys_"):
@@ -161,14 +141,14 @@ def wrong_role_values(values: Data, asked: Data) -> list[Problem]:
     return found
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """The value without Ansible's own containers: a copy of one of those copies Ansible's templating with it."""
-    if isinstance(value, Mapping):
+    if is_mapping(value):
         return {key: _plain(held) for key, held in value.items()}
-    return [_plain(held) for held in value] if isinstance(value, list) else value
+    return [_plain(held) for held in list_of(value)] if isinstance(value, list) else value
 
 
-def _socket_refusal(name: str, value: Any, asked: Data) -> Problem | None:
+def _socket_refusal(name: str, value: object, asked: Data) -> Problem | None:
     """Return why the processes' sockets cannot be in that folder, or None."""
     last = (whole_number(asked["tethys_asgi_processes"]) or 1) - 1
     path = f"{value}/tethys_asgi{last}.sock"
@@ -182,7 +162,7 @@ def _socket_refusal(name: str, value: Any, asked: Data) -> Problem | None:
     )
 
 
-def _role_value_refusal(name: str, described: Data, value: Any, asked: Data) -> Problem | None:
+def _role_value_refusal(name: str, described: Data, value: object, asked: Data) -> Problem | None:
     option = {key: held for key, held in described.items() if key not in ("description", "version_added", "default")}
     secret = bool(option.pop("no_log", False))
     kind = option.get("type", "str")
@@ -198,7 +178,7 @@ def _role_value_refusal(name: str, described: Data, value: Any, asked: Data) -> 
     if name in ("asgi_service_run_dir", "asgi_service_log_dir"):
         return (
             _path_refusal(name, value, "a folder on the server", unquoted=True)
-            or _system_folder(name, value)
+            or _system_folder(name, str(value))
             or _socket_refusal(name, value, asked)
         )
     if name in STATUS_FILES and value:
@@ -214,10 +194,10 @@ def _role_value_refusal(name: str, described: Data, value: Any, asked: Data) -> 
         if number is not None and number >= least and (most is None or number <= most):
             return None
         way_out = f"a whole number (int) {f'from {least} to {most}' if most else f'of at least {least}'}"
-    elif value is not None and not ArgumentSpecValidator({name: option}).validate({name: _plain(value)}).error_messages:
+    elif value is not None and is_of_option(name, option, _plain(value)):
         return None
     elif option.get("choices"):
-        way_out = "one of " + ", ".join(str(choice) for choice in option["choices"])
+        way_out = "one of " + ", ".join(texts_of(option["choices"]))
     else:
         way_out = f"a value of type {kind}"
     return Problem(
@@ -227,7 +207,7 @@ def _role_value_refusal(name: str, described: Data, value: Any, asked: Data) -> 
     )
 
 
-def _layer_options_refusal(name: str, value: Any, asked: Data) -> Problem | None:
+def _layer_options_refusal(name: str, value: object, asked: Data) -> Problem | None:
     """What the layer's class would not take is refused before a server is touched, not when the file is written."""
     backend = asked.get("tethys_layer_backend")
     if not isinstance(backend, str) or backend not in BACKENDS:
@@ -236,8 +216,8 @@ def _layer_options_refusal(name: str, value: Any, asked: Data) -> Problem | None
         channel_layers([["127.0.0.1", 6379]], options=value, backend=backend)
     except Refusal as refusal:
         return Problem("layer-options-invalid", name, f"{name}: {refusal}")
-    prefix = (value or {}).get("prefix")
-    if prefix and not asked.get("tethys_layer_hosts") and not re.fullmatch(r"[A-Za-z0-9_.:-]+", prefix):
+    prefix = mapping_of(value).get("prefix")
+    if prefix and not asked.get("tethys_layer_hosts") and not re.fullmatch(r"[A-Za-z0-9_.:-]+", str(prefix)):
         return Problem(
             "prefix-not-for-acl",
             name,
@@ -280,7 +260,7 @@ def _system_folder(name: str, value: str) -> Problem | None:
     )
 
 
-def _path_refusal(variable: str, value: Any, what: str, unquoted: bool = False) -> Problem | None:
+def _path_refusal(variable: str, value: object, what: str, unquoted: bool = False) -> Problem | None:
     """Why a path cannot be used; `unquoted` if it stands in the program's shell line without quotes."""
     if value in (None, ""):
         return Problem("path-missing", variable, f"{variable} is not set: set it to {what}.")
@@ -319,7 +299,8 @@ def _of_folders(asked: Data) -> Iterable[Problem | None]:
         ("tethys_conda_prefix", "the Tethys conda environment", True),
     ):
         value = asked[name]
-        yield _path_refusal(name, value, what, unquoted) or _ours_refusal(name, value) or _slash_refusal(name, value)
+        wrong = _path_refusal(name, value, what, unquoted)
+        yield wrong or _ours_refusal(name, str(value)) or _slash_refusal(name, str(value))
 
 
 def _of_processes(asked: Data) -> Iterable[Problem | None]:
@@ -368,7 +349,7 @@ def _of_hosts(asked: Data) -> Iterable[Problem]:
             )
     if not shared:
         return
-    names = ", ".join(shared)
+    names = ", ".join(texts_of(shared))
     if given:
         yield Problem(
             "hosts-beside-shared",
@@ -387,7 +368,7 @@ def _of_hosts(asked: Data) -> Iterable[Problem]:
 
 def rotates(values: Data) -> bool:
     """Whether this run is to make another password for Redis; a value that is no boolean is refused by its type."""
-    return bool(boolean(values.get("redis_container_rotate") or False, strict=False))
+    return truth(values.get("redis_container_rotate") or False)
 
 
 def rotation_warnings(server: Server) -> list[Problem]:
