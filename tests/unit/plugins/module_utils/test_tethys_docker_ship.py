@@ -166,7 +166,8 @@ def says(text: str, seconds: float = 30) -> tethys_docker_ship.Answer:
 
 
 def told(**result: Any) -> str:
-    return f"print(json.dumps({ {'result': {**HONEST, **result}, 'warnings': []}!r}))"
+    answer = {"result": {**HONEST, **result}, "warnings": []}
+    return f"print(json.dumps({answer!r}))"
 
 
 def test_an_honest_container() -> None:
@@ -212,8 +213,9 @@ def test_what_is_not_listed_does_not_pass(keys: dict[str, Any]) -> None:
 @pytest.mark.parametrize("lacking", sorted(HONEST))
 def test_what_a_module_always_returns_is_there(lacking: str) -> None:
     result = {key: value for key, value in HONEST.items() if key != lacking}
+    answer = {"result": result, "warnings": []}
     with pytest.raises(tethys_docker_ship.ShipError, match=f"lacks the key {lacking}"):
-        says(f"print(json.dumps({ {'result': result, 'warnings': []}!r}))")
+        says(f"print(json.dumps({answer!r}))")
 
 
 def test_a_failure_says_why() -> None:
