@@ -147,6 +147,7 @@ class Server(TypedDict, total=False):
     redis_address_here: bool | None
     clock_ahead: float | None
     state: list[str]
+    state_of_other: str | None
     proved_plan: str | None
     trust: Trust | None
     socket_folder_problem: str | None

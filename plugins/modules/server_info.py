@@ -270,6 +270,9 @@ server:
       description: The names of the files in O(state_dir).
       type: list
       elements: str
+    state_of_other:
+      description: The C(portal_config.yml) of another portal, if O(state_dir) is kept for that one; else null.
+      type: str
     proved_plan:
       description:
         - The C(sum) of the plan of a run with O(proof_inputs), where everything on the server is as it has left it and
@@ -299,6 +302,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils import portal_state, proof_record
+from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx
 from ansible_collections.tethys.channels.plugins.module_utils.server import (
@@ -387,6 +391,13 @@ def folder_problem(path: str) -> str | None:
     return None if stat.S_ISDIR(mode) else "is no folder"
 
 
+def state_of_other(state_dir: Path, home: str) -> str | None:
+    """Return the portal_config.yml of another portal, if the state is kept for that one by its notes."""
+    kept = atomic_file.read_notes(state_dir / "portal_config.original.json").get("realpath")
+    is_own = not home or kept == os.path.realpath(f"{home}/portal_config.yml")
+    return kept if isinstance(kept, str) and not is_own else None
+
+
 def supervisor_state(supervisor: Supervisor, answer: dict[str, Any] | None) -> SupervisorState:
     """Return what is known of Supervisor, which answers or does not."""
     return {
@@ -471,6 +482,7 @@ def main() -> None:
         "redis_address_here": addresses.is_own(params["redis_address"]) if params["redis_address"] else None,
         "clock_ahead": now - params["controller_time"] if params["controller_time"] else None,
         "state": state,
+        "state_of_other": state_of_other(state_dir, where["home"]),
         "proved_plan": proof_record.proved_plan(state_dir, params["proof_inputs"]) if params["proof_inputs"] else None,
         "trust": trust,
         "socket_folder_problem": folder_problem(str(Path(REDIS_SOCKET).parent)),

@@ -22,8 +22,10 @@ __all__ = ("Facts", "Found", "Inputs", "Problem", "Refusal", "codes", "refused",
 # A mapping whose entries a decision reads one by one.
 Data = Mapping[str, object]
 
+# What the collection keeps on a server.
+STATE = "/etc/tethys_channels"
 # Folders of this collection's own.
-OWN_FOLDERS = (str(PurePosixPath(REDIS_SOCKET).parent), "/etc/tethys_channels")
+OWN_FOLDERS = (str(PurePosixPath(REDIS_SOCKET).parent), STATE)
 # Where a portal has the certificate of the authority by which it knows the Redis that it shares with others.
 SHARED_CA_HERE = f"{PurePosixPath(REDIS_SOCKET).parent}/redis-ca.pem"
 LARGEST_PORT = 65535

@@ -156,6 +156,7 @@ def _with_server(decision: Decision, run: Run, inputs: Inputs, facts: Facts) -> 
     if run.goal in ("restart", "remove") and run.is_root:
         programs.name_reasons()
     if run.is_root:
+        programs.portal_reasons()
         nginx.front_reasons()
         nginx.nginx_reasons()
         nginx.selinux_warning()

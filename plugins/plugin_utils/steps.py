@@ -21,7 +21,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.front impor
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis_way import RedisEndpoint
 from ansible_collections.tethys.channels.plugins.plugin_utils.flat_plan import Plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.hosts import SentinelStep
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART, STATE
 from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
     EnginePackages,
     SupervisorPackages,
@@ -31,7 +31,6 @@ CONFIG_LABEL = "tethys.channels.config"
 NGINX_STATE = "nginx_upstream.original"
 PROGRAM_STATE = "program.original"
 WATCH_STATE = "watch.json"
-STATE = "/etc/tethys_channels"
 ENVIRONMENT = f"{STATE}.env"
 TMPFILES = "/etc/tmpfiles.d/tethys_channels.conf"
 WATCH = (f"{STATE}/asgi_watch.py", f"{STATE}/{WATCH_STATE}", "/etc/systemd/system/tethys_channels_watch.service")

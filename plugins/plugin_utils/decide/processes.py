@@ -18,7 +18,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server.kept_enviro
 from ansible_collections.tethys.channels.plugins.module_utils.server.kept_environment import Names
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Program, Server
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART, LARGEST_PORT, Data, Problem
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART, LARGEST_PORT, STATE, Data, Problem
 from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import (
     is_list,
     list_of,
@@ -417,14 +417,26 @@ def conda_warnings(found: Kept, server: Server) -> Iterable[Problem]:
         )
 
 
-def second_portal_problems(asked: Data, server: Server) -> Iterable[Problem]:
-    """Refuse a second portal: its program would replace the first one's."""
+def second_portal_problems(goal: str, asked: Data, server: Server) -> Iterable[Problem]:
+    """Refuse a second portal: its program and state would replace the first one's, and `remove` would delete them."""
+    home, other = show(asked["tethys_home"]), server.get("state_of_other")
+    if other:
+        yield Problem(
+            "state-of-other-portal",
+            "tethys_home",
+            f"tethys_home is {home}: the state in {STATE} is that of {other}, and the collection runs one portal on a"
+            " server. Set tethys_home to that portal's folder, or put this portal on another server; if the portal has"
+            f" moved, replace that path in {STATE}/portal_config.original.json.",
+        )
+    # What is managed already is this portal's, whatever was set up beside it since.
+    if goal != "site" and any(program["managed"] for program in server.get("programs") or []):
+        return
     for program in server.get("other_programs") or []:
         if program["home"]:
             yield Problem(
                 "second-portal",
                 "tethys_home",
-                f"tethys_home is {show(asked['tethys_home'])}: Supervisor's program {program['group']}"
+                f"tethys_home is {home}: Supervisor's program {program['group']}"
                 f" ({program['path']}) runs the portal of {program['home']}, and the collection runs one portal on a"
                 " server. Put this portal on another server; if the portal has moved, delete that program first.",
             )

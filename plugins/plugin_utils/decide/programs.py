@@ -50,7 +50,6 @@ class Programs(Subject):
         server = self.server
         self._supervisor_reasons()
         self.warnings.extend(processes_kept.conda_warnings(self.kept, server))
-        self.problems.extend(processes_kept.second_portal_problems(self.asked, server))
         self.name_reasons()
         programs = server.get("programs") or []
         if len(programs) > 1:
@@ -74,6 +73,10 @@ class Programs(Subject):
         if program and not program["managed"] and program["user"] != self.portal.get("user"):
             self.problems.extend(Portal(self.inputs, self.facts).leftover_reasons(program["user"]))
         return self._adopted(program) if program and not program["managed"] else None
+
+    def portal_reasons(self) -> None:
+        """Refuse to use what another portal on this server has, whatever the run is for."""
+        self.problems.extend(processes_kept.second_portal_problems(self.goal, self.asked, self.server))
 
     def name_reasons(self) -> None:
         """Refuse a name of the portal's programs that another file gives to something else: one would replace both."""

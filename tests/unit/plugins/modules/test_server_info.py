@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pwd
 import socket
@@ -663,6 +664,19 @@ def test_the_whole_look(
     assert [row["pid"] for row in server["listeners"]] == [os.getpid()]
     assert server["state"] == ["credentials.json"]
     assert server["sentinel_container"] is None
+
+
+def test_whose_portal_the_state_is_kept_for(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir()
+    (tmp_path / "link").symlink_to(one)
+    assert server_info.state_of_other(tmp_path, str(one)) is None
+    notes = tmp_path / "portal_config.original.json"
+    notes.write_text(json.dumps({"realpath": f"{one}/portal_config.yml"}))
+    assert [server_info.state_of_other(tmp_path, str(home)) for home in (one, tmp_path / "link", "")] == [None] * 3
+    assert server_info.state_of_other(tmp_path, str(other)) == f"{one}/portal_config.yml"
+    notes.write_text("[")
+    assert server_info.state_of_other(tmp_path, str(other)) is None
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,7 @@ def server(**changes: Any) -> Server:
         "redis_address_here": None,
         "clock_ahead": None,
         "state": [],
+        "state_of_other": None,
         "proved_plan": None,
         "trust": None,
         "socket_folder_problem": None,

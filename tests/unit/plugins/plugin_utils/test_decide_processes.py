@@ -411,6 +411,29 @@ def test_a_second_portal_on_the_server_is_refused() -> None:
     )
 
 
+@pytest.mark.parametrize("goal", ["check", "restart", "remove"])
+def test_no_run_uses_what_another_portal_has(goal: str) -> None:
+    other = {"path": PATH, "group": "asgi", "home": "/srv/prod"}
+    reason = decide(goal=goal, other_programs=[other])["refusals"][-1]
+    assert "runs the portal of /srv/prod" in reason
+    # A program of somebody else's that was added later says nothing of what is this portal's.
+    ours = program(managed=True, numprocs="2", groups=["tethys_asgi"])
+    assert decide(goal=goal, programs=[ours], other_programs=[other], processes=[{"pid": 1}])["refusals"] == []
+
+
+@pytest.mark.parametrize("goal", ["site", "check", "restart", "remove"])
+def test_the_state_of_another_portal_is_refused(goal: str) -> None:
+    ours = program(managed=True, numprocs="2")
+    found = decide(goal=goal, programs=[ours], processes=[{"pid": 1}], state_of_other="/srv/prod/portal_config.yml")
+    assert found["codes"] == [{"code": "state-of-other-portal", "subject": "tethys_home"}]
+    assert found["refusals"] == [
+        "tethys_home is '/var/lib/tethys': the state in /etc/tethys_channels is that of /srv/prod/portal_config.yml,"
+        " and the collection runs one portal on a server. Set tethys_home to that portal's folder, or put this portal"
+        " on another server; if the portal has moved, replace that path in"
+        " /etc/tethys_channels/portal_config.original.json."
+    ]
+
+
 # --- what is kept -----------------------------------------------------------------------------------------------------
 
 EDITED = program(
