@@ -28,10 +28,10 @@ MOST_FILE = 8 * 1024 * 1024
 def groups_lost_at(name: str, engine: str = "docker", here: bool = True) -> float:
     """When the groups in a container's Redis were last lost, as wall-clock time; 0 if that is unknown.
 
-    They were when the Redis that runs now started. Its process tells that, since a change of the clock moves Docker's
-    dates away from those of the processes. Where it last ended before this boot, no process that runs has anything to
-    lose; unless it is not `here` that the processes run. (Podman's container cannot tell, since each start makes
-    another; its unit starts before Supervisor.)
+    That is when the running Redis started, taken from its process, because a change of the clock makes Docker's dates
+    differ from those of the processes. If Redis last ended before this boot, no running process has lost anything,
+    unless the processes do not run `here`. (A Podman container has no such date, because each start creates another
+    one; its unit starts before Supervisor.)
     """
     try:
         pid, moment = ENGINES[engine]().process(name)

@@ -23,8 +23,8 @@ from ansible_collections.tethys.channels.plugins.module_utils.web_socket import 
 )
 
 ANSWER_SECONDS = 10.0
-# What passes by itself: HTTP 500 of a process that has lost Redis, and, where the portal is busy, HTTP 403 of daphne or
-# HTTP 502 and 504 of the web server, from which daphne has dropped the connection.
+# Problems that can be temporary: HTTP 500 of a process that has lost Redis, and, if the portal is busy, HTTP 403 of
+# daphne, or HTTP 502 and 504 of the web server, from which daphne has dropped the connection.
 PASSING = {403, 500, 502, 504}
 # Different messages that a WebSocket is noted to have received.
 MOST_MESSAGES = 100

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Ansible's module, with nothing in what it shows that a terminal obeys.
 
-Ansible prints a module's message, warnings and differences as they are, and they quote files, programs and answers of
-parties below root.
+Ansible prints a module's message, warnings and differences unchanged, and these quote files, programs and answers of
+parties without root access.
 """
 
 from __future__ import annotations

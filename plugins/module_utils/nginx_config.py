@@ -14,7 +14,7 @@ from typing import Callable, Iterator, NamedTuple
 
 from ansible_collections.tethys.channels.plugins.module_utils.server.addresses import reaches_this_server
 
-# Every comment of ours begins like this; by it a later run knows what it may take away.
+# Every comment of ours begins like this, so that a later run finds what it may remove.
 MARK = "# tethys.channels.nginx_upstream"
 
 # The directives by which an upstream chooses a server; the last one in a block counts.
@@ -288,7 +288,7 @@ class Tree:
         return [node for node in self._proxy_passes() if leads_to(node, upstream)]
 
     def passes_by_variable(self) -> bool:
-        """Whether a `proxy_pass` names its server by a variable, so that only a request tells where it leads."""
+        """Whether a `proxy_pass` names its server by a variable, so that its target depends on the request."""
         return any(re.match(r"(?:https?://)?\$", node.args[0]) for node in self._proxy_passes())
 
     def _proxy_passes(self) -> Iterator[Node]:
@@ -303,7 +303,7 @@ class NginxFileError(ValueError):
 
 
 def leads_to(proxy_pass: Node, upstream: str) -> bool:
-    """Whether a `proxy_pass` goes to the upstream of that name; nginx does not tell case there."""
+    """Whether a `proxy_pass` goes to the upstream of that name; nginx ignores case there."""
     match = re.match(r"https?://([^/?#$:]+)([/?$]|$)", proxy_pass.args[0], re.IGNORECASE)
     return bool(match and match.group(1).lower() == upstream.lower())
 

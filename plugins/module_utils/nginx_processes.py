@@ -19,7 +19,7 @@ MAX_BYTES = 32 * 1024 * 1024
 
 
 class Master(NamedTuple):
-    """A running master process; `started` tells it from a later one with its pid."""
+    """A running master process; `started` distinguishes it from a later process with the same pid."""
 
     pid: int
     started: int
@@ -88,7 +88,7 @@ class Processes:
         return proc.user_id(pid, self.root) in (0, os.geteuid())
 
     def _by(self, pid: int) -> str:
-        """Return who starts it again. nginx writes its title over its environment, so its ancestors tell."""
+        """Return what restarts it, from its ancestors, because nginx overwrites its environment with its title."""
         ancestor = proc.parent(pid, self.root)
         while ancestor > 1:
             if re.search(r"(^|[/ ])supervisord( |$)", proc.title(ancestor, self.root)):

@@ -93,7 +93,7 @@ def declared_handlers(
 ) -> list[dict[str, str]]:
     """The Bokeh handlers that an app's files declare, as far as that can be read.
 
-    What an extension's code makes cannot: whoever asks has to say that there may be more.
+    Handlers that an extension's code creates cannot be found: the caller has to report that there may be more.
     """
     found: list[dict[str, str]] = []
     root = declared_root_url(package, folder)

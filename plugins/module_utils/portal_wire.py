@@ -29,8 +29,8 @@ from ansible_collections.tethys.channels.plugins.module_utils.secrets import Hid
 # With six processes on one listening socket, 36 WebSockets opened at this pace met all six in 28 of 28 trials; opened
 # all at once, it took up to 288 of them.
 STAGGER_SECONDS = 0.002
-# Between portals: how often one greets, how long a greeting may take to be sent, and how often one that has heard all
-# says so before it leaves.
+# Between portals: the interval of greetings, how long sending one may take, and how often a portal that has received
+# all of them reports this before it leaves.
 GREETING_SECONDS = 0.3
 # Each greeting goes to all sockets of all portals. From this many portals on the pause grows with their square, so that
 # the check puts no more load on Redis than with fewer.
@@ -336,10 +336,10 @@ class Wire:
         return None
 
     async def do_greet(self, name: str, names: list[str], seconds: float) -> dict[str, Any]:
-        """Send to the group, and hear what the same program on other servers sends, until all have heard all.
+        """Send to the group, and receive what this program sends on other servers, until all have received all.
 
-        Each greeting says who sends it and whether its sender has heard everybody on all of its sockets, so that nobody
-        leaves while others still wait for a greeting.
+        Each greeting contains its sender and whether that sender has received all others on all of its sockets, so that
+        none leaves while others still wait for a greeting.
         """
         until, number, farewells = time.monotonic() + seconds, 0, 0
         problem: str | None = None

@@ -5,7 +5,7 @@
 
 The text is never dumped again. PyYAML's parser says where an entry of ``settings:`` begins and ends
 (portal_yaml_document), that span alone is written (portal_yaml_editor), and the outcome is parsed again: an edit only
-counts when the stream of YAML events is the one that was there before, but for the entry that was asked for. So a
+counts when the stream of YAML events is the one that was there before, except for the entry to change. So a
 mistake made here ends in a refusal, never in a damaged file.
 
 Nothing in these files needs Ansible. The ``merge_settings`` filter and the ``portal_settings`` and ``portal_info``
@@ -134,7 +134,7 @@ def touched(settings: Mapping[str, Any], remove: Iterable[str] = ()) -> Touched:
 
 
 def restore_settings(text: str, original: str, entries: Touched) -> str:
-    """`text`, which others have changed too, with the touched entries as they are in `original`."""
+    """Return `text`, which others have changed too, with the touched entries restored from `original`."""
     bom = text[:1] == "\ufeff"
     editor = Editor(text[1:] if bom else text)
     source = Editor(original[1:] if original[:1] == "\ufeff" else original)

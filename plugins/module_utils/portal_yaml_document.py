@@ -100,7 +100,7 @@ class Document(Lines):
                 self.fail(where, "this is not YAML (a tab cannot stand here); use spaces")
             self.fail(where, f"this is not YAML ({what}); correct it")
         except (IndexError, KeyError, ValueError, OverflowError) as error:
-            # PyYAML's scanner lets a few of these through, such as chr() of an escape that is no character
+            # PyYAML's scanner does not catch some of these, such as chr() of an escape that is not a character
             if isinstance(error, PortalYamlError):
                 raise
             self.fail(self.ends[-1] if self.ends else 0, "what follows is not YAML; correct it")

@@ -97,7 +97,7 @@ class Record:
             atomic_file.remove_leftovers(self.path)
             atomic_file.replace(self.path, before.raw)
         elif digest not in self.notes["written"]:
-            self.notes["shared"] = True  # from now on the file holds somebody else's changes too
+            self.notes["shared"] = True  # the file now contains changes by others too
         self.notes["written"] = [*(d for d in self.notes["written"] if d == digest), sha256(new)]
         known = self.notes["entries"]
         for name, keys in entries.items():

@@ -26,7 +26,7 @@ _NAME = b"fcgi-program:asgi"
 NO_FD = "no-fd"
 NO_ENDPOINT = "no-endpoint"
 
-# Runs in the container, with the portal's Python. A request that is none is answered by daphne alone, without Django; a
+# Runs in the container, with the portal's Python. daphne answers an invalid request itself, without Django; a
 # connection alone shows nothing, since Supervisor listens before a process accepts.
 SCRIPT = r"""
 import glob, json, os, socket, sys, time

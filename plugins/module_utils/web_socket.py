@@ -118,8 +118,8 @@ def connect(place: Place, seconds: float, context: ssl.SSLContext | None = None)
 def judge_certificate(place: Place, seconds: float) -> Certificate:
     """Return what is wrong with the certificate that is shown for a name.
 
-    OpenSSL names an unknown issuer before all else, so then the certificate is trusted alone, and name and dates are
-    judged once more.
+    OpenSSL names an unknown issuer before all else, so then only this certificate is trusted, and its name and dates
+    are checked again.
 
     Raises:
         OSError: there is no connection, or no TLS on it.

@@ -5,9 +5,9 @@
 """What one of a channel layer's hosts consists of, as channels_redis 4 and redis-py 4.6 to 8 take them.
 
 Three things that redis-py does are behind the forms chosen here. A read timeout of redis-py 8 by default ends the core
-layer's reads, so each host has one of its own. A URL cannot carry every password, so a credential goes
-beside the host in a mapping. And a mapping makes a plain TCP connection unless it has `address`: `path` or `ssl` in it
-end in a TypeError when the portal first sends a message, so unix sockets and TLS are written as an address.
+layer's reads, so each host sets it. A URL cannot contain every password, so a credential is a
+separate key of the host's mapping. And a mapping makes a plain TCP connection unless it has `address`: `path` or `ssl`
+in it end in a TypeError when the portal first sends a message, so unix sockets and TLS are written as an address.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def _url_parts(where: str, url: str) -> tuple[SplitResult, dict[str, str]]:
         parts = urlsplit(url)
         _host, _port = parts.hostname, parts.port  # read here, since each may be refused
     except ValueError:
-        # The error's own words may quote a password, when a sign in it ended the authority early.
+        # The error's own text may quote a password, if a character in it ended the URL's authority part early.
         raise refused(
             "url-unreadable", where, f"{where} is a URL that cannot be read: write redis://host:{DEFAULT_PORT}. {HINT}"
         ) from None

@@ -16,8 +16,8 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import SHARE
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import whole_number
 
 # A core layer's read lasts 5 s. That its server has gone without a word, the kernel finds out before (TCP_KEEPIDLE,
-# TCP_KEEPINTVL and TCP_KEEPCNT, and for what was sent TCP_USER_TIMEOUT, as Linux numbers them): Sentinel has put
-# another in its place by the time that a page connects again.
+# TCP_KEEPINTVL and TCP_KEEPCNT, and for what was sent TCP_USER_TIMEOUT, as Linux numbers them): Sentinel has failed
+# over to a replica by the time that a page reconnects.
 PATIENCE = {
     "socket_connect_timeout": 2,
     "socket_timeout": 10,
@@ -90,7 +90,7 @@ def common_secrets(names: Iterable[str], hosts: Hosts, rotate: bool = False) -> 
 
 
 def layer_hosts(servers: Sequence[SharedServer], login: SharedLogin) -> list[Any]:
-    """The one entry of a channel layer's hosts that asks Sentinel where the primary is."""
+    """Return the one entry of a channel layer's hosts, with which the layer queries Sentinel for the primary."""
     trust = {"ssl": True, "ssl_ca_certs": SHARED_CA_HERE, "ssl_check_hostname": True}
     who = {"username": login.get("username") or PORTAL_USER, "password": login.get("password") or NOT_KNOWN_YET}
     return [
@@ -106,7 +106,7 @@ def layer_hosts(servers: Sequence[SharedServer], login: SharedLogin) -> list[Any
 
 
 def endpoints(servers: Sequence[SharedServer], login: SharedLogin, authorities: str) -> list[SharedEndpoint]:
-    """The sentinels as `redis_ping` takes them, which asks the primary that they name as well."""
+    """Return the sentinels as `redis_ping` takes them, which also checks the primary that they report."""
     return [
         {
             "host": server["address"],

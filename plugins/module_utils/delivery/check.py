@@ -83,7 +83,7 @@ class Check:
         return f"The ASGI process {process.pid}{name} on port {process.port}"
 
     def places(self) -> str:
-        """The addresses that were asked for."""
+        """Return the addresses to check, as one text."""
         return ", ".join(f"{self.host}:{port}" for port in self.ports)
 
     def log_of(self, process: proc.Process) -> str:

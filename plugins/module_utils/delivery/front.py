@@ -42,7 +42,7 @@ def direct_status(check: Check, process: proc.Process, front: Front) -> int | No
 
 
 def close_all(check: Check) -> None:
-    """Take over what was seen there."""
+    """Close the WebSockets through the web server, and add their problems and warnings."""
     if check.front:
         check.front.close()
         check.result["front"] = check.front.answer()

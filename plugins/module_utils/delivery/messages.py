@@ -42,7 +42,7 @@ def prove(check: Check, portal: portal_env.PortalProcess, in_memory: bool) -> No
         return
     if not silence or first["problem"] or not check.got_first:
         return
-    # Those that heard nothing in the first place have had their sentence.
+    # Those that received nothing the first time were reported then.
     living = [number for number in check.got_first if str(number) not in first["closed"]]
     portal.send({"do": "rest", "seconds": silence})
     closed = portal.receive(time.monotonic() + silence + HANDSHAKE_SECONDS, facts.WIRE_RESTED)["closed"]
@@ -78,7 +78,7 @@ def silence_may_harm(check: Check) -> bool:
 
 
 def greet(check: Check, portal: portal_env.PortalProcess, names: list[str]) -> None:
-    """Send to the other portals and hear them."""
+    """Send messages to the other portals, and receive theirs."""
     mine = check.given["name"]
     left = check.deadline - time.monotonic()
     portal.send({"do": "greet", "name": mine, "names": names, "seconds": left})
@@ -103,11 +103,11 @@ def greet(check: Check, portal: portal_env.PortalProcess, names: list[str]) -> N
 
 
 def send(check: Check, portal: portal_env.PortalProcess, messages: int = MESSAGES) -> dict[str, Any]:
-    """A message to all sockets, and another where one is missing; returns who heard any of them.
+    """Send a message to all sockets, and more if one is missing; return the sockets that received any of them.
 
-    Channels promises to deliver at most once, and its Redis layer does lose a message now and then, for a whole
-    process, when one of that process's clients leaves at that moment. A socket that hears none of several messages
-    has no such excuse. For the same reason no socket of ours is closed before the last message.
+    Channels promises delivery at most once, and its core Redis layer may lose a message for a whole process if one of
+    that process's clients leaves at that moment. This does not explain a socket that receives none of several
+    messages. For the same reason no socket of ours is closed before the last message.
     """
     heard: dict[str, float] = {}
     asked: list[int] = []

@@ -15,13 +15,13 @@ from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 
 
 def request_pages(check: Check, name: str, prefix_url: str) -> None:
-    """See that every process answers an HTTP request, as far as chance lets one meet them all."""
+    """Check that every process answers an HTTP request, as far as chance distributes requests to all of them."""
     kept: list[http.client.HTTPConnection] = []
     for process in check.able():
         for _try in range(OPENED_PER_PROCESS):
             if process.pid in check.holder.values() or time.monotonic() > check.deadline:
                 break
-            # A connection stays open until all are done: closed ones cannot be told whose they were.
+            # Connections stay open until all are done: the process of a closed one cannot be found.
             kept.append(http.client.HTTPConnection(check.address, process.port, timeout=HANDSHAKE_SECONDS))
             if not request_page(check, kept[-1], process.port, name, f"/{prefix_url}/" if prefix_url else "/"):
                 break

@@ -78,7 +78,7 @@ class OwnedFile:
         """Return what to do about a folder of root's in which others can write, as the end of a sentence.
 
         The portal's user may have to write there, as SQLite does beside the database, so the folder becomes that
-        user's. There is no command for a folder to which a link leads: that is not the one that was asked for.
+        user's. There is no command for a folder that is reached through a link: it is not the one that was named.
         """
         if is_of_the_system(folder):
             return "take that right away"
@@ -201,7 +201,7 @@ class OwnedFile:
         return keeper if own else account_of(0)
 
     def _as(self, who: Account | None, job: Callable[[], bytes]) -> bytes:
-        """Do something as a user, or in this process where that is None.
+        """Do something as a user, or in this process if `who` is None.
 
         In a child process, also as root: an operation in the folder of another user may never end.
         """

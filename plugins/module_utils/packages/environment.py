@@ -55,7 +55,7 @@ RESTORE_SECONDS = 300
 # pip's report has the whole description of each package.
 MOST_REPORT = 16 * 1024 * 1024
 # Not what TMPDIR says: a root's own folder for temporary files may be closed to the environment's user.
-TEMPORARY = "/tmp"  # noqa: S108 - what lies in it has a name of its own and mode 0700
+TEMPORARY = "/tmp"  # noqa: S108 - each entry in it has a unique name and mode 0700
 # Of the task's environment and the server's, what says where packages come from; nothing that says where they go.
 HANDED_ON = (
     *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_CERT", "PIP_CLIENT_CERT"),
@@ -123,7 +123,7 @@ def in_one_variable(name: str, values: list[str]) -> str:
 
 
 def pip_environment(params: dict[str, Any], given: dict[str, str]) -> dict[str, str]:
-    """The variables that tell pip where packages come from.
+    """Return the environment variables that set where pip gets packages.
 
     They are variables and not arguments because an address may hold a password, and the process list is for everybody.
     """
@@ -215,7 +215,7 @@ class Environment:
         """Have the environment's Python run code."""
         env = {
             "PATH": os.pathsep.join([str(Path(self.python).parent), "/usr/local/bin", "/usr/bin", "/bin"]),
-            # Whoever the environment belongs to, nothing of their own settings and packages has a say.
+            # The settings and packages of the environment's owner have no effect, whoever that is.
             "HOME": str(self.work / "home"),
             "TMPDIR": str(self.work / "tmp"),
             "LANG": "C.UTF-8",
@@ -225,7 +225,7 @@ class Environment:
         # -B, since -I ignores the variable of that meaning: a look leaves nothing behind, not even byte code.
         command = [self.python, "-I", "-B", "-c", code, *arguments]
         if who.uid == 0:
-            # As text of its own, since a program may begin with an import from __future__.
+            # As separate text, since a program may begin with an import from __future__.
             code = f"{_AS_ROOT}\nexec(compile({code!r}, 'program', 'exec'), {{'__name__': '__main__'}})"
             command = [self.python, "-I", "-S", "-B", "-c", code, self._place, ",".join(ITS_MODULES), *arguments]
         switch = become(who)

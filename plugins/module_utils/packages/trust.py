@@ -29,7 +29,7 @@ ITS_MODULES = ("pip", "packaging")
 
 
 class Failed(Exception):
-    """The module cannot do what was asked; its text is for the administrator."""
+    """The module cannot do its task; the text is for the administrator."""
 
 
 def place_of(prefix: str) -> str:
@@ -52,7 +52,7 @@ def refuse_for_root(prefix: str, place: str, names: list[str], find_links: list[
     What lies in other packages, such as an app's workspaces, is nothing of these.
     """
     said = f"tethys_conda_prefix is {prefix}: its packages belong to root"
-    # One after the other: what is read to find the next has been judged.
+    # One after the other: a file is checked before it is read to find the next.
     for path in itertools.chain((python_of(prefix), place), changeable(prefix, place, names)):
         refuse_path(said, path, prefix)
     for folder in find_links:
@@ -106,7 +106,7 @@ def changeable(prefix: str, place: str, names: list[str]) -> Iterator[str]:
 def foreign_below(folder: str, deep: bool = True, but: str = "") -> Iterator[str]:
     """What somebody besides root might change below a folder, or only of the files in it; what links lead to, too."""
     pending, seen = [folder], set()
-    # That a group has no members is asked once, and not for each of some thousand files.
+    # Whether a group has members is checked once, not for each of thousands of files.
     peopled: dict[int, bool] = {}
     while pending:
         current = pending.pop()

@@ -46,8 +46,8 @@ Connect = Callable[["dict[str, Any]"], Redis]
 
 
 def info_of(redis: Redis) -> dict[str, str]:
-    """What INFO tells, by name; RedisError where this user may not ask."""
-    # `all`, because the counts of errors, which came with 6.2, are not among what is told by default.
+    """Return the fields of INFO by name; raise RedisError if this user may not run it."""
+    # `all`, because the counts of errors, added in 6.2, are not in the default sections.
     lines = str(redis.command("INFO", "all")).splitlines()
     pairs = (line.partition(":") for line in lines if ":" in line)
     return {name: value for name, _colon, value in pairs}
@@ -59,7 +59,7 @@ def _number(text: str | None) -> int | None:
 
 
 def figures(info: dict[str, str]) -> dict[str, Any]:
-    """The figures of INFO that the report tells."""
+    """Return the figures of INFO that the report shows."""
     found: dict[str, Any] = {name: _number(info.get(field)) for name, field in FIGURES.items()}
     version = clean(info["redis_version"], MOST_VERSION) if "redis_version" in info else None
     numbers = tuple(int(part) for part in (version or "0").split(".")[:2] if part.isdecimal())
@@ -128,7 +128,7 @@ def read_figures(
     """Return the same, and whether it refused the login or the command."""
     found = {**UNKNOWN, "place": place(look)}
     if look.get("sentinel"):
-        # It watches a Redis and is none. One that is not the collection's own may have a login of its own.
+        # A Sentinel, not a Redis. One that the collection does not run may need another login.
         return {**found, **watched(look)} if look.get("inventory_name") else found, False
     try:
         with connect(look) as redis:

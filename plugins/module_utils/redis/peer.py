@@ -4,9 +4,9 @@
 """Log in to the Redis container of this server, and to no other program that answers at its address.
 
 While the container is away, any local user can listen on its port. So a login is sent only after the kernel has shown
-that the other end of the connection, as it is established, is held by a process of the container. A container with a
-network of its own is reached at its own address, since at the published port a proxy answers. Over TLS the certificate
-tells who answers.
+that the other end of the established connection belongs to a process of the container. A container with its own
+network is reached at its own address, since a proxy answers at the published port. Over TLS, the certificate
+identifies the server.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ def _plain(address: str) -> str:
 def is_own(address: str) -> bool:
     """Return whether an IP address is one of this server's.
 
-    Nothing is sent: for an address of its own the kernel takes that address as the sender's too. Binding to it tells
-    less, since a server may be set to allow that for any address (net.ipv4.ip_nonlocal_bind, for failover).
+    Nothing is sent: for one of its addresses, the kernel also uses that address as the source. Binding to it is less
+    reliable, since a server may allow that for any address (net.ipv4.ip_nonlocal_bind, for failover).
     """
     if not is_address(address):
         return False

@@ -63,7 +63,7 @@ def sockets_in(folder: Path) -> list[Path]:
 
 
 def held(path: Path, seconds: float = 2.0) -> bool:
-    """Whether somebody accepts connections on this socket, or does not tell within so many seconds."""
+    """Return whether a process accepts connections on this socket, or does not answer within the seconds."""
     probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     probe.settimeout(seconds)
     try:

@@ -32,7 +32,7 @@ def repositories(folder: str = "/etc/yum.repos.d") -> list[str]:
     """The repositories that dnf takes packages from."""
     parser = configparser.RawConfigParser(strict=False)
     for path in sorted(Path(folder).glob("*.repo")):
-        # One that dnf could not read either tells nothing.
+        # A file that dnf could not read either is ignored.
         with contextlib.suppress(OSError, UnicodeDecodeError, configparser.Error):
             parser.read_string(path.read_text(encoding="utf-8"))
     off = ("0", "no", "false", "off")

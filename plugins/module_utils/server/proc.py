@@ -186,7 +186,7 @@ def is_of_this_server(pid: int, proc: str = ROOT) -> bool:
     """Return whether a process belongs to this server and not to a container.
 
     By its pid namespace and its root folder. The mount namespace does not help: systemd gives a service with a private
-    /tmp one of its own.
+    /tmp a separate one.
     """
     own, other = Path(proc, "self"), Path(proc, str(pid))
     try:
@@ -209,7 +209,7 @@ def is_roots(pid: int, proc: str = ROOT) -> bool:
     """Return whether root started a process. Its command line and environment are then root's.
 
     Any user can run a set-user-ID program of root's, with whatever command line and environment. The real user alone
-    does not tell: sudo takes root's before it asks for a password.
+    is not enough: sudo changes it to root before it prompts for a password.
     """
     before = _is_all_root(pid, proc)
     try:

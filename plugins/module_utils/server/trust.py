@@ -192,8 +192,8 @@ def _writer(part: _Part, how: str, name: str, who: list[str]) -> Writer:
 def _fix(part: _Part, how: str, name: str) -> str:
     """The command that takes a right away.
 
-    A link into somebody else's folder is replaced by a copy of root's. A folder of the whole system is never named, and
-    neither is a home folder, which stays its user's.
+    A link into another user's folder is replaced with a copy that root owns. A folder of the whole system is never
+    named, and neither is a home folder, which stays its user's.
     """
     path = part.path
     if part.link:

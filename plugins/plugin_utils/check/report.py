@@ -52,7 +52,7 @@ class Report:
         self.plan, self.asked = seen["plan"], seen["asked"]
         self.portal, self.server = self.plan["portal"], self.plan["server"]
         self.health, self.probe = seen["health"], seen["probe"]
-        # A step that was not asked is not there, or skipped.
+        # A step that did not run is missing, or skipped.
         site: dict[str, SiteStep] = seen.get("site") or {}
         self.site = {name: step for name, step in site.items() if step and not step.get("skipped")}
         self.rows: Sequence[ProcessHealth] = self.health["processes"]

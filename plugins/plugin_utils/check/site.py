@@ -13,7 +13,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import TRANS
 
 
 def judge(report: Report) -> None:
-    """What a `site` run would change, each told as a problem where nothing else has told it."""
+    """Add what a `site` run would change, each as a problem unless another problem already reports it."""
     drift = []
     for name, step in report.site.items():
         if step.get("failed") and step.get("msg"):
@@ -37,7 +37,7 @@ def judge(report: Report) -> None:
     programs = {program["path"] for program in report.server.get("programs") or []}
     for row in report.health["differs"]:
         change = f"{row['path']} (it {row['why']})"
-        # Another number of processes is another text of their program, and told already.
+        # Another number of processes also changes their program's text, and was reported already.
         (report.changes if recounted and row["path"] in programs else drift).append(change)
     if report.would_change("nginx_upstream"):
         drift.append("nginx's upstream block")
@@ -72,7 +72,7 @@ def container_changes(report: Report) -> list[str]:
     elif container is None or not container["running"]:
         away = container is None and report.engine_answers
         change = f"the container {name}, which it would {'make' if away else 'start'}"
-        # That Redis does not answer was told with this as the way out.
+        # This is the fix of the problem that Redis does not answer, which was reported already.
         (report.changes if lost else found).append(change)
     elif container["labels"].get(TRANSPORT_LABEL) != report.plan["redis_way"]:
         way = container["labels"].get(TRANSPORT_LABEL, "a port")

@@ -17,8 +17,8 @@ END_OF_LIFE = {"5": "2022-04-27", "6.0": "2022-05", "7.0": "2024-07"}
 
 
 def image_version(image: str) -> str | None:
-    """The version that an image's tag tells, as `8.2` or `5`, or None."""
-    # A digest behind the tag has a colon of its own.
+    """Return the version in an image's tag, as `8.2` or `5`, or None."""
+    # A digest after the tag contains another colon.
     found = re.fullmatch(r".*:(\d+(?:\.\d+)?)[^/]*", image.partition("@")[0])
     return found.group(1) if found else None
 

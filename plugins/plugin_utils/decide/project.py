@@ -34,7 +34,7 @@ PROJECT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 class DockerFound(TypedDict, total=False):
-    """What is known of a host: the names of its variables, those to judge, the user's own, and the facts."""
+    """What is known of a host: the names of its variables, those to check, the user's own, and the facts."""
 
     names: Sequence[str]
     values: Data

@@ -73,7 +73,7 @@ def _container(variables: HostVariables) -> ContainerFacts:
 def present_primary(servers: Sequence[SharedServer], hosts: Hosts) -> Place | None:
     """Where most sentinels have the primary, or all that answer; None where they do not agree, or there are none yet.
 
-    Where none answers, it is the one Redis that is none's copy, or what all of them wrote down last.
+    If no Sentinel answers, it is the only Redis that is not a replica, or the one that all of them recorded last.
     """
     views = [_view(hosts[server["name"]]) for server in servers]
     agreed = _most([view.get("primary") for view in views], len(servers))
