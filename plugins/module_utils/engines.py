@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The container engines: what each is asked, and what is said of it. Read requests only."""
+"""Queries to the container engines, and their texts for messages. Read requests only."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _steady(found: Any) -> Any:
 
 
 class Place(NamedTuple):
-    """Where a container is: its first process, 0 where none runs, and its addresses in networks of its own."""
+    """Where a container is: its first process, 0 if none runs, and its addresses in separate networks."""
 
     pid: int
     addresses: list[str]
@@ -65,7 +65,7 @@ class DockerEngine:
     """Docker, over its socket."""
 
     title = "Docker"
-    # What is said where it is installed and does not answer, with the way out.
+    # The message if it is installed and does not answer, with the fix.
     silent = "its engine does not answer: start it (`systemctl start docker`)"
     back = "Docker's engine does not answer; `systemctl start docker`"
 
@@ -114,7 +114,7 @@ class DockerEngine:
         return None if self.api.image(image) is None else image
 
     def whole(self, name: str, image: str) -> Any:
-        """All that it tells of a container and of what the image's name stands for, but what changes by itself."""
+        """Return all facts of a container, and the image ID of the name, without what changes while it runs."""
         return [_steady(self.api.get(f"/containers/{name}/json")), (self.api.image(image) or {}).get("Id")]
 
     def process(self, name: str) -> tuple[int, str]:
@@ -162,7 +162,7 @@ class PodmanEngine:
         return shutil.which("podman") is not None
 
     def version(self) -> str:
-        """Its version; that alone it can tell also where its store is broken."""
+        """Return its version. Its version command works even if its store is broken."""
         self.containers()
         return self._ask("--version")[1].split()[-1]
 
@@ -182,12 +182,12 @@ class PodmanEngine:
         return next((name for name in names if self._ask("image", "exists", name, answers=(0, 1))[0] == 0), None)
 
     def whole(self, name: str, image: str) -> Any:
-        """All that it tells of a container and of what the image's name stands for, but what changes by itself."""
+        """Return all facts of a container, and the image ID of the name, without what changes while it runs."""
         found = json.loads(self._ask("container", "inspect", name)[1])
         return [*map(_steady, found), self._ask("image", "inspect", "--format", "{{.Id}}", image)[1]]
 
     def process(self, name: str) -> tuple[int, str]:
-        """The process id of a container, 0 where none runs. Its unit makes it anew, so that it never ended before."""
+        """The process id of a container, 0 if none runs. Its unit recreates it, so it has no previous end."""
         return next((int(row.get("Pid") or 0) for row in self.containers() if name in row["Names"]), 0), NEVER
 
     def place(self, name: str) -> Place:

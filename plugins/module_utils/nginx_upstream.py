@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The portal's upstream block in the nginx that runs on this server: found, changed, validated and reloaded.
 
-nginx is asked through its running master process: its binary, its options and its main file are those that a reload
+nginx is queried through its running master process: its binary, its options and its main file are those that a reload
 will use, whoever holds it. A change is validated with the whole configuration before it is in place, what was found is
 kept, and a run that was killed anywhere is finished by the next.
 """
@@ -75,7 +75,7 @@ class Nginx(Search):
             ports: in order; pinned requests go to the first.
             down: those of them that get no new requests. All of them would be an outage, so then none is.
             pins: regular expressions of the paths that go to one process; the others spread.
-            dry: change nothing, and tell what would be changed.
+            dry: change nothing, and return what would be changed.
 
         Raises:
             NginxError: the upstream cannot be managed, or nginx does not take the change; nothing has changed then.
@@ -100,7 +100,7 @@ class Nginx(Search):
             return self._bring(site, text, dry)
 
     def give_back(self, port: int, dry: bool = False) -> Change:
-        """Put the block back as it was found before our first change, and forget it.
+        """Restore the block to its state before our first change, and delete the record.
 
         Where that one would not lead to `port`, on which the portal listens from now on, or is not known, the block
         gets that one server.
@@ -230,7 +230,7 @@ class Nginx(Search):
                 )
 
     def _reload(self, master: Master, site: Site) -> None:
-        """Have the master process read its configuration, and see that it did."""
+        """Make the master process reload its configuration, and check that it did."""
         if proc.started(master.pid, self.processes.root) != master.started:
             raise NginxError("nginx stopped or restarted during the change, so nothing was changed: run again.")
         former = self.processes.workers(master.pid)
@@ -254,7 +254,7 @@ class Nginx(Search):
         atomic_file.replace(path, (json.dumps(content, indent=1) + "\n").encode())
 
     def _keep(self, site: Site) -> None:
-        """Keep the block as it is before our first change, or before the first since somebody wrote it anew."""
+        """Save the block before our first change, or before the first since another program rewrote it."""
         block = site.text[site.block.directive.start : site.block.directive.end]
         known = self._read_kept() is not None
         if nginx_blocks.looks_like_ours(block) if known else nginx_blocks.is_managed(block):

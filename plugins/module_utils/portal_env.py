@@ -5,7 +5,7 @@
 
 The program that runs in the portal's Python is a module of this collection (``portal_look``, ``portal_wire``). Its
 source is handed over in an open file without a name, since the portal's user cannot read Ansible's temporary files, and
-its answers come back as lines of JSON on a pipe of their own, which nothing that Tethys and the apps print can disturb.
+its answers come back as lines of JSON on a separate pipe, which nothing that Tethys and the apps print can disturb.
 An app can write to that pipe too, so each line passes the boundary.
 
 It never runs as root, and it runs without ``-I``, since the portal's processes run without it: an app that is found in

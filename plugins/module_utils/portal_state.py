@@ -37,7 +37,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server.accounts im
     account_of,
 )
 
-# What a module that looks at a portal is told.
+# The options of a module that inspects a portal.
 OPTIONS: dict[str, Any] = {
     "prefix": {"type": "path", "required": True},
     "home": {"type": "path", "required": True},
@@ -46,7 +46,7 @@ OPTIONS: dict[str, Any] = {
     "timeout": {"type": "int", "default": 60},
 }
 FIRST_GOOD_BOKEH_DJANGO = (0, 2, 1)
-# A portal with more files than this in its workspaces is looked at in part: the look must not take minutes.
+# If a portal's workspaces have more files than this, only these are checked, so that it does not take minutes.
 MOST_ENTRIES = 100_000
 MOST_OWNERS = 500
 WALK_SECONDS = 10.0
@@ -279,7 +279,7 @@ def data_folders(home: str, settings: dict[str, Any] | None) -> list[str]:
 
 def access(needs: list[tuple[str, str]], who: Account) -> list[dict[str, Any]]:
     """Ask the kernel, as that user, for everything the user needs."""
-    # A link's target has folders of its own in the way; only root can follow every link, so this is done beforehand.
+    # A link's target is below other folders; only root can follow every link, so links are resolved beforehand.
     asked = [(path, os.path.realpath(path), need) for path, need in needs]
     found = as_user(who, lambda: [blocked(path, real, need) for path, real, need in asked], BLOCKED, ACCESS_SECONDS)
     found = [path for path, _need in needs] if found is None else found
@@ -307,7 +307,7 @@ def leftovers(folders: list[str], who: Account) -> list[dict[str, Any]]:
 
 
 def unwritable(folders: list[str], seconds: float) -> list[Leftover]:
-    """Return what in these folders this process cannot write, by its owner, as far as it is found in that time."""
+    """Return what this process cannot write in these folders, by owner, as far as found within the seconds."""
     found: dict[tuple[str, int], Leftover] = {}
     until = time.monotonic() + seconds
     seen = 0
@@ -343,7 +343,7 @@ def entries_below(top: str) -> Iterator[os.DirEntry[str]]:
 
 
 def as_user(who: Account, question: Callable[[], Any], kind: Kind, seconds: float) -> Any:
-    """Return the answer to a question that a child process asks as that user; None if there is none."""
+    """Call a function in a child process as that user, and return its result; None if there is none."""
     try:
         raw = ask_as(who, lambda: json.dumps(question()).encode("utf-8"), MOST_BYTES, seconds)
         return accept_value(load(raw), kind)

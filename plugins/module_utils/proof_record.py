@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a run has left a server on which delivery was proved then, and whether it is so still.
+"""The record of a verified run: digests of its inputs and of the server's state, and whether they are unchanged.
 
-Before the proof a run writes down a sum over all that its roles write and go by on the server, beside one over what it
-was asked for. Where a later run finds both the same, the roles would find nothing to do.
+Before the delivery check, a run records a digest of everything that its roles write and read on the server, and a
+digest of its inputs. If a later run finds both unchanged, the roles have nothing to do.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server.trust impor
 from ansible_collections.tethys.channels.plugins.module_utils.services import Supervisor, is_asgi_group
 
 NAME = "proof.json"
-# What cannot be asked cannot be said to be as it was.
+# If a query fails, the state counts as changed.
 NO_ANSWER = (OSError, Rejected, http.client.HTTPException, xmlrpc.client.Error, RedisError, ValueError)
 
 
@@ -42,7 +42,7 @@ def _attributes(found: os.stat_result) -> list[Any]:
 
 
 def _entry(path: Path) -> list[Any]:
-    """A file with its content, or a folder with the sockets in it: whose it is, and its mode."""
+    """Return a file with its content, or a folder with the sockets in it, with owner and mode."""
     try:
         itself, found = path.lstat(), path.stat()
     except FileNotFoundError:
@@ -63,7 +63,7 @@ def _entry(path: Path) -> list[Any]:
 def _processes(of: dict[str, Any]) -> dict[str, Any]:
     """The portal's processes by name, each with its number and the moment of its start, and whether it is stopped.
 
-    Supervisor's word for its state changes by itself when it has run for a while.
+    Without Supervisor's state name, which changes after a process has run for some seconds.
     """
     every = Supervisor().rpc().getAllProcessInfo()
     rows = [row for row in every if is_asgi_group(row["group"]) and row["group"] not in of["other_groups"]]
@@ -75,7 +75,7 @@ def _sum(state: Any) -> str:
 
 
 def users(state_dir: Path, of: dict[str, Any]) -> str | None:
-    """A sum over whom the running Redis lets in, which no file tells; for where it is known to be our own."""
+    """Return a digest of the users of the running Redis, which are in no file, if this Redis is ours."""
     if not of["endpoint"]:
         return None
     password = atomic_file.read_notes(state_dir / "credentials.json").get("admin_password")
@@ -85,13 +85,13 @@ def users(state_dir: Path, of: dict[str, Any]) -> str | None:
 
 
 def seen(state_dir: Path, of: dict[str, Any]) -> str:
-    """A sum over the server as it is: files, packages, container, image and processes.
+    """Return a digest of the server's state: files, packages, container, image and processes.
 
     Args:
-        state_dir: the folder in which the collection keeps what it must remember, all of which counts.
+        state_dir: the folder with the collection's state, all of which is included.
         of: the other `files` and folders, `site_packages`, the `other_groups` of Supervisor's, and, where a
             container of ours is run (else null),
-            `container`, `image`, `engine`, and `endpoint`, where its Redis knows users.
+            `container`, `image`, `engine`, and `endpoint`, if its Redis supports users.
     """
     inside = sorted(path for path in state_dir.rglob("*") if path.name != NAME)
     engine = ENGINES[of["engine"]]() if of["container"] else None
@@ -112,7 +112,7 @@ def are_up_to_date(state_dir: Path, of: dict[str, Any]) -> bool:
 
 
 def proved_plan(state_dir: Path, inputs: str) -> str | None:
-    """The plan by which delivery was proved with these inputs, where all is as it was then; else None."""
+    """Return the plan of the verified run with these inputs if nothing has changed since; else None."""
     kept = atomic_file.read_notes(state_dir / NAME)
     try:
         of = kept["of"]

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Start programs. Nothing else in this collection does.
 
-Each program runs in a session of its own, without a terminal, with the environment it is given and no other. Every
+Each program runs in a separate session, without a terminal, with the environment it is given and no other. Every
 process that descends from it is ended with it, also one that made its own session and lost its parent: root starts it
-in a control group of its own, which the kernel ends whole. Where none can be made (a container with a read-only
+in a separate control group, which the kernel ends as a whole. Where none can be made (a container with a read-only
 /sys/fs/cgroup, or not as root), orphans become this process's children (PR_SET_CHILD_SUBREAPER) and are ended one by
 one; then a process that forks and exits all the time can escape. Without that too, the process group is ended.
 
@@ -151,7 +151,7 @@ class Running:
     def exit_code(self, deadline: float) -> int | None:
         """Return the program's exit code, negative for a signal, or None where it still runs at the deadline.
 
-        It is not waited for until ``end``: as long as it is there, no other process can get its number.
+        It is not reaped before ``end``: until then, no other process can get its process ID.
         """
         while True:
             found = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)

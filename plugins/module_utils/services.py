@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Local services spoken to over their sockets: Docker's engine, Supervisor.
 
-Each is a few requests by the standard library, because a server that is only being looked at may have none of the
-client libraries, and a look must not install one.
+Each is a few requests by the standard library, because a server that is only inspected may have none of the
+client libraries, and an inspection must not install one.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server.supervisor_
 DOCKER_SOCKET = "/var/run/docker.sock"
 # One answer of the engine: a list of a thousand containers has some MiB.
 MOST_BYTES = 32 * 1024 * 1024
-# One answer of Supervisor: of each process it tells some KiB.
+# One answer of Supervisor, which has a few KiB for each process.
 MOST_SUPERVISOR_BYTES = 8 * 1024 * 1024
 _PEER = struct.Struct("3i")
 # The layer's Redis where it has no port, in a folder that outlives a reboot, since the container mounts it.
@@ -129,7 +129,7 @@ class Docker:
         return json.loads(body)
 
     def image(self, name: str) -> Any:
-        """What the engine knows of a local image, or None."""
+        """Return the engine's data about a local image, or None."""
         return self.get("/images/" + urllib.parse.quote(name, safe="/:@") + "/json")
 
 
@@ -189,7 +189,7 @@ class _SupervisorTransport(xmlrpc.client.Transport):
         return super().parse_response(response)
 
 
-# What is read of a process. Supervisor tells more of each.
+# The fields that are read of each process. Supervisor returns more.
 _ROW = Record(
     {
         "group": Name(),
@@ -203,7 +203,7 @@ _ROW = Record(
     needs=("group", "name", "statename", "pid"),
 )
 _GROUPS = Listing(Listing(Listing(Name())))
-# What xmlrpc.client raises besides errors of its own.
+# What xmlrpc.client raises besides its own errors.
 _NOT_XML_RPC = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, ExpatError)
 
 
@@ -321,7 +321,7 @@ class Supervisor:
         return SupervisorRpc(xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=transport).supervisor)
 
     def state(self) -> dict[str, Any] | None:
-        """{pid, version}, or None where no supervisord answers; then `stranger` tells who listens in its place."""
+        """{pid, version}, or None if no supervisord answers; then `stranger` names the process that listens instead."""
         if not self.config:
             return None
         try:

@@ -175,7 +175,7 @@ class WebSocket:
             path: the path on the site.
             seconds: for the connection, and for the answer.
             lifetime: the seconds after which it ends anyhow.
-            hear: is called with each message.
+            hear: called with each message.
 
         Raises:
             Refused: the answer is another than a WebSocket.

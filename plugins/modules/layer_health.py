@@ -272,7 +272,7 @@ def read_processes(
     record: dict[str, str],
     older: Callable[[str, float], bool | None],
 ) -> list[dict[str, Any]]:
-    """Supervisor's processes of the portal, with what the kernel and the record tell of each."""
+    """Return the portal's processes under Supervisor, each with data from the kernel and the record."""
     found = []
     clients = proc.accepted([row["pid"] for row in rows if row["pid"]])
     for row in rows:
@@ -393,7 +393,7 @@ def main() -> None:
         redis = [read_redis(one, one, params["prefix"], params["backlog"]) for one in params["endpoints"]]
     started = params["redis_started_at"]
     lost_at = asgi_record.groups_lost_at(container, params["redis_engine"]) if container else started
-    # Where several serve, each holds groups of its own, and the one that started last has lost some.
+    # If there are several, each holds other groups, and the one that started last has lost its groups.
     ages = [one["uptime_seconds"] for one in redis if one["uptime_seconds"] is not None]
 
     def older(key: str, age_seconds: float) -> bool | None:

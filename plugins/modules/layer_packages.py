@@ -205,7 +205,7 @@ def plan(environment: Environment, params: dict[str, Any], before: dict[str, Any
     report = environment.work / "tmp" / "report.json"
     environment.pip("install", "--dry-run", "--report", str(report), "--", *params["requirements"])
     planned = environment.report()
-    # pip believes metadata, and takes an incomplete distribution for a good one.
+    # pip only reads metadata, and considers an incomplete distribution complete.
     for name in before["damaged"]:
         if name in before["versions"]:
             planned.setdefault(name, before["versions"][name])
@@ -326,7 +326,7 @@ def provide(environment: Environment, params: dict[str, Any], check_mode: bool) 
 
 
 def work(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    """Do what the module is asked to do, and where that fails, say whether anything has changed."""
+    """Do the module's task; if it fails, report whether anything has changed."""
     with interruptible(), Environment(params) as environment:
         try:
             return provide(environment, params, check_mode)

@@ -109,7 +109,7 @@ def alike(some: list[str], others: list[str]) -> int:
 
 
 def changed_lines(before: str, after: str, around: int = 3) -> tuple[str, str]:
-    """What differs, with some lines around it: the rest of the site's file may hold secrets of its own."""
+    """Return what differs, with some lines around it: the rest of the site's file may contain secrets."""
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
     first = alike(old, new)
     last = alike(old[first:][::-1], new[first:][::-1])

@@ -86,7 +86,7 @@ def create(path: str, prefix: str, home: str, user: str, seconds: float) -> None
     """Run the portal's command for it, as a user.
 
     Raises:
-        Failed: the file is not there afterwards.
+        Failed: the file does not exist afterwards.
     """
     who = runner_for(user, home)
     if who is None or who.name != user:

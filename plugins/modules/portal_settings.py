@@ -428,7 +428,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     find_yaml(module)
-    # By itself no_log blots out every value of the mapping wherever it turns up, a port's digits inside a checksum
+    # Otherwise, no_log masks every value of the mapping wherever it turns up, a port's digits inside a checksum
     # too. So the mapping is hidden as a whole, and only what is secret in it is blotted out.
     settings: dict[str, Any] = as_redis_takes_them(module.params["settings"])
     module.params["settings"] = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"

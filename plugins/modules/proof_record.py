@@ -2,7 +2,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Remember how a run has left a server, so that a later one sees whether anything has changed."""
+"""Record the state of a server after a run, so that a later run detects changes."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ from pathlib import Path
 from ansible_collections.tethys.channels.plugins.module_utils import proof_record
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 
-# What tells the server's part of the record.
+# The options that describe the server's part of the record.
 PARTS = ("files", "reads", "site_packages", "container", "image", "engine", "endpoint", "other_groups")
 
 

@@ -2,7 +2,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Look at what a server runs besides the portal: Docker, Redis, Supervisor, listeners, programs."""
+"""Gather facts about what a server runs besides the portal: Docker, Redis, Supervisor, listeners, programs."""
 
 from __future__ import annotations
 
@@ -372,7 +372,7 @@ def ports_of(found: Programs, fronts: front.Fronts | None, count: int) -> set[in
 
 
 def fronts_of(nginx: Nginx, portal: dict[str, Any] | None, home: str) -> front.Fronts | None:
-    """Return where the web server sends requests; None where no portal is looked at."""
+    """Return where the web server sends requests; None if no portal is inspected."""
     if portal is None:
         return None
     settings = portal.get("settings") or {}

@@ -235,7 +235,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = dict(module.params)
-    # By itself no_log blots out every value of the mapping wherever it turns up, a port's digits too. The module in the
+    # Otherwise, no_log masks every value of the mapping wherever it turns up, a port's digits too. The module in the
     # container says which are secret.
     module.params["arguments"] = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
     module.params["source"] = f"the text of {params['module']}"

@@ -24,11 +24,11 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.values import whol
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("playbooks", "plugins", "roles")
-# What is gone by in a run, and nothing on the server is as it is because of it.
+# Variables that only affect the run itself, and no state on the server.
 OF_THE_RUN = re.compile(
     r"(tethys_hosts|tethys_serial|preflight_pipelining|(layer_check|fleet_check|tethys_docker)_.*)$"
 )
-# The variables that a run judges by their names.
+# The variables that a run checks by their names.
 JUDGED = re.compile(
     r"(tethys|preflight|redis_container|channels_redis|portal_config|asgi_service|nginx_upstream|layer_check|fleet_check)_"
 )
@@ -116,7 +116,7 @@ def _is_there(path: Path) -> bool:
 
 
 def _path(value: Any) -> Path:
-    """Return a path on the controller, where `~` may begin it; one of an unknown user stays as it is written."""
+    """Return a path on the controller, where `~` may begin it; one of an unknown user is returned unchanged."""
     return Path(os.path.expanduser(str(value)))  # noqa: PTH111 - Path.expanduser raises for an unknown user
 
 
@@ -158,7 +158,7 @@ class Variables:
 
     @cached_property
     def tethys(self) -> Data:
-        """The host's variables that begin with `tethys_`, as the play for Tethys Docker judges them."""
+        """The host's variables that begin with `tethys_`, as the play for Tethys Docker checks them."""
         return {name: self.read(name) for name in self.held if name.startswith("tethys_")}
 
     @property
@@ -227,7 +227,7 @@ class Variables:
 
     @property
     def digest(self) -> str:
-        """A digest of what is asked of a portal's server, by which a run finds that nothing has changed since another.
+        """Return a digest of the inputs for a portal's server, with which a run detects that nothing has changed.
 
         It may be one of passwords, so it goes into no result. It is empty where everything is compared in any case: in
         a dry run, where there is more than the server to inspect, with tags, with which nothing may be verified, and in
@@ -264,7 +264,7 @@ class Variables:
             redis_container_acl=self.of_role("redis_container_acl"),
             topology=self.of_role("redis_container_topology"),
             sentinel_name=self.of_role("redis_container_sentinel_name"),
-            # One that is no number is refused with the other variables.
+            # A value that is not a number is refused with the other variables.
             sentinel_port=whole_number(self.of_role("redis_container_sentinel_port")) or 0,
             certificate_given=bool(self.read("redis_container_tls_cert")),
             renew_days=self.of_role("redis_container_tls_renew_days"),
@@ -273,8 +273,8 @@ class Variables:
     def certificate_files(self) -> tuple[dict[str, str], list[str]]:
         """Return the texts of a certificate's files on the controller, and the variables of those that say nothing.
 
-        They are the administrator's own or those of the private authority. What is there and says nothing is not taken
-        for absent and written over.
+        They are the administrator's own or those of the private CA. A file that exists and cannot be read does not
+        count as missing, and is not overwritten.
         """
         folder = _path(self.read("redis_container_tls_dir") or "/")
         name = self.read("inventory_hostname")

@@ -45,7 +45,7 @@ MAX_PROCESSES = 1000
 
 
 class Refusal(Exception):
-    """What was asked for would lose data or cannot work, with one problem for each thing that is wrong."""
+    """The run would lose data or cannot work; has one problem for each thing that is wrong."""
 
     def __init__(self, *problems: Problem) -> None:
         self.problems = problems

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Step 1 of a run: what was asked for and what was found go in, the plan and every reason against it come out."""
+"""Step 1 of a run: make the plan, or every reason to refuse it, from the inputs and the facts."""
 
 from __future__ import annotations
 
@@ -251,7 +251,7 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
         asked: the `tethys_` variables, each with its default.
         options: the roles' variables that matter to the decision.
         found: `names` and `values` of the host's variables, `known` ones of the user's own, and what the modules
-            returned (`portal`, `server`, `packages`, `redis`); without `server`, only the variables are judged.
+            returned (`portal`, `server`, `packages`, `redis`); without `server`, only the variables are checked.
 
     Returns:
         `refusals`, `warnings` and `announce` (sentences), and, where nothing is refused, what the roles do. They do

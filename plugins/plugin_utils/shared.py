@@ -76,7 +76,7 @@ def shared_redis(names: Iterable[str], hosts: Hosts, logins: Sequence[LoginRow] 
     Where Sentinel watches, one login is enough.
     """
     servers = servers_of(names, hosts)
-    # A server that is away tells nothing.
+    # A server that cannot be reached returns nothing.
     found: list[SharedLogin] = [row.get("login") or NOBODY for row in logins]
     authorities = "".join(dict.fromkeys(str(login["ca"]).strip() + "\n" for login in found if login["ca"]))
     ready = [bool(login["password"] and login["ca"]) for login in found]
@@ -86,8 +86,8 @@ def shared_redis(names: Iterable[str], hosts: Hosts, logins: Sequence[LoginRow] 
         if "login" not in row
     ]
     if servers and topology_of(hosts[servers[0]["name"]]) == SENTINEL:
-        # All of them have the same, and which one serves is not known beforehand. What one of them holds, the others
-        # have a copy of, so that nothing is lost when it starts anew.
+        # All of them have the same, and which one serves is not known beforehand. The data of one of them are
+        # replicated to the others, so that nothing is lost when it is restarted.
         login = next((each for each, is_ready in zip(found, ready) if is_ready), NOBODY)
         return {
             "servers": servers,
@@ -116,7 +116,7 @@ def _first_line(text: Any) -> str:
 def servers_of(names: Iterable[str], hosts: Hosts) -> list[SharedServer]:
     """The servers of the shared Redis as the inventory has them, in the order that every portal takes.
 
-    A layer takes the first, second, … of its hosts by a sum over the group's name, so another order is another Redis.
+    A layer takes the first, second, … of its hosts by a digest of the group's name, so another order is another Redis.
     """
     found: list[SharedServer] = []
     for name in sorted(names):

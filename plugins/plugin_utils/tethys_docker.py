@@ -325,8 +325,8 @@ class DockerStep:
     """What the role `tethys_docker` goes by.
 
     `set_up_here` is whether the volume was set up by the container that runs, `can_be_fresh` whether that can have been
-    with our variables: there was no container yet, or our files were there. `is_theirs` is whether the project has a
-    service of its own by the name under which an earlier run had Compose run Redis. `own_network` is the network that
+    with our variables: there was no container yet, or our files were there. `is_theirs` is whether the project itself
+    has a service with the name under which an earlier run had Compose run Redis. `own_network` is the network that
     goes with our file, as Docker calls it.
     """
 
@@ -402,7 +402,7 @@ def docker_plan(asked: DockerInputs, found: DockerFound) -> dict[str, Any]:
 
     Args:
         asked: the role's variables.
-        found: the host's variables, and what the modules returned; without `docker`, only the variables are judged.
+        found: the host's variables, and what the modules returned; without `docker`, only the variables are checked.
 
     Returns:
         `refusals`, `warnings` and `announce` (sentences), and what the role does.

@@ -26,9 +26,9 @@ PROGRAMS = ("program", "fcgi-program")
 PATH = "/etc/tethys_channels.env"
 MOST_BYTES = 64 * 1024
 HEADER = "# The role tethys.channels.asgi_service writes this file. The portal's processes get these variables.\n"
-# What stands below it is conda's, and is read anew in each run.
+# The variables below this line are conda's, and are read again in each run.
 CONDAS = "# By conda (`conda env config vars list`, etc/conda/env_vars.d):\n"
-# What a module is told of the file.
+# The options of a module for this file.
 OPTIONS: dict[str, Any] = {
     "path": {"type": "path", "required": True},
     "group": {"type": "str", "required": True},

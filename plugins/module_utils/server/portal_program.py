@@ -21,7 +21,7 @@ _APPLICATION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _SOCKET = re.compile(r"tcp://([A-Za-z0-9.*-]{1,253}):([0-9]{1,5})")
 _PREFIX = re.compile(rf"(/.+)/bin/(?:python[0-9.]*|{'|'.join(SERVERS)})")
 _HOME = re.compile(r"TETHYS_HOME=[\"']?([^\s\"';&|]+)")
-# Words of a command that are looked at: the file may be somebody else's.
+# The most words of a command that are read: the file may be another user's.
 MOST_WORDS = 1000
 MOST_WORD = 4096
 _HOST_OPTIONS = ("-b", "--bind", "--host")
@@ -40,7 +40,7 @@ _ASSIGNMENT = re.compile(r"([A-Za-z_]\w{0,200})=")
 # A long option's name, or a short one's, which a value may follow at once (`-v2`).
 _OPTION = re.compile(r"--[A-Za-z][\w-]{0,60}|-[A-Za-z]")
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=,@+-]{1,200}")
-# What `tethys gen asgi_service` or this collection writes; an empty tuple for what is looked at elsewhere.
+# What `tethys gen asgi_service` or this collection writes; an empty tuple for what is checked elsewhere.
 STANDARD_SETTINGS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("command", "environment", "socket", "process_name", "numprocs", "user"), ()),
     **dict.fromkeys(("autostart", "autorestart", "stopasgroup", "killasgroup", "redirect_stderr"), ("true",)),

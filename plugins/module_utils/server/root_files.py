@@ -75,7 +75,7 @@ def _included(main: str) -> list[str]:
 
     def read(file: str) -> str:
         seen.append(file)
-        # What it includes is somebody else's choice, and it is reported itself.
+        # Another user decides what it includes, and the file itself is reported.
         if writable_by_others(file):
             return ""
         try:
@@ -101,7 +101,7 @@ def _included(main: str) -> list[str]:
 def of_nginx(processes: nginx_processes.Processes) -> tuple[list[str], list[str]]:
     """Return nginx's main files, and what they include: files, and folders of which they include any file.
 
-    nginx is not started: one whose configuration is somebody else's would obey it.
+    nginx is not started: it would execute a configuration that another user can change.
     """
     mains = main_files(processes)
     included = [path for main in mains for path in _included(main)]

@@ -35,7 +35,7 @@ class Portal(Subject):
             return
         blocked = [row for row in self.portal.get("access") or [] if not row["ok"]]
         prefix = str(self.asked["tethys_conda_prefix"])
-        # That the user cannot start the environment's Python is told once, by what stands in its way.
+        # That the user cannot start the environment's Python is reported once, with the path that blocks it.
         if not any(row["path"].startswith(prefix) for row in blocked):
             self._prefix_reasons()
         self._home_and_user_reasons()
@@ -56,7 +56,7 @@ class Portal(Subject):
                 f"tethys_conda_prefix is {show(asked['tethys_conda_prefix'])}: {sentence(portal['prefix_problem'])}"
                 " Set it to the environment in which `tethys` is installed (`conda env list` shows it).",
             )
-        # Where nobody could be asked for another reason, nothing is known of the environment.
+        # If the portal could not be inspected for another reason, nothing is known about the environment.
         elif not (portal.get("home_problem") or portal.get("user_problem")) and not (portal.get("versions") or {}).get(
             "tethys_platform"
         ):
@@ -208,7 +208,7 @@ class Portal(Subject):
         return [PurePosixPath(str(self.asked[name])) for name in ("tethys_home", "tethys_conda_prefix")]
 
     def leftover_reasons(self, before: str) -> Iterable[Problem]:
-        """What the user who ran the portal until now has left in its data folders, and the new one cannot write."""
+        """Report files of the portal's previous user in its data folders that the new user cannot write."""
         user = self.portal.get("user")
         for row in self.portal.get("leftovers") or []:
             if row["owner"] == before:

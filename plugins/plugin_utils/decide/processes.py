@@ -150,7 +150,7 @@ def front_problems(where: Place, ports: Sequence[int], server: Server, is_apart:
     Args:
         where: where the first of them listens.
         ports: all of their ports.
-        is_apart: whether each has a port of its own: then the run writes nginx's upstream block.
+        is_apart: whether each has a separate port: then the run writes nginx's upstream block.
     """
     front = portals_front(server)
     if not front or front["ours"] or (is_apart and front["server"] == "nginx"):

@@ -86,7 +86,7 @@ class Programs(Subject):
         names = {*ours, *(new if self.goal == "site" else [])}
         for other in self.server.get("other_programs") or []:
             name, path = other["group"], other["path"]
-            # A second portal has a reason of its own.
+            # A second portal has a separate reason.
             if name in names and not (other["home"] and name not in ours):
                 where = f" and in {ours[name]}" if name in ours else ", and the portal's program needs that name"
                 self.refuse(
@@ -284,7 +284,7 @@ class Programs(Subject):
         return whole_number(str(program.get("socket") or "").rpartition(":")[2])
 
     def restart_reasons(self) -> None:
-        """A restart is of our own program, with as many processes as asked for."""
+        """Refuse a restart unless the program is ours and has the configured number of processes."""
         programs = [program for program in self.server.get("programs") or [] if program["managed"]]
         asked = str(self.asked["tethys_asgi_processes"])
         if not programs:
@@ -309,7 +309,7 @@ class Programs(Subject):
             )
 
     def gaps(self) -> None:
-        """What users notice of a restart that was asked for, and of a removal."""
+        """Announce the downtime of the playbooks restart and remove."""
         there = len(self.server.get("processes") or [])
         if self.goal == "restart" and there == 1:
             self.announce.append("The one process restarts: requests fail until it answers again.")

@@ -132,7 +132,7 @@ class Redis(Subject):
 
     @property
     def engine(self) -> str:
-        """The engine that the container shall be in: `docker` or `podman`."""
+        """Return the configured engine of the container: `docker` or `podman`."""
         asked = str(self.options.get("redis_container_engine", "docker"))
         return asked if asked in ENGINES else "docker"
 
@@ -176,7 +176,7 @@ class Redis(Subject):
         ours: ContainerFacts = self.server.get("container") or self.left_container or {}
         way = self.redis_way_now
         port = whole_number(way.rpartition(":")[2])
-        # A shared one answers where it shall, or not at all.
+        # A shared Redis answers at its configured address, or not at all.
         if self.way.is_shared or not ours.get("running") or not way:
             return self.way.endpoint
         return {"host": "127.0.0.1", "port": port} if port else {"path": REDIS_SOCKET}
@@ -184,7 +184,7 @@ class Redis(Subject):
     def of_redis(self, adopted_container: ContainerFacts | None = None) -> Plan:
         """What of the plan the role redis_container goes by."""
         server = self.server
-        # A container of Docker's is stopped by a module that needs the library, whichever engine takes over.
+        # A Docker container is stopped by a module that needs the library, whichever engine is next.
         docker = "docker" in (self.engine, (self.left_container or {}).get("engine")) or bool(adopted_container)
         return {
             "redis": self.redis,
@@ -348,7 +348,7 @@ class Redis(Subject):
         return True
 
     def _adopted(self, other: ContainerFacts) -> ContainerFacts:
-        """Return the portal's own container of until now, which is stopped."""
+        """Return the portal's previous container, which the run stops."""
         if self.engine != "docker":
             self._library_reasons()
         self.announce.append(
@@ -448,7 +448,7 @@ class Redis(Subject):
             )
 
     def _not_the_layers(self, other: ContainerFacts, port: int) -> str | None:
-        """Why a container that publishes the port is somebody else's; None for the manual's own."""
+        """Return why a container that publishes the port is not the layer's; None for the documented one."""
         if self.way.is_shared:
             return "it is not this collection's"
         redis = other.get("redis") or {}

@@ -99,7 +99,7 @@ def site_reasons(portals: Sequence[Site]) -> list[Problem]:
 
 
 def _sites(names: Iterable[str], hosts: Hosts) -> list[Site]:
-    """What each portal wants of its Redis."""
+    """Return what each portal requires of its Redis."""
     found: list[Site] = []
     for name in sorted(names):
         options = hosts[name].get("portal_config_layer_options")
@@ -222,8 +222,9 @@ def redis_plan(options: RedisOptions, found: RedisFound, hosts: Hosts) -> Plan:
         hosts: every host's variables by its name, with what the sentinels said.
 
     Returns:
-        Besides what `plan` has, `certificate_due`, why the private authority is to give a certificate, or None,
-        `authority_due`, whether its own is to be made anew as well, and `sentinel`, where it watches this Redis.
+        Besides what `plan` has, `certificate_due`, why the private CA has to issue a certificate, or None,
+        `authority_due`, whether the CA's own certificate has to be renewed too, and `sentinel`, if it monitors this
+        Redis.
     """
     portals = _sites(options["portals"], hosts)
     backend = portals[0]["backend"] if portals else CORE_BACKEND

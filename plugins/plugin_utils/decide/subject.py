@@ -56,7 +56,7 @@ class Subject(Found):
 
     @property
     def apart(self) -> bool:
-        """Whether each process is a program of its own, with a port of its own."""
+        """Return whether each process is a separate program with a separate port."""
         return bool(self.asked["tethys_asgi_layout"] == APART)
 
     @property

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether the inventory's variables can be used, before a server is looked at."""
+"""Validate the inventory's variables, before a server is inspected."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ LEAST = {
     "redis_container_sentinel_down_seconds": 2,
     "tethys_docker_redis_memory_mb": 16,
 }
-# The most, where that is less than any number. A certificate is good for two years: one that is made anew sooner than
-# after a half would be so in every run, or nearly.
+# The maximum, if there is one. A certificate is valid for two years: with a larger value, nearly every run would renew
+# it.
 MOST = {"redis_container_tls_renew_days": 365, "redis_container_sentinel_down_seconds": 60}
 
 # The type of what may be `auto` as well.
@@ -118,7 +118,7 @@ def misspelt(names: Iterable[str], known: object = ()) -> list[Problem]:
 def wrong_role_values(values: Data, asked: Data) -> list[Problem]:
     """A problem for each role variable whose value its argument spec does not take.
 
-    A value that came from a `tethys_` variable is judged under that name, the one that the administrator wrote.
+    A value from a `tethys_` variable is checked under that name, which the administrator wrote.
     """
     options = role_options()
     found = []
@@ -130,7 +130,7 @@ def wrong_role_values(values: Data, asked: Data) -> list[Problem]:
             continue
         reason = _role_value_refusal(name, options[name], value, asked)
         if not reason and source and not name.startswith("layer_check_") and str(value) != str(asked.get(source)):
-            # What was judged is the tethys_ variable: a role that went by another value would escape every rule.
+            # The tethys_ variable was checked: a role with another value would bypass every rule.
             # Hosts may hold a password.
             seen = "differs" if source == "tethys_layer_hosts" else f"is {show(value)}, and differs"
             reason = Problem(
@@ -211,7 +211,7 @@ def _layer_options_refusal(name: str, value: object, asked: Data) -> Problem | N
     """What the layer's class would not take is refused before a server is touched, not when the file is written."""
     backend = asked.get("tethys_layer_backend")
     if not isinstance(backend, str) or backend not in BACKENDS:
-        return None  # refused by itself
+        return None  # refused elsewhere
     try:
         channel_layers([["127.0.0.1", 6379]], options=value, backend=backend)
     except Refusal as refusal:
@@ -389,7 +389,7 @@ def rotation_warnings(server: Server) -> list[Problem]:
 
 
 def elsewhere(asked: Data) -> bool:
-    """Whether the portal's server needs no Redis of its own."""
+    """Return whether the portal's server needs no separate Redis."""
     return bool(
         asked["tethys_layer_hosts"]
         or asked.get("tethys_layer_redis")
