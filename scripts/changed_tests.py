@@ -87,7 +87,7 @@ def unit_tests(root: Path, changed: Iterable[str]) -> list[str]:
 
 
 def name_in_tests(name: str) -> str:
-    """Return the word by which a test that reads a file knows it: a role's, a folder's of test data, a file's own."""
+    """Return the name by which a test refers to a file: of a role, of a folder of test data, or of the file."""
     parts = Path(name).parts
     if parts[0] == "roles" or parts[:3] == ("tests", "unit", "corpus"):
         return parts[1] if parts[0] == "roles" else "corpus"

@@ -88,7 +88,7 @@ def take() -> dict[str, bytes]:
     run([str(ROOT / "scripts" / "install-collection")])
     with tempfile.TemporaryDirectory() as place, portal():
         folder = Path(place)
-        # The browser is a user of its own container.
+        # The browser runs as another user, in its container.
         folder.chmod(0o777)
         inventory = folder / "inventory.yml"
         inventory.write_text(INVENTORY, encoding="utf-8")

@@ -91,7 +91,7 @@ def cpu_of_container(container: str, root: Path = CGROUPS) -> float | None:
 
 
 class Group:
-    """A control group for the commands of a step, by which their CPU time is told from that of the servers.
+    """A control group for the commands of a step, which separates their CPU time from that of the servers.
 
     A command that enters a server joins the server's groups, and is still the child of a command here.
     """

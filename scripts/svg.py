@@ -4,7 +4,7 @@
 """Draw boxes, arrows and text as an SVG that every viewer renders.
 
 Each color is a plain attribute, which is what a viewer without style sheets shows. Where style sheets and dark mode are
-known, one style sheet replaces the colors. A picture has a background of its own, so it can be read on any page.
+known, one style sheet replaces the colors. A picture has its own background, so it can be read on any page.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A portal set up by the manual: what is taken over, what is left alone, what is refused, and the way back.
+"""A portal set up with the documented steps: what is adopted, left alone and refused, and `remove`.
 
-The tests stand in the order of the story: refused, dry run, taken over, given back.
+The tests run in this order: refused, dry run, adopted, restored.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def folded(text: str) -> str:
 
 
 def refused(host: Any, **variables: Any) -> str:
-    """Run the playbook, see that it refuses and that the server is as it was; returns what it said."""
+    """Run the playbook, check that it is refused and changes nothing; return the refusal."""
     before = bed.snapshot(host)
     run = bed.playbook("site", **variables)
     assert run.returncode != 0, run.stdout
@@ -49,7 +49,7 @@ def manual_container(host: Any) -> dict[str, Any]:
 
 
 def nginx_master(host: Any) -> str:
-    """The pid of nginx's master process, as Supervisor knows it."""
+    """Return the process ID of nginx's master process from Supervisor."""
     return str(host.check_output("supervisorctl pid nginx")).strip()
 
 
@@ -165,7 +165,7 @@ def test_what_the_root_process_left_in_the_workspaces_is_told_beforehand(host: A
     assert f"cannot write {folder}/channelchat and 2 more in {folder}, of root, who runs it now" in text
     way_out = f"find {folder} -user root -execdir chown -h www-data {{}} +"
     assert f"`{way_out}`" in text
-    # The dry run below, which is not refused, shows that this is the way out.
+    # The dry run below is not refused, so this is the fix.
     host.check_output(way_out)
 
 

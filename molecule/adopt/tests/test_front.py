@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The delivery check through nginx and Apache, right and wrong, on the manual's portal as `remove` has left it.
 
-The sites are there at once, each with an upstream of its own name; one call judges them all.
+All sites exist at once, each with a different upstream; one call checks them all.
 """
 
 from __future__ import annotations

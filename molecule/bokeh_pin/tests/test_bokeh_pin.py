@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Three processes, each with a port of its own, and Bokeh's requests pinned to one of them by nginx.
+"""Three processes, each with a separate port, and Bokeh's requests pinned to one of them by nginx.
 
 The tests stand in the order of the story: pinned, plain round robin for comparison, pinned by the pattern alone and
 under other addresses, and as at the beginning.
@@ -34,7 +34,7 @@ def test_the_upstream_lists_the_ports_and_pins(host: Any) -> None:
 
 def test_bokeh_and_groups_work_while_the_other_is_going_on(host: Any) -> None:
     before = apart.clock(host)
-    # Late is not lost: a process that draws plots, on a machine that is busy besides, may take some seconds.
+    # Late is not lost: a process that draws plots, on a busy machine, may take up to 15 s.
     clients = ["--clients=24", "--speakers=3", "--every=0.2", "--margin=15"]
     load = bed.load(host, "--connections", "2", "--pause", "0.1")
     with load as requests, bed.alongside(host, "ws_stream", *apart.THROUGH_NGINX, *clients) as messages:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Sites as administrators write them: the upstream block in them is handled or refused, and nginx serves throughout.
 
-Each test puts a site in place of the scenario's own, and that one back afterwards.
+Each test replaces the scenario's site, and restores it afterwards.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import apart
 import bed
 import pytest
 
-# Not the run's own: that one remembers the scenario's block.
+# Not the run's own folder, which has the record of the scenario's block.
 STATE = "/root/nginx_sites_state"
 MODULES = "/root/modules"
 PIN = r"^/apps/[^/]+/(?:.+/)?(?:autoload\.js|ws)$"
@@ -102,7 +102,7 @@ def files(host: Any, reload: bool, **written: str) -> Iterator[None]:
         path, encoded = shlex.quote(f"/etc/nginx/{name}"), base64.b64encode(text.encode("latin-1")).decode()
         commands.append(f'mkdir -p "$(dirname {path})" && echo {encoded} | base64 -d >{path}')
     if reload:
-        # nginx has let go of its former workers once only one generation of them is there.
+        # nginx has ended its former workers once there is only one generation of them.
         commands.append("nginx -t -q && nginx -s reload && sleep 1")
     with bed.during(host, " && ".join(commands), PUT_BACK):
         try:

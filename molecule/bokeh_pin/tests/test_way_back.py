@@ -23,7 +23,7 @@ cat {apart.SITE}
 
 
 def given_back(host: Any) -> None:
-    """See that nginx's site and the portal's settings are as they were before the first run, byte for byte."""
+    """Check that nginx's site and the portal's settings are as they were before the first run, byte for byte."""
     assert host.run(f"cmp {apart.SITE} /root/nginx.before").rc == 0
     assert host.run(f"cmp {bed.CONFIG} /root/portal_config.before").rc == 0
     assert not host.file("/etc/tethys_channels").exists
@@ -56,7 +56,7 @@ def test_the_layout_changes_under_load_and_leaves_nothing_behind(host: Any) -> N
     print(f"socket_per_process to shared_socket: {back}")
     assert host.check_output(TRACES) == before
     assert len(bed.daphnes(host)) == apart.N
-    # With several processes somebody serves all the while, in either direction, and nginx knows who.
+    # With several processes, one is always running in either direction, and nginx sends requests to it.
     for figures in (there, back):
         assert figures["requests"] > 200, f"{figures}"
         assert figures["failed"] == 0, f"{figures}"

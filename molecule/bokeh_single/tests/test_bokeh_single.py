@@ -4,8 +4,8 @@
 """The Bokeh rule under the default policy: found in every state of the portal, and kept in either order.
 
 The tests stand in the order of the story: an untouched server that refuses, three processes without Bokeh, an app with
-Bokeh installed beside them, one process that serves it. The refusals are judged by one run, in which each state of the
-portal is a host of the inventory, with a home or an environment of its own.
+Bokeh installed beside them, one process that serves it. The refusals are tested in one run, in which each state of the
+portal is a host of the inventory, with a separate home or environment.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Case(NamedTuple):
 
 
 def home(name: str, change: str, why: str = "") -> Case:
-    """A portal with a home of its own."""
+    """Return the case of a portal with a separate home."""
     return Case({"tethys_home": f"{bed.HOME}-{name}"}, bed.home(name, change), why.format(home=f"{bed.HOME}-{name}"))
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A dry run can be trusted: it tells every change beforehand, makes none, and the run does just that."""
+"""A dry run is reliable: it reports every change, makes none, and the run makes exactly these changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import bed
 
-# What must be told beforehand, each as it stands in the output of a dry run.
+# What must be reported beforehand, each as the output of a dry run has it.
 TOLD = [
     "Would install docker.io",
     "Would install supervisor",
@@ -26,7 +26,7 @@ TOLD = [
 ]
 
 
-# What is foretold under another task's name, since the module that will do it cannot be asked yet.
+# Changes that another task reports beforehand, since the module that will make them cannot run yet.
 PREDICTED = {
     "Show planned installation of supervisor": "Install supervisor",
     "Show planned Redis container": "Run the Redis container",

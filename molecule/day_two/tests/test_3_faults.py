@@ -45,7 +45,7 @@ def recovered(host: Any, fault: str, seconds: float = 60) -> None:
 
 
 def heals() -> None:
-    """A run of site ends well, with its proof."""
+    """Run site, which has to succeed, with its delivery check."""
     run = bed.playbook("site")
     assert run.returncode == 0, run.stdout
 
@@ -105,7 +105,7 @@ def test_the_server_is_rebooted(host: Any) -> None:
 
 @contextmanager
 def full(host: Any, folder: str) -> Iterator[None]:
-    """A folder on a disk of its own, which has no byte left."""
+    """Put a folder on a separate disk, which is full."""
     size = f"$(($(du -sm {folder} | cut -f1) + 1))m"
     host.check_output(f"cp -a {folder} {folder}.kept && mount -t tmpfs -o size={size} tmpfs {folder}")
     # What is left is filled to the last byte, and dd fails for it.
@@ -119,7 +119,7 @@ def full(host: Any, folder: str) -> Iterator[None]:
 
 
 def test_no_space_for_what_is_remembered(host: Any) -> None:
-    """A run that cannot write what it must remember changes nothing else, and says why."""
+    """A run that cannot write its state changes nothing else, and reports why."""
     before = host.check_output(f"sha256sum {bed.CONFIG}")
     with full(host, "/etc/tethys_channels"):
         run = bed.playbook("site", redis_container_rotate=True)
@@ -130,7 +130,7 @@ def test_no_space_for_what_is_remembered(host: Any) -> None:
 
 
 def test_no_space_for_the_setting(host: Any) -> None:
-    """The file stays as it is, whole."""
+    """The file stays complete and unchanged."""
     with full(host, bed.HOME):
         before = host.check_output(f"sha256sum {bed.CONFIG}")
         run = bed.playbook("site", portal_config_layer_options={"capacity": 150})
@@ -156,7 +156,7 @@ def test_no_space_in_the_log_folder(host: Any) -> None:
 
 
 def start_site(**variables: Any) -> subprocess.Popen[str]:
-    """A run in a group of its own, which can be killed with all that it has started here."""
+    """Start a run in a separate process group, which can be killed with all that it has started here."""
     return subprocess.Popen(
         bed.command("site", **variables),
         stdin=subprocess.DEVNULL,

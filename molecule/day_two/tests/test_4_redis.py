@@ -21,7 +21,7 @@ import pytest
 
 CHAT = bed.CHAT.replace(":8000", "")
 # channels_redis takes a message out of Redis and only then puts it in safety (core.py, _brpop_with_clean; issue 1683 of
-# django/channels). Where a socket of the process ends in between, such as one of the proof's, the process's other
+# django/channels). Where a socket of the process ends in between, such as one of the delivery check's, its other
 # sockets miss that message. A portal on which sockets come and go loses them too, while no playbook runs.
 MISSED = 5
 OLD, NEW = "tethys-channels-test/redis:7.0", "tethys-channels-test/redis:8.0"
@@ -59,7 +59,7 @@ def stream(host: Any, *arguments: str) -> Iterator[dict[str, Any]]:
 
 
 def container(host: Any) -> dict[str, Any]:
-    """What Docker tells of the container."""
+    """Return what Docker reports of the container."""
     [found] = json.loads(host.check_output("docker inspect tethys-channels-redis"))
     return dict(found)
 
@@ -216,7 +216,7 @@ def test_a_password_of_ones_own_and_a_redis_that_starts_again_in_between(host: A
     host.check_output("docker restart -t 2 tethys-channels-redis")
     assert [opens(host, word) for word in (was, mine)] == [True, True]
     assert opening(host) == 2
-    # Somebody tells the server otherwise: each run asks it, too.
+    # Redis is changed by hand at runtime: each run reads its users, too.
     admin = bed.secrets(host)[1]
     assert bed.redis(host, "ACL", "SETUSER", "tethys", f"'<{mine}'", user="tethys_admin", password=admin) == "OK"
     assert not opens(host, mine)
@@ -242,7 +242,7 @@ def test_a_new_image_is_announced_and_heard_through_again(host: Any) -> None:
     assert f"The Redis container runs {OLD} and redis_container_image is {NEW}: it is replaced" in told
     assert container(host)["Config"]["Image"] == NEW
     assert (password(host), opening(host)) == (was, 1)
-    # Whoever was connected at that moment has come back, and nobody stays deaf.
+    # Every client that was connected at that moment has reconnected, and all of them receive messages.
     assert figures["longest_silence_seconds"] < 20, figures
     assert figures["heard_by_nobody"] < 500, figures
     found = bed.client(host, "ws_fanout", "--url", CHAT, "--host-header=portal.example.org", "--clients", "12")

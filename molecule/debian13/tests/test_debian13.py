@@ -18,7 +18,7 @@ THEIRS = [{"host": "127.0.0.1", "port": 7777, "password": "theirs: 100% $ecret"}
 
 
 def delivered(host: Any, processes: int) -> bool:
-    """Whether everybody over so many processes hears a message."""
+    """Return whether all clients, over so many processes, receive a message."""
     found = bed.client(host, "ws_fanout", "--url", bed.CHAT, "--clients", "8", "--processes", str(processes))
     return bool(found["delivered"] == found["clients"] and len(found["pids"]) == processes)
 

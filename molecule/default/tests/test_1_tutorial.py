@@ -63,7 +63,7 @@ def test_a_command_of_the_tutorial_shows_something(host: Any, line: str) -> None
 
 
 def test_the_commands_of_the_guide_on_monitoring_find_a_healthy_layer(host: Any) -> None:
-    # Docker asks Redis every 30 s, and has not yet, a moment after the run.
+    # Docker's health check runs every 30 s, and may not have run yet.
     starting = "docker inspect -f {{.State.Health.Status}} tethys-channels-redis | grep -q starting"
     host.check_output(f"timeout 40 sh -c 'while {starting}; do sleep 0.5; done'")
     status, health, memory, errors = (host.run(line) for line in tables(MONITOR))

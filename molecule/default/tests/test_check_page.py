@@ -26,7 +26,7 @@ REDIS = "tethys-channels-redis"
 # Until Redis answers again, and the processes.
 PING = f"docker exec {REDIS} redis-cli -s /run/tethys-channels/redis.sock ping"
 WAIT_REDIS = f"timeout 30 sh -c 'until {PING} 2>&1 | grep -q NOAUTH; do sleep 0.5; done'"
-# Supervisor's state alone says nothing of a process that is still starting: each has a socket of its own.
+# Supervisor's state alone says nothing of a process that is still starting: each has a separate socket.
 WAIT_PROCESSES = (
     "timeout 60 sh -c 'for i in 0 1 2; do until curl -s -o /dev/null --unix-socket /run/tethys/tethys_asgi$i.sock"
     " http://portal.example.org/; do sleep 0.5; done; done'"
@@ -132,7 +132,7 @@ for number in range(200):
 
 
 def told(output: str, task: str) -> list[str]:
-    """The lines that a task tells, each in one piece."""
+    """Return the lines that a task prints, each in one piece."""
     text = re.split(r"\n(?:TASK|PLAY) ", output.partition(task)[2])[0]
     block = text.partition("\n    msg:")[2]
     # YAML folds long lines.
@@ -143,7 +143,7 @@ def told(output: str, task: str) -> list[str]:
 def together(problems: list[str]) -> list[str]:
     """The problems, with one last sentence for all WebSockets that could not be opened.
 
-    A process answers HTTP 500 or, on a busy machine, drops the connection; each reason has a sentence of its own.
+    A process answers HTTP 500 or, on a busy machine, drops the connection; each reason has a separate sentence.
     """
     found = [re.match(r"(\d+)( of our WebSockets to \S+ could not be opened): ", problem) for problem in problems]
     rest = [problem for problem, match in zip(problems, found, strict=True) if not match]

@@ -166,7 +166,7 @@ def test_redis_is_in_reach_of_the_portal_alone(host: Any) -> None:
 
 
 def test_the_container_has_its_limits(host: Any) -> None:
-    # Docker asks every 30 s.
+    # Docker's health check runs every 30 s.
     status = "docker inspect -f {{.State.Health.Status}} tethys-channels-redis"
     host.check_output(f"timeout 40 sh -c 'while {status} | grep -q starting; do sleep 0.5; done'")
     [found] = json.loads(host.check_output("docker inspect tethys-channels-redis"))
@@ -249,7 +249,7 @@ def test_what_somebody_changed_since_the_proof_is_put_right(host: Any, change: s
 
 
 def test_where_it_does_not_deliver_everything_is_compared_in_the_same_run(host: Any) -> None:
-    """The look sees nothing of it, and no role can mend it."""
+    """The inspection does not detect this fault, and no role can fix it."""
     rule = "INPUT -i lo -p tcp --dport 8000 -j REJECT --reject-with tcp-reset"
     host.check_output(f"iptables -I {rule}")
     try:

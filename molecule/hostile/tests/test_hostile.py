@@ -68,7 +68,7 @@ def clean(host: Any) -> Iterator[None]:
 
 
 def unharmed(host: Any, before: str, output: str) -> None:
-    """See that nothing of root's has changed hands or content, and that nobody else got anything."""
+    """Check that no file of root's has changed its owner or content, and that nobody else got anything."""
     changes = sorted(set(state(host).splitlines()) ^ set(before.splitlines()))
     assert not changes, "\n".join(changes)
     # Nobody but the environment's owner and the portal's user ran any of their code.
@@ -84,7 +84,7 @@ def unharmed(host: Any, before: str, output: str) -> None:
 
 
 def active(host: Any, *records: str) -> None:
-    """See that these attackers attacked since the test began; each leaves a record."""
+    """Check that these attackers attacked since the test began; each leaves a record."""
     seen = host.check_output("ls /opt/hostile/seen").split()
     missing = [record for record in records if not any(fnmatch(name, record) for name in seen)]
     assert not missing, f"{missing} is not among {seen}"
@@ -112,7 +112,7 @@ def attacked(
 def refuses(
     host: Any, before: str, name: str, *words: str, arguments: tuple[str, ...] = (), app: str = "", **variables: Any
 ) -> None:
-    """Run a playbook under attack, and see that it is refused in these words."""
+    """Run a playbook under attack, and check that it is refused in these words."""
     refusal = bed.refusal(attacked(host, before, name, *arguments, app=app, **variables))
     for word in words:
         assert word in refusal, refusal
@@ -181,7 +181,7 @@ def test_no_user_of_a_web_server(host: Any, before: str) -> None:
 
 
 def commands(text: str) -> list[str]:
-    """The commands that a message asks the administrator to run."""
+    """Return the commands that a message gives to the administrator."""
     return re.findall("`([^`]+)`", text)
 
 
@@ -336,7 +336,7 @@ def test_answers_without_an_end(host: Any, before: str, attack: str, words: str)
 def test_packages_without_an_end(host: Any, before: str, attack: str, words: str) -> None:
     """The same of the environment's Python and pip."""
     host.check_output(f"echo {attack} > /opt/hostile/plays/start")
-    # Whether it ends at all is what `call` tests: it starts Python several times, each with a limit of its own.
+    # Whether it ends at all is what `call` tests: it starts Python several times, each with a separate limit.
     seconds, peak, text = call(
         host, "tethys.channels.layer_packages", prefix=bed.PREFIX, requirements="nosuch", no_index="true", timeout=10
     )
@@ -461,7 +461,7 @@ def test_a_socket_of_somebody_elses(host: Any, before: str) -> None:
 
 
 def test_a_stranger_on_the_port_of_redis(host: Any, before: str) -> None:
-    """Our container is away, and somebody else listens in its place and the portal's: no run sends a password there."""
+    """Another user listens on the ports of our stopped container and the portal: no run sends a password there."""
     # The portal's own processes log in to whoever is there, so they are down.
     host.check_output("supervisorctl stop asgi:* && docker stop tethys-channels-redis")
     wait = "timeout 10 sh -c 'until ss -ltn | grep -q :{}; do sleep 0.1; done'"
@@ -485,7 +485,7 @@ def test_a_stranger_on_the_port_of_redis(host: Any, before: str) -> None:
     print(check.stdout, site.stdout)
     passwords = [secret for secret in bed.secrets(host) if secret in sent]
     assert "HELLO\n" in sent
-    # Not of root, and not of the delivery check, which nobody could hear: the portal's own processes are down.
+    # Neither root nor the delivery check sends a password: the portal's own processes are down.
     assert not re.search(r"\bAUTH\b", sent.upper()), sent
     assert not passwords
     assert check.returncode != 0

@@ -17,12 +17,12 @@ UNIT = f"{NAME}.service"
 # How long a Redis that was killed may be away, and a server until the portal answers.
 AWAY_SECONDS = 30
 BOOT_SECONDS = 90
-# A process that hangs: until the watch asks one that just started, until it has missed three times, until it is back.
+# A process that hangs: until the watch queries one that just started, until three queries failed, until it is back.
 HANGS_SECONDS = 90 + 55 + 45
 
 
 def delivered(host: Any) -> bool:
-    """Whether everybody over both processes hears a message."""
+    """Return whether all clients, over both processes, receive a message."""
     found = bed.client(host, "ws_fanout", "--url", bed.CHAT, "--clients", "8", "--processes", "2")
     return bool(found["delivered"] == found["clients"] and len(found["pids"]) == 2)
 
@@ -70,7 +70,7 @@ def test_the_container_may_do_no_more_than_dockers(host: Any) -> None:
     assert status["Uid"].split() == ["16379"] * 4
     assert {status[name] for name in ("CapEff", "CapPrm", "CapBnd", "CapInh")} == {"0" * 16}
     assert status["NoNewPrivs"] == "1"
-    # Of the first version of control groups, each controller has a tree of its own.
+    # In the first version of control groups, each controller has a separate tree.
     told = [line.split(":", 2) for line in host.check_output(f"cat /proc/{pid}/cgroup").splitlines()]
     trees = {name: f"{name}{path}" for _number, names, path in told for name in names.split(",")}
     if trees.get("memory"):

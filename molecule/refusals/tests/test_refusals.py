@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every refusal: one message with the variable, the value and the fix, and a server that is as it was.
 
-One run judges all of them: each is a host of the inventory with variables of its own, and all are the same server.
+One run tests all of them: each is a host of the inventory with different variables, and all are the same server.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def variable(name: str, value: Any, *words: str) -> Case:
 
 
 def portal_config(name: str, content: bytes, *words: str) -> Case:
-    """A portal_config.yml in a home of its own."""
+    """Return the case of a portal_config.yml in a separate home."""
     encoded = base64.b64encode(content).decode()
     return Case(
         ["portal_config.yml", *words],

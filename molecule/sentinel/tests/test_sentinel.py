@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Three Redis of which one serves: whoever dies, messages go on by themselves; a run leaves to Sentinel what is its."""
+"""A primary and two replicas: messages go on if any server dies, and a run does not override Sentinel."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def kept(name: str) -> dict[str, Any]:
 
 
 def ask(name: str, *words: str, user: str = "tethys_admin", password: str = "", sentinel: bool = False) -> str:
-    """What the Redis, or the Sentinel, of a server answers to a login."""
+    """Return the answer of a server's Redis or Sentinel to a command, with a login."""
     container, port = ("tethys-channels-sentinel", 26379) if sentinel else ("tethys-channels-redis", 6379)
     tls = "--tls --cacert /etc/tethys-channels/ca.crt"
     login = f"--user {user} --pass {password or kept(name)['admin_password']} --no-auth-warning" if user else ""
@@ -51,7 +51,7 @@ def roles() -> dict[str, str]:
 
 
 def primaries() -> dict[str, str]:
-    """The place that each server's Sentinel has for the primary's, or why it does not tell."""
+    """Return the primary that each server's Sentinel reports, or why it does not report one."""
     words = ("sentinel", "get-master-addr-by-name", "tethys-channels")
     return {name: ask(name, *words, sentinel=True) for name in REDIS}
 
@@ -91,7 +91,7 @@ def replaced(name: str) -> None:
 
 @contextmanager
 def stream() -> Iterator[dict[str, Any]]:
-    """Ten messages a second, to four WebSockets on each portal; at the end, what was not heard by all."""
+    """Send ten messages a second to four WebSockets on each portal; then give what was not received by all."""
     found: dict[str, Any] = {}
     stop = STREAM
     server(A).check_output(f"rm -f {stop} {stop}.whole")
@@ -101,7 +101,7 @@ def stream() -> Iterator[dict[str, Any]]:
         # The sockets of five servers that have just been busy may take a while to open.
         whole(BEFORE_SECONDS, 60)
         yield found
-        # The bound on what was missed is judged by the figures.
+        # The figures are checked for what was missed.
         whole(AFTER_SECONDS, FAULT_SECONDS)
     finally:
         server(A).check_output(f"touch {stop}")
@@ -109,7 +109,7 @@ def stream() -> Iterator[dict[str, Any]]:
 
 
 def judge(what: str, figures: dict[str, Any]) -> None:
-    """Print the figures of a stream, and see that it was whole again in time and for good."""
+    """Print the figures of a stream, and check that all messages arrived again in time and to the end."""
     print(f"{what}: {json.dumps(figures)}")
     assert figures["sockets"] == 8
     # Ten a second. One that was missed long before the rest, by a page that connected again, is no longer silence.
@@ -261,7 +261,7 @@ def test_another_password_is_known_to_all() -> None:
         for sentinel in (False, True):
             assert ask(name, "ping", user="tethys", password=new, sentinel=sentinel) == "PONG"
             assert "WRONGPASS" in ask(name, "ping", user="tethys", password=old, sentinel=sentinel)
-            # Also where a server that starts anew would read it.
+            # Also in the file that a restarted server would read.
             folder = "sentinel" if sentinel else "redis"
             users = server(name).check_output(f"cat /etc/tethys_channels/{folder}/*.conf | grep '^user tethys '")
             assert len(re.findall(r"#[0-9a-f]{64}", users)) == 1

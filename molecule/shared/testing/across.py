@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Open WebSockets to several portals, send to each of their groups from this one, and print as JSON who heard.
+"""Open WebSockets to several portals, send to each of their groups from this one, and print the receivers as JSON.
 
 Runs in a test server, with its portal's Python and settings. ``--until-all`` sends again, each second, to those groups
-where somebody has heard nothing, and opens again what was closed, until everybody has heard or ``--timeout`` is over.
+in which a socket has received nothing, and reopens closed sockets, until all have received or ``--timeout`` is over.
 ``--stream FILE`` sends ten messages a second to one group until that file is there, opens again what is closed, and
 reports which messages somebody has not received, and from when to when. ``FILE.whole`` holds the seconds for which
 every socket has received every message.
@@ -30,7 +30,7 @@ LATE_SECONDS = 20
 
 
 class Listener(WebSocketClientProtocol):  # type: ignore[misc]  # autobahn's own types are incomplete
-    """One socket, and what it has heard."""
+    """One socket, and what it has received."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Listener(WebSocketClientProtocol):  # type: ignore[misc]  # autobahn's own
 
 
 async def listen(host: str, word: str) -> Listener:
-    """One socket, through that server's nginx, in a group of its own."""
+    """One socket, through that server's nginx, in a separate group."""
     factory = WebSocketClientFactory(
         f"ws://portal.example.org/ws/app-lifecycle/{word}/", origin="http://portal.example.org"
     )
@@ -73,11 +73,11 @@ class Across:
         self.failed = 0
 
     def has_heard(self, host: str, word: str) -> bool:
-        """Whether that portal's socket in that group has heard."""
+        """Return whether that portal's socket in that group has received its message."""
         return (host, word) in self.sockets and word in self.sockets[host, word].heard
 
-    def deaf(self) -> set[str]:
-        """The groups in which somebody has not."""
+    def missing(self) -> set[str]:
+        """Return the groups in which a socket has not."""
         return {word for word in self.words if not all(self.has_heard(host, word) for host in self.args.hosts)}
 
     async def connect(self) -> None:
@@ -92,8 +92,8 @@ class Across:
                     raise
 
     async def send(self) -> None:
-        """A message to each group where somebody has not heard."""
-        for word in sorted(self.deaf()):
+        """Send a message to each group in which a socket has not received one."""
+        for word in sorted(self.missing()):
             message = {"type": "progress.message", "progress_metadata": {"across": word}}
             try:
                 await asyncio.wait_for(get_channel_layer().group_send(f"app_{word}", message), 20)
@@ -103,7 +103,7 @@ class Across:
                 self.failed += 1
 
     async def run(self) -> dict[str, Any]:
-        """Return how many of the sockets on each portal have heard."""
+        """Return how many of the sockets on each portal have received their message."""
         start = time.monotonic()
         patience = 1.0 if self.args.until_all else self.args.wait
         while True:
@@ -112,10 +112,10 @@ class Across:
             await asyncio.sleep(0.5)
             await self.send()
             wait = time.monotonic() + patience
-            while self.deaf() and time.monotonic() < wait:
+            while self.missing() and time.monotonic() < wait:
                 await asyncio.sleep(0.02)
             over = time.monotonic() > start + self.args.timeout
-            if not self.deaf() or over or not self.args.until_all:
+            if not self.missing() or over or not self.args.until_all:
                 break
         return {
             "of": self.args.groups,
@@ -154,7 +154,7 @@ class Stream(Across):
         Path(f"{self.args.stream}.whole").write_text(f"{self.sent[name] - self.last_missed:.1f}\n", encoding="utf-8")
 
     async def keep_open(self, place: tuple[str, int]) -> None:
-        """One socket, opened again as often as it is closed, as a page does."""
+        """Keep one socket open, and reopen it whenever it is closed, as a page does."""
         while not self.over:
             try:
                 found = await listen(place[0], self.words[0])
@@ -176,7 +176,7 @@ class Stream(Across):
             self.refused[name] = type(error).__name__
 
     async def run(self) -> dict[str, Any]:
-        """Return what was not heard by all, and for how long."""
+        """Return what was not received by all, and for how long."""
         keepers = [asyncio.create_task(self.keep_open(place)) for place in self.places]
         while self.opened < len(self.places):
             await asyncio.sleep(0.1)

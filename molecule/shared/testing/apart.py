@@ -31,7 +31,7 @@ def site(**variables: Any) -> str:
 
 
 def remove() -> None:
-    """Run the way back, which has to succeed."""
+    """Run `remove`, which has to succeed."""
     run = bed.playbook("remove")
     assert run.returncode == 0, run.stdout
 
@@ -74,7 +74,7 @@ def every_plot_moves(host: Any, loads: int, **options: Any) -> None:
 
 
 def moves_in_a_browser(host: Any, loads: int, **options: Any) -> None:
-    """The same in Chromium, which wants nothing from elsewhere."""
+    """Check the same in Chromium, which requests nothing from other machines."""
     found = bed.browser(host, "--loads", str(loads), **options)
     assert (found["plots"], found["moved"], found["errors"], found["elsewhere"]) == (loads, loads, [], []), f"{found}"
 

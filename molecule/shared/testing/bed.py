@@ -68,7 +68,7 @@ def changed(run: subprocess.CompletedProcess[str]) -> int:
 def names(folder: Path, **hosts: dict[str, Any]) -> tuple[str, str]:
     """Write an inventory with more portals, and return the arguments that add it.
 
-    Several names with one `ansible_host` and different variables are judged, or provisioned, by one run.
+    Several names with one `ansible_host` and different variables are checked, or provisioned, by one run.
     """
     path = folder / "names.json"
     path.write_text(json.dumps({"portals": {"hosts": hosts}}), encoding="utf-8")
@@ -105,7 +105,7 @@ def judge(
 ) -> dict[str, subprocess.CompletedProcess[str]]:
     """Run the playbook once on a server that has a name in the inventory for each case, with the case's variables.
 
-    Returns for each case what a run of its own would have: an exit code and an output.
+    Returns for each case what a separate run would have: an exit code and an output.
     """
     server = host.backend.get_hostname()
     hosts = {f"case-{n}": {"ansible_host": server, **given} for n, given in enumerate(cases.values())}
@@ -170,7 +170,7 @@ def alongside(host: Any, name: str, *arguments: str) -> Iterator[dict[str, Any]]
     try:
         yield figures
     finally:
-        # It ends with 1 where something was missing, which is for the test to judge.
+        # It exits with 1 if something was missing, which the test has to check.
         ended = f"while systemctl is-active -q {unit}; do sleep 0.2; done; systemctl reset-failed {unit} 2>/dev/null"
         text = host.run(f"touch {stop}; timeout 60 sh -c {shlex.quote(ended)}; cat {told}; rm -f {stop} {told}").stdout
     assert text.startswith("{"), text + host.run(f"journalctl -u {unit} --no-pager").stdout
@@ -238,7 +238,7 @@ def django_layers(host: Any, user: str = "www-data") -> Any:
 
 
 def redis(host: Any, *words: str, user: str = "", password: str = "") -> str:
-    """What Redis answers to one command, sent from the server by a plain client."""
+    """Return the answer of Redis to one command, sent from the server with redis-cli."""
     login = f"--user {user} --pass {password} --no-auth-warning" if user else ""
     label = """docker inspect -f '{{index .Config.Labels "tethys.channels.transport"}}' tethys-channels-redis"""
     transport, _blank, where = host.check_output(label).partition(" ")
@@ -305,7 +305,7 @@ seen: list[str] = []
 
 
 def refused(host: Any, *words: str, **variables: Any) -> str:
-    """Run the playbook, see that it refuses in these words, and that the server is as it was."""
+    """Run the playbook, check that it is refused in these words, and that the server has not changed."""
     if not seen:
         seen.append(snapshot(host))
     text = refusal(playbook("site", **variables))
@@ -340,7 +340,7 @@ def home(name: str, change: str) -> str:
 
 def prefix(name: str, change: str) -> str:
     """The command that makes another environment, a copy of the portal's in which `change` is run."""
-    # Hard links: what is changed has to be written anew, not in its place.
+    # Hard links: a changed file has to be replaced, not written in place.
     return f"cp -al {PREFIX} {PREFIX}-{name} && cd {PREFIX}-{name} && {change}"
 
 

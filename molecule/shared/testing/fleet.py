@@ -19,7 +19,7 @@ import testinfra
 NETWORK = f"tethys-channels-{os.environ['MOLECULE_SCENARIO_NAME'].replace('_', '-')}"
 # The portals of each of them.
 A, B = f"{NETWORK}-a", f"{NETWORK}-b"
-# The private authority, on the controller.
+# The private CA, on the controller.
 AUTHORITY = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "authority")
 HERE = Path(__file__).parent
 CLIENT = f"{bed.PREFIX}/bin/python -B /root/across.py"
@@ -44,7 +44,7 @@ def device(host: Any, name: str) -> str:
 
 
 def across(sender: str, *arguments: str) -> dict[str, Any]:
-    """Send from one portal to sockets on both, and return who heard."""
+    """Send from one portal to sockets on both, and return the receivers."""
     subprocess.run(["docker", "cp", "-q", str(HERE / "across.py"), f"{sender}:/root/across.py"], check=True)
     settings = f"TETHYS_HOME={bed.HOME} DJANGO_SETTINGS_MODULE=tethys_portal.settings"
     words = " ".join([address(A), address(B), *arguments])
@@ -55,7 +55,7 @@ def across(sender: str, *arguments: str) -> dict[str, Any]:
 
 
 def all_hear(sender: str, groups: int = 12) -> None:
-    """Whatever that portal sends is heard on both."""
+    """Check that the messages of that portal are received on both."""
     found = across(sender, "--groups", str(groups))
     assert found["heard"] == {address(A): groups, address(B): groups}, f"{found}"
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs on a server: find the site of each case, decide how it is asked, and verify delivery through it.
+"""Runs on a server: find the site of each case, decide how to query it, and verify delivery through it.
 
 A playbook run does the same in several times as long. Cases come as JSON on the command line, their answers on standard
 output.

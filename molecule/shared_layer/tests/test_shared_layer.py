@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two portals on one Redis, then on two: everybody hears everybody, strangers are kept out, and a cut mends itself."""
+"""Two portals on one Redis, then on two: all receive from all, strangers are refused, a cut has no lasting effect."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def sharded(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The run that takes a second Redis, while the certificate of the first one is about to end; what it said."""
     folder = tmp_path_factory.mktemp("certificate")
     certificate, request, names = AUTHORITY / f"{ONE}.crt", folder / "request", folder / "names"
-    # Its last 50 days: the same authority gives it so, for the same key and address.
+    # A certificate with 50 days left, issued by the same CA for the same key and address.
     names.write_text(f"subjectAltName=IP:{address(ONE)}\n", encoding="utf-8")
     openssl("req", "-new", "-key", AUTHORITY / f"{ONE}.key", "-subj", "/CN=redis", "-out", request)
     authority = ("-CA", AUTHORITY / "ca.crt", "-CAkey", AUTHORITY / "ca.key", "-set_serial", "7")

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Over ssh and sudo, to a portal in a home folder that nobody else may enter: refused with the way out, then run."""
+"""Over ssh and sudo, to a portal in a home folder that nobody else may enter: refused with the fix, then run."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ import sys
 with open("{SEEN}/custom", "a") as file:
     file.write(repr(sys.orig_argv)[:3000] + chr(10))
 """
-# Another process of the portal's user, which writes an answer of its own into the pipes of the module's.
+# Another process of the portal's user, which writes a false answer into the pipes of the module's process.
 WRITER = f"""
 import contextlib, glob, os, stat, time
 forged = b'{{"result": {{"changed": false, "portal": {{}}, {FACTS}}}, "warnings": []}}'
@@ -82,7 +82,7 @@ def test_code_in_the_container(host: Any, attackers: None, monkeypatch: pytest.M
     monkeypatch.setenv("ANSIBLE_INJECT_FACT_VARS", "1")
     monkeypatch.setenv("ANSIBLE_PIPELINING", "0")
     before = host.check_output("docker ps --no-trunc --format '{{.ID}}'; find /srv /etc -xdev -newer /root/srv.before")
-    # Whether an app uses Bokeh is asked of the portal, whose answer is refused.
+    # Whether an app uses Bokeh is read from the portal, whose answer is refused.
     run = bed.playbook("tethys_docker", within=200, tethys_bokeh="auto")
     assert "the answer of portal_info was not accepted" in bed.refusal(run), run.stdout
     assert not re.search("[\x1b\x80-\x9f]", run.stdout)

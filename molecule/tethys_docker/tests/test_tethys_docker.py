@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A portal in Tethys Docker: delivery, secrets, a volume that was set up before, refusals, and the way back.
+"""A portal in Tethys Docker: delivery, secrets, a volume that was set up before, refusals, and the removal.
 
 The tests run in their order: what one leaves behind the next one finds.
 """
@@ -61,10 +61,10 @@ MANUALS = {
     "tethys_docker_project_dir": "/srv/manual",
     "tethys_docker_credentials_dir": "/etc/tethys-channels-manual",
     "tethys_asgi_processes": 3,
-    # The portal runs, and is asked.
+    # The portal runs, and is inspected.
     "tethys_bokeh": "auto",
 }
-# The portals that cannot have the layer as they are.
+# The portals that cannot have the layer without changes.
 DEMO = {
     "tethys_docker_project_dir": "/srv/demo",
     "tethys_docker_credentials_dir": "/etc/tethys-channels-demo",
@@ -482,7 +482,7 @@ def test_any_structure_passes_the_real_compose(host: Any, values: list[dict[str,
     assert [yaml.safe_load(word) for word in words[:-1]] == values
 
 
-# --- the way back ---------------------------------------------------------------------------------------------------
+# --- removal --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

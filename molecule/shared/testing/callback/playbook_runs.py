@@ -70,7 +70,7 @@ def with_bytecode(packed: bytes) -> bytes:
             new.writestr(entry, source)
             if entry.filename.endswith(".py"):
                 code = compile(source, entry.filename, "exec", dont_inherit=True)
-                # The second word: it is taken without a look at the source.
+                # The second word: the source is not checked.
                 head = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + importlib.util.source_hash(source)
                 new.writestr(f"{entry.filename}c", head + marshal.dumps(code))
     return base64.b64encode(content.getvalue())
@@ -115,7 +115,7 @@ class CallbackModule(CallbackBase):
     CALLBACK_NEEDS_ENABLED = True
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
-        """Remember when the run started."""
+        """Record when the run started."""
         self.started = time.monotonic()
         self.playbook = Path(playbook._file_name).name
         if os.environ.get("TETHYS_TEST_MODULES"):
