@@ -62,7 +62,7 @@ def wait_for(host: str) -> None:
 
 @contextmanager
 def redis() -> Iterator[str]:
-    """The address of a Redis on a network of its own, gone afterwards."""
+    """Yield the address of a Redis on a separate network, and remove both afterwards."""
     try:
         docker("network", "create", NAME)
         docker("run", "-d", "--name", NAME, "--network", NAME, IMAGE, "redis-server", "--protected-mode", "no")

@@ -4,9 +4,9 @@
 """How long a run takes on many hosts, from what it was measured to cost on one. Nothing here measures.
 
 The model is Ansible's strategy `linear`. A task is begun when all hosts have ended the one before it. Ansible's main
-process goes through the hosts in order, and each takes some of its time; then a worker of its own prepares the task,
+process goes through the hosts in order, and each takes some of its time; then a separate worker prepares the task,
 the host does it, and the worker is free for the next host. There are `forks` workers. Main process and workers share
-the controller's cores evenly; a host has cores of its own, or, as on a test bed, works on the same ones.
+the controller's cores evenly; a host has separate cores or, as on a test bed, uses the same ones.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Task(NamedTuple):
     each: float
     # CPU of a worker on the controller.
     worker: float
-    # How long the host takes, and how much CPU of its own in that time.
+    # How long the host takes, and how much of its CPU it uses in that time.
     host: float
     host_cpu: float
     # Whether every host does it, or one alone, such as the controller itself.

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 CLASSES = {"core": "core", "pubsub": "pub/sub"}
 TRANSPORTS = {"published": "published port", "host": "host network", "unix": "unix socket"}
 DEFAULT = ("unix", "core")
-# More than this at rest, and the figures tell of something else as well.
+# If the idle machine uses more than this, other work affects the figures.
 QUIET_CORES = 0.3
-# What is told of by name: a task that keeps a host busy for so long.
+# Tasks that keep a host busy for longer are listed by name.
 DEAR_SECONDS = 0.2
 Rounds = Sequence[Mapping[str, Mapping[str, Any]]]
 FAULT_COLUMNS = (
@@ -84,7 +84,7 @@ def middle(rounds: Rounds, side: str, key: str) -> float:
 
 
 def total(rounds: Rounds, side: str, *keys: str) -> int:
-    """The sum of figures that should be 0."""
+    """Return the total of figures that should be 0."""
     return sum(int(each[side][key]) for each in rounds for key in keys)
 
 
@@ -129,7 +129,7 @@ def csv_table(table: Table) -> str:
 
 
 def written(page: str, tables_by_name: Mapping[str, Table]) -> str:
-    """A guide with its measured tables written anew, each between two comments."""
+    """Return a guide with its measured tables replaced, each between two comments."""
     for name, table in tables_by_name.items():
         begin, end = f".. measured: {name}\n", ".. end of measured\n"
         before, found, rest = page.partition(begin)
@@ -401,7 +401,7 @@ def cost_table(found: Mapping[str, Any]) -> Table:
 
 
 def fleet_table(cost: Mapping[str, Any], fleet: Mapping[str, Any]) -> Table:
-    """How runs grow with the number of servers, beside what is foretold from the cost of a host."""
+    """How runs grow with the number of servers, beside what is estimated from the cost of a host."""
     runs = [*cost["runs"], *fleet["runs"]]
     rows = [
         [
@@ -586,7 +586,7 @@ TABLES = {
 def tables(figures: Mapping[str, Any]) -> dict[str, Table]:
     """All tables that the figures give, each with a word on what else the machine had to do."""
     found = {}
-    # A fleet is told of beside what was foretold of it.
+    # A fleet's figures are shown beside their estimates.
     makers = {**TABLES, "fleet": lambda fleet: fleet_table(figures["cost"], fleet)}
     for part, make in makers.items():
         if part in figures:

@@ -63,7 +63,7 @@ def middle_run(rounds: int, one: Callable[[], Play]) -> dict[str, Any]:
 
 
 def layer(rounds: int) -> dict[str, Any]:
-    """Each transport and class beside the manual's setup, which is measured anew each time."""
+    """Each transport and class beside the documented setup, which is measured again each time."""
     found: dict[str, Any] = {"setups": []}
     with servers(NAME, f"{NAME}-by-hand") as [ours, manual]:
         manual.by_hand(1)

@@ -73,8 +73,8 @@ done
 echo "The portal did not start." >&2
 exit 1
 """
-# The steps that a run of site has besides: see what the portal is like beforehand, and prove afterwards that every
-# process hears, and that sockets outlive a silence.
+# The additional steps of a run of site: inspect the portal before, and verify after it that every process receives
+# messages, and that sockets stay open while idle.
 LOOK = f"TETHYS_HOME={HOME} {PREFIX}/bin/tethys list"
 CHAT = "--url=ws://127.0.0.1:8000/apps/channelchat/chat/ws/"
 PROOF = f"""
@@ -84,7 +84,7 @@ cd /opt/clients
 {PREFIX}/bin/python ws_idle.py {CHAT} --seconds=7
 {PREFIX}/bin/python ws_fanout.py {CHAT} --clients=12 --processes=@PROCESSES@
 """
-# The manual's processes leave their sockets behind, by which the next ones could not be told from them.
+# The manual's processes leave their sockets behind, which could not be distinguished from those of the next ones.
 STOP = "supervisorctl stop asgi:* >/dev/null; rm -f /run/tethys_asgi*"
 FACTS = "- hosts: portals\n  gather_facts: true\n"
 PING = "- hosts: portals\n  gather_facts: false\n  tasks:\n    - ansible.builtin.ping:\n"
@@ -168,7 +168,7 @@ class Server:
         self.inside(IN_PLACE)
 
     def cpu_counter(self) -> str:
-        """The kernel's file that tells how much CPU the server has taken."""
+        """Return the kernel's file with the CPU time of the server."""
         inspect = ["docker", "inspect", "--format", "{{.State.Pid}}", self.name]
         pid = subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.strip()
         return counter_file(Path(f"/proc/{pid}/cgroup").read_text())
@@ -218,7 +218,7 @@ class Server:
         return self.timed(PACKAGES_AND_REDIS) + self.timed(PROCESSES.replace("@PROCESSES@", str(processes)))
 
     def look_and_proof_by_hand(self, processes: int) -> float:
-        """The seconds of what a run does besides: a look at the portal, and a proof."""
+        """Return the seconds of a run's additional steps: the inspection of the portal, and the delivery check."""
         return self.timed(LOOK) + self.timed(PROOF.replace("@PROCESSES@", str(processes)))
 
     def processes_by_hand(self, processes: int) -> None:

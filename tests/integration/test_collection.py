@@ -48,7 +48,7 @@ def run(command: list[str], **variables: str) -> subprocess.CompletedProcess[str
 
 
 def answer(ran: subprocess.CompletedProcess[str]) -> Any:
-    """The JSON in an output. ansible-core 2.20 warns of a collection of its own before it."""
+    """The JSON in an output. ansible-core 2.20 prints a warning about its own collection before it."""
     return json.loads(ran.stdout[ran.stdout.index("{") :])
 
 

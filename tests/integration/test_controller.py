@@ -64,7 +64,7 @@ def test_a_wrong_variable_is_refused_before_the_server_is_asked(
     assert ran.returncode != 0, said
     assert "Refused; nothing was changed." in said
     assert sentence in said
-    # The name of that host means nobody: had it been asked, it would be unreachable.
+    # The name of that host does not exist: if it were contacted, it would be unreachable.
     assert "UNREACHABLE" not in said
     assert "Traceback" not in said
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What merge_settings writes, read by Tethys itself: Django's settings.CHANNEL_LAYERS is what was asked for.
+"""What merge_settings writes, read by Tethys itself: Django's settings.CHANNEL_LAYERS is the expected one.
 
 TETHYS_TEST_PYTHON is the Python of an environment with tethys-platform in it; nothing is written there. Files that
 merge_settings refuses are not Tethys's to read.
@@ -31,7 +31,7 @@ LAYERS: dict[str, Any] = {
 PYTHON = os.environ.get("TETHYS_TEST_PYTHON", "")
 pytestmark = pytest.mark.portal
 
-# For each folder named on stdin the settings module is imported anew, in a child each; what it imports is there.
+# For each folder named on stdin the settings module is imported again, in a child each; what it imports is there.
 READER = """
 import importlib, json, os, sys
 importlib.import_module("tethys_portal.settings")
@@ -94,7 +94,7 @@ def test_tethys_reads_what_was_asked_for(answers: dict[str, dict[str, Any]], cas
     before, after = answers[case], answers[f"{case}+"]
     assert "error" not in before
     assert after["layers"]["default"] == LAYERS["CHANNEL_LAYERS"]["default"]
-    # the other layers are still what they were; without a setting Tethys has one of its own
+    # the other layers are still what they were; without a setting, Tethys has a default one
     others = before["layers"] if isinstance(before["layers"], dict) else {}
     for name, layer in others.items():
         if name != "default":

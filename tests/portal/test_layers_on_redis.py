@@ -20,8 +20,8 @@ PYTHON = os.environ.get("TETHYS_TEST_PYTHON", "")
 Portal = Callable[..., "dict[str, Any]"]
 pytestmark = pytest.mark.portal
 
-# Each receiver joins the group; then each sender, with a layer of its own, sends to it, one after the other.
-# What a receiver hears is the sender's name, or the error that it met instead.
+# Each receiver joins the group; then each sender, with a separate layer, sends to it, one after the other.
+# A receiver returns the sender's name, or the error that it got instead.
 TALK = """
 import asyncio, importlib, json, sys
 
@@ -62,7 +62,7 @@ def portal(redis: Any) -> Portal:
 
 
 def talk(receivers: dict[str, Any], senders: list[tuple[str, Any]], folder: Path) -> dict[str, list[str]]:
-    """What each receiver heard, in its order."""
+    """Return what each receiver got, in order."""
     done = subprocess.run(
         [PYTHON, "-c", TALK],
         input=json.dumps({"receivers": receivers, "senders": senders}),
@@ -100,7 +100,7 @@ def test_the_processes_of_one_portal_share_its_keys(portal: Portal, tmp_path: Pa
         ("mine", mine),
     ]
     heard = talk({"one": mine, "two": mine}, senders, tmp_path)
-    # What somebody else says is an error to whoever waits for it, and the next message arrives all the same.
+    # Another sender's message is an error for the receiver that waits for it, and the next message still arrives.
     expected = ["mine", "before", "InvalidToken", "InvalidToken", "mine"]
     assert heard == {"one": expected, "two": expected}
 

@@ -18,7 +18,7 @@ import pytest
 PYTHON = os.environ.get("TETHYS_TEST_PYTHON", "")
 pytestmark = pytest.mark.versions
 
-# Longer than redis-py 8 waits for an answer if nobody tells it how long (5 s), and than BZPOPMIN blocks.
+# Longer than redis-py 8 waits for an answer by default (5 s), and than BZPOPMIN blocks.
 SILENCE_SECONDS = 7
 LAYER = """
 import asyncio, importlib, json, sys

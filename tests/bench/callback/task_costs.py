@@ -56,7 +56,7 @@ class CallbackModule(CallbackBase):
 
     def note(self, task: str) -> None:
         """A mark."""
-        # A worker is counted among the children when it was waited for. It ends right after it has told its result.
+        # A worker is counted among the children when it was waited for. It ends right after it has sent its result.
         for worker in multiprocessing.active_children():
             worker.join(WORKER_ENDS_SECONDS)
         self.marks.append(
@@ -75,7 +75,7 @@ class CallbackModule(CallbackBase):
         self.play = play.get_name()
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
-        # What Ansible's main process does by itself is begun for one host after the other, and no worker begins it.
+        # A task of Ansible's main process is started for one host after the other, without a worker.
         by_itself = task.action in ("meta", "ansible.builtin.meta")
         if not (by_itself and self.marks and self.marks[-1]["task"] == task.get_name()):
             self.note(task.get_name())

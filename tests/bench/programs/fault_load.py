@@ -191,7 +191,7 @@ async def lines(stream: Any) -> AsyncIterator[bytes]:
 
 
 async def send_all() -> None:
-    """Send each message that is asked for with the portal's own layer, and say when, and whether it raised."""
+    """Send each requested message with the portal's own layer, and report when, and whether it raised."""
     layer = import_module("channels.layers").get_channel_layer()
     print("ready", flush=True)
     sending: set[asyncio.Task[None]] = set()

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The most memory that processes which were not there before took at one moment, as JSON, until a file is there."""
+"""The most memory that new processes took at one moment, as JSON, until a file is there."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One start of Tethys with its apps, as the collection's look at a portal needs it. Runs in the portal's own Python."""
+"""One start of Tethys with its apps, as an inspection of a portal does it. Runs in the portal's own Python."""
 
 from __future__ import annotations
 

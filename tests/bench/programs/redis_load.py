@@ -81,7 +81,7 @@ async def listen(group: str, count: int) -> None:
 
 
 async def measure(sockets: int, processes: int, seconds: float) -> dict[str, Any]:
-    """Send for so long, and tell what a message took."""
+    """Send for so long, and return what a message took."""
     group = f"load-{os.getpid()}"
     pid = redis_pid()
     before = {"memory": memory_mb(pid), "connections": connections(pid)}

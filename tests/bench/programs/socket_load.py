@@ -4,11 +4,11 @@
 """How fast messages to a group reach WebSockets, as JSON. Runs in the portal's own Python, as root.
 
 One process holds the sockets at the portal's consumer /ws/app-lifecycle/<word>/. Another, run by the portal's user with
-the portal's own settings, sends to their group. First a message now and then, for the time that one takes; then always
+the portal's own settings, sends to their group. First single messages, for the time that one takes; then always
 so many on their way at once, for what gets through. The next message is only sent when one has reached every socket, so
-that no capacity is exceeded, and one that has not after some seconds is counted as lost.
+that no capacity is exceeded, and one that has not within a time limit is counted as lost.
 
-The frames are read with a few lines of our own, since a full WebSocket client would be the slowest part. With --bare
+The frames are read with a few lines of code here, since a full WebSocket client would be the slowest part. With --bare
 nothing but a small asyncio server stands at the other end, in the sender's process: what this program can do at most.
 """
 
@@ -48,7 +48,7 @@ def frames(buffer: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
             size, start = int.from_bytes(buffer[start : start + 2], "big"), start + 2
         elif size == 127:
             size, start = int.from_bytes(buffer[start : start + 8], "big"), start + 8
-        # A header that is not all there yet reads as too short a size, and ends behind the buffer all the same.
+        # A header that is not all there yet reads as too short a size, and still ends behind the buffer.
         if start + size > len(buffer):
             break
         found.append((buffer[at] & 15, buffer[start : start + size]))
@@ -223,7 +223,7 @@ def spread(port: int) -> list[int]:
 
 
 async def serve_bare(port: int) -> None:
-    """Hand each message that is asked for to whoever is connected."""
+    """Send each requested message to every connected client."""
     writers: list[asyncio.StreamWriter] = []
 
     async def welcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -240,7 +240,7 @@ async def serve_bare(port: int) -> None:
 
 
 async def send_to_group(group: str) -> None:
-    """Send each message that is asked for, with the portal's own layer."""
+    """Send each requested message with the portal's own layer."""
     layer = import_module("channels.layers").get_channel_layer()
     print("ready", flush=True)
     async for number in orders():

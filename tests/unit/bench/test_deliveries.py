@@ -101,7 +101,7 @@ def test_a_fault_is_over_when_every_place_receives_every_message(
 
 
 def test_a_fault_lasts_while_a_closed_socket_misses_messages() -> None:
-    """None of them is due, and its client receives nothing all the same."""
+    """None of them is due, but its client receives nothing."""
     away = place([*range(10), *range(20, 30)], Span(-10, 10.0), Span(18.9))
     found = figures(flow(30), [place(list(range(30))), away], 10.0)
     assert found["due"] == found["received"] == 30 + 7 + 10

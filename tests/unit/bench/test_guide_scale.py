@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The guide on scale shows what was measured, and what the model as it is now makes of that."""
+"""The guide on scale shows what was measured, and what the current model estimates from that."""
 
 from __future__ import annotations
 

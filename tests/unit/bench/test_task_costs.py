@@ -58,7 +58,7 @@ def test_a_task_is_what_was_between_its_beginning_and_the_next(tmp_path: Path, m
     plugin.v2_playbook_on_task_start(named("look"), False)
     for host in ("a", "b"):
         plugin.v2_runner_on_start(host, None)
-    # The worker ends when its result was told, and a moment after the next task has begun.
+    # The worker ends when its result was sent, and a moment after the next task has begun.
     worker = multiprocessing.get_context("fork").Process(target=burn, args=(0.05,))
     worker.start()
     counter.write_text("1700000000\n")

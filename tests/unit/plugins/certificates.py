@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Certificates made for the tests: an authority, and what it or another one gives to a server."""
+"""Certificates made for the tests: a CA, and what it or another CA issues to a server."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def make(
     ends: float = 100,
     host: str = "",
 ) -> Certificate:
-    """A certificate that begins and ends so many days from now; without `by`, an authority."""
+    """A certificate that begins and ends so many days from now; without `by`, a CA."""
     now, key = datetime.datetime.now(datetime.timezone.utc), ec.generate_private_key(ec.SECP256R1())
     builder = (
         x509.CertificateBuilder()

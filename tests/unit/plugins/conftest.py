@@ -126,7 +126,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 @pytest.fixture
 def says() -> Callable[[bytes], Callable[[socket.socket], None]]:
-    """Makes a server that says this to whatever it hears, and hangs up."""
+    """Makes a server that answers any request with this, and closes the connection."""
 
     def make(data: bytes) -> Callable[[socket.socket], None]:
         def talk(connection: socket.socket) -> None:

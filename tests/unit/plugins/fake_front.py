@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A web server for tests: it answers pages and opens WebSockets as it is told, over TCP or TLS."""
+"""A web server for tests: it answers pages and opens WebSockets as configured, over TCP or TLS."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def frame(kind: int, payload: bytes, last: bool = True) -> bytes:
 
 
 class FakeFront:
-    """Listens until it is closed. `page` and `socket` are the statuses; `requests` what was asked."""
+    """Listens until it is closed. `page` and `socket` are the statuses; `requests` what was requested."""
 
     def __init__(self, tmp_path: Path, certificate: Certificate | None = None) -> None:
         self.page = 200

@@ -93,7 +93,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
 
 
 def calls(tree: ast.AST) -> set[str]:
-    """The calls in a module that read or start something, as they are written without what they are called on."""
+    """The calls in a module that read or start something, as written, without the object that they are called on."""
     found = set()
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):

@@ -15,7 +15,7 @@ NO_MASTER = "ERR No such master with that name"
 
 
 class MadeUp:
-    """One that answers; `errors` holds what the next answers to a command are instead, by its first words."""
+    """A fake server; `errors` has the next replies to a command instead, by its first words."""
 
     def __init__(self) -> None:
         self.errors: dict[str, list[Exception]] = {}
@@ -35,7 +35,7 @@ class MadeUp:
         return self.answer(told)
 
     def told(self, *asking: str) -> list[tuple[str, ...]]:
-        """What was sent that only asks for nothing: what was changed, or was to be."""
+        """Return the commands that change something, without those that only read."""
         return [words for words in self.seen if not " ".join(words).startswith(asking)]
 
 
@@ -48,12 +48,12 @@ class MadeUpRedis(MadeUp):
         super().__init__()
         self.of: tuple[str, int] | None = of if copies else None
         self.link = "connected"
-        # How each of those that copy it stands.
+        # The state of each replica.
         self.copies = ["online", "online"]
 
     @property
     def changed(self) -> list[tuple[str, ...]]:
-        """What it was told to do."""
+        """Return the commands that change something."""
         return self.told(*self.ASKING)
 
     def answer(self, words: tuple[str, ...]) -> Any:
@@ -94,12 +94,12 @@ class MadeUpSentinel(MadeUp):
             "parallel-syncs": "3",
         }
         self.replicas = ["slave", "slave"]
-        # Whom it takes when it is told to fail over.
+        # The replica to which it fails over on command.
         self.next: tuple[str, int] | None = None
 
     @property
     def changed(self) -> list[tuple[str, ...]]:
-        """What it was told to do."""
+        """Return the commands that change something."""
         return self.told(*self.ASKING)
 
     def answer(self, words: tuple[str, ...]) -> Any:
@@ -131,7 +131,7 @@ class MadeUpSentinel(MadeUp):
         return "OK"
 
     def monitor(self, words: tuple[str, ...]) -> str:
-        """One more to watch, of whom it only knows where that is, and Sentinel's own settings."""
+        """Monitor one more, of which only the address and Sentinel's own settings are known."""
         assert (len(words), self.primary) == (6, None), words
         self.primary = (words[3], int(words[4]))
         self.about.update({"quorum": words[5], "down-after-milliseconds": "30000", "failover-timeout": "180000"})

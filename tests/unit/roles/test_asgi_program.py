@@ -74,7 +74,7 @@ def program(variables: dict[str, Any] | None = None, **planned: Any) -> str:
     text = (ROLE / "templates" / "asgi_supervisord.conf.j2").read_text(encoding="utf-8")
     # As the lookup that the role uses does.
     templar = Templar(loader=DataLoader(), variables=known)
-    # In a play Ansible finds it by itself.
+    # In a play, Ansible finds it automatically.
     templar._engine.environment.filters["tethys.channels.asgi_processes"] = asgi_processes
     return str(templar.template(trust_as_template(text), escape_backslashes=False))
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The unit that runs Redis in Podman: what systemd makes of it, and that it asks for no less than Docker's task."""
+"""The unit that runs Redis in Podman: how systemd reads it, and that it requests no less than Docker's task."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def command(text: str) -> list[str]:
 
 
 def options(text: str) -> list[str]:
-    """What `podman run` is told before the image."""
+    """Return the options of `podman run` before the image."""
     words = command(text)
     assert words[:2] == ["/usr/bin/podman", "run"]
     return words[2 : words.index("docker.io/library/redis:8.2")]

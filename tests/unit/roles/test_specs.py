@@ -14,14 +14,14 @@ import yaml
 
 ROLES = Path(__file__).parents[3] / "roles"
 NAMES = sorted(path.name for path in ROLES.iterdir() if path.is_dir())
-# A variable without a default stands in the defaults all the same, commented out.
+# A variable without a default is in the defaults too, commented out.
 COMMENTED_OUT = re.compile(r"^# (\w+):", re.MULTILINE)
 # The one form in which a role reads a collection-wide variable.
 READS = re.compile(r"\{\{ (?P<variable>tethys_\w+)(?: \| default\((?P<default>.*)\))? \}\}")
 
 
 def defaults_text(role: str) -> str:
-    """The role's defaults as they are written."""
+    """Return the text of the role's defaults."""
     return (ROLES / role / "defaults" / "main.yml").read_text(encoding="utf-8")
 
 

@@ -27,7 +27,7 @@ printf '<%s>' real "$@"
 
 @pytest.fixture
 def docker(tmp_path: Path) -> Path:
-    """A copy of it in a tree of its own, and a real one behind it in the PATH, whose servers do not run."""
+    """A copy of it in a separate tree, and a real one behind it in the PATH, whose servers do not run."""
     place = tmp_path / "molecule" / "shared" / "testing" / "bin"
     real = tmp_path / "real"
     place.mkdir(parents=True)

@@ -117,7 +117,7 @@ def test_every_viewer_can_render_it(path: Path) -> None:
     assert not re.search(r"var\(|url\(|@import|<image|<script|<foreignObject|<use", text)
     for kind in ("rect", "circle", "text", "path"):
         for each in root.iter(f"{SVG}{kind}"):
-            # Without a color of its own it is black where style sheets are not read.
+            # Without its own color, it is black where style sheets are not read.
             assert re.fullmatch(r"#[0-9a-f]{6}|none", each.get("fill", "")), ElementTree.tostring(each)
     assert all("sans-serif" in name or "monospace" in name for name in re.findall(r'font-family="([^"]+)"', text))
 

@@ -38,7 +38,7 @@ def callback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str) -> None:
-    """A collection as it is installed."""
+    """An installed collection."""
     (tmp_path / "collection").mkdir(exist_ok=True)
     if content:
         (tmp_path / "collection" / "FILES.json").write_text(content)

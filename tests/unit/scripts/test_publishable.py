@@ -85,7 +85,7 @@ def test_what_one_line_ignores_the_newer_ones_ignore_too(script: ModuleType) -> 
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
-        # Debian 12 and 13 by themselves.
+        # Debian 12 and 13 without other Pythons.
         (["3.11"], {"2.19": "3.11", "2.20": None, "2.21": None}),
         (["3.13"], {"2.19": "3.13", "2.20": "3.13", "2.21": "3.13"}),
         # Every Python gets its turn.
@@ -103,7 +103,7 @@ def test_each_line_gets_a_python_that_it_supports(
 
 
 def program(path: Path, text: str) -> Path:
-    """A program in a folder of its own."""
+    """A program in a separate folder."""
     path.parent.mkdir(parents=True)
     path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
     path.chmod(0o755)

@@ -290,7 +290,7 @@ def test_passwords_that_nobody_read_are_a_refusal() -> None:
     assert calls == {}
 
 
-# --- which Redis a check asks -----------------------------------------------------------------------------------------
+# --- which Redis a check queries --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The delivery check through an address that the controller asks."""
+"""The delivery check through an address that the controller requests."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def test_the_handlers_are_listed() -> None:
     message = refused(3, bokeh=[PLOT, MAP, {"url": "/apps/x/y/"}, {"app": "z"}])
     listed = "(dam_inventory: plot at /apps/dam-inventory/plot/, floods: map at /apps/floods/map/, /apps/x/y/, z)"
     assert listed in message
-    # The administrator knows of these handlers: to declare them away is not offered.
+    # These handlers were found: the message must not suggest not_in_use.
     assert "not_in_use" not in message
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The sum over what a process reads: of ordinary files, and of what others may put in their place."""
+"""The digest of what a process reads: of ordinary files, and of what others may replace them with."""
 
 from __future__ import annotations
 

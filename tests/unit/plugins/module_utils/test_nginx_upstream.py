@@ -526,7 +526,7 @@ def test_a_change_that_nginx_does_not_take(running: Bed) -> None:
     before = running.files()
     with pytest.raises(NginxError) as raised:
         running.nginx().put([8000], pins=["^/BROKEN"])
-    # Named as the administrator knows it, not as the copy that was tested.
+    # With the administrator's path, not the path of the copy that was tested.
     assert f'unknown directive "BROKEN" in {running.etc}/sites-enabled/tethys:5' in str(raised.value)
     assert str(running.site) in str(raised.value)
     assert (running.files(), running.reloads) == (before, [])

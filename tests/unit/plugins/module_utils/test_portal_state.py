@@ -720,7 +720,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def portal(tmp_path: Path, database: Path) -> Portal:
-    """Looks at a real Tethys with an app of ours in it."""
+    """Inspects a real Tethys with an app of ours in it."""
     prefix, home = environment(tmp_path)
 
     def look(settings: str = "", migrated: bool = True, **files: str | None) -> dict[str, Any]:

@@ -20,7 +20,7 @@ SOCKETS = 3
 
 
 class Air:
-    """A layer that brings a message to every socket of every portal that it knows, less what it keeps from some."""
+    """A layer that brings a message to every socket of every known portal, except for what it withholds from some."""
 
     def __init__(self) -> None:
         self.wires: dict[str, portal_wire.Wire] = {}
@@ -56,7 +56,7 @@ def air(monkeypatch: pytest.MonkeyPatch) -> Air:
 
 
 def greet(air: Air, names: list[str], seconds: float = 3.0, late: str = "") -> dict[str, Any]:
-    """What each portal heard; one may come later than the others."""
+    """Return what each portal received; one may begin later than the others."""
 
     async def one(name: str) -> dict[str, Any]:
         if name == late:

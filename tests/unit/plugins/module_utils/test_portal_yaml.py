@@ -79,7 +79,7 @@ def test_corpus(case: str) -> None:
 
 @pytest.mark.parametrize("case", [case for case in CASES if corpus(case, ".expected.yml") is not None])
 def test_what_the_corpus_expects_is_the_merge(case: str) -> None:
-    """The expected files themselves, judged by PyYAML alone."""
+    """The expected files themselves, checked with PyYAML alone."""
     before, after = (yaml.safe_load(corpus(case, suffix) or "") for suffix in (".yml", ".expected.yml"))
     inside = before.get("settings") or {}
     old = inside.get("CHANNEL_LAYERS")
@@ -227,7 +227,7 @@ def test_fuzz_mangled_corpus(text: str) -> None:
 
 
 class Word(str):
-    """Ansible hands over text of types of its own."""
+    """Ansible passes text of its own types."""
 
 
 @pytest.mark.parametrize(

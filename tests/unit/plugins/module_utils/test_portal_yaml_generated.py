@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""merge_settings over files that hypothesis makes up, judged by PyYAML and by where the generator put the span."""
+"""merge_settings over files from hypothesis, checked with PyYAML and with where the generator put the span."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def files(draw: st.DrawFn, present: bool) -> File:
         span = draw(old_setting(step, step))
         after += draw(between(step))
     elif not count:
-        # an empty `settings:`, perhaps with comments in place of a value
+        # an empty `settings:`, perhaps with comments instead of a value
         following = 0
         before += [" " * (step + 1) + c for c in draw(st.lists(COMMENT, max_size=2))]
     for name in names[count : count + following]:

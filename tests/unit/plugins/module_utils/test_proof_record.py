@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The record of a proof: whatever of a server is another than it was then is noticed."""
+"""The record of a verified run: every later change of the server is noticed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def listen(path: Path) -> None:
 
 
 class Server:
-    """A made-up server, and the record of a proof on it."""
+    """A fake server, and the record of a verified run on it."""
 
     def __init__(self, base: Path) -> None:
         self.state_dir = base / "state"
@@ -124,7 +124,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
 
 def test_nothing_has_changed(server: Server) -> None:
     assert server.proved() == "plan"
-    # Times tell nothing, and what the portal logs is its own.
+    # Times do not matter, and neither do the portal's logs.
     os.utime(server.config, (1, 1))
     (server.logs / "tethys_asgi0.log").write_text("GET /")
     server.rows.append({"group": "other", "name": "other", "statename": "FATAL", "pid": 0})

@@ -154,7 +154,7 @@ def test_the_folders_above_those_that_root_makes(top: Path) -> None:
     (theirs / "logs").mkdir(parents=True)
     os.chown(theirs / "logs", NOBODY, 0)
     folders = (f"{theirs}/logs/", f"{theirs}/run")
-    # The folder itself is made to belong to whom it shall.
+    # The folder itself gets the right owner.
     assert opened(top, folders=folders) == []
     os.chown(theirs, NOBODY, 0)
     assert opened(top, folders=folders) == [("folder", "theirs")]

@@ -32,7 +32,7 @@ SECRET = "geheim&1234"
 def test_layers_are_shown_without_secrets(layers: dict[str, Any], shown: Any) -> None:
     assert secrets.masked(layers)["hosts"] == [shown]
     found = secrets.secrets_in(layers)
-    # With the user, as it is written too.
+    # With the user, also as it was written.
     assert {text for text in found if ":" not in text} == ({SECRET} if SECRET in str(layers) else set())
     assert all(SECRET in text for text in found)
 

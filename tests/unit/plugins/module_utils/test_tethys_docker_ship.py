@@ -303,7 +303,7 @@ def test_the_last_words_of_a_container() -> None:
 
 
 def test_nothing_of_the_user_takes_part(tmp_path: Path) -> None:
-    """What Python imports by itself when it starts, from the user's site and the working folder."""
+    """What Python imports automatically when it starts, from the user's site and the working folder."""
     (tmp_path / "usercustomize.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n", encoding="utf-8")
     line = tethys_docker_ship.command("docker", "c", "www", sys.executable)
     inside = line[line.index(sys.executable) :]

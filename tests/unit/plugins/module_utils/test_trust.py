@@ -158,7 +158,7 @@ def test_a_sticky_folder_lets_nobody_exchange_what_is_in_it(top: Path) -> None:
     top.chmod(0o1777)
     (top / "conf").write_text("x", encoding="utf-8")
     assert rows(top / "conf") == []
-    # But anybody can make what is not there, and what root takes whole.
+    # But anyone can create a missing file, and what root takes whole.
     assert rows(top / "gone") == [(str(top), "every user")]
     assert rows(top) == [(str(top), "every user")]
     os.chown(top / "conf", ALICE, 0)

@@ -154,7 +154,7 @@ def test_certificates(
     assert warning in found.warning
     assert bool(found.failure) is bool(failure)
     assert bool(found.warning) is bool(warning)
-    # What is wrong with it keeps nothing from being looked at.
+    # A problem with it does not prevent the other checks.
     assert web_socket.status_of(front.place, "/", 5) == 200
     front.close()
 

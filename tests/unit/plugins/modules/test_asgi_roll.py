@@ -34,7 +34,7 @@ Module = Callable[..., "dict[str, Any]"]
 
 
 class FakeSupervisor:
-    """Supervisor's RPC namespace over real processes: sleepers, so that the kernel knows when each started."""
+    """Supervisor's RPC namespace over real processes: sleepers, so that the kernel has the start of each."""
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
@@ -340,7 +340,7 @@ def redis_of(pid: int | None, ended: float | None) -> type:
 @pytest.mark.parametrize(
     ("ended", "stale"),
     [
-        # Made anew, or started again, while the processes ran; the clock may have been put back since.
+        # Recreated, or restarted, while the processes ran; the clock may have been put back since.
         (None, NAMES),
         (-1, NAMES),
         (3600, NAMES),
@@ -768,7 +768,7 @@ def test_a_portal_of_another_name_comes_back(
         fake.start(f"asgi:tethys_asgi{number}")
     fake.reread = (["portal"], [], ["asgi"])
     module(processes=0, program=str(tmp_path / "portal.conf"))
-    # It has a port of its own, so nothing stands in its way.
+    # It has a separate port, so nothing blocks it.
     assert [call for call in fake.calls if "asgi" in call or "portal" in call] == [
         "add portal",
         "stop asgi",
@@ -905,7 +905,7 @@ def test_check_mode_tells_what_would_be_written(module: Module, roll: Roll, tmp_
     assert not (tmp_path / "asgi.conf").exists()
     module(**needed(tmp_path))
     (tmp_path / "logs").chmod(0o700)
-    # Supervisor starts nothing anew for a folder.
+    # Supervisor restarts nothing for a folder.
     told = module(check=True, **needed(tmp_path))
     assert (told["changed"], told["regrouped"], told["written"]) == (True, False, [str(tmp_path / "logs")])
 
@@ -962,7 +962,7 @@ def test_check_mode_where_there_is_no_program_yet(module: Module) -> None:
 
 
 class FakeNginx:
-    """What was put into the upstream block, in order, with what Supervisor was told in between."""
+    """What was put into the upstream block, in order, with the calls to Supervisor in between."""
 
     def __init__(self, fake: FakeSupervisor) -> None:
         self.calls = fake.calls
@@ -1190,7 +1190,7 @@ def test_check_mode_leaves_nginx_alone(apart: Module, fake: FakeSupervisor) -> N
 
 
 def test_the_port_is_the_one_handed_over(roll: Roll) -> None:
-    """An app may listen on a port of its own besides."""
+    """An app may listen on another port too."""
     with socket.create_server(("127.0.0.1", 0)) as handed, socket.create_server(("127.0.0.1", 0)) as another:
         os.set_inheritable(another.fileno(), True)
         process = subprocess.Popen(["sleep", "60"], stdin=handed, close_fds=False)

@@ -40,7 +40,7 @@ errorstat_OOM:count=3\r
 
 
 def teach(fake: Any, info: str = INFO, counts: dict[str, int] | None = None) -> None:
-    """Have a made-up Redis tell figures and count the messages of its keys."""
+    """Make a fake Redis return figures and count the messages of its keys."""
     plain = fake.answer
 
     def answer(command: str, words: list[str]) -> bytes:
@@ -227,7 +227,7 @@ def copies(*flags: str) -> bytes:
 
 
 def says_of_primary(fake: Any, answer: bytes, replicas: bytes = copies("slave", "slave")) -> None:
-    """Have a made-up Redis answer as a Sentinel that is asked where the primary is, and who copies it."""
+    """Make a fake Redis answer as a Sentinel that reports the primary and its replicas."""
 
     def of_sentinel(command: str, words: list[str]) -> bytes:
         asked = {"GET-MASTER-ADDR-BY-NAME": answer, "REPLICAS": replicas}

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The real pip in a real environment, with distributions made here: no index is asked."""
+"""The real pip in a real environment, with distributions made here, without an index."""
 
 from __future__ import annotations
 
@@ -302,7 +302,7 @@ def test_a_prefix_without_python() -> None:
 
 
 def older_redis(prefix: Path) -> None:
-    """An environment with an older redis, and with a file in it that no distribution knows of."""
+    """An environment with an older redis, and with a file in it that belongs to no distribution."""
     put(prefix, "redis-4.6.0")
     (site_packages(prefix) / "redis" / "by_hand.py").write_text("kept = True\n")
 
@@ -396,7 +396,7 @@ def test_a_killed_run_is_finished_by_the_next(prefix: Path) -> None:
     older_redis(prefix)
     process = slow(prefix)
     for path in Path("/proc").glob("[0-9]*"):
-        # pip leads a session of its own; with nobody left to undo it, it must be hit as well.
+        # pip leads a separate session; with nothing left to undo it, it must be killed too.
         with contextlib.suppress(OSError, IndexError):
             if int((path / "stat").read_text().rpartition(")")[2].split()[1]) == process.pid:
                 os.kill(int(path.name), signal.SIGKILL)
@@ -562,7 +562,7 @@ def test_root_runs_nothing_of_an_app_in_a_folder_of_its_developer(prefix: Path, 
     (site_packages(prefix) / "code.pth").write_text(f"import sys; {code}")
     (site_packages(prefix) / "sitecustomize.py").write_text(code)
     put(prefix, "redis-4.6.0")
-    # It is known as installed all the same.
+    # It still counts as installed.
     assert "cache-app 1.0 needs redis<5" in refused(prefix, requirements=["channels_redis>=4.2", "redis>=7"])
     assert run(prefix)["installed"] == {"channels-redis": "4.3.0", "msgpack": "1.1.0", "redis": "4.6.0"}
     assert not ran.exists()
@@ -653,7 +653,7 @@ def test_what_the_portals_user_cannot_read_is_installed_anew(prefix: Path) -> No
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize("readable", [True, False])
 def test_what_setup_py_installed_is_read_by_its_modules(prefix: Path, readable: bool) -> None:
-    """The lists of an .egg-info name files of the source, which are not there."""
+    """The lists of an .egg-info name files of the source, which do not exist."""
     put(prefix, *LAYER)
     here = site_packages(prefix)
     shutil.rmtree(here / "redis-7.4.0.dist-info")

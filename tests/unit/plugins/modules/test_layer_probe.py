@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The proof of a delivery: who serves a port, what is made of what was seen; with TETHYS_TEST_PYTHON a real portal."""
+"""The delivery check: the processes of a port, and what the results mean; with TETHYS_TEST_PYTHON a real portal."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_only_the_secrets_of_the_setting_are_hidden() -> None:
 
 
 class Portal:
-    """Plays the portal's side of a proof: three processes, two sockets in each unless said otherwise."""
+    """Plays the portal's side of a delivery check: three processes, two sockets in each unless said otherwise."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.about: dict[str, Any] = {
@@ -171,7 +171,7 @@ class Portal:
         return {str(number): 1011 for number in dead}
 
     def greet(self, name: str, names: list[str], seconds: float) -> dict[str, Any]:
-        # As a portal of that name, deaf in those processes to all others.
+        # As a portal of that name, whose `deaf` processes receive nothing from all others.
         all_of_them = list(self._owner)
         hearing = [number for number in all_of_them if self._owner[number] not in self.deaf]
         heard = {one: all_of_them if one == name else hearing for one in names}

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the module hands on to the library, and what it tells of the answer."""
+"""What the module passes to the library, and what it returns of the answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Module = Callable[..., "dict[str, Any]"]
 
 
 class FakeNginx:
-    """Writes down what it is asked."""
+    """Records the calls."""
 
     asked: tuple[Any, ...] = ()
     answer = Change(True, "/etc/nginx/sites-available/tethys", "a\n", "b\n")
@@ -105,5 +105,5 @@ def test_another_run_is_waited_for_and_not_for_ever(
     ],
 )
 def test_the_difference_shows_what_changes(before: str, after: str, shown: tuple[str, str]) -> None:
-    """The rest of the site's file may hold secrets of its own."""
+    """The rest of the site's file may contain secrets."""
     assert nginx_upstream.changed_lines(before, after) == shown

@@ -509,7 +509,7 @@ def test_restored_where_only_the_record_is_left(home: Path, original: str) -> No
 
 @pytest.mark.parametrize("point", range(1, 7))
 def test_killed_anywhere(home: Path, original: str, monkeypatch: pytest.MonkeyPatch, point: int) -> None:
-    """A run that stops dead at any write, followed by another, ends in the same state; and so does the way back."""
+    """A run that stops dead at any write, followed by another, ends in the same state; so does `restored`."""
     calls = 0
 
     class Killed(BaseException):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a portal is told of a Redis on another server."""
+"""The login that a portal gets for a Redis on another server."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_new_passwords_are_offered_and_kept_nowhere(login: Callable[..., dict[st
     offered = [login(for_peers=True)["offered"] for _again in range(2)]
     words = [each[name] for each in offered for name in ("password", "peer_password")]
     assert len({*words, "p", "q"}) == 6
-    # In Redis's and Sentinel's configuration they are words as they are.
+    # In Redis's and Sentinel's configuration they are words without quotes.
     assert all(re.fullmatch("[A-Za-z0-9_-]{40,}", word) for word in words)
     assert [path.name for path in tmp_path.iterdir()] == ["credentials.json"]
     assert json.loads((tmp_path / "credentials.json").read_text(encoding="utf-8")) == {

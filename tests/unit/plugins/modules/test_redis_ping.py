@@ -133,7 +133,7 @@ def test_nobody_is_waited_for_without_retries(ping: Start, redis: Start, monkeyp
 
 @pytest.fixture
 def encrypted(serve: Start, tmp_path: Any) -> Callable[..., tuple[dict[str, Any], str]]:
-    """Starts a Redis with a certificate; its endpoint, and its authority."""
+    """Starts a Redis with a certificate; returns its endpoint and its CA."""
 
     def start(
         address: str = "127.0.0.1",
@@ -169,7 +169,7 @@ def test_a_certificate_of_somebody_else(ping: Start, encrypted: Start) -> None:
     endpoint, _authority = encrypted()
     [problem] = ping({**endpoint, "ca_data": make("authority").text})["problems"]
     assert problem.startswith(f"The shared Redis at 127.0.0.1:{endpoint['port']} (redis1) shows a certificate that its")
-    # Without an authority nobody knows here whom the portal trusts.
+    # Without a CA, it is unknown here which certificates the portal trusts.
     assert ping(endpoint)["problems"] == []
 
 
@@ -262,7 +262,7 @@ SENT = [
 
 @pytest.fixture
 def authority() -> Certificate:
-    """The authority of all servers."""
+    """The CA of all servers."""
     return make("authority")
 
 
@@ -275,7 +275,7 @@ def primary(encrypted: Start, authority: Certificate) -> tuple[FakeRedis, int]:
 
 @pytest.fixture
 def watch(ping: Start, encrypted: Start, authority: Certificate) -> Start:
-    """Asks sentinels that say this, each in turn, by the portal's login; their endpoints besides."""
+    """Queries sentinels with these answers, in turn, with the portal's login; returns their endpoints too."""
 
     def start(*say: int | bytes | FakeSentinel, **arguments: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         endpoints = []

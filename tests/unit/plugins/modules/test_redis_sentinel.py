@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Sentinel reads and keeps, what one that runs is told, and when a Redis is made a copy, or no longer primary."""
+"""Sentinel's configuration, changes to a running one, and when a Redis becomes a replica, or is no longer primary."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def run(run_module: Run, folder: Path, network: Network, monkeypatch: pytest.Mon
 
 @pytest.fixture
 def first(run: Run, redis: MadeUpRedis) -> dict[str, Any]:
-    """What the first run told, which wrote the configuration."""
+    """The result of the first run, which wrote the configuration."""
     result = run()
     redis.seen.clear()
     redis.logins.clear()
@@ -181,7 +181,7 @@ sentinel auth-pass tethys-channels forPeers
 
 
 def test_the_sum_is_over_what_the_container_reads_when_it_starts(run: Run, folder: Path) -> None:
-    # Another sum makes every Sentinel anew that was provisioned before. It is salted, since it can be read in a label.
+    # Another digest recreates every existing Sentinel. It is salted, since it can be read in a label.
     result = run()
     lines = written(folder, result)
     [peer] = [line for line in lines if line.startswith("user tethys_peer ")]
@@ -285,7 +285,7 @@ def test_no_password_is_in_the_answer(run: Run) -> None:
 
 # --- what Sentinel has written down ---------------------------------------------------------------------------------
 
-# As Redis 8.2 writes it: the lines that it was given where they were, and what it remembers at the end.
+# As Redis 8.2 writes it: the lines that it was given where they were, and its state at the end.
 REMEMBERED = [
     "sentinel monitor tethys-channels 192.0.2.7 6379 2",
     "sentinel down-after-milliseconds tethys-channels 7000",
@@ -360,7 +360,7 @@ def test_another_image_reads_anew_what_was_written(run: Run, folder: Path) -> No
     ("newer", "older"),
     [
         (REMEMBERED, ["sentinel monitor tethys-channels 192.0.2.5 6379 2"]),
-        # One that a Sentinel wrote which watches nothing tells nothing.
+        # A file of a Sentinel that monitors nothing has no state.
         (["sentinel myid 0123", "sentinel current-epoch 9"], REMEMBERED),
     ],
     ids=["the last", "the last that knows something"],
@@ -441,7 +441,7 @@ def test_how_each_is_logged_in_to(
     network[FIRST, 26379] = MadeUpSentinel()
     redis.of = sentinel.primary = None
     run()
-    # This server's own as its admin, the others as their peer, and nobody but over TLS by the group's authority.
+    # This server's own as its admin, the others as their peer, and none but over TLS with the group's CA.
     tls = {"tls": True, "ca": str(folder / "redis" / "ca.crt")}
     admin = {**tls, "username": "tethys_admin", "password": "forRoot", "host": HERE}
     assert sentinel.logins == [{**admin, "port": 26379}] * len(sentinel.logins) != []
@@ -457,7 +457,7 @@ def test_it_is_told_another_password(run: Run, folder: Path, sentinel: MadeUpSen
     assert run(check=True)["changed"]
     assert sentinel.changed == []
     assert run()["changed"]
-    # By itself Sentinel would forget it when it starts again.
+    # Otherwise, Sentinel would lose it when it restarts.
     assert sentinel.changed == [("ACL", "SETUSER", "tethys", "#" + sums("new")), ("SENTINEL", "FLUSHCONFIG")]
     assert not run()["changed"]
     assert run(retire=True)["changed"]
@@ -561,7 +561,7 @@ def test_the_file_of_the_next_is_written_until_that_one_reads_it(
 ) -> None:
     second = run(image="redis:8.4")
     assert "sentinel monitor tethys-channels 192.0.2.5 6379 2" in written(folder, second)
-    # A dry run tells so for as long as the container is another's.
+    # A dry run reports this as long as the container has another configuration.
     assert run(check=True, image="redis:8.4") == run(image="redis:8.4") == second
     assert second["changed"]
     # Another has the primary's place before the container is replaced, in a run that was stopped.
@@ -585,7 +585,7 @@ def test_what_a_running_one_has_in_its_own_file_is_not_touched(
     run: Run, folder: Path, first: dict[str, Any], sentinel: MadeUpSentinel
 ) -> None:
     path = folder / "sentinel" / first["config_file"]
-    # Neither the passwords nor the time of its file say anything of one that can be asked.
+    # Neither the passwords nor the time of its file matter if the Sentinel can be queried.
     leave(folder, "newer", LEFT)
     path.write_text("sentinel myid 0123\n", encoding="utf-8")
     os.utime(path, (10**8, 10**8))
@@ -625,7 +625,7 @@ def test_the_file_gets_another_password(
     rewritten = [user if line.startswith("user tethys ") else line for line in lines if "monitor" not in line]
     path.write_text("\n".join([*rewritten, *REMEMBERED, ""]), encoding="utf-8")
     if refuses:
-        # One that knows another admin is not told anything either.
+        # One with another admin is not changed either.
         network[HERE, 26379] = MadeUpSentinel(reads=path.name)
         network[HERE, 26379].errors["INFO"] = [RedisError("NOPERM"), RedisError("NOPERM"), RedisError("NOPERM")]
     assert not run()["changed"]
@@ -692,7 +692,7 @@ def test_a_primary_by_itself_becomes_a_copy(
     if running:
         network[HERE, 26379] = MadeUpSentinel(opens=[sums("forPortal")], reads=name)
     assert run(check=check)["changed"]
-    # Who is connected would go on talking to one that nobody else hears.
+    # Connected clients would go on sending to a Redis from which no other client receives.
     assert redis.changed == ([] if check else COPY_FIRST)
 
 
@@ -713,12 +713,12 @@ def test_only_a_primary_is_copied(
     network.pop((FIRST, 6379))
     if other:
         network[FIRST, 6379] = other
-    # What it would tell this Redis, a dry run knows without.
+    # A dry run does not need this to determine the commands for this Redis.
     assert run(check=True)["changed"]
     found = run()
     assert (found["failed"], found["msg"]) == (True, SENTENCE.format(words))
     assert redis.changed == []
-    # One that copies already asks nobody.
+    # A Redis that is already a replica queries no other.
     redis.of = (THIRD, 6379)
     assert not run()["changed"]
 

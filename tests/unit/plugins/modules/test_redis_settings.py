@@ -47,7 +47,7 @@ def test_users_of_the_core_layer() -> None:
     assert {"+bzpopmin", "+eval", "+evalsha", "+zadd", "+ping", "+hello", "+auth"} <= granted
     # None of these is the portal's, and Redis 7.0 does not start with the last one.
     assert not {"+get", "+set", "+keys", "+scan", "+info", "+flushall", "+config", "+client|setinfo"} & granted
-    # 6.0 knows no rights on channels.
+    # 6.0 has no permissions for channels.
     assert "&" not in portal + admin
     assert "resetchannels" not in portal + admin
 
@@ -128,7 +128,7 @@ def test_where_the_server_listens(transport: dict[str, Any], said: list[str], no
         assert [line for line in lines if line.startswith(opening)] == []
 
 
-# Another text, were it a space, starts every Redis anew that was provisioned before: what is here is as it was then.
+# Any other text, even a space, would restart every existing Redis: this text must not change.
 OF_CORE = (
     "~asgi* +bzpopmin +zpopmin +zadd +zcount +zrange +zrem +zremrangebyscore +expire +del +eval +evalsha +script|load"
     " +multi +exec"
@@ -615,7 +615,7 @@ def test_another_password_of_the_peers(run: Run, folder: Path) -> None:
     first = run(password="p", **WATCHED)
     second = run(password="p", **{**WATCHED, "peer_password": "other"})
     assert second["changed"]
-    # A server that runs cannot be told it: it is the one by which it copies.
+    # It cannot be changed at runtime: it is the one for replication.
     assert second["config_sum"] != first["config_sum"]
     assert kept(folder)["peer_password"] == "other"
     assert second["credentials"] == first["credentials"]
@@ -761,9 +761,9 @@ def test_what_sentinel_needs(run: Run, folder: Path, missing: str) -> None:
 
 # --- how it starts ---------------------------------------------------------------------------------------------------
 
-# What takes the place of the programs in the container: each tells what it was given.
+# What takes the place of the programs in the container: each prints its arguments.
 STUBS = {
-    # Whoever may look at a process sees its environment.
+    # Whoever may read a process in /proc sees its environment.
     "redis-server": 'printf "%s\\n" "$@" ${REDISCLI_AUTH:+"it knows $REDISCLI_AUTH"}\n',
     "timeout": 'seconds=$1\nshift\nWITHIN=$seconds exec "$@"\n',
     "redis-cli": """\
@@ -826,7 +826,7 @@ def start(run: Run, folder: Path, tmp_path: Path) -> Callable[..., Started]:
             timeout=30,
             check=True,
         )
-        # Nothing that is no word of Redis's stands in the container's log.
+        # The container's log only has output of Redis.
         assert found.stderr == ""
         return Started(tmp_path, found.stdout)
 
@@ -900,7 +900,7 @@ def test_who_is_nearly_itself_is_another(start: Callable[..., Started], config: 
         "192.0.2.9 --loadmodule\n6379\n",
         "--load.mod.ule\n6379\n",
         "192.0.2.*\n6379\n",
-        # Sentinel knows its servers by IPv4 addresses only.
+        # Sentinel only supports IPv4 addresses for its servers.
         "2001:db8::5\n6379\n",
     ],
 )
@@ -931,7 +931,7 @@ def test_how_long_it_waits_by_itself(run: Run, folder: Path) -> None:
 
 
 class Users:
-    """What a running server answers its admin about the portal's user, and what it is told."""
+    """A running server's answers to its admin about the portal's user, and the commands that it gets."""
 
     def __init__(self, *opens: str) -> None:
         self.opens = [sums(password) for password in opens]
@@ -958,7 +958,7 @@ class Users:
 
 @pytest.fixture
 def server(redis: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Users, int | None]]:
-    """Starts a server with users that the admin of these credentials may ask and tell."""
+    """Starts a server with users that the admin of these credentials may read and change."""
 
     def start(admin_password: str, *opens: str, path: Path | None = None) -> tuple[Users, int | None]:
         fake, endpoint = redis(user="tethys_admin", password=admin_password, path=path)
@@ -995,7 +995,7 @@ def test_both_passwords_open_until_the_old_one_is_retired(run: Run, folder: Path
     assert opens_in_file(folder) == [sums("two")]
     assert not run(password="two", retire=True)["changed"]
     assert not run(password="two")["changed"]
-    # A container is not made anew for any of it, and one that was made before there were rotations is not either.
+    # No container is recreated for any of it, and neither is one from before there were rotations.
     assert {each["config_sum"] for each in (first, second, again, last)} == {first["config_sum"]}
     assert run(password="two", maxmemory_mb=64)["config_sum"] != first["config_sum"]
 
@@ -1071,7 +1071,7 @@ def test_the_running_server_is_told(run: Run, server: Callable[..., Any]) -> Non
 def test_one_on_a_socket_is_told_there(run: Run, server: Callable[..., Any], folder: Path) -> None:
     way = over_socket(folder)
     admin = run(password="one", **way)["credentials"]["admin_password"]
-    # On the port of before there is another, who is not ours to tell.
+    # On the previous port there is another Redis, which must not be changed.
     other, port = server(admin, "one")
     users, _none = server(admin, "one", path=Path(way["socket"]))
     assert run(password="two", port=port, **way)["changed"]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is told of a Sentinel and a Redis that are only made up, and what is waited for."""
+"""What is returned about a fake Sentinel and a fake Redis, and what is waited for."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def look(run_module: Callable[..., dict[str, Any]], folder: Path, network: Netwo
     return run
 
 
-# --- what one look tells --------------------------------------------------------------------------------------------
+# --- what one query returns -----------------------------------------------------------------------------------------
 
 WELL = {
     "set_up": True,
@@ -419,7 +419,7 @@ def test_which_file_a_sentinel_reads(text: str, name: str | None) -> None:
             ["sentinel monitor tethys-channels 192.0.2.6 6379 2"],
             {"host": FIRST, "port": 6379},
         ),
-        # One that watches nobody has forgotten it, and somebody else's primary is not ours.
+        # One that monitors nothing has lost its state, and another's primary is not ours.
         (
             ["sentinel myid 1", "sentinel monitor other 192.0.2.9 6379 2", "# sentinel monitor tethys-channels x 1 2"],
             ["sentinel monitor tethys-channels 192.0.2.6 6379 2"],

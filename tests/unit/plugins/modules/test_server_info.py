@@ -303,7 +303,7 @@ OURS = {"name": "ours", "labels": {"tethys.channels.config": "sum"}, "running": 
         ("docker", OURS, False, {**OURS, "engine": "docker"}),
         ("podman", OURS, True, {**OURS, "engine": "podman"}),
         ("docker", None, False, None),
-        # Somebody else's, by our name.
+        # Another container, with our name.
         ("docker", {**OURS, "labels": {}}, False, None),
         ("podman", {**OURS, "labels": {}}, False, None),
         # Stopped, it is gone but for its unit, which is Podman's alone.
@@ -533,7 +533,7 @@ def names(found: programs.Programs) -> tuple[list[str], list[tuple[str, str]]]:
         # One of another name besides is somebody's own.
         ({"a": GENERATED.replace("asgi]", "admin]"), "b": GENERATED}, ["b"], []),
         ({"a": GENERATED.replace("asgi]", "portal]").replace(HOME, "/srv/prod")}, [], []),
-        # What does not tell what it runs is judged by its name, as somebody else's program may be Supervisor's then.
+        # If the command does not show what it runs, the name decides, since Supervisor may have another user's program.
         ({"a": "[program:tethys_asgi7]\ncommand=/home/u/x\n"}, ["a"], []),
         # An earlier version gave the portal no such name.
         ({"a": GENERATED, "b": "[program:tethys_asgi]\ncommand=/home/u/x\n"}, ["a"], [("b", "")]),

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Several files and folders in one task: what it writes, predicts, shows, and says where it cannot."""
+"""Several files and folders in one task: what it writes, shows (also in a dry run), and reports if it cannot."""
 
 from __future__ import annotations
 

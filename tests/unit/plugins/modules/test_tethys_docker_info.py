@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The look at a project: which files Compose reads, what is ours, and what may be shown."""
+"""The inspection of a project: which files Compose reads, what is ours, and what may be shown."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_file_of_ours_under_its_earlier_name(tmp_path: Path) -> None:
     (tmp_path / "docker-compose.override.yml").write_text(OURS)
     assert found(tmp_path)["earlier"] == []
     assert found(tmp_path, override_file="channels.yml")["earlier"] == ["docker-compose.override.yml"]
-    # One that Compose does not read by itself.
+    # One that Compose does not read automatically.
     (tmp_path / "channels.yml").write_text(OURS)
     about = found(tmp_path)
     assert (about["earlier"], about["elsewhere"]) == ([], ["channels.yml"])
@@ -249,7 +249,7 @@ def test_what_compose_and_the_engine_say(tmp_path: Path, monkeypatch: pytest.Mon
             "image inspect json core:1": {"out": ["TETHYS_PERSIST=/p/tethys", "PATH=/bin"]},
             "volume inspect river_data": {"out": "[]"},
             "network inspect internal": {"out": {"tethys.channels.project": str(project)}},
-            # Somebody else's, on the same server.
+            # Another user's, on the same server.
             "container inspect redis": {
                 "out": [{"Id": "0", "Config": {"Image": "redis:5", "Labels": {"tethys.channels.config": "x"}}}]
             },
@@ -402,7 +402,7 @@ ITS = [f"{name}={project.PERSIST}" for name in sorted(project.ITS_VARIABLES)]
 
 
 def composed(folder: Path, config: dict[str, Any], answers: dict[str, Any] | None = None, **params: Any) -> Any:
-    """The look at a folder of which Compose makes this."""
+    """Inspect a folder from which Compose gets this configuration."""
     (folder / "tools").mkdir()
     one = look(folder, **params)
     one.found["files"] = ["docker-compose.yml"]
@@ -421,7 +421,7 @@ WEB = {"name": "river", "services": {"web": {"image": "portal:1"}, "db": {"image
     [
         # As the manual's tutorial has it.
         (WEB, {"image inspect portal:1": {"out": ITS}, "image inspect postgis": {"out": ["PGDATA=/x"]}}, "web"),
-        # Not built or pulled yet, so that only its name tells.
+        # Not built or pulled yet, so that only its name identifies it.
         ({"services": {"web": {"image": "tethysplatform/tethys-core:dev"}, "db": {"image": "postgis"}}}, {}, "web"),
         ({"services": {"web": {"image": "me/tethys-core-2:dev"}}}, {}, "tethys"),
         # One that is built under the name that Compose gives it.
@@ -498,7 +498,7 @@ def test_variables_of_a_shell_that_is_not_here(tmp_path: Path) -> None:
 
 
 def inspected(**changes: Any) -> dict[str, Any]:
-    """What Docker tells of a container."""
+    """What Docker reports of a container."""
     found = {
         "Id": "c0ffee",
         "Name": "/tethys",

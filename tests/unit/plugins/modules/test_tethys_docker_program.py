@@ -43,7 +43,7 @@ def test_only_the_number_changes(tmp_path: Path, run: Callable[..., dict[str, An
 
 
 def test_every_other_byte_stays(tmp_path: Path, run: Callable[..., dict[str, Any]]) -> None:
-    """Another program before the portal's, line ends of another system, and a sign that is no UTF-8."""
+    """Another program before the portal's, line ends of another system, and a character that is not UTF-8."""
     path = tmp_path / "asgi_supervisord.conf"
     worker = b"# caf\xe9\r\n[program:worker]\r\ncommand=x\r\nnumprocs=8\r\n"
     raw = worker + PROGRAM.replace("\n", "\r\n").encode()

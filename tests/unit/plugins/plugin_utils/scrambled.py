@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every decision a second time, with a random text in place of each problem's: it has to be the same."""
+"""Every decision a second time, with a random text instead of each problem's: it has to be the same."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def random_texts() -> Iterator[None]:
 
 
 def without_texts(result: Any) -> Any:
-    """Return a result with the number of its problems in place of their texts."""
+    """Return a result with the number of its problems instead of their texts."""
     if not isinstance(result, dict):
         return result
     return {

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Projects as public ones are, from the look to our compose file.
+"""Projects like public ones, from the inspection to our compose file.
 
 The files in `compose` are what `docker compose config --format json` (Compose 2.26.1) makes of compose files with these
 shapes: the one of Tethys's tutorial, Tethys's own, and one with a database, GeoServer, THREDDS and a Redis of others.
@@ -26,7 +26,7 @@ FILES = Path(__file__).parent / "compose"
 
 
 def found(tmp_path: Path, name: str, images: tuple[str, ...] = (), **params: Any) -> dict[str, Any]:
-    """The look at a project whose containers are not there, and whose images of Tethys Docker are these."""
+    """Inspect a project without containers whose Tethys Docker images are these."""
     config = json.loads((FILES / f"{name}.json").read_text(encoding="utf-8"))
     answers = {f"image inspect {image}": {"out": ITS} for image in images}
     one: project.Look = composed(tmp_path, config, answers, **params)
@@ -53,7 +53,7 @@ def test_the_tutorials_project(tmp_path: Path) -> None:
 
 
 def test_the_tutorials_project_before_its_image_is_built(tmp_path: Path) -> None:
-    """Nothing tells which service it is."""
+    """Nothing shows which service it is."""
     (reason,) = plan(asked(), found(tmp_path, "tutorial"))["refusals"]
     assert "the services of docker-compose.yml are db, redis, thredds, web: set it to the portal's" in reason
     (tmp_path / "named").mkdir()

@@ -463,7 +463,7 @@ def test_what_an_adopted_program_has_is_kept_or_named() -> None:
         ("auto", {}, "AWS_PROFILE, GDAL_DATA, TOKEN", "variable N, variable BAD"),
         ({}, {}, "GDAL_DATA, TOKEN", "variable AWS_PROFILE, variable N, variable BAD"),
         ({"N": "1"}, {}, "GDAL_DATA, N, TOKEN", "variable AWS_PROFILE, variable BAD"),
-        # The file of an earlier run, which is used in place of the program's variables.
+        # The file of an earlier run, which is used instead of the program's variables.
         ("auto", {"kept": ["OLD"]}, "GDAL_DATA, OLD, TOKEN", "variable AWS_PROFILE, variable N, variable BAD"),
         ("auto", {"kept": []}, "GDAL_DATA, TOKEN", "variable AWS_PROFILE, variable N, variable BAD"),
         ({}, {"conda": []}, None, "variable AWS_PROFILE, variable GDAL_DATA, variable N, variable BAD"),

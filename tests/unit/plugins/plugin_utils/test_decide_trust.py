@@ -118,7 +118,7 @@ def test_a_right_of_everybody_counts_behind_the_owner_of_a_link() -> None:
 
 
 def test_two_links_into_one_folder_are_two_problems() -> None:
-    """Each has a command of its own, so that none of the two is left out where equal problems are."""
+    """Each has a separate command, so that none of the two is left out where equal problems are."""
     found = verdict(trust(manuals("a.conf"), manuals("b.conf")))
     assert len(set(found.refusals)) == 2
     commands = [re.findall("`(.*?)`", text)[0] for text in texts(found.refusals)]

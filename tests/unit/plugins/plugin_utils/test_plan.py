@@ -65,7 +65,7 @@ def refusals(*arguments: Any, **changes: Any) -> list[str]:
 
 
 def variables(asked: dict[str, Any] | None = None, **found: Any) -> list[str]:
-    """The refusals before a server was looked at."""
+    """Return the refusals before a server is inspected."""
     reasons: list[str] = decided(plan, merged(ASKED, asked), OPTIONS, found)["refusals"]
     return reasons
 
@@ -510,7 +510,7 @@ def test_a_portal_that_does_not_start_is_refused(portal: dict[str, Any], problem
     assert sentence in judge(options={"goal": "restart"}, portal=portal)["refusals"]
     for goal in ("check", "remove"):
         assert sentence not in judge(options={"goal": goal}, portal=portal)["refusals"]
-    # Why the environment cannot be asked is told once.
+    # Why the environment cannot be inspected is reported once.
     assert sentence not in refusals(portal={**portal, "prefix_problem": "There is none."})
 
 
@@ -832,11 +832,11 @@ def test_a_restart_is_of_the_layout_that_runs() -> None:
     assert "tethys_asgi_layout is socket_per_process and the processes run as shared_socket: run" in reason
 
 
-# --- what was proved already ----------------------------------------------------------------------------------------
+# --- an unchanged server --------------------------------------------------------------------------------------------
 
 
 def as_proved(asked: dict[str, Any] | None = None, there: dict[str, Any] | None = None, **more: Any) -> bool:
-    """Whether nothing is to be done where delivery was proved by this plan, on a server that differs so since."""
+    """Return whether nothing is to be done after a verified run with this plan, on a server with these changes."""
     server = {**(there or {}), "proved_plan": judge(asked, server=there)["sum"], **more.pop("server", {})}
     return bool(judge(asked, server=server, **more)["as_proved"])
 
@@ -844,7 +844,7 @@ def as_proved(asked: dict[str, Any] | None = None, there: dict[str, Any] | None 
 def test_nothing_is_to_be_done_where_all_is_as_it_was_proved() -> None:
     assert as_proved()
     assert as_proved(APART, {"nginx": NGINX, "state": ["nginx_upstream.original"]})
-    # What only was as it shall be now, such as in a first run, decides nothing.
+    # A state that already matched, such as in a first run, decides nothing.
     assert as_proved(portal={"settings": {"layer_backend": CORE_BACKEND, "layer_hosts": []}, "lacking": []})
 
 
@@ -910,7 +910,7 @@ def test_no_docker(docker: dict[str, Any], options: dict[str, Any], os: str, wor
     (reason,) = refusals(options=options, server=server)
     for word in [*words, "set tethys_layer_hosts to a Redis that exists already"]:
         assert word in reason
-    # Who brings a Redis of his own, or needs none, needs no Docker.
+    # With your own Redis, or without one, no Docker is needed.
     assert refusals({"tethys_layer_hosts": [["redis", 6379]]}, options=options, server=server) == []
     memory = {"tethys_layer_backend": MEMORY_BACKEND, "tethys_asgi_processes": 1}
     assert refusals(memory, options=options, server=server) == []

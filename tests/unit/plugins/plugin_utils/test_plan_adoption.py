@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run takes over from a portal that was set up by hand, and what stands in its way."""
+"""What a run adopts from a portal that was set up by hand, and what prevents that."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LISTENER = {"port": 8000, "address": "loopback", "pid": 7, "user": "root", "comm
 
 
 def look(subject: type[Subject], portal: dict[str, Any] | None = None, server: dict[str, Any] | None = None) -> Any:
-    """A look at a server that the manual's portal runs on, with some of it otherwise."""
+    """Decide for a server with a portal that follows the Tethys documentation, with these differences."""
     asked = samples.asked(tethys_home="/srv/home", tethys_conda_prefix="/srv/env", tethys_asgi_processes=2)
     settings = {"layer_backend": CORE_BACKEND, "layer_hosts": [["127.0.0.1", 6379]]}
     there = {"name": "portal1", "redis_port_container": CONTAINER, "programs": [PROGRAM], **(server or {})}

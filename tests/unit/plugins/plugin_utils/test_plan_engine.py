@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Docker or Podman: who is asked, what is installed, and what a change from one to the other means."""
+"""Docker or Podman: which is queried, what is installed, and what a change from one to the other means."""
 
 from __future__ import annotations
 

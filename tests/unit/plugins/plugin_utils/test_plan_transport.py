@@ -245,7 +245,7 @@ def test_a_port_that_nothing_would_listen_on(transport: str, port: Any, refused:
     )
     found = judge(transport, port=port, values={"redis_container_port": port})
     assert found["refusals"] == ([sentence] if refused else [])
-    # It is in nobody's way back.
+    # It does not prevent `remove`.
     assert judge(transport, port=port, values={"redis_container_port": port}, goal="remove")["refusals"] == []
 
 

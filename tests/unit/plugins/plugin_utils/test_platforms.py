@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What each platform needs, and what is refused there, from what a look at such a server finds."""
+"""What each platform needs, and what is refused there, from the facts of such a server."""
 
 from __future__ import annotations
 

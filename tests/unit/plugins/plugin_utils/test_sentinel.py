@@ -93,7 +93,7 @@ def test_portals_ask_the_sentinels() -> None:
     assert [(row["host"], row["port"], row["sentinel"]) for row in found["endpoints"]] == [
         (f"192.0.2.{number}", 26380, "tethys-channels") for number in (1, 2, 3)
     ]
-    # What one of them holds, the others have a copy of: nothing is lost when one starts anew.
+    # They replicate each other's data: nothing is lost when one restarts.
     assert found["started_at"] == 0
 
 
@@ -339,7 +339,7 @@ def test_all_of_them_have_one_password(topology: str, passwords: dict[str, str],
         ),
         ((view(), view(), view(problem=BAD)), 3, None),
         ((view(), view(problem=BAD), view(problem=BAD)), 1, None),
-        # Where nothing was set up there is nobody to disagree; where something was, nothing that is told is no answer.
+        # Without a Sentinel so far, none can disagree; otherwise, a Sentinel that reports nothing does not count.
         ((silent(set_up=False),) * 3, 3, "Of 3 sentinels 0 answer"),
         ((silent("primary", set_up=False), silent(set_up=False), silent(set_up=False)), 1, None),
         ((silent("primary", set_up=True), silent("primary"), silent(set_up=False)), 1, "do not agree on who the"),
@@ -427,7 +427,7 @@ STRANGER = {"port": 26379, "pid": 7, "user": "ana", "command": "nc", "address": 
             "redis_container_sentinel_port is 26379, and the Sentinel that runs on this server answers on 27000,"
             " which the others use: set it to that",
         ),
-        # One that ended is made anew with that port, and nobody else's is ours to speak of.
+        # One that ended is recreated with that port, and others are ignored.
         ({}, "redis:8.2", {"sentinel_container": {**OURS, "running": False, "ports": [27000]}}, None),
         ({}, "redis:8.2", {"sentinel_container": {**OURS, "labels": {}, "ports": [27000]}}, "is not this collection's"),
     ],
@@ -478,7 +478,7 @@ def test_the_plan_of_a_server() -> None:
     assert told["sentinel"]["is_primary"] is True
     [said] = told["announce"]
     assert "the primary after the others and once one of them has its place" in said
-    # Another authority's certificate is refused, and before it what makes the sentinels say nothing of worth.
+    # Another CA's certificate is refused, after what makes the answers of the sentinels useless.
     one, two = (make("Redis of Tethys portals").text for _each in range(2))
     views = [view("192.0.2.2", authority=one)] * 3
     theirs = {**found, "files": {"redis_container_tls_ca": two}}
@@ -491,7 +491,7 @@ def test_the_plan_of_a_server() -> None:
         redis_plan, {**options, "address": "2001:db8::2"}, found, {**hosts(*[silent()] * 3), "portal1": {}}
     )["refusals"]
     assert "supports IPv4 addresses only" in reason
-    # The way back asks nobody.
+    # `remove` queries none.
     unasked = {**hosts(), "portal1": {}}
     assert decided(redis_plan, {**options, "goal": "remove"}, found, unasked)["refusals"] == []
     alone = hosts(redis_container_topology="standalone")

@@ -273,7 +273,7 @@ def test_a_private_authority_renews_in_time() -> None:
         values = {"redis_container_address": address}
         return judge(values=values, files=PRIVATE, options=options)["certificate_due"]
 
-    # That authority ends together with what it gave.
+    # That CA expires together with the certificate that it issued.
     options = {"certificate_given": False, "renew_days": 101}
     assert judge(files=PRIVATE, options=options)["authority_due"] is True
     assert judge(files=PRIVATE, options={**options, "renew_days": 30})["authority_due"] is False
@@ -284,7 +284,7 @@ def test_a_private_authority_renews_in_time() -> None:
 
 
 def test_an_authority_that_begins_in_the_future_is_made_anew() -> None:
-    # As it is after a run by a clock that was ahead: a new certificate for the server alone would never help.
+    # The state after a run with a clock that was ahead: a new certificate for the server alone would never help.
     authority = make(NAME, begins=1)
     given = make("redis", authority, ADDRESS)
     files = {

@@ -64,7 +64,7 @@ def asked(**changes: Any) -> dict[str, Any]:
 
 
 def look(**changes: Any) -> dict[str, Any]:
-    """What the look finds of a project that was started once, before the first run."""
+    """The facts of a project that was started once, before the first run."""
     found: dict[str, Any] = {
         "engine": "26.1",
         "compose": "2.26.1",
@@ -959,7 +959,7 @@ def hardening_of(role: str, file: str) -> dict[str, Any]:
     ]
     text = json.dumps(found).replace("tethys_docker_redis_", "redis_container_")
     text = text.replace("__tethys_docker_settings", "__redis_container_settings")
-    # Where the other has a socket or a port of its own to ask.
+    # Where the other has a socket or a separate port.
     text = text.replace("{{ __redis_container_way.cli }}", "redis-cli")
     text = text.replace("{{ __redis_container_entrypoint }}", "redis-server")
     kept: dict[str, Any] = json.loads(text)

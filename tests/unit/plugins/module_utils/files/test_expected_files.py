@@ -186,7 +186,7 @@ def test_a_wrong_owner_is_put_right(tmp_path: Path, content: str | None) -> None
         os.chown(path, uid, gid)
         assert str(why_differs(wanted(path, content))).startswith("belongs to ")
         put(wanted(path, content))
-    # Any group is right where none is asked for.
+    # Any group is right if none is configured.
     os.chown(path, os.geteuid(), 12345)
     assert why_differs(wanted(path, content, group=None)) is None
 

@@ -195,7 +195,7 @@ def test_no_command_gives_a_folder_away_that_was_not_asked_for(
     assert refused(file, user).endswith(": take that right away")
 
 
-# --- what is copied --------------------------------------------------------------------------------------------------
+# --- copies ----------------------------------------------------------------------------------------------------------
 
 
 def test_rights_are_not_copied(root: Path, home: Path) -> None:

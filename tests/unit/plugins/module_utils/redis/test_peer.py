@@ -24,8 +24,8 @@ Start = Callable[..., Any]
 OURS = Container("docker", "redis")
 LOGIN = {"username": "tethys_admin", "password": "swordfish"}
 NOBODY = 65534
-# Listens where it is told, says so, and prints what the first connection sends. It hides as well as a process can: what
-# is in its folder in /proc is root's.
+# Listens at the given address, reports that, and prints what the first connection sends. It hides as well as a process
+# can: what is in its folder in /proc is root's.
 STRANGER = """
 import ctypes, os, socket, sys
 os.setuid(int(sys.argv[2]))
@@ -42,7 +42,7 @@ connection.sendall(b"-NOAUTH Authentication required.\\r\\n")
 
 
 class Listener:
-    """A process that is no container's."""
+    """A process outside of every container."""
 
     def __init__(self, path: str = "", user: int | None = None) -> None:
         self.path = path
@@ -208,7 +208,7 @@ def test_a_certificate_tells_who_answers(monkeypatch: pytest.MonkeyPatch) -> Non
     peer.answers(endpoint, OURS)
 
 
-# Who opens a connection of their own: over TLS to servers of the collection's (sentinels), to the hosts that the
+# Modules that open another connection: over TLS to servers of the collection's (sentinels), to the hosts that the
 # administrator names (layer_health, redis_ping), and without a login (server_info).
 CONNECT = {"module_utils/redis/peer.py", "module_utils/redis/sentinels.py"}
 CONNECT |= {f"modules/{name}.py" for name in ("layer_health", "redis_ping", "server_info")}

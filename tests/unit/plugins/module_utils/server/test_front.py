@@ -198,7 +198,7 @@ BLOCKS = "".join(f"upstream u{number} {{ server 10.0.0.1:80; server 10.0.0.2:80;
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses of which it is asked whether they are this server's."""
+    """The addresses that are checked to be this server's."""
     found: list[str] = []
     monkeypatch.setattr(front.nginx_config, "is_this_server", lambda address: bool(found.append(address)))
     return found

@@ -29,7 +29,7 @@ DAPHNE = f'bash -c "source /opt/conda/bin/activate && {PREFIX}/bin/daphne -u /ru
         ({"command": DAPHNE.replace(PREFIX, "/srv/old"), "environment": f"TETHYS_HOME={HOME}"}, True),
         ({"command": DAPHNE.replace('bash -c "', f'bash -c "export TETHYS_HOME={HOME}; ')}, True),
         ({"command": DAPHNE.replace('bash -c "', 'bash -c "export TETHYS_HOME=/srv/other; ')}, False),
-        # One that is still to be expanded, or depends on the folder of the start, tells nothing.
+        # One that is still to be expanded, or depends on the working folder, decides nothing.
         ({"command": DAPHNE.replace('bash -c "', 'bash -c "export TETHYS_HOME=$HOME/tethys; ')}, True),
         ({"command": DAPHNE.replace('bash -c "', 'bash -c "export TETHYS_HOME=~/tethys; ')}, True),
         ({"command": DAPHNE, "environment": 'TETHYS_HOME="/srv/%(program_name)s"'}, True),
@@ -43,7 +43,7 @@ DAPHNE = f'bash -c "source /opt/conda/bin/activate && {PREFIX}/bin/daphne -u /ru
         ({"command": "daphne tethys_portal.asgi:application"}, True),
         ({"command": "/home/library/venv/bin/daphne --fd 0 --proxy-headers chat.asgi:application"}, False),
         ({"command": f"{PREFIX}/bin/daphne chat.asgi:application", "environment": f"TETHYS_HOME={HOME}"}, False),
-        # A command that does not tell.
+        # A command that does not show it.
         ({"command": "/usr/local/bin/start-portal"}, None),
         ({"command": "/home/u/x"}, None),
         ({}, None),

@@ -70,7 +70,7 @@ def port_of(listener: socket.socket) -> int:
 
 
 def test_only_processes_that_wait_for_connections_count(listener: socket.socket, servers: list[int]) -> None:
-    # A program that inherited the socket and never looks at it, such as one started by an app.
+    # A program that inherited the socket and never uses it, such as one started by an app.
     with subprocess.Popen(["sleep", "30"], stdin=listener.fileno()) as bystander:
         found = proc.accepting("127.0.0.1", [port_of(listener)])
         bystander.kill()

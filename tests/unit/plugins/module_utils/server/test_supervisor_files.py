@@ -214,7 +214,7 @@ def test_what_cannot_be_read_has_no_sections(tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
-    """Its owner may take the right to read away from itself: supervisord, as root, reads the file all the same."""
+    """Its owner may take the right to read away from itself: supervisord, as root, still reads the file."""
     config = tmp_path / "supervisord.conf"
     config.write_text("[include]\nfiles = conf.d/*.conf\n", encoding="utf-8")
     (tmp_path / "conf.d").mkdir()

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils.server.workers import workers_of
 
-# Starts a child of its own, as Celery does, and says that it is there.
+# Starts a child, as Celery does, and reports that it runs.
 PARENT = "import subprocess, sys; p = subprocess.Popen([*sys.argv[1:], '-c', 'input()']); print(flush=True); input()"
 
 
