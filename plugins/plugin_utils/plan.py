@@ -6,14 +6,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Program
-from ansible_collections.tethys.channels.plugins.plugin_utils.decide import front, trust, variables
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide import front, trust, unchanged, variables
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.bokeh import Bokeh
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.nginx import Nginx
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.portal import Portal
@@ -35,13 +33,6 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
 from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import list_of
 from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import yaml_refusal
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import whole_number
-
-# What of a plan decides how the server shall be and comes from the look, not from the variables; and what of it is done
-# once, where no sum over the server tells that it is due.
-OF_PROCESSES = ("port", "address", "group", "arguments", "environment", "pins")
-GONE_BY = (*OF_PROCESSES, "user", "program_path", "selinux", "platform")
-GONE_BY_OF_PORTAL = ("group", "site_packages")
-CHANGES = ("moves", "install_docker_library", "install_yaml", "adopted_container", "adopted_program", "left_container")
 
 
 @dataclass
@@ -187,7 +178,7 @@ def _with_server(decision: Decision, run: Run, inputs: Inputs, facts: Facts) -> 
             "trust": {"lines": trust.lines(verdict, facts.portal), "problems": texts(verdict.refusals)},
         }
     )
-    decision.step.update(_proved(decision, run))
+    decision.step.update(unchanged.verdict(run, decision.step, refused=bool(decision.problems)))
     return decision
 
 
@@ -218,30 +209,6 @@ def _programs_step(programs: Programs, adopted: Program | None) -> Plan:
         "managed": any(program["managed"] for program in server.get("programs") or []),
         "portal": portal,
     }
-
-
-def _proved(decision: Decision, run: Run) -> Plan:
-    """Return the sum of the plan, and whether all is as a run left and proved it whose plan had that sum."""
-    step, portal, server = {**decision.step}, run.portal, run.server
-    nginx = server.get("nginx")
-    path = nginx.get("path") if nginx else None
-    digest = _sum_of([step[name] for name in GONE_BY], [portal.get(name) for name in GONE_BY_OF_PORTAL], path)
-    as_proved = (
-        run.goal == "site"
-        and not decision.problems
-        and server.get("proved_plan") == digest
-        and not any(step[name] for name in CHANGES)
-        # Where the proof sees nothing of the messages, it cannot stand for the rest.
-        and portal.get("lifecycle_consumer") is not False
-        # Of an earlier layout, what nginx had before is still to be put back.
-        and run.apart == ("nginx_upstream.original" in (server.get("state") or []))
-    )
-    return {"sum": digest, "as_proved": as_proved}
-
-
-def _sum_of(*parts: Any) -> str:
-    """A sum over parts of a plan."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[str, Any]) -> Plan:

@@ -6,49 +6,28 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import PurePosixPath
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Settings
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Program
 from ansible_collections.tethys.channels.plugins.module_utils.services import is_asgi_group
-from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import client
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import processes as processes_kept
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.portal import Portal
-from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART
-from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
-    platform_of,
-    supervisor_refusal,
-    wants_repository,
-)
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.ports import Ports
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import whole_number
 
 # Names of the group that holds all processes, the usual one first. The other is used where that is another site's.
 SHARED_GROUPS = ("asgi", "tethys_asgi")
 
 
-class Programs(Subject):
+class Programs(Ports):
     """Supervisor and the portal's programs."""
-
-    @property
-    def program_path(self) -> str | None:
-        """Where the portal's program is, or shall be: in the first folder of which Supervisor reads any file."""
-        programs, supervisor = self.server.get("programs") or [], self.server.get("supervisor") or {}
-        if programs:
-            return str(programs[0]["path"])
-        if not supervisor.get("installed"):
-            return ((platform_of(self.server) or {}).get("supervisor") or {}).get("program_file")
-        patterns = [
-            text for text in supervisor.get("include") or [] if re.fullmatch(r"[^*?\[]*/[^*?\[/]*\*[^*?\[/]*", text)
-        ]
-        return patterns[0].replace("*", "asgi_supervisord") if patterns else None
 
     def program_reasons(self) -> Program | None:
         """Supervisor, the program and the port; returns the program file that is taken over, if there is one."""
         server = self.server
-        self._supervisor_reasons()
+        self.supervisor_reasons()
         self.warnings.extend(processes_kept.conda_warnings(self.kept, server))
         self.name_reasons()
         programs = server.get("programs") or []
@@ -69,7 +48,7 @@ class Programs(Subject):
                 " it: move the portal's program (asgi) into a separate file.",
             )
         for port in self.ports:
-            self._port_reasons(port)
+            self.port_reasons(port)
         if program and not program["managed"] and program["user"] != self.portal.get("user"):
             self.problems.extend(Portal(self.inputs, self.facts).leftover_reasons(program["user"]))
         return self._adopted(program) if program and not program["managed"] else None
@@ -111,11 +90,6 @@ class Programs(Subject):
         return program
 
     @property
-    def other_groups(self) -> list[str]:
-        """The groups of Supervisor's that have a name of the portal's and run something else."""
-        return sorted({program["group"] for program in self.server.get("other_programs") or []})
-
-    @property
     def group(self) -> str:
         """The name of the portal's group where it has one for all processes, which is free here."""
         ours = [program for program in self.server.get("programs") or [] if program["managed"]]
@@ -129,86 +103,6 @@ class Programs(Subject):
         programs = self.server.get("programs") or []
         groups = programs[0].get("groups", []) if programs and not programs[0]["managed"] else []
         return sorted(group for group in groups if not is_asgi_group(group))
-
-    def _is_portals_group(self, name: str) -> bool:
-        groups = {group for program in self.server.get("programs") or [] for group in program.get("groups", [])}
-        return name in groups or (is_asgi_group(name) and name not in self.other_groups)
-
-    def _supervisor_reasons(self) -> None:
-        """Why Supervisor cannot be used, or installed."""
-        server, supervisor = self.server, self.server.get("supervisor") or {}
-        if supervisor.get("installed") and not supervisor.get("running"):
-            if supervisor.get("silent"):
-                self.refuse(
-                    "supervisor-silent",
-                    "Supervisor",
-                    "A supervisord runs on this server and does not answer on its unix socket: set [unix_http_server]"
-                    " in its configuration (Debian's has it), restart it, and run again.",
-                )
-            elif platform_of(server):
-                self.announce.append("Supervisor is installed and not running: it will be started.")
-            else:
-                self.refuse(
-                    "supervisor-not-startable",
-                    "Supervisor",
-                    "Supervisor is installed and not running, and this collection cannot start it on this"
-                    " system: start it first.",
-                )
-        if supervisor.get("installed") and "include" in supervisor and not self.program_path:
-            self.refuse(
-                "supervisor-includes-nothing",
-                "Supervisor",
-                f"{supervisor.get('config') or 'The configuration of Supervisor'} names no folder in its [include] of"
-                " which Supervisor reads any file: give it one (`files = /etc/supervisord.d/*.ini`), restart"
-                " Supervisor, and run again.",
-            )
-        if not supervisor.get("installed"):
-            refusal = supervisor_refusal(server)
-            if refusal:
-                self.refuse("supervisor-not-installable", "Supervisor", refusal)
-            elif wants_repository(server):
-                self.announce.append(
-                    "Supervisor is not installed, and comes from EPEL: the package epel-release adds that repository to"
-                    " this server."
-                )
-
-    def _port_reasons(self, port: int) -> None:
-        """Who else is on a port that one of the portal's processes is to have."""
-        server, first = self.server, self.ports[0]
-        served = {row["pid"] for row in server.get("processes") or []}
-        held = [row for row in server.get("listeners") or [] if row["port"] == port and row.get("address") != "other"]
-        # Supervisor holds the sockets of its fcgi-programs itself; which of its programs serves there is what matters.
-        known = {*served, (server.get("supervisor") or {}).get("pid")}
-        strangers = [
-            row for row in held if row["pid"] not in known and not self._is_portals_group(str(row.get("program") or ""))
-        ]
-        if not strangers or any(row["pid"] in served for row in held):
-            return
-        row = strangers[0]
-        who = f"process {row['pid']} of {row['user']} ({row['command']})"
-        if port != first:
-            self.refuse(
-                "port-in-use",
-                str(port),
-                f"tethys_port is {first}, and port {port}, which the processes need besides ({APART}), is held by"
-                f" {who}: stop it, or set tethys_port to the first of as many free ports as there are processes.",
-            )
-        elif row.get("program"):
-            stop = shell_words("supervisorctl", "stop", f"{row['program']}:*")
-            self.refuse(
-                "port-in-use",
-                str(port),
-                f"tethys_port is {port}: Supervisor's program {row['program']} ({who}) listens there, and its command"
-                f" does not show that it runs this portal. Stop it (`{stop}`) and delete it from its file, or set"
-                " tethys_port to another port, to which nginx then has to send the portal's requests.",
-            )
-        else:
-            self.refuse(
-                "port-in-use",
-                str(port),
-                f"tethys_port {port} is held by {who}, which is not the portal's under Supervisor: stop it, or set"
-                " tethys_port to the port that nginx sends the portal's requests to.",
-            )
 
     @property
     def new_layer(self) -> bool:

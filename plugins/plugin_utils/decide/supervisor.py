@@ -1,0 +1,71 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Supervisor: the folder in which the portal's program is, and why Supervisor cannot be used or installed."""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
+from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
+    platform_of,
+    supervisor_refusal,
+    wants_repository,
+)
+
+
+class Supervisor(Subject):
+    """Supervisor, and where it reads the portal's program."""
+
+    @property
+    def program_path(self) -> str | None:
+        """Where the portal's program is, or shall be: in the first folder of which Supervisor reads any file."""
+        programs, supervisor = self.server.get("programs") or [], self.server.get("supervisor") or {}
+        if programs:
+            return str(programs[0]["path"])
+        if not supervisor.get("installed"):
+            return ((platform_of(self.server) or {}).get("supervisor") or {}).get("program_file")
+        patterns = [
+            text for text in supervisor.get("include") or [] if re.fullmatch(r"[^*?\[]*/[^*?\[/]*\*[^*?\[/]*", text)
+        ]
+        return patterns[0].replace("*", "asgi_supervisord") if patterns else None
+
+    def supervisor_reasons(self) -> None:
+        """Why Supervisor cannot be used, or installed."""
+        server, supervisor = self.server, self.server.get("supervisor") or {}
+        if supervisor.get("installed") and not supervisor.get("running"):
+            if supervisor.get("silent"):
+                self.refuse(
+                    "supervisor-silent",
+                    "Supervisor",
+                    "A supervisord runs on this server and does not answer on its unix socket: set [unix_http_server]"
+                    " in its configuration (Debian's has it), restart it, and run again.",
+                )
+            elif platform_of(server):
+                self.announce.append("Supervisor is installed and not running: it will be started.")
+            else:
+                self.refuse(
+                    "supervisor-not-startable",
+                    "Supervisor",
+                    "Supervisor is installed and not running, and this collection cannot start it on this"
+                    " system: start it first.",
+                )
+        if supervisor.get("installed") and "include" in supervisor and not self.program_path:
+            self.refuse(
+                "supervisor-includes-nothing",
+                "Supervisor",
+                f"{supervisor.get('config') or 'The configuration of Supervisor'} names no folder in its [include] of"
+                " which Supervisor reads any file: give it one (`files = /etc/supervisord.d/*.ini`), restart"
+                " Supervisor, and run again.",
+            )
+        if not supervisor.get("installed"):
+            refusal = supervisor_refusal(server)
+            if refusal:
+                self.refuse("supervisor-not-installable", "Supervisor", refusal)
+            elif wants_repository(server):
+                self.announce.append(
+                    "Supervisor is not installed, and comes from EPEL: the package epel-release adds that repository to"
+                    " this server."
+                )
