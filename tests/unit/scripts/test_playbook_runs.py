@@ -53,7 +53,7 @@ def test_runs_of_the_same_collection_share_modules(
     cache, kept = tmp_path / "run" / "ansiballz_cache", []
     for content in ("one", "one", "two"):
         installed(monkeypatch, tmp_path, content)
-        callback.share_modules(tmp_path / "modules")
+        callback.share_modules(callback.kept_for_collection(tmp_path / "modules"))
         kept.append(cache.resolve(strict=True))
         cache.unlink()
     assert kept[0] == kept[1] != kept[2]
@@ -63,8 +63,44 @@ def test_a_tree_that_is_not_installed_shares_nothing(
     callback: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     installed(monkeypatch, tmp_path, "")
-    callback.share_modules(tmp_path / "modules")
-    assert not (tmp_path / "run" / "ansiballz_cache").exists()
+    assert callback.kept_for_collection(tmp_path / "modules") is None
+
+
+def test_runs_of_the_same_collection_share_bytecode(
+    callback: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    installed(monkeypatch, tmp_path, "one")
+    kept, compiled = callback.kept_for_collection(tmp_path / "modules"), list[str]()
+
+    class Importer:
+        _compiled_code = None
+
+        def get_code(self, name: str) -> Any:
+            if self._compiled_code is None:
+                compiled.append(name)
+                self._compiled_code = compile("ANSWER = 42", name, "exec")
+            return self._compiled_code
+
+    def run() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(callback._collection_finder, "_AnsibleCollectionPkgLoaderBase", Importer)
+            patched.setattr(Importer, "get_code", Importer.get_code)
+            code = callback.Code(kept)
+            code.share()
+            for name in (f"{callback.COLLECTION}.plugins.filter.one", "ansible_collections.other.one.plugins.filter"):
+                found: dict[str, Any] = {}
+                exec(Importer().get_code(name), found)  # noqa: S102 - the line above
+                assert found["ANSWER"] == 42
+            code.keep()
+
+    run()
+    run()
+    # What belongs to another collection may change between two runs.
+    assert [name.rpartition(".")[2] for name in compiled] == ["one", "filter", "filter"]
+    [file] = kept.iterdir()
+    file.write_bytes(b"half of it")
+    run()
+    assert len(compiled) == 5
 
 
 def packed(**files: str) -> bytes:

@@ -5,9 +5,11 @@
 
 Packing modules with their module_utils takes a quarter of a run's CPU time on the controller. Ansible keeps what it has
 packed until the run ends; here the next run of the same collection finds it, and with it each module's bytecode:
-to compile it takes half of a module's start on the server. Ansible also starts a process for each task and imports the
-collection's Python in each; here they inherit it. Each of these processes would also collect garbage among all objects
-of the run, which takes half of its CPU time; a run is over before memory is short.
+to compile it takes half of a module's start on the server. Ansible keeps no bytecode of a collection's plugins either;
+here the next run finds that, too. Ansible also starts a process for each task, and in each imports the collection's
+Python, and reads the plugins by which it reaches the server with their documentation; here they inherit it. Each of
+these processes would also collect garbage among all objects of the run, which takes half of its CPU time; a run is over
+before memory is short.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import io
 import marshal
 import os
 import pkgutil
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -30,7 +33,11 @@ from typing import Any
 
 from ansible import constants
 from ansible.executor import module_common
+from ansible.plugins import loader
 from ansible.plugins.callback import CallbackBase
+from ansible.utils.collection_loader import _collection_finder
+
+COLLECTION = "ansible_collections.tethys.channels"
 
 DOCUMENTATION = """
 name: playbook_runs
@@ -45,17 +52,58 @@ author:
 """
 
 
-def share_modules(folder: Path) -> None:
-    """Have this run use the packed modules of earlier runs with the same installed collection."""
+def kept_for_collection(folder: Path) -> Path | None:
+    """Return the folder for what is kept of the installed collection, or None if it is not a built one."""
     try:
-        collection = importlib.import_module("ansible_collections.tethys.channels")
+        collection = importlib.import_module(COLLECTION)
         # Only a built collection has this file: the checksums of all others.
         content = (Path(next(iter(collection.__path__))) / "FILES.json").read_bytes()
     except (ImportError, OSError):
-        return
+        return None
     kept = folder / hashlib.sha256(content).hexdigest()[:16]
     kept.mkdir(parents=True, exist_ok=True)
+    return kept
+
+
+def share_modules(kept: Path) -> None:
+    """Have this run use the packed modules of earlier runs with the same installed collection."""
     (Path(constants.DEFAULT_LOCAL_TMP) / "ansiballz_cache").symlink_to(kept)
+
+
+class Code:
+    """The bytecode of the collection's plugins, from run to run."""
+
+    def __init__(self, kept: Path) -> None:
+        # It holds the paths of its sources, which tracebacks show.
+        place = hashlib.sha256(str(sys.modules[COLLECTION].__path__).encode()).hexdigest()[:16]
+        self.file = kept / f"{sys.implementation.cache_tag}-{place}"
+        try:
+            self.known: dict[str, Any] = marshal.loads(self.file.read_bytes())  # noqa: S302 - an earlier run wrote it
+        except (OSError, EOFError, ValueError):
+            self.known = {}
+        self.before = len(self.known)
+
+    def share(self) -> None:
+        """Have Ansible take what is known, and note what it compiles."""
+        importer = _collection_finder._AnsibleCollectionPkgLoaderBase
+        get_code = importer.get_code
+
+        def known_code(module: Any, name: str) -> Any:
+            if name.startswith(f"{COLLECTION}.plugins.") and module._compiled_code is None:
+                module._compiled_code = self.known.get(name)
+            code = get_code(module, name)
+            if name.startswith(f"{COLLECTION}.plugins.") and code is not None:
+                self.known[name] = code
+            return code
+
+        importer.get_code = known_code
+
+    def keep(self) -> None:
+        """Write what is known now."""
+        if len(self.known) > self.before:
+            fresh = self.file.with_name(f"{self.file.name}.{os.getpid()}")
+            fresh.write_bytes(marshal.dumps(self.known))
+            fresh.rename(self.file)
 
 
 def with_bytecode(packed: bytes) -> bytes:
@@ -96,7 +144,7 @@ def import_plugins() -> None:
     """
     for kind in ("action", "filter", "plugin_utils"):
         try:
-            package = importlib.import_module(f"ansible_collections.tethys.channels.plugins.{kind}")
+            package = importlib.import_module(f"{COLLECTION}.plugins.{kind}")
         except ImportError:
             continue
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
@@ -104,6 +152,16 @@ def import_plugins() -> None:
             for kept in vars(module).values():
                 if hasattr(kept, "cache_info") and not inspect.signature(kept).parameters:
                     kept()
+
+
+def read_plugins() -> None:
+    """Read what each process for a task would read again: the plugins by which it reaches the server, and Jinja's."""
+    for name in ("community.docker.docker", "local", "ssh"):
+        loader.connection_loader.get(name, class_only=True)
+    loader.shell_loader.get("sh", class_only=True)
+    loader.become_loader.get("sudo", class_only=True)
+    loader.filter_loader.get("ansible.builtin.combine")
+    loader.test_loader.get("ansible.builtin.match")
 
 
 class CallbackModule(CallbackBase):
@@ -118,16 +176,23 @@ class CallbackModule(CallbackBase):
         """Record when the run started."""
         self.started = time.monotonic()
         self.playbook = Path(playbook._file_name).name
-        if os.environ.get("TETHYS_TEST_MODULES"):
-            share_modules(Path(os.environ["TETHYS_TEST_MODULES"]))
+        folder = os.environ.get("TETHYS_TEST_MODULES")
+        kept = kept_for_collection(Path(folder)) if folder else None
+        self.code = Code(kept) if kept else None
+        if kept and self.code:
+            share_modules(kept)
             keep_bytecode()
+            self.code.share()
         if "tethys" in str(playbook._file_name):
             import_plugins()
+        read_plugins()
         gc.freeze()
         gc.disable()
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         """Write the line."""
+        if self.code:
+            self.code.keep()
         with Path(os.environ["TETHYS_TEST_RUNS"]).open("a", encoding="utf-8") as stream:
             # What this process used since it started, and those for its tasks.
             cpu = sum(os.times()[:4])
