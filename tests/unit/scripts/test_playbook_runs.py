@@ -19,6 +19,8 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleTemplateSyntaxError
+from ansible.parsing.dataloader import DataLoader
 
 FILE = Path(__file__).parents[3] / "molecule" / "shared" / "testing" / "callback" / "playbook_runs.py"
 
@@ -101,6 +103,45 @@ def test_runs_of_the_same_collection_share_bytecode(
     file.write_bytes(b"half of it")
     run()
     assert len(compiled) == 5
+
+
+def test_runs_share_the_bytecode_of_templates(
+    callback: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    template = pytest.importorskip("ansible.template")
+    if callback.jinja_bits is None:
+        pytest.skip("Templates are not kept before ansible-core 2.19.")
+    environments, compiled = callback.jinja_bits.AnsibleEnvironment, list[str]()
+    generate = environments._generate
+
+    def count(*given: Any, **named: Any) -> Any:
+        compiled.append("")
+        return generate(*given, **named)
+
+    monkeypatch.setattr(environments, "_generate", count)
+
+    def run(text: str = r"{{ x * 7 }} {{ 'a\tb' | upper }}", expression: str = "x + 1") -> list[Any]:
+        with monkeypatch.context() as patched:
+            for name in ("compile", "compile_expression"):
+                patched.setattr(environments, name, getattr(environments, name))
+            callback.Templates(tmp_path).share()
+            templar = template.Templar(loader=DataLoader(), variables={"x": 6})
+            return [
+                templar.template(template.trust_as_template(text)),
+                templar.template(template.trust_as_template(text), escape_backslashes=False),
+                templar.evaluate_expression(template.trust_as_template(expression)),
+            ]
+
+    assert run() == run() == ["42 A\\TB", "42 A\tB", 7]
+    assert len(compiled) == 3
+    assert run("{{ x }}", "x") == [6, 6, 6]
+    assert len(compiled) == 6
+    for file in tmp_path.glob("templates-*/*"):
+        file.write_bytes(b"half of it")
+    assert run("{{ x }}", "x") == [6, 6, 6]
+    assert len(compiled) == 9
+    with pytest.raises(AnsibleTemplateSyntaxError):
+        run("{{ x")
 
 
 def packed(**files: str) -> bytes:

@@ -5,11 +5,12 @@
 
 Packing modules with their module_utils takes a quarter of a run's CPU time on the controller. Ansible keeps what it has
 packed until the run ends; here the next run of the same collection finds it, and with it each module's bytecode:
-to compile it takes half of a module's start on the server. Ansible keeps no bytecode of a collection's plugins either;
-here the next run finds that, too. Ansible also starts a process for each task, and in each imports the collection's
-Python, and reads the plugins by which it reaches the server with their documentation; here they inherit it. Each of
-these processes would also collect garbage among all objects of the run, which takes half of its CPU time; a run is over
-before memory is short.
+to compile it takes half of a module's start on the server. Ansible keeps no bytecode of a collection's plugins and of
+Jinja's templates either; here the next run finds that, too.
+
+Ansible also starts a process for each task, and in each imports the collection's Python, and reads the plugins by which
+it reaches the server with their documentation; here they inherit it. Each of these processes would also collect garbage
+among all objects of the run, which takes half of its CPU time; a run is over before memory is short.
 """
 
 from __future__ import annotations
@@ -31,11 +32,18 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from ansible import constants
+import jinja2
+from ansible import constants, release
 from ansible.executor import module_common
 from ansible.plugins import loader
 from ansible.plugins.callback import CallbackBase
 from ansible.utils.collection_loader import _collection_finder
+
+try:
+    from ansible._internal._templating import _jinja_bits as jinja_bits
+except ImportError:
+    # Before ansible-core 2.19.
+    jinja_bits = None
 
 COLLECTION = "ansible_collections.tethys.channels"
 
@@ -104,6 +112,69 @@ class Code:
             fresh = self.file.with_name(f"{self.file.name}.{os.getpid()}")
             fresh.write_bytes(marshal.dumps(self.known))
             fresh.rename(self.file)
+
+
+class Templates:
+    """The bytecode of Jinja's templates, a file for each, from run to run."""
+
+    def __init__(self, kept: Path) -> None:
+        versions = "-".join([sys.implementation.cache_tag, jinja2.__version__, release.__version__])
+        self.folder = kept / f"templates-{versions}"
+        self.folder.mkdir(exist_ok=True)
+        # The file of the expression that is being compiled.
+        self.expression: Path | None = None
+
+    def file(self, environment: Any, kind: str, source: str) -> Path:
+        """Return the file for a template's bytecode, which depends on the text and on how Jinja is to read it."""
+        context = jinja_bits._TemplateCompileContext.current(optional=True)
+        settings = [getattr(environment, name) for name in jinja_bits._TEMPLATE_OVERRIDE_FIELD_NAMES]
+        about = [kind, str(source), bool(context and context.escape_backslashes), settings]
+        return self.folder / hashlib.sha256(repr(about).encode()).hexdigest()
+
+    def read(self, file: Path) -> Any:
+        """Return the bytecode, or None if no run has kept it yet."""
+        try:
+            return marshal.loads(file.read_bytes())  # noqa: S302 - an earlier run wrote it
+        except (OSError, EOFError, ValueError):
+            return None
+
+    def write(self, file: Path, code: Any) -> None:
+        """Keep bytecode."""
+        fresh = file.with_name(f"{file.name}.{os.getpid()}")
+        fresh.write_bytes(marshal.dumps(code))
+        fresh.rename(file)
+
+    def share(self) -> None:
+        """Have Ansible take what is known, and keep what it compiles."""
+        environments = jinja_bits.AnsibleEnvironment
+        compile_any, compile_an_expression = environments.compile, environments.compile_expression
+
+        def known_code(environment: Any, source: Any, *given: Any, **named: Any) -> Any:
+            """As `Environment.compile`: of a text, or of what an expression was parsed to."""
+            is_text = isinstance(source, str) and not given and not named
+            file = self.file(environment, "text", source) if is_text else self.expression
+            code = self.read(file) if file and is_text else None
+            if code is None:
+                code = compile_any(environment, source, *given, **named)
+                if file:
+                    self.write(file, code)
+            return code
+
+        def known_expression(environment: Any, source: str, undefined_to_none: bool = True) -> Any:
+            """As `Environment.compile_expression`."""
+            file = self.file(environment, "expression", source)
+            code = self.read(file)
+            if code is not None:
+                kind, variables = environment.template_class, environment.make_globals(None)
+                template = kind.from_code(environment, code, variables, None)
+                return jinja2.environment.TemplateExpression(template, undefined_to_none)
+            self.expression = file
+            try:
+                return compile_an_expression(environment, source, undefined_to_none)
+            finally:
+                self.expression = None
+
+        environments.compile, environments.compile_expression = known_code, known_expression
 
 
 def with_bytecode(packed: bytes) -> bytes:
@@ -183,6 +254,8 @@ class CallbackModule(CallbackBase):
             share_modules(kept)
             keep_bytecode()
             self.code.share()
+            if jinja_bits:
+                Templates(kept).share()
         if "tethys" in str(playbook._file_name):
             import_plugins()
         read_plugins()
