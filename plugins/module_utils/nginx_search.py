@@ -278,7 +278,8 @@ class Search:
         if method and method.name in nginx_config.LUA_METHODS:
             raise NginxError(
                 f"`upstream {self.upstream}` ({place}) chooses its servers by a program ({method.name}), whatever its"
-                f" `server` lines say: take that out or name another upstream in nginx_upstream_name, or {WAY_OUT}."
+                f" `server` lines say: remove that directive, or name another upstream in nginx_upstream_name, or"
+                f" {WAY_OUT}."
             )
         servers = [server for server in block.named("server") if server.args]
         for server in servers:

@@ -188,7 +188,7 @@ def prefix_problem(prefix: str) -> str | None:
     if not yes(Path(prefix).is_dir):
         return f"There is no folder {prefix}."
     if not yes(python.exists):
-        return f"There is no {python}, so {prefix} is no Python environment."
+        return f"There is no {python}, so {prefix} is not a Python environment."
     if not python.is_file() or not python.stat().st_mode & 0o111:
         return f"{python} is no program."
     return None
@@ -198,7 +198,7 @@ def home_problem(home: str) -> str | None:
     """Why that folder cannot be TETHYS_HOME."""
     if yes(Path(home).is_dir):
         return None
-    return f"{home} is no folder." if yes(Path(home).exists) else f"There is no folder {home}."
+    return f"{home} is not a folder." if yes(Path(home).exists) else f"There is no folder {home}."
 
 
 def owner_of(path: str) -> dict[str, Any] | None:

@@ -261,7 +261,7 @@ class WebSocket:
             size = int.from_bytes(self._exactly(2 if size == 126 else 8), "big")
         # No server masks what it sends.
         if second & 0x80 or size > MOST_MESSAGE:
-            raise OSError("this is no message of a WebSocket")
+            raise OSError("this is not a WebSocket message")
         return bool(first & 0x80), first & 0x0F, self._exactly(size)
 
     def _exactly(self, size: int) -> bytes:

@@ -17,7 +17,7 @@ description:
     writes down in that file whom it watches and who the primary is, and all of that is kept.
   - A running Sentinel gets another password, quorum or timeout without a restart.
   - Where the primary has no replica yet, this server's Redis becomes one. Sentinel decides which server is the primary;
-    O(primary) is used only where there is no primary yet.
+    O(primary) is used only where there is not a primary yet.
 seealso:
   - module: tethys.channels.redis_settings
   - module: tethys.channels.sentinel_info
@@ -337,7 +337,7 @@ def copy_primary(server: sentinels.Server, params: dict[str, Any], check: bool) 
     if not check:
         if server.role(primary)["role"] != "primary":
             # Two that copy each other would serve nobody.
-            raise RedisError(f"the Redis at {primary['host']}:{primary['port']} is no primary")
+            raise RedisError(f"the Redis at {primary['host']}:{primary['port']} is not a primary")
         follow(server, primary)
     return True
 

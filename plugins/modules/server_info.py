@@ -388,7 +388,7 @@ def folder_problem(path: str) -> str | None:
         return None
     if stat.S_ISLNK(mode):
         return "is a link"
-    return None if stat.S_ISDIR(mode) else "is no folder"
+    return None if stat.S_ISDIR(mode) else "is not a folder"
 
 
 def state_of_other(state_dir: Path, home: str) -> str | None:

@@ -71,7 +71,7 @@ def _url_parts(where: str, url: str) -> tuple[SplitResult, dict[str, str]]:
         raise refused(
             "url-query-unreadable",
             where,
-            f"{where} is a URL whose part after the question mark is no list of key=value. {HINT}",
+            f"{where} is a URL whose part after the question mark is not a list of key=value. {HINT}",
         ) from None
     if not set(query) <= SCHEMES[scheme]:
         # Not named here: what follows the question mark may be the rest of a password.
@@ -90,7 +90,7 @@ def _socket_path(where: str, parts: SplitResult) -> str:
         raise refused(
             "socket-path-invalid",
             where,
-            f"{where} is no path of a unix socket: write unix:///run/redis/redis.sock, with three slashes.",
+            f"{where} is not the path of a unix socket: write unix:///run/redis/redis.sock, with three slashes.",
         )
     if len(path.encode()) > MOST_SOCKET_PATH:
         raise refused(
@@ -308,7 +308,7 @@ def _read_host(where: str, entry: Any) -> Host:
     raise refused(
         "host-unreadable",
         where,
-        f"{where} is no host ({type_name(entry)}): write [127.0.0.1, {DEFAULT_PORT}], a redis:// URL or a mapping.",
+        f"{where} is not a host ({type_name(entry)}): write [127.0.0.1, {DEFAULT_PORT}], a redis:// URL or a mapping.",
     )
 
 

@@ -34,7 +34,7 @@ def certificate_problem(cert: str, key: str, ca: str, address: str, days: int = 
     try:
         chain = x509.load_pem_x509_certificates(cert.encode())
     except ValueError:
-        return "is no certificate in PEM form"
+        return "is not a certificate in PEM form"
     try:
         private = load_pem_private_key(key.encode(), None)
     except (ValueError, TypeError):
@@ -81,7 +81,7 @@ def not_made_here(name: str, cert: str, key: str, ca: str, ca_key: str) -> str |
         try:
             giver = x509.load_pem_x509_certificate(text.encode()).issuer.rfc4514_string()
         except ValueError:
-            return f"{file}, which is no certificate in PEM form"
+            return f"{file}, which is not a certificate in PEM form"
         if giver != AUTHORITY:
             return f"{file}, which was given by {giver}"
     for file, text in (("ca.key", ca_key), (f"{name}.key", key)):
@@ -90,9 +90,9 @@ def not_made_here(name: str, cert: str, key: str, ca: str, ca_key: str) -> str |
         try:
             private = load_pem_private_key(text.encode(), None)
         except (ValueError, TypeError):
-            return f"{file}, which is no private key in PEM form, or one with a passphrase"
+            return f"{file}, which is not a private key in PEM form, or one with a passphrase"
         if not isinstance(private, EllipticCurvePrivateKey) or not isinstance(private.curve, SECP256R1):
-            return f"{file}, which is no elliptic curve's key (secp256r1)"
+            return f"{file}, which is not an elliptic curve key (secp256r1)"
         if file == "ca.key" and ca:
             authority = x509.load_pem_x509_certificate(ca.encode())
             if _public(private.public_key()) != _public(authority.public_key()):

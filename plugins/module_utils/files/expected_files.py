@@ -59,14 +59,14 @@ def how_differs(expected: dict[str, Any]) -> Problem | None:
         with _folder(expected["path"]) as descriptor:
             planted = _planted(descriptor, _was_open(expected, descriptor)) if expected.get("logs") else []
             if planted:
-                return Problem("not-a-log", path, f"holds {planted[0]}, which is no log")
+                return Problem("not-a-log", path, f"holds {planted[0]}, which is not a log")
             return _attributes_differ(expected, descriptor)
     except FileNotFoundError:
         return Problem("file-missing", path, "does not exist")
     except OSError as error:
         known = {errno.EINVAL: Problem("not-a-file", path, "is no file"), errno.EFBIG: another_text}
         if content is None:
-            known = {errno.ENOTDIR: Problem("not-a-folder", path, "is no folder")}
+            known = {errno.ENOTDIR: Problem("not-a-folder", path, "is not a folder")}
         unread = Problem("file-unreadable", path, f"cannot be read ({error.strerror})")
         return known.get(error.errno or 0, unread)
 

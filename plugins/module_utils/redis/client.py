@@ -12,7 +12,7 @@ from typing import Any, Callable
 
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import clean
 
-CLOSED = "the connection was closed, or it is no Redis that answers"
+CLOSED = "the connection was closed, or the server is not Redis"
 NO_REDIS = "what answers there does not speak Redis's protocol"
 TOO_LARGE = "its answer is larger than any that Redis gives here"
 # One answer. The largest honest ones are a page of keys and, with many users, the list of them.

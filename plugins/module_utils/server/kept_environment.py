@@ -94,7 +94,7 @@ def _of_file(path: str) -> Written | None:
     except OSError as error:
         raise Unusable(path, f"cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
-        raise Unusable(path, "is no UTF-8 text") from None
+        raise Unusable(path, "is not UTF-8 text") from None
     except Rejected as error:
         why = str(error)
         raise Unusable(path, why[len(path) + 1 :] if why.startswith(f"{path} ") else why) from None

@@ -49,7 +49,7 @@ def through_front(probe: Probe) -> list[str]:
     front = probe.get("front")
     if not front:
         is_told = probe["provable"] and probe["sent"]
-        return ["The way through a web server in front of the portal was not checked."] if is_told else []
+        return ["Delivery through a web server in front of the portal was not checked."] if is_told else []
     if front["page"] is None:
         return [f"{front['through']} does not answer."]
     line = f"Through {front['through']}: {front['at']} answers HTTP {front['page']}"

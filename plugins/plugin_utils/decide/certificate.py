@@ -54,8 +54,8 @@ def _authority_reasons(name: str, folder: str, found: CertificateFound) -> Itera
             Problem(
                 "tls-folder-unusable",
                 "redis_container_tls_dir",
-                f"redis_container_tls_dir is {show(folder)}, which is no folder or one that this user of the controller"
-                f" cannot enter: correct that, {out}",
+                f"redis_container_tls_dir is {show(folder)}, which is not a folder or one that this user of the"
+                f" controller cannot enter: correct that, {out}",
             )
         )
     elif unreadable:
@@ -76,7 +76,7 @@ def _authority_reasons(name: str, folder: str, found: CertificateFound) -> Itera
                 Problem(
                     "tls-file-foreign",
                     "redis_container_tls_dir",
-                    f"redis_container_tls_dir is {show(folder)}, and this collection did not make what is there:"
+                    f"redis_container_tls_dir is {show(folder)}, and this collection did not create its content:"
                     f" {foreign}. To keep that, {out}",
                 )
             )

@@ -133,7 +133,7 @@ def _not_followed(program: Program, server: Server) -> str:
         if ip_address(_address_of(program)).is_loopback:
             return ""
         if program.get("address_here") is False:
-            return "which is no address of this server"
+            return "which is not an address of this server"
         return "and users besides root can change that file" if program["path"] in _open_files(server) else ""
     return "and tethys_bind_address takes an IPv4 address"
 
@@ -413,7 +413,7 @@ def conda_warnings(found: Kept, server: Server) -> Iterable[Problem]:
             "conda-variables-missing",
             "asgi_service_environment",
             f"`conda activate` sets {', '.join(names['conda'])}, which the portal's processes do not get. Set"
-            " asgi_service_environment to {} if they need them: the processes restart for it.",
+            " asgi_service_environment to {} if they need them. The processes then restart.",
         )
 
 

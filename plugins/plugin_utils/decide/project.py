@@ -346,7 +346,7 @@ class Project(Found):
                     "compose-outranks-dockerfile",
                     "tethys_docker_carrier",
                     f"tethys_docker_carrier is dockerfile, and the service {self.service} sets"
-                    f" {' and '.join(stronger)} in the compose file, which wins: take that out, or set"
+                    f" {' and '.join(stronger)} in the compose file, which wins: remove them, or set"
                     " tethys_docker_carrier to compose.",
                 )
         if self.redis == "compose":
@@ -364,7 +364,7 @@ class Project(Found):
         self.refuse(
             "image-not-tethys-docker",
             name,
-            f"{name} is {value}, and its image ({image}) has not the variables of Tethys Docker (TETHYS_HOME,"
+            f"{name} is {value}, and its image ({image}) does not have the variables of Tethys Docker (TETHYS_HOME,"
             " TETHYS_PERSIST, ASGI_PROCESSES, CHANNEL_LAYERS_BACKEND). Set it to the portal's.",
         )
 
@@ -380,7 +380,8 @@ class Project(Found):
             self.refuse(
                 "service-not-redis",
                 "tethys_docker_redis_service",
-                f"tethys_docker_redis_service is {name}, and the service of that name is no Redis ({image}): {way_out}",
+                f"tethys_docker_redis_service is {name}, and the service of that name is not a Redis"
+                f" ({image}): {way_out}",
             )
         elif project["redis_users"]:
             self.refuse(

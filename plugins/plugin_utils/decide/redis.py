@@ -79,7 +79,7 @@ def clock_reasons(server: Server, name: str) -> list[Problem]:
             "clock-differs",
             name,
             f"The clock of {name} is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the controller's, and"
-            " a message that crosses servers is thrown away by its age: set the clocks (`timedatectl set-ntp true`)"
+            " a message that crosses servers is discarded by its age: set the clocks (`timedatectl set-ntp true`)"
             " and run again.",
         )
     ]
@@ -96,7 +96,7 @@ def address_reason(value: object, here: bool | None) -> Problem | None:
         return Problem(
             "address-invalid",
             "redis_container_address",
-            f"redis_container_address is {show(value)}, which is no IP address: {out}.",
+            f"redis_container_address is {show(value)}, which is not an IP address: {out}.",
         )
     if address.is_unspecified:
         every = "which is every address of this server, also those that face the internet"

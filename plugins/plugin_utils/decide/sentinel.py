@@ -253,8 +253,8 @@ def quorum_reasons(servers: Sequence[SharedServer], hosts: Hosts, container: str
             Problem(
                 "primary-not-in-group",
                 "redis_container_topology",
-                f"Sentinel has the primary at {primary['host']}:{primary['port']}, which is no host of the group of the"
-                " shared Redis: put that host back, with its redis_container_address and redis_container_port.",
+                f"Sentinel has the primary at {primary['host']}:{primary['port']}, which is not a host of the group of"
+                " the shared Redis: put that host back, with its redis_container_address and redis_container_port.",
             )
         ]
     return []
@@ -276,6 +276,6 @@ def _silent(servers: int, answering: int, silent: Sequence[str], container: str)
         "sentinels-silent",
         "redis_container_topology",
         f"Of {servers} sentinels {answering} {'answers' if answering == 1 else 'answer'}"
-        f" ({'; '.join(silent)}), and who the primary is, is for most of them to say: start them there"
+        f" ({'; '.join(silent)}), and only a majority can determine the primary: start them there"
         f" (`{shell_words('docker', 'start', container)}`), and run again.",
     )

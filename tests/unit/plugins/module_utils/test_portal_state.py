@@ -535,7 +535,7 @@ def test_a_child_that_hangs_is_no_answer() -> None:
 
 @pytest.mark.parametrize(
     ("prefix", "home", "words"),
-    [("none", "home", "There is no folder"), ("empty", "home", "is no Python environment")],
+    [("none", "home", "There is no folder"), ("empty", "home", "is not a Python environment")],
 )
 def test_look_reports_what_is_not_there(tmp_path: Path, prefix: str, home: str, words: str) -> None:
     (tmp_path / "empty").mkdir()

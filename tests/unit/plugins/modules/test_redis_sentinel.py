@@ -700,8 +700,8 @@ def test_a_primary_by_itself_becomes_a_copy(
     ("other", "words"),
     [
         # Each would wait for the other, and nobody would serve.
-        (MadeUpRedis(copies=True, of=(HERE, 6379)), f"the Redis at {FIRST}:6379 is no primary"),
-        (MadeUpRedis(copies=True, of=(THIRD, 6379)), f"the Redis at {FIRST}:6379 is no primary"),
+        (MadeUpRedis(copies=True, of=(HERE, 6379)), f"the Redis at {FIRST}:6379 is not a primary"),
+        (MadeUpRedis(copies=True, of=(THIRD, 6379)), f"the Redis at {FIRST}:6379 is not a primary"),
         (None, "[Errno 111] Connection refused"),
     ],
     ids=["copies this one", "copies another", "is away"],

@@ -664,7 +664,7 @@ def test_the_lines_of_a_healthy_server() -> None:
         " refused because memory was full 0, backlog 2 messages in 1 channel",
         "Delivery: A message reached 9 of 9 WebSockets over 3 process(es) (101, 102, 103) in 0.012 s, sent from another"
         " process with the portal's own settings.",
-        "Delivery: The way through a web server in front of the portal was not checked.",
+        "Delivery: Delivery through a web server in front of the portal was not checked.",
         "A run of tethys.channels.site would change nothing",
     ]
 

@@ -137,7 +137,12 @@ def test_a_port_of_roots_is_followed_from_a_file_of_roots_only() -> None:
         (program("127.0.0.5"), True, "127.0.0.5", ""),
         (program("localhost"), True, "127.0.0.1", ""),
         (program(None), True, "127.0.0.1", ""),
-        (program("192.0.2.7", address_here=False), False, "127.0.0.1", "192.0.2.7, which is no address of this server"),
+        (
+            program("192.0.2.7", address_here=False),
+            False,
+            "127.0.0.1",
+            "192.0.2.7, which is not an address of this server",
+        ),
     ],
     ids=str,
 )

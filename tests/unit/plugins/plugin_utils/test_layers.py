@@ -156,7 +156,7 @@ def test_verification_is_not_switched_off(host: Any) -> None:
         ([], "tethys_layer_hosts is empty"),
         ("redis", "tethys_layer_hosts is a str"),
         ([["redis", 0]], "tethys_layer_hosts entry 1 has the port 0"),
-        ([["redis", 1], 7], "tethys_layer_hosts entry 2 is no host"),
+        ([["redis", 1], 7], "tethys_layer_hosts entry 2 is not a host"),
         ([["a", 1], "redis"], "tethys_layer_hosts entry 2"),
     ],
 )

@@ -142,7 +142,7 @@ def test_nor_is_it_taken_for_ours_beside_one_that_is_adopted(transport: str) -> 
 
 
 @pytest.mark.parametrize(("transport", "refused"), [("unix", True), ("host", False)])
-@pytest.mark.parametrize("problem", ["is a link", "is no folder"])
+@pytest.mark.parametrize("problem", ["is a link", "is not a folder"])
 def test_the_folder_of_the_socket(transport: str, refused: bool, problem: str) -> None:
     reasons = judge(transport, socket_folder_problem=problem)["refusals"]
     assert len(reasons) == refused

@@ -23,7 +23,7 @@ PROBE: dict[str, Any] = {
     "versions": {"redis": "7.4.1", "channels": "4.3.2", "hiredis": None},
     "warnings": [],
 }
-NOT_THROUGH = "The way through a web server in front of the portal was not checked."
+NOT_THROUGH = "Delivery through a web server in front of the portal was not checked."
 LAST = "channels_redis.core.RedisChannelLayer, channels 4.3.2, redis 7.4.1"
 
 

@@ -328,7 +328,7 @@ def test_all_of_them_have_one_password(topology: str, passwords: dict[str, str],
         ((view(), view(problem="is away"), view(problem="is away")), 1, None),
         ((view(problem="was not set up yet", set_up=False),) * 3, 0, None),
         ((view(), view("192.0.2.2"), view("192.0.2.3")), 3, "do not agree on who the primary is"),
-        ((view("192.0.2.9"),) * 3, 3, "has the primary at 192.0.2.9:6379, which is no host of the group"),
+        ((view("192.0.2.9"),) * 3, 3, "has the primary at 192.0.2.9:6379, which is not a host of the group"),
         ((view(), view()), 3, "and this run does not reach redis3: name all hosts of the group"),
         # Starting one whose certificate has come to its end would help nobody.
         (

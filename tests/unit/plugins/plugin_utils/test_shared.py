@@ -79,7 +79,7 @@ def test_a_dry_run_before_there_is_a_login() -> None:
     [
         (None, None, "is not set"),
         ("", None, "is not set"),
-        ("redis.example.org", None, "is no IP address"),
+        ("redis.example.org", None, "is not an IP address"),
         ("0.0.0.0", True, "is every address of this server"),  # noqa: S104
         ("::", True, "is every address of this server"),
         ("127.0.0.1", True, "no other server reaches"),
@@ -312,10 +312,10 @@ def test_a_private_authority_is_kept() -> None:
     [
         (
             {"redis_container_tls_ca": make("Corp").text},
-            "what is there: ca.crt, which was given by CN=Corp",
+            "its content: ca.crt, which was given by CN=Corp",
         ),
-        ({"authority_key": f"-----BEGIN {LOCKED}-----"}, "did not make what is there: ca.key, which is no"),
-        ({"redis_container_tls_key": "no"}, "did not make what is there: redis2.key, which is no private key"),
+        ({"authority_key": f"-----BEGIN {LOCKED}-----"}, "did not create its content: ca.key, which is no"),
+        ({"redis_container_tls_key": "no"}, "did not create its content: redis2.key, which is not a private key"),
     ],
 )
 def test_what_is_somebody_elses_is_not_written_over(files: dict[str, str], words: str) -> None:
@@ -339,7 +339,7 @@ def test_an_authority_whose_key_is_elsewhere() -> None:
     [
         (["authority_key"], "cannot read ca.key (or it is empty)"),
         (["redis_container_tls_cert", "redis_container_tls_key"], "cannot read redis2.crt and redis2.key"),
-        (["redis_container_tls_dir"], "is no folder or one that this user of the controller cannot enter"),
+        (["redis_container_tls_dir"], "is not a folder or one that this user of the controller cannot enter"),
     ],
 )
 def test_what_cannot_be_read_is_not_taken_for_absent(unreadable: list[str], words: str) -> None:

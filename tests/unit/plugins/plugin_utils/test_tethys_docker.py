@@ -276,7 +276,7 @@ def test_a_prefix_that_the_access_rules_cannot_name(value: str) -> None:
         ({"problem": "services.x must be a mapping"}, "services.x must be a mapping"),
         ({"project": project(portal=None)}, "the services of docker-compose.yml are db, tethys"),
         ({"project": project(portal=service(network_mode="host"))}, "has network_mode host"),
-        ({"project": project(redis=service(image="postgres:16"))}, "is no Redis (postgres:16)"),
+        ({"project": project(redis=service(image="postgres:16"))}, "is not a Redis (postgres:16)"),
         (
             {"project": project(redis=service(image="redis:5"), redis_users=["celery"])},
             "is used by celery as well",
@@ -289,7 +289,7 @@ def test_a_prefix_that_the_access_rules_cannot_name(value: str) -> None:
         ({"unset": ["HOST", "SITE"]}, "use HOST, SITE, which is set neither in .env nor for root"),
         (
             {"is_tethys_docker": False, "project": project(portal=service(image="nginx:1"))},
-            "tethys_docker_portal_service is tethys, and its image (nginx:1) has not the variables of Tethys Docker",
+            "tethys_docker_portal_service is tethys, and its image (nginx:1) does not have the variables of Tethys",
         ),
         ({"container": container(), "inside": inside(cannot_serve="no-fd")}, "starts daphne without `--fd 0`"),
         ({"container": container(), "inside": inside(cannot_serve="no-endpoint")}, "lacks twisted/plugins/fd_endpoint"),

@@ -34,7 +34,7 @@ def test_a_certificate_that_is_good() -> None:
 @pytest.mark.parametrize(
     ("cert", "key", "ca", "words"),
     [
-        ("no", GOOD.key_text, AUTHORITY.text, "is no certificate"),
+        ("no", GOOD.key_text, AUTHORITY.text, "is not a certificate"),
         (GOOD.text, "no", AUTHORITY.text, "has a key that is not in PEM form"),
         (GOOD.text, GOOD.key_text, "no", "has a CA that is not a certificate"),
         (GOOD.text, AUTHORITY.key_text, AUTHORITY.text, "does not belong to its key"),
@@ -92,11 +92,11 @@ def test_what_was_made_here(there: int) -> None:
     ("files", "words"),
     [
         (["", "", OTHER.text, ""], "ca.crt, which was given by CN=Corp"),
-        (["", "", "no", ""], "ca.crt, which is no certificate"),
+        (["", "", "no", ""], "ca.crt, which is not a certificate"),
         ([make("redis", OTHER).text, "", "", ""], "r.crt, which was given by CN=Corp"),
-        (["", "", "", RSA], "ca.key, which is no elliptic curve's key"),
-        (["", RSA, "", ""], "r.key, which is no elliptic curve's key"),
-        (["", "", "", LOCKED], "ca.key, which is no private key in PEM form, or one with a passphrase"),
+        (["", "", "", RSA], "ca.key, which is not an elliptic curve key"),
+        (["", RSA, "", ""], "r.key, which is not an elliptic curve key"),
+        (["", "", "", LOCKED], "ca.key, which is not a private key in PEM form, or one with a passphrase"),
         (["", "", PRIVATE.text, OTHER.key_text], "ca.key, which does not belong to ca.crt beside it"),
     ],
 )

@@ -37,7 +37,7 @@ def mode(path: Path) -> int:
     [
         ({}, None),
         ({"content": "other"}, "has another text"),
-        ({"content": None}, "is no folder"),
+        ({"content": None}, "is not a folder"),
         ({"mode": "0600"}, "has the mode 0644"),
         ({"mode": "644"}, None),
         ({"owner": str(os.geteuid()), "group": str(os.getegid())}, None),
@@ -261,7 +261,7 @@ def test_a_second_name_is_kept_where_nobody_else_could_make_it(
     logs.chmod(before)
     expected = wanted(logs, None, mode="0750", owner="root", logs=True)
     why = why_differs(expected)
-    assert why == (None if before == 0o750 else "has the mode 0755") if kept else why and "which is no log" in why
+    assert why == (None if before == 0o750 else "has the mode 0755") if kept else why and "which is not a log" in why
     put_right(expected)
     assert why_differs(expected) is None
     assert (logs / "tethys_asgi0.log").exists() is kept
@@ -285,7 +285,7 @@ def test_a_run_that_is_ended_while_it_removes_leaves_the_rest_to_the_next(
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(os, "unlink", interrupted)
         put_right(expected)
-    assert why_differs(expected) == "holds tethys_asgi0.log, which is no log"
+    assert why_differs(expected) == "holds tethys_asgi0.log, which is not a log"
     put_right(expected)
     assert not list(logs.iterdir())
     assert mode(logs) == 0o755

@@ -214,7 +214,7 @@ LARGE = "#" * 200_000
             f"export A=x\n{kept_environment.CONDAS}export B='open\n".encode(),
             "cannot be read: line 3 has a quote or a backslash without its end",
         ),
-        (b"export A=\xff\n", "is no UTF-8 text"),
+        (b"export A=\xff\n", "is not UTF-8 text"),
         (LARGE.encode(), "is larger than 131072 bytes"),
         (None, "is no regular file"),
     ],
