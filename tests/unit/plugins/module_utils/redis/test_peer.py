@@ -209,9 +209,11 @@ def test_a_certificate_tells_who_answers(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 # Modules that open another connection: over TLS to servers of the collection's (sentinels), to the hosts that the
-# administrator names (layer_health, redis_ping), and without a login (server_info).
-CONNECT = {"module_utils/redis/peer.py", "module_utils/redis/sentinels.py"}
-CONNECT |= {f"modules/{name}.py" for name in ("layer_health", "redis_ping", "server_info")}
+# administrator names (layer_health's figures, redis_ping), and without a login (server_info's containers).
+CONNECT = {
+    f"module_utils/{name}.py" for name in ("redis/peer", "redis/sentinels", "redis/figures", "server/containers")
+}
+CONNECT |= {"modules/redis_ping.py"}
 
 
 def test_nobody_else_opens_a_connection() -> None:
