@@ -136,7 +136,7 @@ class Search:
 
         Args:
             found: filled with what was seen, as far as it goes.
-            strict: else what was made by us is only to be taken away: nginx need not run, and may be told anything.
+            strict: if false, only our own changes are removed: nginx may be stopped, and its configuration invalid.
         """
         master, binary, options, cwd = self._program(found, strict)
         started = time.monotonic()
@@ -204,7 +204,7 @@ class Search:
                 f" only root's: {writers[0]['path']} can be changed by {who_can(writers[0])}. Run an nginx that only"
                 f" root can change, or {WAY_OUT}."
             )
-        # The very program that runs, even where a newer package lies in its place.
+        # The program that runs, even if a newer package has replaced its file.
         binary = str(Path(self.processes.root, str(master.pid), "exe")) if master else str(installed)
         found.update(
             {"running": bool(master), "pid": master.pid if master else None, "by": master.by if master else None}
@@ -303,7 +303,7 @@ class Search:
             )
         version = tuple(int(number) for number in re.findall(r"\d+", str(found.get("version")))[:3])
         lacks = [nginx_config.missing_for_websockets(each, version >= HTTP_1_1_BY_DEFAULT) for each in passes]
-        # One location for the sockets is enough, and which paths are sockets only the portal knows.
+        # One location for the sockets is enough, and which paths are sockets depends on the portal.
         if lacks and all(lacks):
             least = min(range(len(lacks)), key=lambda number: len(lacks[number]))
             found["websocket_problem"] = (

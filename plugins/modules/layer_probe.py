@@ -249,7 +249,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.secrets import sec
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 
 IN_MEMORY = "channels.layers.InMemoryChannelLayer"
-# Which process answers through the web server in front cannot be told there.
+# Through the web server in front, it is unknown which process answers.
 LEAST_THROUGH_FRONT = 4
 MOST_THROUGH_FRONT = 12
 

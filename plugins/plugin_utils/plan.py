@@ -222,6 +222,6 @@ def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[st
 
     Returns:
         `refusals`, `warnings` and `announce` (sentences), and, where nothing is refused, what the roles do. They do
-        nothing where `as_proved` says that all is as a run has left and proved it whose plan had the same `sum`.
+        nothing if `as_proved` says that nothing has changed since a verified run whose plan had the same `sum`.
     """
     return decide(Inputs.given(asked, options, found), Facts.given(cast(Gathered, found))).printed()

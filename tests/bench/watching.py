@@ -64,7 +64,7 @@ done
 
 
 def sockets(server: Server) -> list[str]:
-    """The unix socket of each process, which the watch asks."""
+    """The unix socket of each process, which the watch queries."""
     found: dict[str, str] = json.loads(server.inside(f"cat {STATE}/watch.json"))["processes"]
     return [found[name] for name in sorted(found)]
 
@@ -90,7 +90,7 @@ def is_back(server: Server, path: str, pid: int) -> bool:
 
 
 def until_back(server: Server, path: str, stop: Callable[[int], None]) -> float | None:
-    """The seconds from the moment when a process hangs until another one answers in its place; None for never."""
+    """The seconds from the moment when a process hangs until another one answers instead; None for never."""
     pid = owner(server, path)
     stop(pid)
     start = time.monotonic()

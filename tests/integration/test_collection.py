@@ -203,7 +203,7 @@ def test_every_role_is_documented(ansible: Any) -> None:
     ran = ansible("ansible-doc", "-t", "role", "-j", *(f"{NAME}.{role}" for role in ROLES))
     before = ran.stdout.partition("{\n")[0]
     warnings = [text.replace("\n", "") for text in re.findall(r"^\[[A-Z ]*WARNING\]: (?:.+\n)+", before, re.MULTILINE)]
-    # ansible-core 2.20 warns of a collection of its own, in an environment that is in this clone.
+    # ansible-core 2.20 prints a warning about its own collection, in an environment that is in this clone.
     assert [text for text in warnings if "tethys" in text.replace(str(ROOT), "")] == []
     found = answer(ran)
     assert sorted(found) == [f"{NAME}.{role}" for role in ROLES]

@@ -31,7 +31,7 @@ IN_MOVED_TO, IN_CREATE = 0x80, 0x100
 
 
 def resting(name: str) -> bool:
-    """Whether the test has told this attacker to wait."""
+    """Return whether the test has paused this attacker."""
     if not (OFF / name).exists():
         return False
     time.sleep(0.05)
@@ -45,7 +45,7 @@ def count(name: str) -> None:
 
 
 class Watch:
-    """New names in a folder, of which the kernel tells sooner than anybody could look, and who waits uses no time."""
+    """New names in a folder, from the kernel's notifications, which are faster than reading it and use no CPU."""
 
     def __init__(self, folder: Path) -> None:
         self.queue = LIBC.inotify_init1(os.O_NONBLOCK)
@@ -53,7 +53,7 @@ class Watch:
             raise OSError(ctypes.get_errno(), "inotify_add_watch")
 
     def wait(self) -> None:
-        """Return as soon as there is one, or after a while, since the test may have told this attacker to wait."""
+        """Return as soon as there is one, or after a while, since the test may have paused this attacker."""
         if select.select([self.queue], [], [], 0.05)[0]:
             os.read(self.queue, 65536)
 
@@ -111,7 +111,7 @@ def exchange(one: Path, other: Path) -> None:
 
 
 def config() -> None:
-    """As the portal's user: while root writes portal_config.yml, put a program with root's rights in its place."""
+    """As the portal's user: while root writes portal_config.yml, replace it with a set-user-ID program of root."""
     real, other = HOME / "portal_config.yml", HOME / "portal_config.other"
     watch = Watch(HOME)
     while True:
@@ -127,7 +127,7 @@ def config() -> None:
                     exchange(real, other)
                     exchange(real, other)
                     if not other.is_symlink():
-                        # The run has written over the link: undoing that is an owner's right, and proves nothing.
+                        # The run has written over the link: undoing that is the owner's right, and shows nothing.
                         exchange(real, other)
                     count("config.swapped")
                 with contextlib.suppress(OSError):

@@ -85,7 +85,7 @@ def text() -> None:
 
 
 def children() -> None:
-    """Leave processes behind, in sessions of their own, with the run's pipes in their hands."""
+    """Leave processes behind, in separate sessions, which hold the run's pipes open."""
     for _each in range(3):
         subprocess.Popen(["setsid", "sleep", "3141"], start_new_session=True, close_fds=False)
 

@@ -56,7 +56,7 @@ class RollError(Exception):
 def endpoints_of(program: str) -> dict[str, portal_program.Endpoint | None]:
     """Return where each group of a program file listens that has a portal's name or runs the portal.
 
-    That is None where Supervisor is still to expand it, as `%(process_num)d`.
+    None if Supervisor has to expand it, as in `%(process_num)d`.
     """
     file = supervisor_files.read(program)
     found: dict[str, portal_program.Endpoint | None] = {}
@@ -113,7 +113,7 @@ class Roll:
 
     @property
     def apart(self) -> bool:
-        """Whether each process is a program of its own."""
+        """Return whether each process is a separate program."""
         return bool(self.params["layout"] == "socket_per_process")
 
     def rows(self) -> list[dict[str, Any]]:
@@ -146,16 +146,16 @@ class Roll:
         return {port or self.params["port"] + (asgi_number(group) or 0)}
 
     def held_ports(self, group: str) -> set[int]:
-        """The ports that a group's processes serve, as the kernel tells it, whatever a file says."""
+        """Return the ports of a group's processes from the kernel, whatever a file says."""
         pids = [row["pid"] for row in self.rows() if row["group"] == group and row["pid"]]
-        # Supervisor hands the group's socket over as standard input; an app may listen on ports of its own besides.
+        # Supervisor passes the group's socket as standard input; an app may also listen on other ports.
         inodes = {inode for inode in map(proc.standard_input, pids) if inode}
         return {c.port for c in proc.connections() if c.state == proc.LISTEN and c.inode in inodes}
 
     # --- programs ---------------------------------------------------------------------------------------------------
 
     def reread(self) -> None:
-        """Let Supervisor take over new and changed programs and end dropped ones."""
+        """Make Supervisor apply new and changed programs, and end removed ones."""
         found = self.reload()
         added, changed, dropped = (set(groups) for groups in found)
         expected = self.expected()
@@ -279,7 +279,7 @@ class Roll:
         try:
             self.nginx.put(sorted(ports | down), down=down, pins=self.params["pins"])
         except NginxError:
-            # On the way out of this layout nginx may be stopped, or gone for another web server.
+            # When this layout is left, nginx may be stopped or replaced by another web server.
             if self.apart:
                 raise
             return False
@@ -298,7 +298,7 @@ class Roll:
             time.sleep(0.1)
 
     def settle(self, moved: bool) -> bool:
-        """Leave nginx as the layout wants it; returns whether its configuration was changed for good."""
+        """Configure nginx for the layout; return whether its configuration was changed permanently."""
         if not self.nginx:
             return False
         if not self.apart:
@@ -383,7 +383,7 @@ class Roll:
             self.let_go({row["group"]}, back=True)
         self.stop(row)
         try:
-            # wait() judges whether it came up: what Supervisor's own wait says of a crash depends on its moment.
+            # wait() checks whether it started: what Supervisor's own wait reports of a crash depends on its time.
             self.rpc.startProcess(full, False)
         except xmlrpc.client.Fault as error:
             if "ALREADY_STARTED" not in error.faultString:
@@ -434,7 +434,7 @@ class Roll:
             atomic_file.replace(str(path), (json.dumps(kept, indent=2) + "\n").encode())
 
     def sweep(self, dry: bool) -> None:
-        """Remove the sockets that no process holds, with their lock links, as far as it is done in a short time."""
+        """Remove the sockets that no process holds, with their lock links, until a time limit."""
         end = time.monotonic() + SWEEP_SECONDS
         for folder in dict.fromkeys([self.params["run_dir"], *self.params["old_run_dirs"]]):
             for path in sockets_in(Path(folder)):

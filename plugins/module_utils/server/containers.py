@@ -34,7 +34,7 @@ def engine_state(engine: Engine) -> EngineState:
     except NO_ANSWER as error:
         state["problem"], state["kind"] = str(error), engine.kind_of_command()
     if isinstance(engine, DockerEngine) and state["kind"] == "podman":
-        # What answers in Docker's place has Podman's containers, of which Podman itself is asked.
+        # Podman answers on Docker's socket. It has Podman's containers, for which Podman itself is queried.
         state["installed"] = state["running"] = False
     return state
 

@@ -27,7 +27,7 @@ def copied(paths: Iterable[str], most_bytes: int) -> Iterator[None]:
 
     Args:
         paths: in folders that only root can change.
-        most_bytes: the largest file that is copied.
+        most_bytes: the size limit of a file.
 
     Raises:
         OSError, Rejected: a file cannot be read or written. All links are back.

@@ -76,9 +76,9 @@ def programs(supervisor: Supervisor, home: str = "", prefix: str = "") -> Progra
 
 
 def _counts_by_name(title: str, runs: bool | None, home: str) -> bool:
-    """Return whether a program with a portal's name is the portal's, where its command may not tell it.
+    """Return whether a program with a portal's name is the portal's, even if its command does not show it.
 
-    Nobody but this collection names one `tethys_asgi`, and its command tells what it runs.
+    Nobody but this collection names one `tethys_asgi`, and its command shows what it runs.
     """
     return runs is not False if not home or _group(title) != "tethys_asgi" else runs is True
 

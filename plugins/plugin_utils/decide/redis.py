@@ -212,7 +212,7 @@ class Redis(Subject):
         }
 
     def redis_reasons(self) -> ContainerFacts | None:
-        """The container engine and the Redis port; returns the container that is taken over, if there is one."""
+        """The container engine and the Redis port; returns the container that is adopted, if there is one."""
         if self.redis in ("given", "shared"):
             for number, text in enumerate(unique(texts_of(self.given_redis.get("problems")))):
                 self.refuse("redis-unusable", f"endpoint {number}", text)
@@ -471,7 +471,7 @@ class Redis(Subject):
             return []
         here = {"127.0.0.1", "localhost", "::1", self.server.get("name")}
         ports: list[int] = []
-        # channels_redis, told no hosts, takes this one. An app can set anything in place of a list.
+        # The default of channels_redis. An app can set anything instead of a list.
         hosts = settings.get("layer_hosts") or [["localhost", 6379]]
         for host in list_of(hosts):
             try:

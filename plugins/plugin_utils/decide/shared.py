@@ -233,7 +233,7 @@ def redis_plan(options: RedisOptions, found: RedisFound, hosts: Hosts) -> Plan:
     watched = options.get("topology") == SENTINEL
     look = Redis(Inputs.given(asked, options, found), Facts(server=found["server"]), shared_way(options, watched))
     server = look.server
-    # The way back is open whatever the inventory says by now.
+    # `remove` is allowed whatever the inventory says now.
     reasons = [] if look.goal == "remove" else _reasons(options, found, portals, asked, hosts)
     if not server.get("root"):
         reasons.append(not_root())

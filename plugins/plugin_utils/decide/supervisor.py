@@ -21,7 +21,7 @@ class Supervisor(Subject):
 
     @property
     def program_path(self) -> str | None:
-        """Where the portal's program is, or shall be: in the first folder of which Supervisor reads any file."""
+        """Return the path of the portal's program, existing or new: in the first folder that Supervisor includes."""
         programs, supervisor = self.server.get("programs") or [], self.server.get("supervisor") or {}
         if programs:
             return str(programs[0]["path"])

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
 from ansible_collections.tethys.channels.plugins.plugin_utils.flat_plan import Plan
 
-# Entries of a plan that say how the server shall be, and come from the facts and not from the variables.
+# Entries of a plan that describe the server and come from the facts, not from the variables.
 OF_PROCESSES = ("port", "address", "group", "arguments", "environment", "pins")
 GONE_BY = (*OF_PROCESSES, "user", "program_path", "selinux", "platform")
 # Entries that are done once, and that no digest of the server shows as due.
@@ -38,7 +38,7 @@ def verdict(run: Subject, step: Mapping[str, object], refused: bool) -> Plan:
         and not refused
         and server.get("proved_plan") == digest
         and not any(step[name] for name in CHANGES)
-        # Where the proof sees nothing of the messages, it cannot stand for the rest.
+        # If the delivery check cannot verify messages, it cannot replace the other checks.
         and portal.get("lifecycle_consumer") is not False
         # Of an earlier layout, what nginx had before is still to be put back.
         and run.apart == ("nginx_upstream.original" in (server.get("state") or []))

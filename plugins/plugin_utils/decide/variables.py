@@ -91,7 +91,7 @@ def misspelt(names: Iterable[str], known: object = ()) -> list[Problem]:
     """A problem for each variable that looks like this collection's and is not."""
     options = role_options()
     roles = tuple(f"{path.name}_" for path in sorted(ROLES.iterdir()) if path.is_dir())
-    # One that is no list is refused by its type.
+    # A value that is not a list is refused by its type.
     own = known.replace(",", " ").split() if isinstance(known, str) else texts_of(known)
     allowed = {*VARIABLES, *options, *own}
     found = []
@@ -367,7 +367,7 @@ def _of_hosts(asked: Data) -> Iterable[Problem]:
 
 
 def rotates(values: Data) -> bool:
-    """Whether this run is to make another password for Redis; a value that is no boolean is refused by its type."""
+    """Return whether this run creates a new Redis password; a value of another type is refused elsewhere."""
     return truth(values.get("redis_container_rotate") or False)
 
 

@@ -25,8 +25,8 @@ from ansible_collections.tethys.channels.plugins.module_utils.nginx_processes im
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_search import NginxError
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx
 
-# Follows the includes, and takes any text but one with BROKEN in it. Each configuration that it was asked to take is
-# written down as it read it.
+# Follows the includes, and takes any text but one with BROKEN in it. Each configuration that it
+# gets is recorded as it read it.
 PROGRAM = r"""#!@PYTHON@ -IS
 import glob, os, re, sys
 arguments = sys.argv[1:]

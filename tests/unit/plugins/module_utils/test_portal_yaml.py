@@ -227,7 +227,7 @@ def test_fuzz_mangled_corpus(text: str) -> None:
 
 
 class Word(str):
-    """Ansible passes text of its own types."""
+    """Ansible passes text in special types."""
 
 
 @pytest.mark.parametrize(

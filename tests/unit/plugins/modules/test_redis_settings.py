@@ -931,7 +931,7 @@ def test_how_long_it_waits_by_itself(run: Run, folder: Path) -> None:
 
 
 class Users:
-    """A running server's answers to its admin about the portal's user, and the commands that it gets."""
+    """What a running server returns to its admin about the portal's user, and the commands that it gets."""
 
     def __init__(self, *opens: str) -> None:
         self.opens = [sums(password) for password in opens]

@@ -181,7 +181,7 @@ def apart(seen: dict[str, Any]) -> None:
 
 
 def given_redis(seen: dict[str, Any]) -> None:
-    """A Redis that was there already, and tells nothing of itself."""
+    """An existing Redis, which reports nothing about itself."""
     seen["plan"]["redis"] = "given"
     seen["plan"]["server"]["container"] = None
     seen["health"]["redis"][0].update(
