@@ -56,6 +56,7 @@ class ActionModule(Action):
             "prefix": variables.read("preflight_conda_prefix"),
             "home": variables.read("preflight_home"),
             "timeout": variables.read("preflight_timeout"),
+            "portal_name": variables.names.portal,
         }
         if variables.read("preflight_user"):
             portal["user"] = variables.read("preflight_user")

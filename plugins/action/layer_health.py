@@ -21,7 +21,7 @@ class ActionModule(Action):
         """Run the module on the server."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = self.variables(task_vars or {})
-        given = {"endpoints": _endpoints(variables), **self._task.args}
+        given = {"endpoints": _endpoints(variables), **variables.of_portal, **self._task.args}
         if given.get("environment"):
             given["environment"] = {**given["environment"], "given": _environment(variables)}
         return {**result, **self.ask("layer_health", variables.held, **given)}

@@ -18,5 +18,10 @@ class ActionModule(Action):
     def run(self, tmp: Any = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Run the module on the server."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        given = {"inputs": self.variables(task_vars or {}).digest, **self._task.args}
+        variables = self.variables(task_vars or {})
+        given = {
+            "inputs": variables.digest,
+            **variables.of_portal,
+            **self._task.args,
+        }
         return {**result, **self.ask("proof_record", task_vars or {}, **given)}

@@ -38,4 +38,8 @@ options:
       given:
         description: The variables in JSON that replace those that it has already.
         type: str
+      portal_name:
+        description: As O(portal_name), whose groups are searched for in O(environment.program).
+        type: str
+        default: ""
 """

@@ -13,14 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, Union
 
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import clean
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import REDIS_UNIT
 from ansible_collections.tethys.channels.plugins.module_utils.run_command import CommandFailed, run_command
 from ansible_collections.tethys.channels.plugins.module_utils.services import Docker
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 
-# Podman has nothing that runs all the time and could start a container at boot: systemd does. The unit's name is ours,
-# whatever the container's is, so that it never stands before one of the distribution's.
-UNIT = "tethys-channels-redis.service"
-UNIT_PATH = f"/etc/systemd/system/{UNIT}"
 # How Docker says that there is no such date.
 NEVER = "0001-01-01T00:00:00Z"
 PODMAN_SECONDS = 60.0
@@ -137,7 +134,8 @@ class PodmanEngine:
     @staticmethod
     def logs(container: str) -> str:
         """The command that shows what a container's Redis says; the container itself goes when it ends."""
-        return f"journalctl -u {UNIT.partition('.')[0]}"
+        # The unit of a container that has another name is not known here: those of all portals are shown.
+        return f"journalctl -u {REDIS_UNIT}" if container == REDIS_UNIT else f"journalctl -u '{REDIS_UNIT}*'"
 
     def _ask(self, *words: str, answers: tuple[int, ...] = (0,)) -> tuple[int, str]:
         """The exit code, one of those that are an answer, and what it printed."""

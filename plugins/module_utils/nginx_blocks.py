@@ -17,10 +17,13 @@ from ansible_collections.tethys.channels.plugins.module_utils.nginx_config impor
     parse,
     quoted,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import PortalNames
 
 BLOCK_COMMENT = MARK + " writes the lines from here to the last server."
 MAP_COMMENT = MARK + ": Bokeh goes to one process, everything else to any."
-VARIABLE = "$tethys_channels_process"
+# Of the first portal; that of another one has its name behind it.
+VARIABLE = PortalNames().map_variable
+_OUR_VARIABLE = re.compile(rf"{re.escape(VARIABLE)}(?:_\w+)?")
 # nginx's `hash` (without `consistent`) first tries the server number (crc32(key) >> 16 & 0x7fff) % (sum of the
 # weights). For this key the first factor is 0: the first server, however many there are, so that a change of their
 # number moves no Bokeh session. While that one is down, nginx hashes on, and again everything with this key meets in
@@ -51,7 +54,13 @@ def own_method(block: Node) -> Node | None:
     return found[-1] if found else None
 
 
-def write_upstream(text: str, name: str, servers: Sequence[tuple[str, bool]], pins: Sequence[str] | None = None) -> str:
+def write_upstream(
+    text: str,
+    name: str,
+    servers: Sequence[tuple[str, bool]],
+    pins: Sequence[str] | None = None,
+    variable: str = VARIABLE,
+) -> str:
     """The text with these servers in the upstream block of that name, and with the pins.
 
     Every other directive and comment of the block stays, and every byte outside it but our own map.
@@ -59,6 +68,7 @@ def write_upstream(text: str, name: str, servers: Sequence[tuple[str, bool]], pi
     Args:
         servers: addresses, each with whether it is down.
         pins: regular expressions of the paths that go to the first server; the others spread by the request's id.
+        variable: the variable of our map.
 
     Raises:
         ValueError: the text has not exactly one such block, or there is no server, or a pin has a control character.
@@ -67,34 +77,34 @@ def write_upstream(text: str, name: str, servers: Sequence[tuple[str, bool]], pi
     lines = [BLOCK_COMMENT]
     if pins:
         # Before all else: a `keepalive` of the user's has to come behind the balancing method.
-        lines.append(f"hash {VARIABLE};")
+        lines.append(f"hash {variable};")
     lines += [f"server {address} max_fails=0{' down' if down else ''};" for address, down in servers]
-    return _written(text, name, lines, list(pins or []))
+    return _written(text, name, lines, list(pins or []), variable)
 
 
-def plain_upstream(text: str, name: str, port: int) -> str:
+def plain_upstream(text: str, name: str, port: int, variable: str = VARIABLE) -> str:
     """The text with nothing of ours, and one server on that port of the loopback."""
-    return _written(text, name, [f"server 127.0.0.1:{port};"], [])
+    return _written(text, name, [f"server 127.0.0.1:{port};"], [], variable)
 
 
-def restored_upstream(text: str, name: str, block: str) -> str:
+def restored_upstream(text: str, name: str, block: str, variable: str = VARIABLE) -> str:
     """The text with nothing of ours, and that block instead of the one of that name.
 
     Where somebody has written something else into the block since, only the servers come back, and that stays.
     """
-    text = _without_map(text)
+    text = _without_map(text, variable)
     found, emptied = _block(text, name), _emptied(text, name)
     now = _block(emptied, name)
     if "".join(emptied[now.start : now.end].split()) == "".join(_emptied(block, name).split()):
         return text[: found.start] + block + text[found.end :]
     servers = [child for child in _block(block, name).children if child.name == "server"]
-    return _written(text, name, [" ".join(block[child.start : child.end].split()) for child in servers], [])
+    return _written(text, name, [" ".join(block[child.start : child.end].split()) for child in servers], [], variable)
 
 
-def _written(text: str, name: str, lines: list[str], pins: list[str]) -> str:
+def _written(text: str, name: str, lines: list[str], pins: list[str], variable: str) -> str:
     if not any(line.startswith("server ") for line in lines):
         raise ValueError("an upstream needs a server")
-    text = _without_map(text)
+    text = _without_map(text, variable)
     block = _block(text, name)
     first_line = text[: text.find("\n") + 1]
     ending = "\r\n" if first_line.endswith("\r\n") else "\n"
@@ -116,7 +126,7 @@ def _written(text: str, name: str, lines: list[str], pins: list[str]) -> str:
     if pins:
         step = inner[len(outer) :] if inner.startswith(outer) and inner != outer else "    "
         rules = [f"{quoted('~' + pin)} {KEY};" for pin in pins]
-        rows = [MAP_COMMENT, f"map $uri {VARIABLE} {{", *(step + row for row in ["default $request_id;", *rules]), "}"]
+        rows = [MAP_COMMENT, f"map $uri {variable} {{", *(step + row for row in ["default $request_id;", *rules]), "}"]
         # So that taking it away again leaves exactly what was there.
         text = text[: block.start] + "".join(row + ending + outer for row in rows) + text[block.start :]
     return text
@@ -140,15 +150,15 @@ def _inner_indentation(text: str, block: Directive, outer: str) -> str:
 
 
 def _is_our_hash(directive: Directive) -> bool:
-    return directive.name == "hash" and directive.args[:1] == (VARIABLE,)
+    return directive.name == "hash" and bool(directive.args) and _OUR_VARIABLE.fullmatch(directive.args[0]) is not None
 
 
-def _without_map(text: str) -> str:
+def _without_map(text: str, variable: str) -> str:
     """The text without our map and the comment above it."""
     while True:
         parsed = parse(text)
         levels = [parsed.directives, *(block.children for block in parsed.directives if block.name == "http")]
-        ours = [each for level in levels for each in level if each.name == "map" and each.args[1:] == (VARIABLE,)]
+        ours = [each for level in levels for each in level if each.name == "map" and each.args[1:] == (variable,)]
         if not ours:
             return text
         start = ours[0].start

@@ -29,6 +29,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.nginx_processes im
     read,
     shown,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import PortalNames
 from ansible_collections.tethys.channels.plugins.module_utils.run_command import CommandFailed, TimedOut, run_command
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import who_can
@@ -101,9 +102,14 @@ class Search:
     """Finds the upstream of one name on this server."""
 
     def __init__(
-        self, upstream: str = "channels-backend", state_dir: str = "/etc/tethys_channels", root: str = proc.ROOT
+        self,
+        upstream: str = "channels-backend",
+        state_dir: str = "/etc/tethys_channels",
+        root: str = proc.ROOT,
+        portal_name: str = "",
     ) -> None:
         self.upstream = upstream
+        self.variable = PortalNames(portal_name).map_variable
         self.state_dir = state_dir
         self.processes = Processes(root)
         self._kept = str(Path(state_dir, "nginx_upstream.original"))

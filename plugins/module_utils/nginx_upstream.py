@@ -18,7 +18,7 @@ import signal
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Collection, NamedTuple, Sequence
+from typing import Any, Collection, Iterator, NamedTuple, Sequence
 
 from ansible_collections.tethys.channels.plugins.module_utils import nginx_blocks, nginx_config
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
@@ -43,6 +43,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.nginx_search impor
     explained,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
+from ansible_collections.tethys.channels.plugins.module_utils.server.lock import Busy, alone_on_server
 
 RELOAD_SECONDS = 10.0
 
@@ -61,6 +62,16 @@ def _include_word(path: str) -> str:
     if re.search(r"[*?\[]", path):
         path = re.sub(r"([*?\[\\])", r"\\\1", path)
     return nginx_config.quoted(path)
+
+
+@contextlib.contextmanager
+def _no_other_edits(dry: bool) -> Iterator[None]:
+    """Wait for a run for another portal of this server, whose block may be in the same file."""
+    try:
+        with contextlib.nullcontext() if dry else alone_on_server("nginx"):
+            yield
+    except Busy as error:
+        raise NginxError(str(error)) from error
 
 
 class Nginx(Search):
@@ -82,7 +93,7 @@ class Nginx(Search):
         """
         if not ports:
             raise NginxError(f"an `upstream {self.upstream}` without a server is invalid: give at least one port.")
-        with explained():
+        with explained(), _no_other_edits(dry):
             found: Upstream = {}
             site = self._survey(found)
             if pins and found["method"]:
@@ -94,7 +105,7 @@ class Nginx(Search):
             out = set(down) if set(ports) - set(down) else set()
             servers = [(f"127.0.0.1:{port}", port in out) for port in ports]
             try:
-                text = nginx_blocks.write_upstream(site.text, self.upstream, servers, pins)
+                text = nginx_blocks.write_upstream(site.text, self.upstream, servers, pins, self.variable)
             except ValueError as error:
                 raise NginxError(f"{site.path} cannot be changed ({shown(str(error))}): correct that first.") from error
             return self._bring(site, text, dry)
@@ -105,7 +116,7 @@ class Nginx(Search):
         Where that one would not lead to `port`, on which the portal listens from now on, or is not known, the block
         gets that one server.
         """
-        with explained():
+        with explained(), _no_other_edits(dry):
             kept = self._read_kept()
             nothing = Change(kept is not None, "", "", "")
             try:
@@ -126,14 +137,14 @@ class Nginx(Search):
 
     def _given_back(self, text: str, kept: dict[str, Any] | None, port: int) -> str:
         if kept is None:
-            return nginx_blocks.plain_upstream(text, self.upstream, port)
+            return nginx_blocks.plain_upstream(text, self.upstream, port, self.variable)
         try:
-            text = nginx_blocks.restored_upstream(text, self.upstream, str(kept["block"]))
+            text = nginx_blocks.restored_upstream(text, self.upstream, str(kept["block"]), self.variable)
             servers = nginx_config.blocks(nginx_config.parse(text), self.upstream)[0].children
         except (ValueError, IndexError):
-            return nginx_blocks.plain_upstream(text, self.upstream, port)
+            return nginx_blocks.plain_upstream(text, self.upstream, port, self.variable)
         ports = [nginx_config.port_of(server.args[0]) for server in servers if server.name == "server" and server.args]
-        return text if port in ports else nginx_blocks.plain_upstream(text, self.upstream, port)
+        return text if port in ports else nginx_blocks.plain_upstream(text, self.upstream, port, self.variable)
 
     def _bring(self, site: Site, text: str, dry: bool, keep: bool = True) -> Change:
         """Make a text the portal's site, and have nginx read it."""

@@ -157,17 +157,17 @@ def runner_for(user: str | None, home: str) -> Account | None:
     return known if known and known.uid != ROOT else None
 
 
-def environment(prefix: str, home: str, who: Account, own: Mapping[str, str] | None = None) -> dict[str, str]:
+def environment(prefix: str, home: str, who: Account, own: Mapping[str, str]) -> dict[str, str]:
     """The environment of the portal's Python before its activation scripts: nothing of Ansible's own is handed on.
 
     The variables that the processes get are among them. It is for a child process that has become that user.
 
     Args:
-        own: the administrator's variables; without it, those that are on this server.
+        own: the administrator's variables, as `of_portal` returns them.
     """
     return {
         **of_conda(prefix)[0],
-        **(of_portal(prefix, home, who.name) if own is None else own),
+        **own,
         "PATH": os.pathsep.join(
             [str(Path(prefix, "bin")), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
         ),
@@ -300,6 +300,7 @@ class PortalProcess:
         program: ModuleType,
         params: dict[str, Any],
         extras: Iterable[str] = (),
+        portal_name: str = "",
     ) -> None:
         if who is None or who.uid == ROOT:
             raise PortalEnded(f"{python_of(prefix)} is not started as root, since the portal's apps would run as root.")
@@ -309,7 +310,7 @@ class PortalProcess:
         self._prefix = prefix
         self._who = who
         self._said = b""
-        own = of_portal(prefix, home, who.name)
+        own = of_portal(prefix, home, who.name, portal_name)
         self._hidden = sorted((value for value in own.values() if len(value) >= SHORTEST_HIDDEN), key=len, reverse=True)
         read_end, write_end = os.pipe()
         self._answers = read_end
@@ -461,6 +462,7 @@ def run_in_portal(
     schema: Schema,
     extras: Iterable[str] = (),
     if_late: str = "",
+    portal_name: str = "",
 ) -> PortalRun:
     """Run a program to its end and merge the answers it gave on the way; ``extras`` are modules sent along with it.
 
@@ -472,7 +474,7 @@ def run_in_portal(
     answer: dict[str, Any] = {}
     deadline = time.monotonic() + timeout
     try:
-        process = PortalProcess(prefix, home, who, program, params, extras)
+        process = PortalProcess(prefix, home, who, program, params, extras, portal_name)
     except PortalEnded as error:
         return PortalRun(answer, str(error), [])
     with process:

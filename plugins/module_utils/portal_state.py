@@ -44,6 +44,7 @@ OPTIONS: dict[str, Any] = {
     "user": {"type": "str"},
     "requirements": {"type": "list", "elements": "str", "default": []},
     "timeout": {"type": "int", "default": 60},
+    "portal_name": {"type": "str", "default": ""},
 }
 FIRST_GOOD_BOKEH_DJANGO = (0, 2, 1)
 # If a portal's workspaces have more files than this, only these are checked, so that it does not take minutes.
@@ -65,11 +66,13 @@ def look(
     timeout: float,
     requirements: Sequence[str] = (),
     if_late: str = "",
+    portal_name: str = "",
 ) -> dict[str, Any]:
     """Return everything there is to say about the portal; what is wrong is reported, not raised.
 
     Args:
         if_late: what follows the problem where the portal's Python did not end in time, without a period.
+        portal_name: its name, where the server has several.
     """
     started = time.monotonic()
     name = portal_env.resolve_user(user)
@@ -94,7 +97,7 @@ def look(
     )
     why_not = portal["prefix_problem"] or portal["home_problem"] or portal["user_problem"]
     if who and not why_not:
-        why_not = ask(portal, prefix, home, who, timeout, requirements, if_late)
+        why_not = ask(portal, prefix, home, who, timeout, requirements, if_late, portal_name)
     if portal["bokeh"] == "unknown" and not portal["bokeh_problem"]:
         portal["bokeh_problem"] = f"Whether an app has a Bokeh handler is not known: {why_not}"
     # Without that user there is nobody to ask for.
@@ -114,6 +117,7 @@ def ask(
     timeout: float,
     requirements: Sequence[str],
     if_late: str = "",
+    portal_name: str = "",
 ) -> str | None:
     """Have the portal's Python fill in its part; returns why it could not, or None."""
     config = portal["config"]
@@ -126,7 +130,9 @@ def ask(
     if requirements:
         params.update(packages_look=layer_packages.__name__, requirements=requirements)
         extras.append(layer_packages.__name__)
-    run = portal_env.run_in_portal(prefix, home, who, portal_look, params, timeout, LOOK_ANSWER, extras, if_late)
+    run = portal_env.run_in_portal(
+        prefix, home, who, portal_look, params, timeout, LOOK_ANSWER, extras, if_late, portal_name
+    )
     answer = dict(run.answer)
     if answer.get("versions"):
         portal["python"] = portal_env.python_of(prefix)

@@ -22,13 +22,14 @@ from ansible_collections.tethys.channels.plugins.module_utils.asgi_record import
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected
 from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import is_asgi_group
 from ansible_collections.tethys.channels.plugins.module_utils.read_as import names_in, read_file
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import RedisError
 from ansible_collections.tethys.channels.plugins.module_utils.redis.peer import Container, login
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import ADMIN_USER, sha256
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import group_name, user_name
-from ansible_collections.tethys.channels.plugins.module_utils.services import Supervisor, is_asgi_group
+from ansible_collections.tethys.channels.plugins.module_utils.services import Supervisor
 
 NAME = "proof.json"
 # If a query fails, the state counts as changed.
@@ -66,7 +67,8 @@ def _processes(of: dict[str, Any]) -> dict[str, Any]:
     Without Supervisor's state name, which changes after a process has run for some seconds.
     """
     every = Supervisor().rpc().getAllProcessInfo()
-    rows = [row for row in every if is_asgi_group(row["group"]) and row["group"] not in of["other_groups"]]
+    portal = of.get("portal_name", "")
+    rows = [row for row in every if is_asgi_group(row["group"], portal) and row["group"] not in of["other_groups"]]
     return {row["name"]: [proc.process_key(row["pid"]), proc.is_stopped(row["pid"])] for row in rows}
 
 
@@ -91,7 +93,7 @@ def seen(state_dir: Path, of: dict[str, Any]) -> str:
         state_dir: the folder with the collection's state, all of which is included.
         of: the other `files` and folders, `site_packages`, the `other_groups` of Supervisor's, and, where a
             container of ours is run (else null),
-            `container`, `image`, `engine`, and `endpoint`, if its Redis supports users.
+            `container`, `image`, `engine`, and `endpoint`, if its Redis supports users; and `portal_name`, if any.
     """
     inside = sorted(path for path in state_dir.rglob("*") if path.name != NAME)
     engine = ENGINES[of["engine"]]() if of["container"] else None
@@ -140,3 +142,10 @@ def keep(state_dir: Path, inputs: str, plan: str, of: dict[str, Any]) -> None:
         atomic_file.unlink(str(path))
     elif kept != atomic_file.read_notes(path):
         atomic_file.replace(str(path), (json.dumps(kept, indent=2) + "\n").encode())
+
+
+def state_of_other(state_dir: Path, home: str) -> str | None:
+    """Return the portal_config.yml of another portal, if the state is kept for that one by its notes."""
+    kept = atomic_file.read_notes(state_dir / "portal_config.original.json").get("realpath")
+    is_own = not home or kept == os.path.realpath(f"{home}/portal_config.yml")
+    return kept if isinstance(kept, str) and not is_own else None

@@ -10,7 +10,7 @@ from typing import TypedDict
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_search import Upstream
 from ansible_collections.tethys.channels.plugins.module_utils.server.front import Fronts
 from ansible_collections.tethys.channels.plugins.module_utils.server.kept_environment import Names
-from ansible_collections.tethys.channels.plugins.module_utils.server.portal_program import OtherProgram
+from ansible_collections.tethys.channels.plugins.module_utils.server.portal_program import Neighbor, OtherProgram
 from ansible_collections.tethys.channels.plugins.module_utils.server.root_files import Trust
 from ansible_collections.tethys.channels.plugins.module_utils.server.workers import Worker
 
@@ -138,6 +138,7 @@ class Server(TypedDict, total=False):
     workers: list[Worker]
     programs: list[Program]
     other_programs: list[OtherProgram]
+    neighbors: list[Neighbor]
     unread_programs: list[str]
     environment: Names | None
     processes: list[Process]

@@ -13,7 +13,6 @@ import http.client
 import json
 import os
 import posixpath
-import re
 import shutil
 import socket
 import struct
@@ -21,7 +20,7 @@ import time
 import urllib.parse
 import xmlrpc.client
 from pathlib import Path
-from typing import Any, Iterable, Iterator
+from typing import Any, Iterator
 from xml.parsers.expat import ExpatError
 
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
@@ -36,6 +35,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
     clean,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.bounded_socket import BoundedSocket
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import is_asgi_group
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.server.supervisor_files import File, SupervisorFiles
 
@@ -45,32 +45,8 @@ MOST_BYTES = 32 * 1024 * 1024
 # One answer of Supervisor, which has a few KiB for each process.
 MOST_SUPERVISOR_BYTES = 8 * 1024 * 1024
 _PEER = struct.Struct("3i")
-# The layer's Redis where it has no port, in a folder that outlives a reboot, since the container mounts it.
-REDIS_SOCKET = "/var/lib/tethys_channels/redis.sock"
 # Debian and Ubuntu first, then Rocky's EPEL package, then pip's own default.
 SUPERVISOR_CONFIGS = ("/etc/supervisor/supervisord.conf", "/etc/supervisord.conf", "/etc/supervisor.conf")
-
-
-_ASGI_GROUP = re.compile(r"asgi|tethys_asgi(0|[1-9][0-9]*)?")
-
-
-def is_asgi_group(name: str) -> bool:
-    """Return whether a group of Supervisor's has a name of the portal's.
-
-    That is `asgi`, `tethys_asgi` where another site has that one, or `tethys_asgi<i>` for each process.
-    """
-    return _ASGI_GROUP.fullmatch(name) is not None
-
-
-def asgi_groups(sections: Iterable[str]) -> list[str]:
-    """The portal's groups among the names of sections such as `program:asgi`; Supervisor strips blanks, too."""
-    return [name for name in (section.partition(":")[2].strip() for section in sections) if is_asgi_group(name)]
-
-
-def asgi_number(group: str) -> int | None:
-    """Return the number of the process that a group of its own is for; None for the group of all processes."""
-    found = _ASGI_GROUP.fullmatch(group)
-    return int(found.group(1)) if found and found.group(1) else None
 
 
 class UnixConnection(http.client.HTTPConnection):

@@ -23,6 +23,7 @@ seealso:
   - module: tethys.channels.nginx_upstream
   - module: tethys.channels.service_files
 extends_documentation_fragment:
+  - tethys.channels.portal_name
   - tethys.channels.attributes
   - tethys.channels.environment_file
 attributes:
@@ -314,6 +315,7 @@ ARGUMENTS = {
     "force": {"type": "bool", "default": False},
     "host_name": {"type": "str", "default": "localhost"},
     "timeout": {"type": "int", "default": 90},
+    "portal_name": {"type": "str", "default": ""},
 }
 
 
@@ -340,7 +342,7 @@ def main() -> None:
             " and run again."
         )
     state_dir = str(Path(params["record"]).parent)
-    nginx = Nginx(params["upstream"], state_dir) if params["upstream"] else None
+    nginx = Nginx(params["upstream"], state_dir, portal_name=params["portal_name"]) if params["upstream"] else None
     roll = Roll(params, supervisor.rpc(), nginx, supervisor.files, supervisor.program_files)
     settled = False
     try:

@@ -21,6 +21,7 @@ description:
 seealso:
   - module: tethys.channels.layer_probe
 extends_documentation_fragment:
+  - tethys.channels.portal_name
   - tethys.channels.attributes
   - tethys.channels.environment_file
   - tethys.channels.attributes.read_only
@@ -216,6 +217,7 @@ from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import OPTIONS, why_differs
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import is_asgi_group
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import (
     Redis,
 )
@@ -231,7 +233,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.redis.users import
     PORTAL_USER,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.server import kept_environment, proc
-from ansible_collections.tethys.channels.plugins.module_utils.services import Supervisor, is_asgi_group
+from ansible_collections.tethys.channels.plugins.module_utils.services import Supervisor
 
 # What Redis tells of its own age is in whole seconds.
 GRAIN_SECONDS = 2.0
@@ -300,13 +302,15 @@ def read_processes(
     return found
 
 
-def supervised(supervisor: Supervisor, other_groups: Collection[str] = ()) -> list[dict[str, Any]] | None:
+def supervised(
+    supervisor: Supervisor, other_groups: Collection[str] = (), portal: str = ""
+) -> list[dict[str, Any]] | None:
     """Supervisor's rows of the portal's processes, in order; None where it does not answer."""
     try:
         every = supervisor.rpc().getAllProcessInfo()
     except (OSError, http.client.HTTPException, xmlrpc.client.Error):
         return None
-    rows = [row for row in every if is_asgi_group(row["group"]) and row["group"] not in other_groups]
+    rows = [row for row in every if is_asgi_group(row["group"], portal) and row["group"] not in other_groups]
     return sorted(rows, key=lambda row: (len(row["name"]), row["name"]))
 
 
@@ -374,6 +378,7 @@ ARGUMENTS = {
     },
     "environment": {"type": "dict", "options": kept_environment.OPTIONS},
     "state_dir": {"type": "path", "default": "/etc/tethys_channels"},
+    "portal_name": {"type": "str", "default": ""},
 }
 
 
@@ -403,7 +408,7 @@ def main() -> None:
 
     supervisor = Supervisor(timeout=10.0)
     state = supervisor.state()
-    rows = supervised(supervisor, params["other_groups"]) if state else None
+    rows = supervised(supervisor, params["other_groups"], params["portal_name"]) if state else None
     health = {
         "supervisor": {
             "running": rows is not None,

@@ -145,6 +145,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.packages.trust imp
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import (
     account,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.server.lock import Busy, alone_on_server
 
 OLDEST_PIP = (22, 2)  # the first with --dry-run and --report
 
@@ -361,8 +362,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        answer = work(module.params, module.check_mode)
-    except Failed as failure:
+        # Another portal may have the same environment.
+        with contextlib.nullcontext() if module.check_mode else alone_on_server("packages"):
+            answer = work(module.params, module.check_mode)
+    except (Failed, Busy) as failure:
         module.fail_json(msg=str(failure))
     module.exit_json(**answer)
 

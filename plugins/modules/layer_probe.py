@@ -118,6 +118,7 @@ options:
 seealso:
   - module: tethys.channels.layer_health
 extends_documentation_fragment:
+  - tethys.channels.portal_name
   - tethys.channels.attributes
 attributes:
   check_mode:
@@ -271,7 +272,10 @@ def verify(given: dict[str, Any]) -> dict[str, Any]:
     params = {"address": check.address, "word": check.word}
     params.update({name: given[name] for name in ("expected_layers", "settings_file")})
     try:
-        with portal_env.PortalProcess(given["prefix"], given["home"], who, portal_wire, params) as portal:
+        started = portal_env.PortalProcess(
+            given["prefix"], given["home"], who, portal_wire, params, portal_name=given["portal_name"]
+        )
+        with started as portal:
             try:
                 with_portal(check, portal)
             finally:
@@ -343,6 +347,7 @@ def main() -> None:
             "prefix": {"type": "path", "required": True},
             "home": {"type": "path", "required": True},
             "user": {"type": "str"},
+            "portal_name": {"type": "str", "default": ""},
             "host": {"type": "str", "default": "127.0.0.1"},
             "ports": {"type": "list", "elements": "int", "default": [8000]},
             "processes": {"type": "int", "default": 0},

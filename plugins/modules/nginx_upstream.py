@@ -24,6 +24,7 @@ description:
 seealso:
   - module: tethys.channels.asgi_roll
 extends_documentation_fragment:
+  - tethys.channels.portal_name
   - tethys.channels.attributes
 attributes:
   check_mode:
@@ -128,12 +129,13 @@ def main() -> None:
             "pins": {"type": "list", "elements": "str", "default": []},
             "port": {"type": "int"},
             "state_dir": {"type": "path", "default": "/etc/tethys_channels"},
+            "portal_name": {"type": "str", "default": ""},
         },
         required_if=[("state", "present", ["ports"]), ("state", "absent", ["port"])],
         supports_check_mode=True,
     )
     params: dict[str, Any] = module.params
-    nginx = Nginx(params["name"], params["state_dir"])
+    nginx = Nginx(params["name"], params["state_dir"], portal_name=params["portal_name"])
     try:
         with alone(params["state_dir"]):
             if params["state"] == "present":

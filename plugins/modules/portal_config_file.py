@@ -20,6 +20,7 @@ description:
 seealso:
   - module: tethys.channels.portal_settings
 extends_documentation_fragment:
+  - tethys.channels.portal_name
   - tethys.channels.attributes
 attributes:
   check_mode:
@@ -73,6 +74,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.module import Ansi
 from ansible_collections.tethys.channels.plugins.module_utils.portal_env import environment, runner_for
 from ansible_collections.tethys.channels.plugins.module_utils.run_command import CommandFailed, run_command
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import become
+from ansible_collections.tethys.channels.plugins.module_utils.server.kept_environment import of_portal
 
 MOST_BYTES = 1024 * 1024
 MOST_SHOWN = 1000
@@ -82,7 +84,7 @@ class Failed(Exception):
     """Why the file is not created, in one sentence for the administrator."""
 
 
-def create(path: str, prefix: str, home: str, user: str, seconds: float) -> None:
+def create(path: str, prefix: str, home: str, user: str, seconds: float, portal: str = "") -> None:
     """Run the portal's command for it, as a user.
 
     Raises:
@@ -100,11 +102,10 @@ def create(path: str, prefix: str, home: str, user: str, seconds: float) -> None
         # For root and the portal's user alone from its first moment on.
         os.umask(0o077)
 
+    variables = environment(prefix, home, who, of_portal(prefix, home, who.name, portal))
     by_hand = f"Create it as that user (`tethys gen portal_config`, with TETHYS_HOME={home}), and run again"
     try:
-        done = run_command(
-            command, seconds=seconds, env=environment(prefix, home, who), most_bytes=MOST_BYTES, become=closed_to_others
-        )
+        done = run_command(command, seconds=seconds, env=variables, most_bytes=MOST_BYTES, become=closed_to_others)
     except CommandFailed as error:
         raise Failed(f"{path} is not created: {error}, as user {who.name}. {by_hand}") from None
     if done.code == 0 and os.path.lexists(path):
@@ -123,6 +124,7 @@ def main() -> None:
             "home": {"type": "path", "required": True},
             "user": {"type": "str", "required": True},
             "timeout": {"type": "int", "default": 120},
+            "portal_name": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -131,7 +133,7 @@ def main() -> None:
     exists = os.path.lexists(path)
     if not exists and not module.check_mode:
         try:
-            create(path, prefix, home, user, module.params["timeout"])
+            create(path, prefix, home, user, module.params["timeout"], module.params["portal_name"])
         except Failed as error:
             module.fail_json(msg=f"{error}.")
     module.exit_json(changed=not exists, path=path)

@@ -42,6 +42,7 @@ options:
 seealso:
   - module: tethys.channels.server_info
 extends_documentation_fragment:
+  - tethys.channels.portal_name
   - tethys.channels.attributes
 attributes:
   check_mode:

@@ -27,6 +27,7 @@ seealso:
   - plugin: tethys.channels.merge_settings
     plugin_type: filter
 extends_documentation_fragment:
+  - tethys.channels.portal_name
   - tethys.channels.attributes
 attributes:
   check_mode:
@@ -276,7 +277,9 @@ class PortalSettings:
         prefix, home = self.params["prefix"], str(Path(self.path).parent)
         who = runner_for(self.params["user"], home)
         job = {"text": text, "settings": settings, "remove": remove}
-        answer, problem, _warnings = run_in_portal(prefix, home, who, portal_yaml, job, PREDICT_SECONDS, PREDICTED)
+        answer, problem, _warnings = run_in_portal(
+            prefix, home, who, portal_yaml, job, PREDICT_SECONDS, PREDICTED, portal_name=self.params["portal_name"]
+        )
         if problem or not answer:
             raise Refused(f"{NO_YAML}; and {problem or 'the portal has no answer'}".rstrip("."))
         if "problem" in answer:
@@ -424,6 +427,7 @@ def main() -> None:
             "expected_sha256": {"type": "str"},
             "prefix": {"type": "path"},
             "user": {"type": "str"},
+            "portal_name": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )

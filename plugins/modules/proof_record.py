@@ -20,6 +20,7 @@ description:
 seealso:
   - module: tethys.channels.server_info
 extends_documentation_fragment:
+  - tethys.channels.portal_name
   - tethys.channels.attributes
 attributes:
   check_mode:
@@ -123,6 +124,7 @@ def main() -> None:
             "image": {"type": "str"},
             "engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
             "state_dir": {"type": "path", "default": "/etc/tethys_channels"},
+            "portal_name": {"type": "str", "default": ""},
         },
         required_together=[("container", "image")],
         supports_check_mode=True,
@@ -132,7 +134,10 @@ def main() -> None:
     path = state_dir / proof_record.NAME
     try:
         if not module.check_mode:
-            proof_record.keep(state_dir, params["inputs"], params["plan"], {name: params[name] for name in PARTS})
+            of = {name: params[name] for name in PARTS}
+            if params["portal_name"]:
+                of["portal_name"] = params["portal_name"]
+            proof_record.keep(state_dir, params["inputs"], params["plan"], of)
     except OSError as error:
         module.fail_json(msg=f"{path} cannot be written ({error.strerror}): fix that and run again.")
     module.exit_json(changed=False, path=str(path))

@@ -48,6 +48,10 @@ options:
         description: Seconds after which the portal's Python is ended.
         type: int
         default: 60
+      portal_name:
+        description: The portal's name, where the server has several.
+        type: str
+        default: ""
   ports:
     description:
       - The TCP ports whose listeners are returned, besides those on which the portal's program listens and those to
@@ -103,9 +107,9 @@ options:
         RV(server.proved_plan) is set.
     type: str
   state_dir:
-    description: The folder in which the collection keeps its state on a server.
+    description:
+      - The folder in which the collection keeps its state of the portal. By default that of O(portal.portal_name).
     type: path
-    default: /etc/tethys_channels
   log_dir:
     description: The folder in which Supervisor writes the logs as root.
     type: path
@@ -230,6 +234,13 @@ server:
           with the TETHYS_HOME of another portal as C(home).
       type: list
       elements: dict
+    neighbors:
+      description:
+        - The programs under Supervisor that run other portals, whatever their names, each with its C(path), C(group),
+          C(home), C(port), and the folders of its C(sockets) and C(logs), and whether it is C(managed) by this
+          collection.
+      type: list
+      elements: dict
     fronts:
       description:
         - Where the web server on this host sends requests, or null where O(portal) was not given.
@@ -302,9 +313,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils import portal_state, proof_record
-from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import PortalNames
 from ansible_collections.tethys.channels.plugins.module_utils.server import (
     addresses,
     front,
@@ -327,7 +338,6 @@ from ansible_collections.tethys.channels.plugins.module_utils.server_facts impor
     SupervisorState,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
-    REDIS_SOCKET,
     Supervisor,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.text import each_text
@@ -391,13 +401,6 @@ def folder_problem(path: str) -> str | None:
     return None if stat.S_ISDIR(mode) else "is not a folder"
 
 
-def state_of_other(state_dir: Path, home: str) -> str | None:
-    """Return the portal_config.yml of another portal, if the state is kept for that one by its notes."""
-    kept = atomic_file.read_notes(state_dir / "portal_config.original.json").get("realpath")
-    is_own = not home or kept == os.path.realpath(f"{home}/portal_config.yml")
-    return kept if isinstance(kept, str) and not is_own else None
-
-
 def supervisor_state(supervisor: Supervisor, answer: dict[str, Any] | None) -> SupervisorState:
     """Return what is known of Supervisor, which answers or does not."""
     return {
@@ -426,7 +429,7 @@ ARGUMENTS = {
     "upstream_wanted": {"type": "bool", "default": False},
     "workers": {"type": "bool", "default": False},
     "proof_inputs": {"type": "str", "no_log": True},
-    "state_dir": {"type": "path", "default": "/etc/tethys_channels"},
+    "state_dir": {"type": "path"},
     "folders": {"type": "list", "elements": "path", "default": []},
     "log_dir": {"type": "path"},
 }
@@ -445,13 +448,14 @@ def main() -> None:
     supervisor = Supervisor()
     answer = supervisor.state()
     portal = portal_state.look(**params["portal"], if_late=IF_LATE) if params["portal"] else None
-    where = params["portal"] or {"home": "", "prefix": ""}
-    found = programs(supervisor, where["home"], where["prefix"])
-    state_dir = Path(params["state_dir"])
+    where = params["portal"] or {"home": "", "prefix": "", "portal_name": ""}
+    names = PortalNames(where["portal_name"])
+    found = programs(supervisor, where["home"], where["prefix"], names.portal)
+    state_dir = Path(params["state_dir"] or names.state)
     state = sorted(path.name for path in state_dir.iterdir()) if os.access(state_dir, os.R_OK) else []
     root = os.geteuid() == 0
-    nginx = Nginx(params["upstream"], params["state_dir"])
-    places = (params["state_dir"], params["folders"], params["log_dir"])
+    nginx = Nginx(params["upstream"], str(state_dir))
+    places = (str(state_dir), params["folders"], params["log_dir"], names)
     trust = root_files.survey(supervisor, nginx.processes, *places) if root else None
     # nginx obeys its configuration also where it only tests it, so it is not started with somebody else's.
     look_at_nginx = (params["upstream_wanted"] or "nginx_upstream.original" in state) and not root_files.of_others(
@@ -460,7 +464,7 @@ def main() -> None:
     fronts = fronts_of(nginx, portal, where["home"])
     ports = {*params["ports"], *ports_of(found, fronts, params["port_count"]), params["redis_port"]}
     server: Server = {
-        **container_facts(params, address),
+        **container_facts(params, address, names),
         "root": root,
         "name": socket.gethostname(),
         "os": os_release(),
@@ -472,9 +476,10 @@ def main() -> None:
         "supervisor": supervisor_state(supervisor, answer),
         "programs": found.portals,
         "other_programs": found.others,
+        "neighbors": found.neighbors,
         "unread_programs": supervisor.unread(),
-        "environment": kept_environment.names(where["prefix"]) if portal is not None else None,
-        "processes": processes(supervisor, found) if answer else [],
+        "environment": kept_environment.names(where["prefix"], names.environment) if portal is not None else None,
+        "processes": processes(supervisor, found, names.portal) if answer else [],
         "fronts": fronts,
         "nginx": nginx.look() if look_at_nginx else None,
         "listeners": listeners(ports, address),
@@ -482,10 +487,10 @@ def main() -> None:
         "redis_address_here": addresses.is_own(params["redis_address"]) if params["redis_address"] else None,
         "clock_ahead": now - params["controller_time"] if params["controller_time"] else None,
         "state": state,
-        "state_of_other": state_of_other(state_dir, where["home"]),
+        "state_of_other": proof_record.state_of_other(state_dir, where["home"]),
         "proved_plan": proof_record.proved_plan(state_dir, params["proof_inputs"]) if params["proof_inputs"] else None,
         "trust": trust,
-        "socket_folder_problem": folder_problem(str(Path(REDIS_SOCKET).parent)),
+        "socket_folder_problem": folder_problem(names.socket_folder),
     }
     # Programs, containers and command lines are named by others, and Ansible prints all of it with -v.
     module.exit_json(changed=False, server=each_text(server), portal=portal)

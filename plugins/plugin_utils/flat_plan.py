@@ -37,6 +37,7 @@ class OfRedis(TypedDict, total=False):
     engine: str
     engine_now: str
     ours_in: list[str]
+    state_dir: str
     redis_image: str
     redis_unit: str
     redis_unit_path: str
@@ -69,6 +70,7 @@ class OfProcesses(TypedDict, total=False):
     port: int
     address: str
     reached_at: str
+    portal_name: str
     group: str
     other_groups: list[str]
     replaced_groups: list[str]

@@ -17,9 +17,10 @@ from typing import Any, TypedDict
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.release import __version__
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import PortalNames
 from ansible_collections.tethys.channels.plugins.plugin_utils import own_files
 from ansible_collections.tethys.channels.plugins.plugin_utils.docker_inputs import DockerInputs
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import MEMORY_BACKEND, Data, Inputs
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import MEMORY_BACKEND, Data, Inputs, names_of
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import whole_number
 
 ROOT = Path(__file__).parents[2]
@@ -32,10 +33,13 @@ OF_THE_RUN = re.compile(
 JUDGED = re.compile(
     r"(tethys|preflight|redis_container|channels_redis|portal_config|asgi_service|nginx_upstream|layer_check|fleet_check)_"
 )
+# What follows a default that names something of the portal's, as the roles write it.
+OF_NAME = "{{ '-' if tethys_portal_name | default('', true) else '' }}{{ tethys_portal_name | default('', true) }}"
 # The collection-wide variables, and in which variable of the role each has its default.
 ASKED = {
     "tethys_home": "preflight_home",
     "tethys_conda_prefix": "preflight_conda_prefix",
+    "tethys_portal_name": "preflight_portal_name",
     "tethys_asgi_processes": "preflight_asgi_processes",
     "tethys_port": "preflight_port",
     "tethys_bind_address": "preflight_bind_address",
@@ -54,6 +58,8 @@ OF_PORTAL = (
     "redis_container_port",
     "redis_container_transport",
     "asgi_service_log_dir",
+    "asgi_service_run_dir",
+    "nginx_upstream_name",
 )
 
 
@@ -143,8 +149,25 @@ class Variables:
         return bool(boolean(self.read(name, False), strict=False))
 
     def of_role(self, name: str) -> Any:
-        """Return a role's variable, by its default where the play does not have that role."""
-        return self.read(name) if name in self.held else defaults().get(name)
+        """Return a role's variable, by its default where the play does not have that role.
+
+        One that names something of the portal's has its default for this portal.
+        """
+        if name in self.held:
+            return self.read(name)
+        value = defaults().get(name)
+        return value.replace(OF_NAME, self.names.suffix) if isinstance(value, str) else value
+
+    @property
+    def of_portal(self) -> dict[str, str]:
+        """What a module is told of a portal that has a name."""
+        return {"portal_name": self.names.portal, "state_dir": self.names.state} if self.names.portal else {}
+
+    @cached_property
+    def names(self) -> PortalNames:
+        """The names of the portal's own; a host of a Redis that portals share has those of a first portal."""
+        is_redis = self.read("preflight_kind") == "redis"
+        return PortalNames() if is_redis else names_of({"tethys_portal_name": self.read("preflight_portal_name")})
 
     @cached_property
     def found(self) -> Any:

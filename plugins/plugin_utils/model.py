@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import PortalNames, is_name
 from ansible_collections.tethys.channels.plugins.module_utils.problem import Problem, codes, texts
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Server
-from ansible_collections.tethys.channels.plugins.module_utils.services import REDIS_SOCKET
 from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import mapping_of, texts_of
 
 __all__ = ("Facts", "Found", "Inputs", "Problem", "Refusal", "codes", "refused", "texts")
@@ -22,16 +21,16 @@ __all__ = ("Facts", "Found", "Inputs", "Problem", "Refusal", "codes", "refused",
 # A mapping whose entries a decision reads one by one.
 Data = Mapping[str, object]
 
-# What the collection keeps on a server.
-STATE = "/etc/tethys_channels"
-# Folders of this collection's own.
-OWN_FOLDERS = (str(PurePosixPath(REDIS_SOCKET).parent), STATE)
 # Where a portal has the certificate of the authority by which it knows the Redis that it shares with others.
-SHARED_CA_HERE = f"{PurePosixPath(REDIS_SOCKET).parent}/redis-ca.pem"
+SHARED_CA_HERE = PortalNames().shared_ca
 LARGEST_PORT = 65535
 DEFAULT_REDIS_PORT = 6379
 # The label by which our container tells how it is reached.
 TRANSPORT_LABEL = "tethys.channels.transport"
+# The label of a container of a portal that has a name: that name.
+PORTAL_LABEL = "tethys.channels.portal"
+# The label of every container of this collection's: a digest of its configuration.
+CONFIG_LABEL = "tethys.channels.config"
 APART = "socket_per_process"
 CORE_BACKEND = "channels_redis.core.RedisChannelLayer"
 PUBSUB_BACKEND = "channels_redis.pubsub.RedisPubSubChannelLayer"
@@ -55,6 +54,12 @@ class Refusal(Exception):
 def refused(code: str, subject: str, text: str) -> Refusal:
     """Return the refusal for one problem."""
     return Refusal(Problem(code, subject, text))
+
+
+def names_of(asked: Data) -> PortalNames:
+    """Return the names of a portal's own; one whose name is refused has those of the first portal until then."""
+    name = asked.get("tethys_portal_name")
+    return PortalNames(name if isinstance(name, str) and is_name(name) else "")
 
 
 @dataclass(frozen=True)

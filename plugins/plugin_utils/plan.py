@@ -13,6 +13,7 @@ from typing import Any, cast
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Program
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import front, trust, unchanged, variables
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.bokeh import Bokeh
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.neighbors import Neighbors, shared_redis_problems
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.nginx import Nginx
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.portal import Portal
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.processes import kept_problems
@@ -21,7 +22,6 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis impor
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject, sentence
 from ansible_collections.tethys.channels.plugins.plugin_utils.flat_plan import Plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
-    SHARED_CA_HERE,
     Facts,
     Found,
     Gathered,
@@ -59,6 +59,7 @@ def of_variables(inputs: Inputs, goal: str) -> list[Problem]:
         *variables.misspelt(inputs.names, inputs.known),
         *variables.wrong_role_values(values, asked),
         *variables.check_variables(asked),
+        *shared_redis_problems(asked, values),
         *kept_problems(values),
         *front.url_problems(values),
         *variables.rotation_reasons(values, asked),
@@ -132,7 +133,7 @@ def decide(inputs: Inputs, facts: Facts) -> Decision:
 
 def _with_server(decision: Decision, run: Run, inputs: Inputs, facts: Facts) -> Decision:
     portal, redis, programs = Portal(inputs, facts), Redis(inputs, facts), Programs(inputs, facts)
-    nginx, bokeh = Nginx(inputs, facts), Bokeh(inputs, facts)
+    nginx, bokeh, neighbors = Nginx(inputs, facts), Bokeh(inputs, facts), Neighbors(inputs, facts)
     adopted_container = adopted_program = processes = None
     portal.portal_reasons()
     run.clock()
@@ -147,7 +148,7 @@ def _with_server(decision: Decision, run: Run, inputs: Inputs, facts: Facts) -> 
     if run.goal in ("restart", "remove") and run.is_root:
         programs.name_reasons()
     if run.is_root:
-        programs.portal_reasons()
+        neighbors.reasons()
         nginx.front_reasons()
         nginx.nginx_reasons()
         nginx.selinux_warning()
@@ -165,7 +166,7 @@ def _with_server(decision: Decision, run: Run, inputs: Inputs, facts: Facts) -> 
             "redis_container_rotate is true: Redis gets a new password, and the processes restart one at a time."
         )
         last.warnings += variables.rotation_warnings(facts.server)
-    for found in (portal, run, redis, programs, nginx, trusted, bokeh, last):
+    for found in (portal, run, neighbors, redis, programs, nginx, trusted, bokeh, last):
         decision.problems += [problem for problem in dict.fromkeys(found.problems) if problem not in decision.problems]
         decision.warnings += found.warnings
         decision.announce += found.announce
@@ -199,7 +200,8 @@ def _programs_step(programs: Programs, adopted: Program | None) -> Plan:
         "other_groups": programs.other_groups,
         "replaced_groups": programs.replaced_groups,
         "user": portal.get("user"),
-        "shared_ca": SHARED_CA_HERE,
+        "shared_ca": programs.names.shared_ca,
+        "portal_name": programs.names.portal,
         "moves": list_of(programs.packages.get("moves")),
         "program_path": programs.program_path,
         "install_supervisor": not supervisor.get("installed"),

@@ -15,25 +15,22 @@ from pathlib import PurePosixPath
 from typing import Any, TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import PortalNames
 from ansible_collections.tethys.channels.plugins.module_utils.portal_wire import host_name
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import ContainerFacts, Server
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.front import FrontStep
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis_way import RedisEndpoint
 from ansible_collections.tethys.channels.plugins.plugin_utils.flat_plan import Plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.hosts import SentinelStep
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART, STATE
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART, CONFIG_LABEL
 from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
     EnginePackages,
     SupervisorPackages,
 )
 
-CONFIG_LABEL = "tethys.channels.config"
 NGINX_STATE = "nginx_upstream.original"
 PROGRAM_STATE = "program.original"
 WATCH_STATE = "watch.json"
-ENVIRONMENT = f"{STATE}.env"
-TMPFILES = "/etc/tmpfiles.d/tethys_channels.conf"
-WATCH = (f"{STATE}/asgi_watch.py", f"{STATE}/{WATCH_STATE}", "/etc/systemd/system/tethys_channels_watch.service")
 
 
 @dataclass(frozen=True)
@@ -81,6 +78,8 @@ class RedisStep:
     certificate_due: str | None
     authority_due: bool
     shared_ca: str | None
+    portal_name: str
+    state_dir: str
     state: list[str]
 
 
@@ -104,6 +103,8 @@ class SettingsStep:
     place: str
     answers: bool
     shared_ca: str
+    state_dir: str
+    portal_name: str
     user: str | None
     file_exists: bool
     install_yaml: bool
@@ -113,6 +114,7 @@ class SettingsStep:
 class EnvironmentFile(TypedDict):
     """The file with the variables that not every portal's processes have, without those that the inventory sets."""
 
+    portal_name: str
     path: str
     group: str | None
     program: str | None
@@ -124,7 +126,7 @@ class ProcessesStep:
     """What `asgi_service` does.
 
     `kept_upstream` is nginx's upstream block where it is still as an earlier layout left it, `program_digest` that of
-    the program file that is there.
+    the program file that is there, `group_of_one` what the group of a single process is called without its number.
     """
 
     is_unchanged: bool
@@ -134,13 +136,19 @@ class ProcessesStep:
     host_name: str
     bokeh: Any
     group: str
+    group_of_one: str
     other_groups: list[str]
     replaced_groups: list[str]
     port: int
     address: str
     arguments: list[str]
     environment: bool
+    portal_name: str
+    state_dir: str
     environment_path: str
+    tmpfiles: str
+    watch_unit: str
+    old_run_dirs: list[str]
     environment_file: EnvironmentFile
     reads: list[str]
     pins: list[str]
@@ -168,6 +176,8 @@ class NginxStep:
     """What `nginx_upstream` does: `manages` is whether the block is the run's to write."""
 
     is_unchanged: bool
+    state_dir: str
+    portal_name: str
     manages: bool
     ports: list[int]
     pins: list[str]
@@ -178,6 +188,8 @@ class DeliveryStep:
     """What `layer_check` verifies, and what it records of the server."""
 
     is_unchanged: bool
+    portal_name: str
+    state_dir: str
     digest: str
     records: bool
     redis_moves: bool
@@ -210,6 +222,7 @@ class DeliveryStep:
 class FleetStep:
     """How `fleet_check` reaches the portal's processes."""
 
+    portal_name: str
     user: str | None
     reached_at: str
     ports: list[int]
@@ -221,12 +234,7 @@ Step = RedisStep | PackagesStep | SettingsStep | ProcessesStep | NginxStep | Del
 def redis_step(plan: Plan) -> RedisStep:
     """Return the step of `redis_container`."""
     server: Server = plan["server"]
-    platform, engine, container = plan["platform"] or {}, plan["engine"], server.get("container")
-    docker: EnginePackages = platform.get("docker") or {}
-    # Only a run of `site` is refused on a system that is not known.
-    about = platform.get("podman") if engine == "podman" else docker
-    engine_packages = list((about or {}).get("packages") or []) if plan["install_engine"] else []
-    library = [docker["library"]] if plan["install_docker_library"] and docker else []
+    engine, container = plan["engine"], server.get("container")
     labels = (container or {}).get("labels") or {}
     return RedisStep(
         is_unchanged=plan["as_proved"],
@@ -246,10 +254,10 @@ def redis_step(plan: Plan) -> RedisStep:
         unit_path=plan["redis_unit_path"],
         has_unit=bool(server.get("redis_unit")),
         selinux=plan["selinux"],
-        missing=[*engine_packages, *library],
+        missing=_missing(plan),
         # Nothing of Podman runs by itself.
         starts_docker=bool(plan["install_engine"] and engine == "docker"),
-        docker_unit=docker.get("unit"),
+        docker_unit=_docker(plan).get("unit"),
         docker_library=bool(server.get("docker_library")),
         askable=_askable(plan),
         answers=_answers(plan),
@@ -264,8 +272,22 @@ def redis_step(plan: Plan) -> RedisStep:
         certificate_due=plan.get("certificate_due"),
         authority_due=bool(plan.get("authority_due")),
         shared_ca=plan.get("shared_ca"),
+        portal_name=plan.get("portal_name", ""),
+        state_dir=plan["state_dir"],
         state=list(server.get("state") or []),
     )
+
+
+def _docker(plan: Plan) -> EnginePackages:
+    return (plan["platform"] or {}).get("docker") or {}
+
+
+def _missing(plan: Plan) -> list[str]:
+    """Return the packages of the container engine to install; only `site` is refused on a system that is not known."""
+    docker = _docker(plan)
+    about = (plan["platform"] or {}).get("podman") if plan["engine"] == "podman" else docker
+    packages = (about or {}).get("packages") if plan["install_engine"] else None
+    return [*(packages or []), *([docker["library"]] if plan["install_docker_library"] and docker else [])]
 
 
 def _has_sentinel(server: Server) -> bool:
@@ -304,6 +326,8 @@ def settings_step(plan: Plan) -> SettingsStep:
         place=plan["redis_place"],
         answers=_answers(plan),
         shared_ca=plan["shared_ca"],
+        state_dir=plan["state_dir"],
+        portal_name=plan["portal_name"],
         user=plan["user"],
         file_exists=bool((portal.get("config") or {}).get("exists")),
         install_yaml=plan["install_yaml"],
@@ -313,25 +337,31 @@ def settings_step(plan: Plan) -> SettingsStep:
 
 def processes_step(plan: Plan) -> ProcessesStep:
     """Return the step of `asgi_service`."""
-    portal: Portal = plan["portal"]
-    server: Server = plan["server"]
+    portal, server, names = plan["portal"], plan["server"], PortalNames(plan["portal_name"])
     state, path = server.get("state") or [], plan["program_path"]
     kept = plan["upstream"] if NGINX_STATE in state else ""
     return ProcessesStep(
         is_unchanged=plan["as_proved"],
+        portal_name=names.portal,
+        state_dir=names.state,
+        environment_path=names.environment,
+        tmpfiles=names.tmpfiles,
+        watch_unit=names.watch_unit,
+        # Where the manual has its sockets; those of a server with several portals may be another one's.
+        old_run_dirs=[] if names.portal else ["/run"],
         user=plan["user"],
         user_group=portal.get("group"),
         site_packages=portal.get("site_packages"),
         host_name=host_name((portal.get("settings") or {}).get("allowed_hosts") or []),
         bokeh=portal.get("bokeh", "unknown"),
         group=plan["group"],
+        group_of_one=names.group_of_one,
         other_groups=plan["other_groups"],
         replaced_groups=plan["replaced_groups"],
         port=plan["port"],
         address=plan["address"],
         arguments=plan["arguments"],
         environment=plan["environment"],
-        environment_path=ENVIRONMENT,
         environment_file=_environment(plan),
         reads=_reads(plan),
         pins=plan["pins"],
@@ -358,7 +388,12 @@ def processes_step(plan: Plan) -> ProcessesStep:
 def nginx_step(plan: Plan) -> NginxStep:
     """Return the step of `nginx_upstream`."""
     return NginxStep(
-        is_unchanged=plan["as_proved"], manages=plan["layout"] == APART, ports=plan["ports"], pins=plan["pins"]
+        is_unchanged=plan["as_proved"],
+        state_dir=plan["state_dir"],
+        portal_name=plan["portal_name"],
+        manages=plan["layout"] == APART,
+        ports=plan["ports"],
+        pins=plan["pins"],
     )
 
 
@@ -371,6 +406,8 @@ def delivery_step(plan: Plan) -> DeliveryStep:
     podman = [plan["redis_unit_path"], f"/etc/systemd/system/multi-user.target.wants/{unit}"]
     return DeliveryStep(
         is_unchanged=plan["as_proved"],
+        portal_name=plan["portal_name"],
+        state_dir=plan["state_dir"],
         digest=plan["sum"],
         records=plan["recorded"],
         redis_moves=plan["redis_way_now"] not in ("", plan["redis_way"]),
@@ -408,12 +445,17 @@ def delivery_step(plan: Plan) -> DeliveryStep:
 
 def _reads(plan: Plan) -> list[str]:
     """Return what the processes read when they start."""
-    return [f"{plan['home']}/portal_config.yml", *([ENVIRONMENT] if plan["environment"] else [])]
+    return [
+        f"{plan['home']}/portal_config.yml",
+        *([PortalNames(plan["portal_name"]).environment] if plan["environment"] else []),
+    ]
 
 
 def _environment(plan: Plan) -> EnvironmentFile:
+    names = PortalNames(plan["portal_name"])
     return {
-        "path": ENVIRONMENT,
+        "path": names.environment,
+        "portal_name": names.portal,
         "group": plan["portal"].get("group"),
         "program": plan["program_path"],
         "prefix": plan["conda_prefix"],
@@ -422,17 +464,21 @@ def _environment(plan: Plan) -> EnvironmentFile:
 
 def process_files(plan: Plan) -> list[str]:
     """Return the files and folders of the processes, of their watch and of their variables."""
-    conda = plan["conda_prefix"]
+    conda, names = plan["conda_prefix"], PortalNames(plan["portal_name"])
+    variables = names.environment, f"{conda}/conda-meta/state", f"{conda}/etc/conda/env_vars.d"
+    watch = f"{names.state}/asgi_watch.py", f"{names.state}/{WATCH_STATE}", names.watch_unit_path
     return [
-        *(plan["log_dir"], plan["run_dir"], TMPFILES, str(plan["program_path"])),
-        *(WATCH if plan["watch"] else ()),
-        *((ENVIRONMENT, f"{conda}/conda-meta/state", f"{conda}/etc/conda/env_vars.d") if plan["environment"] else ()),
+        *(plan["log_dir"], plan["run_dir"], names.tmpfiles, str(plan["program_path"])),
+        *(watch if plan["watch"] else ()),
+        *(variables if plan["environment"] else ()),
     ]
 
 
 def fleet_step(plan: Plan) -> FleetStep:
     """Return the step of `fleet_check`."""
-    return FleetStep(user=plan["user"], reached_at=plan["reached_at"], ports=plan["ports"])
+    return FleetStep(
+        portal_name=plan["portal_name"], user=plan["user"], reached_at=plan["reached_at"], ports=plan["ports"]
+    )
 
 
 # The step of each role, in the order of a run.

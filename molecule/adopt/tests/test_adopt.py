@@ -16,6 +16,7 @@ from typing import Any
 
 import bed
 import pytest
+import second_portal as second
 
 N = 2
 PROGRAM = "/etc/supervisor/conf.d/asgi_supervisord.conf"
@@ -327,6 +328,93 @@ def test_the_portal_still_writes_its_database_and_workspaces(host: Any, taken_ov
     )
     assert login == "302"
     assert int(host.check_output(sql("SELECT count(*) FROM django_session", "tethys"))) > 0
+
+
+@pytest.fixture(scope="module")
+def beside(host: Any, taken_over: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Every kind of run for a second portal, while requests through nginx to the first go on."""
+    second.set_up(host)
+    server = {"ansible_host": host.backend.get_hostname()}
+    staging = {**server, "tethys_home": second.HOME, "tethys_port": second.PORT, "tethys_portal_name": second.NAME}
+    unnamed = {key: value for key, value in staging.items() if key != "tethys_portal_name"}
+    hosts = {"production": server, "staging": staging, "unnamed": unnamed}
+    wrong = {**server, "tethys_portal_name": "Stag/ing"}
+    given = bed.names(tmp_path_factory.mktemp("names"), **hosts, wrong=wrong)
+    more = bed.names(tmp_path_factory.mktemp("more"), staging={**staging, "tethys_asgi_processes": N + 1})
+    found: dict[str, Any] = {"before": second.first(host), "runs": {}, "processes": {}}
+
+    def run(name: str, playbook: str, pattern: str, *arguments: str, **variables: Any) -> None:
+        found["runs"][name] = bed.playbook(playbook, *given, *arguments, tethys_hosts=pattern, **variables)
+        found["processes"][name] = second.daphnes(host)
+
+    with bed.load(host, "--connections", "2", "--pause", "0.1") as figures:
+        run("refused", "site", "unnamed:wrong")
+        run("remove unnamed", "remove", "unnamed")
+        run("site", "site", "production:staging", "--forks=2")
+        found["layers"] = host.check_output(f"cat {second.HOME}/portal_config.yml")
+        found["environ"] = host.check_output(f"cat /proc/{found['processes']['site'][0]}/environ | tr '\\0' '\\n'")
+        found["state"] = host.check_output(f"ls {second.STATE}; supervisorctl status; {second.CONTAINERS}")
+        run("check", "check", "staging")
+        run("restart", "restart", "staging")
+        run("rescale", "site", "staging", *more, redis_container_rotate=True)
+        run("remove", "remove", "staging", *more)
+    found.update(figures=figures, after=second.first(host), left=second.left(host))
+    second.clear_away(host)
+    return found
+
+
+def test_a_second_portal_without_a_name_is_refused(beside: dict[str, Any]) -> None:
+    refused = beside["runs"]["refused"]
+    for run in (refused, beside["runs"]["remove unnamed"]):
+        assert bed.changed(run) == 0
+        said = bed.fatal(run, "unnamed")
+        assert f"Supervisor's program asgi ({PROGRAM}) runs the portal of {bed.HOME}" in said
+        assert f"the state in /etc/tethys_channels is that of {bed.CONFIG}" in said
+        assert "Set tethys_portal_name to a name for this portal, such as staging" in said
+    assert "tethys_portal_name is 'Stag/ing': set it to at most 32 lower-case letters" in bed.fatal(refused, "wrong")
+
+
+@pytest.mark.parametrize("name", ["site", "check", "restart", "rescale", "remove"])
+def test_each_run_for_a_second_portal_ends_well(beside: dict[str, Any], name: str) -> None:
+    run = beside["runs"][name]
+    assert run.returncode == 0, run.stdout
+    if name == "site":
+        assert bed.changed_on(run, "production") == 0, run.stdout
+    if name in ("site", "restart", "rescale"):
+        assert f"{second.NAME}.example.org/ answers HTTP 200" in folded(bed.said(run, "staging")), run.stdout
+
+
+def test_a_second_portal_has_all_of_its_own(beside: dict[str, Any]) -> None:
+    assert f"unix://{second.SOCKET}" in beside["layers"]
+    assert bed.SOCKET not in beside["layers"]
+    for line in (f"{second.GROUP}:tethys_asgi0", "credentials.json", second.CONTAINER, "asgi:tethys_asgi1"):
+        assert line in beside["state"]
+    # The environment's variables are for all of its portals; those of the first portal's program are not.
+    assert "PROJ_NETWORK=ON" in beside["environ"]
+    assert "EARTHDATA_TOKEN" not in beside["environ"]
+
+
+def test_its_processes_are_restarted_and_rescaled(beside: dict[str, Any]) -> None:
+    found = beside["processes"]
+    assert found["remove unnamed"] == []
+    assert [len(found[name]) for name in ("site", "check", "restart", "rescale", "remove")] == [N, N, N, N + 1, 1]
+    assert found["check"] == found["site"]
+    assert not set(found["restart"]) & set(found["site"])
+
+
+def test_the_first_portal_does_not_notice(beside: dict[str, Any]) -> None:
+    assert beside["figures"]["requests"] > 100, beside["figures"]
+    assert beside["figures"]["failed"] == 0, beside["figures"]
+    assert beside["after"] == beside["before"]
+
+
+def test_a_second_portal_is_removed_without_a_trace(beside: dict[str, Any]) -> None:
+    # In /etc its program and the files that this needs, as after the removal of a portal that nothing served before.
+    assert beside["left"] == {
+        "same settings": True,
+        "folders": [f"/etc/tethys_channels-{second.NAME}.env"],
+        "containers": ["tethys-channels-redis"],
+    }
 
 
 def test_remove_gives_everything_back(host: Any, before: dict[str, Any], taken_over: str) -> None:

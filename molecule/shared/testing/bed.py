@@ -108,7 +108,10 @@ def judge(
     Returns for each case what a separate run would have: an exit code and an output.
     """
     server = host.backend.get_hostname()
-    hosts = {f"case-{n}": {"ansible_host": server, **given} for n, given in enumerate(cases.values())}
+    # Docker's connection has no port: by it the cases count as portals of different servers.
+    hosts = {
+        f"case-{n}": {"ansible_host": server, "ansible_port": n + 1, **given} for n, given in enumerate(cases.values())
+    }
     more = names(Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]), **hosts)
     # A look at the portal has a deadline, and other steps run besides.
     run = playbook("site", *more, "--forks=2", *arguments, tethys_hosts="case-*")

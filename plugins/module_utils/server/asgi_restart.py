@@ -20,6 +20,11 @@ from ansible_collections.tethys.channels.plugins.module_utils.boundary import Re
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_search import NginxError
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import (
+    PortalNames,
+    asgi_number,
+    is_asgi_group,
+)
 from ansible_collections.tethys.channels.plugins.module_utils.server import (
     portal_program,
     proc,
@@ -33,11 +38,8 @@ from ansible_collections.tethys.channels.plugins.module_utils.server.answers imp
     sockets_in,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.server.copies import copied
+from ansible_collections.tethys.channels.plugins.module_utils.server.lock import alone_on_server
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import writable_by_others
-from ansible_collections.tethys.channels.plugins.module_utils.services import (
-    asgi_number,
-    is_asgi_group,
-)
 
 # A process that Supervisor has started again so often while it was waited for crashes as it starts.
 MOST_STARTS = 3
@@ -53,7 +55,7 @@ class RollError(Exception):
     """One sentence for the administrator."""
 
 
-def endpoints_of(program: str) -> dict[str, portal_program.Endpoint | None]:
+def endpoints_of(program: str, portal: str = "") -> dict[str, portal_program.Endpoint | None]:
     """Return where each group of a program file listens that has a portal's name or runs the portal.
 
     None if Supervisor has to expand it, as in `%(process_num)d`.
@@ -63,7 +65,7 @@ def endpoints_of(program: str) -> dict[str, portal_program.Endpoint | None]:
     for title, section in file.sections.items() if file else ():
         kind, _colon, group = title.partition(":")
         runs = (portal_program.application_of(section) or "").partition(":")[0] == portal_program.PORTAL
-        if is_asgi_group(group.strip()) or (runs and kind.strip() in ("program", "fcgi-program")):
+        if is_asgi_group(group.strip(), portal) or (runs and kind.strip() in ("program", "fcgi-program")):
             where = portal_program.endpoint_of(section)
             as_written = where.path or ("" if where.address and where.port else " ".join(section.values()))
             found[group.strip()] = None if "%" in as_written else where
@@ -102,7 +104,9 @@ class Roll:
         self._files = files
         self._paths = paths
         # Where each group of the file listens that a removal puts back.
-        self.put_back = endpoints_of(params["program"]) if params.get("program") and not params["processes"] else {}
+        self.names = PortalNames(params.get("portal_name", ""))
+        is_back = params.get("program") and not params["processes"]
+        self.put_back = endpoints_of(params["program"], self.names.portal) if is_back else {}
         # The ports that each group holds, and the groups of which no process answers: nginx sends them nothing.
         self.serving: dict[str, set[int]] = {}
         self.silent: set[str] = set()
@@ -123,7 +127,7 @@ class Roll:
 
     def is_portals(self, group: str) -> bool:
         """Return whether a group runs the portal, by its name and by what the file says that is put back."""
-        if is_asgi_group(group) and group not in self.params["other_groups"]:
+        if is_asgi_group(group, self.names.portal) and group not in self.params["other_groups"]:
             return True
         # A file of the portal's user can name a group that root has in another file.
         return (group in self.params["replaces"] or group in self.put_back) and group not in self.elsewhere
@@ -172,7 +176,7 @@ class Roll:
         """Have Supervisor read its files, and return its new, changed and dropped groups."""
         try:
             # What others can change is checked as Supervisor reads it.
-            with copied(self._paths(), supervisor_files.MOST_OF_OTHERS):
+            with alone_on_server("supervisor"), copied(self._paths(), supervisor_files.MOST_OF_OTHERS):
                 found: list[list[str]]
                 found, _files = self.rpc.reloadConfig()[0], self.files
         except Rejected as error:
@@ -188,7 +192,7 @@ class Roll:
         """The groups that this run is to start. Supervisor starts a program without `user` as root."""
         if not self.params["processes"] and self.params.get("program"):
             return set(self.put_back) or {self.params["group"]}
-        apart = {f"tethys_asgi{number}" for number in range(self.params["processes"])}
+        apart = {f"{self.names.group_of_one}{number}" for number in range(self.params["processes"])}
         return apart if self.apart else {self.params["group"]}
 
     def refuse_others(self, groups: set[str]) -> None:

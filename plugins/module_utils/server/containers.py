@@ -11,11 +11,11 @@ from typing import Any
 from ansible_collections.tethys.channels.plugins.module_utils.engines import (
     ENGINES,
     NO_ANSWER,
-    UNIT_PATH,
     DockerEngine,
     Engine,
     PodmanEngine,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import PortalNames
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import (
     ContainerFacts,
@@ -101,10 +101,10 @@ def describe_redis(port: int, layer_prefix: str = "asgi") -> RedisContent:
         return {"version": None, "foreign_key": None, "problem": str(error)}
 
 
-def container_facts(params: dict[str, Any], address: str | None) -> Server:
+def container_facts(params: dict[str, Any], address: str | None, names: PortalNames) -> Server:
     """Return what the container engines have of Redis and Sentinel."""
     asked = params["engine"]
-    unit = Path(UNIT_PATH).exists()
+    unit = Path(names.redis_unit_path).exists()
     docker = DockerEngine()
     # Podman takes a tenth of a second to answer, so it is asked only where it matters.
     engines: dict[str, Engine] = {"docker": docker, **({"podman": PodmanEngine()} if asked == "podman" or unit else {})}

@@ -15,15 +15,15 @@ import shlex
 from typing import Any, Mapping, NamedTuple, TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import PortalNames, asgi_groups
 from ansible_collections.tethys.channels.plugins.module_utils.read_as import read_file
 from ansible_collections.tethys.channels.plugins.module_utils.server.conda_variables import accepted, of_conda
 from ansible_collections.tethys.channels.plugins.module_utils.server.portal_program import environment_of, is_portals
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import writable_by_others
-from ansible_collections.tethys.channels.plugins.module_utils.services import Supervisor, asgi_groups
+from ansible_collections.tethys.channels.plugins.module_utils.services import Supervisor
 
 # The kinds of sections that define a program.
 PROGRAMS = ("program", "fcgi-program")
-PATH = "/etc/tethys_channels.env"
 MOST_BYTES = 64 * 1024
 HEADER = "# The role tethys.channels.asgi_service writes this file. The portal's processes get these variables.\n"
 # The variables below this line are conda's, and are read again in each run.
@@ -35,6 +35,7 @@ OPTIONS: dict[str, Any] = {
     "program": {"type": "path", "required": True},
     "prefix": {"type": "path", "required": True},
     "given": {"type": "str", "no_log": True},
+    "portal_name": {"type": "str", "default": ""},
 }
 
 
@@ -118,7 +119,7 @@ def _exported(path: str, text: str, skipped: int) -> dict[str, str]:
     return found
 
 
-def names(prefix: str, path: str = PATH) -> Names:
+def names(prefix: str, path: str) -> Names:
     """Return what is there, by name."""
     conda, rejected = of_conda(prefix)
     try:
@@ -132,15 +133,15 @@ def names(prefix: str, path: str = PATH) -> Names:
     return found
 
 
-def of_program(path: str, prefix: str) -> dict[str, str]:
+def of_program(path: str, prefix: str, portal: str) -> dict[str, str]:
     """Return the variables that a program file gives the portal, besides those that every portal has."""
     for file in Supervisor().files():
-        for title in asgi_groups_or_all(file.sections) if file.path == path else ():
+        for title in asgi_groups_or_all(file.sections, portal) if file.path == path else ():
             return environment_of(file.sections[title], prefix, accepted)[0]
     return {}
 
 
-def of_portal(prefix: str, home: str, user: str) -> dict[str, str]:
+def of_portal(prefix: str, home: str, user: str, portal: str = "") -> dict[str, str]:
     """Return the administrator's variables that a run keeps, for a child process of the portal's user.
 
     They are those of the file that an earlier run has written, else those of the portal's program. A file that a user
@@ -150,21 +151,24 @@ def of_portal(prefix: str, home: str, user: str) -> dict[str, str]:
         prefix: the conda environment.
         home: the portal's TETHYS_HOME.
         user: the portal's user. A program of another user's gives none.
+        portal: its name, where the server has several.
     """
+    own_file = PortalNames(portal).environment
     try:
-        kept = _of_file(PATH)
+        kept = _of_file(own_file)
     except Unusable:
         return {}
     if kept is not None:
         # conda's come last there.
         own = {name: value for name, value in kept.own.items() if name not in kept.conda}
-        return {} if writable_by_others(PATH) else own
+        return {} if writable_by_others(own_file) else own
     named: list[tuple[str, Mapping[str, str]]] = []
     others: list[tuple[str, Mapping[str, str]]] = []
     for file in Supervisor().files():
         for title, section in file.sections.items():
-            runs = is_portals(section, home, prefix) if title.partition(":")[0].strip() in PROGRAMS else False
-            if asgi_groups([title]) and runs is not False:
+            is_program = title.partition(":")[0].strip() in PROGRAMS
+            runs = is_portals(title, section, home, prefix, portal) if is_program else False
+            if asgi_groups([title], portal) and runs is not False:
                 named.append((file.path, section))
             elif runs:
                 others.append((file.path, section))
@@ -176,13 +180,13 @@ def of_portal(prefix: str, home: str, user: str) -> dict[str, str]:
     return {}
 
 
-def asgi_groups_or_all(sections: Mapping[str, Mapping[str, str]]) -> list[str]:
+def asgi_groups_or_all(sections: Mapping[str, Mapping[str, str]], portal: str) -> list[str]:
     """Return the sections of a file with a portal's name, or all programs, the portal's being the only ones there."""
-    named = [title for title in sections if asgi_groups([title])]
+    named = [title for title in sections if asgi_groups([title], portal)]
     return named or [title for title in sections if title.partition(":")[0] in PROGRAMS]
 
 
-def text_of(path: str, program: str, prefix: str, given: str | None) -> str:
+def text_of(path: str, program: str, prefix: str, given: str | None, portal: str = "") -> str:
     """Return what the file is to be.
 
     Args:
@@ -190,6 +194,7 @@ def text_of(path: str, program: str, prefix: str, given: str | None) -> str:
         program: the program file, which is adopted where there is no such file yet.
         prefix: the conda environment.
         given: the administrator's variables as JSON, in place of those that are there.
+        portal: the portal's name, where the server has several.
 
     Raises:
         Unusable: there is a file that cannot be read, and no variables are given.
@@ -198,7 +203,7 @@ def text_of(path: str, program: str, prefix: str, given: str | None) -> str:
         own = {str(name): str(value) for name, value in json.loads(given).items()}
     else:
         kept = _of_file(path)
-        own = of_program(program, prefix) if kept is None else kept.own
+        own = of_program(program, prefix, portal) if kept is None else kept.own
     conda, _rejected = of_conda(prefix)
     # conda's are set by `conda activate`, after Supervisor's. What the administrator sets here comes last. A value that
     # conda replaces stays in the file: it counts again once conda has none.
@@ -215,7 +220,8 @@ def expected(environment: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     if not environment:
         return []
     given = environment["given"]
-    text = text_of(environment["path"], environment["program"], environment["prefix"], given)
+    portal = environment.get("portal_name", "")
+    text = text_of(environment["path"], environment["program"], environment["prefix"], given, portal)
     rights = {"owner": "root", "group": environment["group"], "mode": "0640"}
     return [{"path": environment["path"], "content": text, "hidden": True, **rights}]
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two runs at once on one server: what changes the same thing waits for its turn."""
+"""One run at a time where two would get into each other's way."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from pathlib import Path
 from typing import Iterator
 
 SECONDS = 600.0
+# pip gives up after 900 s.
+SERVER_SECONDS = 1000.0
+# A folder that only root can change, and that is there before any portal has state.
+LOCKS = "/run"
 
 
 class Busy(Exception):
@@ -21,14 +25,39 @@ class Busy(Exception):
 
 @contextlib.contextmanager
 def alone(state_dir: str | Path, seconds: float = SECONDS) -> Iterator[None]:
-    """Wait for another run's part on this server to end; Busy where it takes too long.
+    """Wait for another run's part on this portal to end; Busy where it takes too long.
 
     The folder itself is locked, so that nothing is left behind, and a process that dies lets go of it.
     """
     if not Path(state_dir).is_dir():
         yield
         return
-    descriptor = os.open(str(state_dir), os.O_RDONLY | os.O_DIRECTORY)
+    with _locked(os.open(str(state_dir), os.O_RDONLY | os.O_DIRECTORY), seconds):
+        yield
+
+
+@contextlib.contextmanager
+def alone_on_server(what: str, seconds: float = SERVER_SECONDS) -> Iterator[None]:
+    """Wait for the same part of a run for another portal of this server; Busy where it takes too long.
+
+    Args:
+        what: what both would change: `nginx`, `packages` or `supervisor`. The watch of a portal waits for none of them.
+        seconds: how long to wait.
+    """
+    path = f"{LOCKS}/tethys_channels.{what}.lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        # Whoever cannot write there, as in a container of Tethys Docker, changes nothing of another portal.
+        yield
+        return
+    with _locked(descriptor, seconds):
+        yield
+
+
+@contextlib.contextmanager
+def _locked(descriptor: int, seconds: float) -> Iterator[None]:
+    """Hold the lock of an open file or folder, and close it."""
     try:
         end = time.monotonic() + seconds
         while True:

@@ -12,6 +12,7 @@ import shlex
 from typing import Callable, Iterator, Mapping, NamedTuple, TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import clean
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import portal_of
 from ansible_collections.tethys.channels.plugins.module_utils.server.supervisor_files import pairs
 
 SERVERS = ("daphne", "uvicorn", "gunicorn", "hypercorn", "granian")
@@ -67,6 +68,35 @@ class OtherProgram(TypedDict):
     home: str
 
 
+class Neighbor(TypedDict):
+    """A program that runs another portal on this server."""
+
+    path: str
+    group: str
+    home: str
+    # Whether this collection has written it.
+    managed: bool
+    port: int | None
+    # The folders of its unix socket and of its log, or an empty text.
+    sockets: str
+    logs: str
+
+
+def neighbor(path: str, group: str, section: Mapping[str, str], managed: bool) -> Neighbor:
+    """Describe a program that runs another portal."""
+    socket = _first(_options(_arguments(section)), _PATH_OPTIONS) or ""
+    log = section.get("stdout_logfile", "")
+    return {
+        "path": path,
+        "group": group,
+        "home": clean(home_of(section), 4096),
+        "managed": managed,
+        "port": endpoint_of(section).port,
+        "sockets": clean(posixpath.dirname(socket), 4096),
+        "logs": clean(posixpath.dirname(log), 4096),
+    }
+
+
 def words_of(command: str) -> list[str]:
     """Return the words of a command, those of a shell's `-c` among them."""
     try:
@@ -97,10 +127,14 @@ def home_of(section: Mapping[str, str]) -> str:
     return home if home.startswith("/") and not re.search(r"[$~%]", home) else ""
 
 
-def is_portals(section: Mapping[str, str], home: str, prefix: str) -> bool | None:
+def is_portals(title: str, section: Mapping[str, str], home: str, prefix: str, portal: str = "") -> bool | None:
     """Return whether a program runs this portal; None where its command does not show what it runs.
 
-    TETHYS_HOME decides. A program without one is judged by the environment whose Python or ASGI server it starts.
+    TETHYS_HOME decides. A program without one is judged by the environment whose Python or ASGI server it starts. It is
+    never one of a further portal, which has a name and may share the environment of the first one.
+
+    Args:
+        title: the program's section, as `fcgi-program:asgi`.
     """
     application = application_of(section)
     if application is None:
@@ -110,6 +144,8 @@ def is_portals(section: Mapping[str, str], home: str, prefix: str) -> bool | Non
     given = home_of(section)
     if given:
         return _same(given, home)
+    if portal or portal_of(title.partition(":")[2].strip()):
+        return False
     found = [_PREFIX.fullmatch(word) for word in words_of(section.get("command", ""))]
     prefixes = [match.group(1) for match in found if match]
     return not prefixes or any(_same(each, prefix) for each in prefixes)

@@ -10,10 +10,15 @@ import http.client
 import os
 import xmlrpc.client
 from pathlib import Path
-from typing import NamedTuple
+from typing import Iterator, NamedTuple
 
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import clean
 from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import OUR_HEADER
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import (
+    asgi_groups,
+    asgi_number,
+    is_asgi_group,
+)
 from ansible_collections.tethys.channels.plugins.module_utils.server import (
     addresses,
     conda_variables,
@@ -26,9 +31,6 @@ from ansible_collections.tethys.channels.plugins.module_utils.server_facts impor
 )
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
     Supervisor,
-    asgi_groups,
-    asgi_number,
-    is_asgi_group,
 )
 
 # The kinds of sections that define a program.
@@ -40,12 +42,14 @@ class Programs(NamedTuple):
 
     portals: list[Program]
     others: list[portal_program.OtherProgram]
+    # The programs of this server's other portals, whatever their names.
+    neighbors: list[portal_program.Neighbor]
 
 
-NO_PROGRAMS = Programs([], [])
+NO_PROGRAMS = Programs([], [], [])
 
 
-def programs(supervisor: Supervisor, home: str = "", prefix: str = "") -> Programs:
+def programs(supervisor: Supervisor, home: str = "", prefix: str = "", portal: str = "") -> Programs:
     """Return the files that define the portal's programs, and the programs that only have their names.
 
     A program of another name counts where none with a portal's name is the portal's.
@@ -53,26 +57,39 @@ def programs(supervisor: Supervisor, home: str = "", prefix: str = "") -> Progra
     Args:
         home: the portal's TETHYS_HOME. Without one, the name alone decides.
         prefix: its environment.
+        portal: its name, where the server has several.
     """
     by_name: list[Program] = []
     by_command: list[Program] = []
     others: list[portal_program.OtherProgram] = []
+    neighbors: list[portal_program.Neighbor] = []
     # Supervisor's own file too: it may hold programs besides what the distribution has in it.
     for file in supervisor.files():
-        named = [title for title in file.sections if asgi_groups([title])]
+        named = [title for title in file.sections if asgi_groups([title], portal)]
         runs = {
-            title: portal_program.is_portals(section, home, prefix) if home else None
+            title: portal_program.is_portals(title, section, home, prefix, portal) if home else None
             for title, section in file.sections.items()
             if title.partition(":")[0].strip() in PROGRAMS
         }
         ours = [title for title in named if _counts_by_name(title, runs.get(title), home)]
         unnamed = [title for title, is_ours in runs.items() if is_ours and title not in named]
         if ours:
-            by_name.append(_program(file, ours, prefix))
+            by_name.append(_program(file, ours, prefix, portal))
         elif unnamed:
-            by_command.append(_program(file, unnamed, prefix))
+            by_command.append(_program(file, unnamed, prefix, portal))
         others.extend(_other_program(file, title) for title in named if title not in ours)
-    return Programs(by_name or by_command, others)
+        neighbors.extend(_neighbors(file, [title for title, is_ours in runs.items() if is_ours is False]))
+    # What this collection runs for the same TETHYS_HOME under another name is named, and not passed over.
+    twice = [program for program in by_command if by_name and program["managed"]]
+    return Programs([*by_name, *twice] or by_command, others, neighbors)
+
+
+def _neighbors(file: File, titles: list[str]) -> Iterator[portal_program.Neighbor]:
+    """Describe those of these programs, which are not the portal's, that run another portal."""
+    for title in titles:
+        section = file.sections[title]
+        if (portal_program.application_of(section) or "").partition(":")[0] == portal_program.PORTAL:
+            yield portal_program.neighbor(file.path, _group(title), section, OUR_HEADER.encode() in file.raw)
 
 
 def _counts_by_name(title: str, runs: bool | None, home: str) -> bool:
@@ -87,10 +104,10 @@ def _group(title: str) -> str:
     return clean(title.partition(":")[2].strip(), 200)
 
 
-def _program(file: File, ours: list[str], prefix: str) -> Program:
+def _program(file: File, ours: list[str], prefix: str, portal: str) -> Program:
     """Describe a file that defines the portal's programs, by the first of them."""
     section = {option: clean(value) for option, value in file.sections[ours[0]].items()}
-    names = asgi_groups(ours)
+    names = asgi_groups(ours, portal)
     apart = bool(names) and asgi_number(names[0]) is not None
     endpoint = portal_program.endpoint_of(section)
     environment, lost = portal_program.environment_of(section, prefix, conda_variables.accepted)
@@ -130,7 +147,7 @@ def _other_program(file: File, title: str) -> portal_program.OtherProgram:
     return {"path": file.path, "group": _group(title), "home": home}
 
 
-def processes(supervisor: Supervisor, found: Programs = NO_PROGRAMS) -> list[Process]:
+def processes(supervisor: Supervisor, found: Programs = NO_PROGRAMS, portal: str = "") -> list[Process]:
     """Return Supervisor's processes of the portal."""
     try:
         rows = supervisor.rpc().getAllProcessInfo()
@@ -141,5 +158,5 @@ def processes(supervisor: Supervisor, found: Programs = NO_PROGRAMS) -> list[Pro
     return [
         {"name": row["name"], "state": row["statename"], "pid": row["pid"]}
         for row in rows
-        if row["group"] in groups or (is_asgi_group(row["group"]) and row["group"] not in not_ours)
+        if row["group"] in groups or (is_asgi_group(row["group"], portal) and row["group"] not in not_ours)
     ]

@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Iterable, Mapping, Sequence, TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils import nginx_config, nginx_processes
-from ansible_collections.tethys.channels.plugins.module_utils.engines import UNIT_PATH
 from ansible_collections.tethys.channels.plugins.module_utils.portal_env import NGINX_CONF
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import PortalNames
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import Writer, writable_by_others
-from ansible_collections.tethys.channels.plugins.module_utils.services import DOCKER_SOCKET, REDIS_SOCKET, Supervisor
+from ansible_collections.tethys.channels.plugins.module_utils.services import DOCKER_SOCKET, Supervisor
 
 # Of a folder that others can change, so many files are named besides the folder itself.
 MOST_IN_FOLDER = 100
 PODMAN_SOCKET = "/run/podman/podman.sock"
-TMPFILES = "/etc/tmpfiles.d/tethys_channels.conf"
+FIRST = PortalNames()
 
 
 class OpenFile(TypedDict):
@@ -123,6 +123,7 @@ def survey(
     state_dir: str,
     folders: Sequence[str],
     log_dir: str | None = None,
+    names: PortalNames = FIRST,
 ) -> Trust:
     """Return who besides root can change what root executes or obeys on this server.
 
@@ -132,6 +133,7 @@ def survey(
         state_dir: the folder of the collection's state.
         folders: those that root makes for the portal. The ones above them are judged, since they may be the portal's.
         log_dir: the folder in which Supervisor writes as root. It is judged itself.
+        names: of the portal's own files.
     """
     mains, included = of_nginx(processes)
     uses: dict[str, list[str]] = {
@@ -142,10 +144,10 @@ def survey(
         "site": included,
         "state": [state_dir],
         # The folder of the socket is the container's user's.
-        "folder": [posixpath.dirname(folder.rstrip("/")) for folder in (*folders, posixpath.dirname(REDIS_SOCKET))],
+        "folder": [posixpath.dirname(folder.rstrip("/")) for folder in (*folders, names.socket_folder)],
         # One that does not exist yet is judged by the folder above it.
         "logs": [log_dir] if log_dir and Path(log_dir).is_dir() else [],
-        "unit": [UNIT_PATH, TMPFILES],
+        "unit": [names.redis_unit_path, names.tmpfiles],
         **_of_engines(supervisor.socket_path),
     }
     return _trust(uses)

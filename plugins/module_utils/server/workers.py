@@ -28,7 +28,7 @@ class Worker(TypedDict):
 
 
 def workers_of(home: str, prefix: str, root: str = proc.ROOT) -> list[Worker]:
-    """Return the Pythons of the environment, and those with this TETHYS_HOME, that serve no requests.
+    """Return the Pythons with this TETHYS_HOME, and those of the environment without any, that serve no requests.
 
     Args:
         home: the portal's TETHYS_HOME.
@@ -41,7 +41,9 @@ def workers_of(home: str, prefix: str, root: str = proc.ROOT) -> list[Worker]:
         words = [word for word in proc.text(pid, "cmdline", root).split("\0") if word]
         if pid in ours or not words or not Path(proc.program(pid, root)).name.startswith("python"):
             continue
-        is_its = words[0].startswith(f"{prefix}/bin/") or _home(pid, root) == os.path.normpath(home)
+        # Several portals may have one environment.
+        given = _home(pid, root)
+        is_its = given == os.path.realpath(home) or (not given and words[0].startswith(f"{prefix}/bin/"))
         if is_its and not any(one in word for one in _SERVING for word in words) and proc.is_of_this_server(pid, root):
             uid = proc.user_id(pid, root)
             user = "" if uid is None else proc.user_name(uid)
@@ -59,7 +61,7 @@ def _ancestors(pid: int, root: str) -> Iterator[int]:
 def _home(pid: int, root: str) -> str:
     """Return the TETHYS_HOME of a process, or an empty text."""
     home = proc.environment(pid, root).get("TETHYS_HOME")
-    return os.path.normpath(home) if home else ""
+    return os.path.realpath(home) if home else ""
 
 
 def _name(words: list[str]) -> str:

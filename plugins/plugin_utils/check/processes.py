@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ansible_collections.tethys.channels.plugins.module_utils.layer_facts import ProcessHealth
-from ansible_collections.tethys.channels.plugins.module_utils.services import asgi_number
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import asgi_number
 from ansible_collections.tethys.channels.plugins.plugin_utils.check.report import RESTART, SITE, Report
 from ansible_collections.tethys.channels.plugins.plugin_utils.check.words import counted, listed
 

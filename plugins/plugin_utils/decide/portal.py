@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Access
-from ansible_collections.tethys.channels.plugins.module_utils.server.kept_environment import PATH
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import is_of_the_system
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.processes import (
@@ -138,7 +137,8 @@ class Portal(Subject):
             changed |= set_here ^ set(names["kept"])
         if changed:
             self.announce.append(
-                f"{PATH} changes ({', '.join(map(show, sorted(changed)))}): the processes restart one at a time."
+                f"{self.names.environment} changes ({', '.join(map(show, sorted(changed)))}): the processes restart one"
+                " at a time."
             )
 
     @property

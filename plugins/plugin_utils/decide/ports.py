@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.tethys.channels.plugins.module_utils.services import is_asgi_group
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import is_asgi_group
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.supervisor import Supervisor
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART
@@ -22,7 +22,7 @@ class Ports(Supervisor):
 
     def is_portals_group(self, name: str) -> bool:
         groups = {group for program in self.server.get("programs") or [] for group in program.get("groups", [])}
-        return name in groups or (is_asgi_group(name) and name not in self.other_groups)
+        return name in groups or (is_asgi_group(name, self.names.portal) and name not in self.other_groups)
 
     def port_reasons(self, port: int) -> None:
         """Who else is on a port that one of the portal's processes is to have."""
@@ -34,7 +34,9 @@ class Ports(Supervisor):
         strangers = [
             row for row in held if row["pid"] not in known and not self.is_portals_group(str(row.get("program") or ""))
         ]
-        if not strangers or any(row["pid"] in served for row in held):
+        # That of another portal is refused as such.
+        others = {other["port"] for other in server.get("neighbors") or []}
+        if not strangers or port in others or any(row["pid"] in served for row in held):
             return
         row = strangers[0]
         who = f"process {row['pid']} of {row['user']} ({row['command']})"

@@ -14,11 +14,10 @@ from typing import NamedTuple
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
 from ansible_collections.tethys.channels.plugins.module_utils.server.conda_variables import accepted
 from ansible_collections.tethys.channels.plugins.module_utils.server.front import Front, Target
-from ansible_collections.tethys.channels.plugins.module_utils.server.kept_environment import PATH as VARIABLES
 from ansible_collections.tethys.channels.plugins.module_utils.server.kept_environment import Names
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Program, Server
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART, LARGEST_PORT, STATE, Data, Problem
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART, LARGEST_PORT, Data, Problem, names_of
 from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import (
     is_list,
     list_of,
@@ -280,7 +279,7 @@ def _start_command(asked: Data, portal: Portal, server: Server) -> tuple[str, st
     start = ("env", f"TETHYS_HOME={asked['tethys_home']}", f"{asked['tethys_conda_prefix']}/bin/tethys", "list")
     environment = server.get("environment")
     if environment and environment["kept"] is not None:
-        return shell_words(*as_user, "sh", "-c", f". {VARIABLES}; exec {shell_words(*start)}"), ""
+        return shell_words(*as_user, "sh", "-c", f". {names_of(asked).environment}; exec {shell_words(*start)}"), ""
     programs = server.get("programs") or []
     given = [(programs[0].get("environment") or [], str(programs[0]["path"]))] if programs else []
     given += [(environment["conda"], "by conda")] if environment else []
@@ -415,31 +414,6 @@ def conda_warnings(found: Kept, server: Server) -> Iterable[Problem]:
             f"`conda activate` sets {', '.join(names['conda'])}, which the portal's processes do not get. Set"
             " asgi_service_environment to {} if they need them. The processes then restart.",
         )
-
-
-def second_portal_problems(goal: str, asked: Data, server: Server) -> Iterable[Problem]:
-    """Refuse a second portal: its program and state would replace the first one's, and `remove` would delete them."""
-    home, other = show(asked["tethys_home"]), server.get("state_of_other")
-    if other:
-        yield Problem(
-            "state-of-other-portal",
-            "tethys_home",
-            f"tethys_home is {home}: the state in {STATE} is that of {other}, and the collection runs one portal on a"
-            " server. Set tethys_home to that portal's folder, or put this portal on another server; if the portal has"
-            f" moved, replace that path in {STATE}/portal_config.original.json.",
-        )
-    # What is managed already is this portal's, whatever was set up beside it since.
-    if goal != "site" and any(program["managed"] for program in server.get("programs") or []):
-        return
-    for program in server.get("other_programs") or []:
-        if program["home"]:
-            yield Problem(
-                "second-portal",
-                "tethys_home",
-                f"tethys_home is {home}: Supervisor's program {program['group']}"
-                f" ({program['path']}) runs the portal of {program['home']}, and the collection runs one portal on a"
-                " server. Put this portal on another server; if the portal has moved, delete that program first.",
-            )
 
 
 def address_warnings(asked: Data, server: Server) -> Iterable[Problem]:

@@ -9,16 +9,13 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Settings
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import is_asgi_group
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Program
-from ansible_collections.tethys.channels.plugins.module_utils.services import is_asgi_group
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import client
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import processes as processes_kept
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.portal import Portal
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.ports import Ports
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import whole_number
-
-# Names of the group that holds all processes, the usual one first. The other is used where that is another site's.
-SHARED_GROUPS = ("asgi", "tethys_asgi")
 
 
 class Programs(Ports):
@@ -53,15 +50,11 @@ class Programs(Ports):
             self.problems.extend(Portal(self.inputs, self.facts).leftover_reasons(program["user"]))
         return self._adopted(program) if program and not program["managed"] else None
 
-    def portal_reasons(self) -> None:
-        """Refuse to use what another portal on this server has, whatever the run is for."""
-        self.problems.extend(processes_kept.second_portal_problems(self.goal, self.asked, self.server))
-
     def name_reasons(self) -> None:
         """Refuse a name of the portal's programs that another file gives to something else: one would replace both."""
         programs = self.server.get("programs") or []
         ours = {group: str(program["path"]) for program in programs for group in program.get("groups") or []}
-        new = [f"tethys_asgi{number}" for number in range(self.wanted)] if self.apart else [self.group]
+        new = [f"{self.names.group_of_one}{number}" for number in range(self.wanted)] if self.apart else [self.group]
         names = {*ours, *(new if self.goal == "site" else [])}
         for other in self.server.get("other_programs") or []:
             name, path = other["group"], other["path"]
@@ -85,7 +78,7 @@ class Programs(Ports):
         if self.replaced_groups:
             self.announce.append(
                 f"Supervisor's program {', '.join(self.replaced_groups)} runs the portal, and becomes"
-                f" {'tethys_asgi0 and so on' if self.apart else self.group}."
+                f" {f'{self.names.group_of_one}0 and so on' if self.apart else self.group}."
             )
         return program
 
@@ -93,16 +86,16 @@ class Programs(Ports):
     def group(self) -> str:
         """The name of the portal's group where it has one for all processes, which is free here."""
         ours = [program for program in self.server.get("programs") or [] if program["managed"]]
-        kept = [name for name in ours[0].get("groups", []) if name in SHARED_GROUPS] if ours else []
-        free = [name for name in SHARED_GROUPS if name not in self.other_groups]
-        return [*kept, *free, SHARED_GROUPS[-1]][0]
+        kept = [name for name in ours[0].get("groups", []) if name in self.names.groups] if ours else []
+        free = [name for name in self.names.groups if name not in self.other_groups]
+        return [*kept, *free, self.names.groups[-1]][0]
 
     @property
     def replaced_groups(self) -> list[str]:
         """The groups of other names that run the portal, and that this run replaces."""
         programs = self.server.get("programs") or []
         groups = programs[0].get("groups", []) if programs and not programs[0]["managed"] else []
-        return sorted(group for group in groups if not is_asgi_group(group))
+        return sorted(group for group in groups if not is_asgi_group(group, self.names.portal))
 
     @property
     def new_layer(self) -> bool:

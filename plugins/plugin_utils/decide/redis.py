@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
-from pathlib import PurePosixPath
 
-from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES, UNIT, UNIT_PATH, full_name
+from ansible_collections.tethys.channels.plugins.module_utils.engines import ENGINES, full_name
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Settings
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import (
     ContainerFacts,
@@ -18,7 +17,6 @@ from ansible_collections.tethys.channels.plugins.module_utils.server_facts impor
     ListenerFacts,
     Server,
 )
-from ansible_collections.tethys.channels.plugins.module_utils.services import REDIS_SOCKET
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import client
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.image import (
@@ -31,13 +29,16 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject imp
 from ansible_collections.tethys.channels.plugins.plugin_utils.flat_plan import Plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
+    CONFIG_LABEL,
     CORE_BACKEND,
+    PORTAL_LABEL,
     PUBSUB_BACKEND,
     TRANSPORT_LABEL,
     Facts,
     Inputs,
     Problem,
     Refusal,
+    names_of,
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import list_of, texts_of, unique
 from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
@@ -123,7 +124,7 @@ class Redis(Subject):
 
     def __init__(self, inputs: Inputs, facts: Facts, way: Way | None = None) -> None:
         super().__init__(inputs, facts)
-        self.way = way or portals_way(inputs.options, facts.portal.get("group"))
+        self.way = way or portals_way(inputs.options, facts.portal.get("group"), names_of(inputs.asked).redis_socket)
 
     @property
     def redis(self) -> str:
@@ -157,7 +158,7 @@ class Redis(Subject):
         """The engines in which something of ours is."""
         ours: ContainerFacts = self.server.get("container") or {}
         left: ContainerFacts = self.server.get("left_container") or {}
-        found = {self.engine} if "tethys.channels.config" in ours.get("labels", {}) else set()
+        found = {self.engine} if CONFIG_LABEL in ours.get("labels", {}) else set()
         found |= {str(left["engine"])} if left else set()
         return sorted(found | ({"podman"} if self.server.get("redis_unit") else set()))
 
@@ -179,7 +180,7 @@ class Redis(Subject):
         # A shared Redis answers at its configured address, or not at all.
         if self.way.is_shared or not ours.get("running") or not way:
             return self.way.endpoint
-        return {"host": "127.0.0.1", "port": port} if port else {"path": REDIS_SOCKET}
+        return {"host": "127.0.0.1", "port": port} if port else {"path": self.names.redis_socket}
 
     def of_redis(self, adopted_container: ContainerFacts | None = None) -> Plan:
         """What of the plan the role redis_container goes by."""
@@ -192,15 +193,16 @@ class Redis(Subject):
             "engine_now": self.engine_now,
             "ours_in": self.ours_in,
             "redis_image": server.get("image_name") or full_name(str(self.options["redis_container_image"])),
-            "redis_unit": UNIT,
-            "redis_unit_path": UNIT_PATH,
+            "redis_unit": self.names.redis_unit,
+            "redis_unit_path": self.names.redis_unit_path,
             "transport": self.way.transport,
             "redis_endpoint": self.way.endpoint,
             "redis_place": self.way.place,
             "redis_way": self.way.label,
             "redis_way_now": self.redis_way_now,
             "redis_now": self.redis_now,
-            "redis_socket": REDIS_SOCKET,
+            "redis_socket": self.names.redis_socket,
+            "state_dir": self.names.state,
             "platform": platform_of(server),
             # Where there is SELinux, a container reads a folder of the server only under a label for it.
             "selinux": (server.get("selinux") or {}).get("mode", "disabled") != "disabled",
@@ -231,8 +233,10 @@ class Redis(Subject):
         if not self._name_reasons():
             return None
         other: ContainerFacts | None = self.server.get("redis_port_container")
-        if other:
+        if other and not self._is_another_portals(other):
             why = self._not_the_layers(other, self.way.port)
+            if why is None and (self.names.portal or self.server.get("neighbors")):
+                why = "another portal on this server may use it"
             if why is None and not self.left_container:
                 return self._adopted(other)
             if not self._port_is_free(other, why):
@@ -308,7 +312,7 @@ class Redis(Subject):
     def _name_reasons(self) -> bool:
         """Whether the container's name is free or ours; whether the folder of the socket can be used is said too."""
         server, ours = self.server, self.server.get("container") or {}
-        if ours and "tethys.channels.config" not in ours.get("labels", {}):
+        if ours and CONFIG_LABEL not in ours.get("labels", {}):
             self.refuse(
                 "container-of-somebody",
                 "redis_container_name",
@@ -319,8 +323,8 @@ class Redis(Subject):
         if self.way.transport == "unix" and server.get("socket_folder_problem"):
             self.refuse(
                 "socket-folder-unusable",
-                str(PurePosixPath(REDIS_SOCKET).parent),
-                f"{PurePosixPath(REDIS_SOCKET).parent}, in which Redis's socket is to be,"
+                self.names.socket_folder,
+                f"{self.names.socket_folder}, in which Redis's socket is to be,"
                 f" {server['socket_folder_problem']}: move it away, or set redis_container_transport to published.",
             )
         return True
@@ -346,6 +350,19 @@ class Redis(Subject):
             )
             return False
         return True
+
+    def _is_another_portals(self, other: ContainerFacts) -> bool:
+        """Return whether a container is another portal's Redis, whose port is refused."""
+        labels = other.get("labels", {})
+        found = CONFIG_LABEL in labels and labels.get(PORTAL_LABEL, "") != self.names.portal
+        if found and self.way.transport != "unix":
+            self.refuse(
+                "redis-port-of-portal",
+                str(self.way.port),
+                f"redis_container_port is {self.way.port}: container {other['name']}, the Redis of another portal on"
+                " this server, publishes that port. Set redis_container_port to a free port.",
+            )
+        return found
 
     def _adopted(self, other: ContainerFacts) -> ContainerFacts:
         """Return the portal's previous container, which the run stops."""
@@ -438,8 +455,8 @@ class Redis(Subject):
         ours: ContainerFacts = self.server.get("container") or {}
         name = ours.get("name")
         docker = self.engine == "docker"
-        away = shell_words("docker", "rm", "-f", name) if docker else f"systemctl disable --now {UNIT}"
-        if self.redis == "shared" and ours.get("running") and "tethys.channels.config" in ours.get("labels", {}):
+        away = shell_words("docker", "rm", "-f", name) if docker else f"systemctl disable --now {self.names.redis_unit}"
+        if self.redis == "shared" and ours.get("running") and CONFIG_LABEL in ours.get("labels", {}):
             hosts = ", ".join(texts_of(self.asked["tethys_layer_redis"]))
             self.announce.append(
                 f"The layer's messages go through the Redis of {hosts} from now on; WebSockets of different"

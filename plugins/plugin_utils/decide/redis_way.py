@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypedDict
 
-from ansible_collections.tethys.channels.plugins.module_utils.services import REDIS_SOCKET
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import PortalNames
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import DEFAULT_REDIS_PORT, Data
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import whole_number
 
 # Where the collection keeps the authority's certificate on a shared Redis host.
-CA_BESIDE_REDIS = "/etc/tethys_channels/redis/ca.crt"
+CA_BESIDE_REDIS = f"{PortalNames().state}/redis/ca.crt"
 
 
 class RedisEndpoint(TypedDict, total=False):
@@ -56,12 +56,12 @@ LOSS_OF_REPLICAS = (
 )
 
 
-def portals_way(options: Data, group: str | None) -> Way:
+def portals_way(options: Data, group: str | None, socket: str) -> Way:
     """Return how a portal reaches its own Redis, by the roles' variables; its group may use the socket."""
     transport, port = str(options.get("redis_container_transport", "unix")), _port(options)
     if transport == "unix":
-        label = f"{transport} {REDIS_SOCKET} (group {group})"
-        return Way(transport, port, {"path": REDIS_SOCKET}, REDIS_SOCKET, label, False, LOSS)
+        label = f"{transport} {socket} (group {group})"
+        return Way(transport, port, {"path": socket}, socket, label, False, LOSS)
     place = f"127.0.0.1:{port}"
     return Way(transport, port, {"host": "127.0.0.1", "port": port}, place, f"{transport} {place}", False, LOSS)
 

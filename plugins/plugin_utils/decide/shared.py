@@ -134,6 +134,24 @@ def _own_reasons(name: str, options: RedisOptions) -> Iterable[Problem]:
         )
 
 
+def _portal_reasons(name: str, values: Data, portals: Sequence[Site]) -> Iterable[Problem]:
+    """Yield what makes a host of the shared Redis a portal as well."""
+    if values.get("tethys_portal_name"):
+        yield Problem(
+            "portal-name-on-redis-host",
+            "tethys_portal_name",
+            f"tethys_portal_name is {show(values['tethys_portal_name'])} for {name}, a host of the Redis that the"
+            " portals share: set it for the portals only.",
+        )
+    if name in [portal["name"] for portal in portals]:
+        yield Problem(
+            "portal-is-redis-host",
+            name,
+            f"{name} is a portal and a host of the Redis that the portals share: remove it from one of the two"
+            " groups; a Redis that serves other machines belongs on a separate server.",
+        )
+
+
 def _reasons(
     options: RedisOptions,
     found: RedisFound,
@@ -146,15 +164,7 @@ def _reasons(
     backend = asked["tethys_layer_backend"]
     own = {key: value for key, value in values.items() if key.startswith("redis_container_")}
     reasons = [*misspelt(found.get("names") or [], found.get("known") or []), *wrong_role_values(own, asked)]
-    if name in [portal["name"] for portal in portals]:
-        reasons.append(
-            Problem(
-                "portal-is-redis-host",
-                name,
-                f"{name} is a portal and a host of the Redis that the portals share: remove it from one of the two"
-                " groups; a Redis that serves other machines belongs on a separate server.",
-            )
-        )
+    reasons += _portal_reasons(name, values, portals)
     if backend == MEMORY_BACKEND:
         reasons.append(
             Problem(

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import PortalNames
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.processes import Kept, Place, kept, place
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     APART,
@@ -14,6 +15,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     Facts,
     Found,
     Inputs,
+    names_of,
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import whole_number
 
@@ -41,6 +43,11 @@ class Subject(Found):
         if self.asked.get("tethys_layer_redis"):
             return "shared"
         return "given" if self.asked["tethys_layer_hosts"] else "container"
+
+    @property
+    def names(self) -> PortalNames:
+        """The names of the portal's own files, folders, groups and units."""
+        return names_of(self.asked)
 
     @property
     def is_root(self) -> bool:

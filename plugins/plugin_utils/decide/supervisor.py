@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
 from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
@@ -26,11 +27,17 @@ class Supervisor(Subject):
         if programs:
             return str(programs[0]["path"])
         if not supervisor.get("installed"):
-            return ((platform_of(self.server) or {}).get("supervisor") or {}).get("program_file")
+            usual = ((platform_of(self.server) or {}).get("supervisor") or {}).get("program_file")
+            return str(PurePosixPath(usual).with_stem(self.names.program_file)) if usual else None
         patterns = [
             text for text in supervisor.get("include") or [] if re.fullmatch(r"[^*?\[]*/[^*?\[/]*\*[^*?\[/]*", text)
         ]
-        return patterns[0].replace("*", "asgi_supervisord") if patterns else None
+        return self._free_file(patterns[0].replace("*", self.names.program_file)) if patterns else None
+
+    def _free_file(self, path: str) -> str:
+        """Return another path if the program of another portal, which was adopted there, is in that file."""
+        taken = [other["path"] for other in self.server.get("neighbors") or []]
+        return str(PurePosixPath(path).with_name(f"tethys_{PurePosixPath(path).name}")) if path in taken else path
 
     def supervisor_reasons(self) -> None:
         """Why Supervisor cannot be used, or installed."""

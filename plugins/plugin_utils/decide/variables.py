@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import LONGEST_NAME, PortalNames, is_name
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import is_shared
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Server
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import processes as processes_place
@@ -23,10 +24,10 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     DEFAULT_REDIS_PORT,
     LARGEST_PORT,
     MEMORY_BACKEND,
-    OWN_FOLDERS,
     Data,
     Problem,
     Refusal,
+    names_of,
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import is_mapping, list_of, mapping_of, texts_of
 from ansible_collections.tethys.channels.plugins.plugin_utils.role_variables import ROLES, role_options, sources
@@ -43,6 +44,7 @@ BOKEH = ("auto", "in_use", "not_in_use")
 VARIABLES = (
     "tethys_home",
     "tethys_conda_prefix",
+    "tethys_portal_name",
     "tethys_asgi_processes",
     "tethys_port",
     "tethys_bind_address",
@@ -178,7 +180,7 @@ def _role_value_refusal(name: str, described: Data, value: object, asked: Data) 
     if name in ("asgi_service_run_dir", "asgi_service_log_dir"):
         return (
             _path_refusal(name, value, "a folder on the server", unquoted=True)
-            or _system_folder(name, str(value))
+            or _system_folder(name, str(value), asked)
             or _socket_refusal(name, value, asked)
         )
     if name in STATUS_FILES and value:
@@ -227,9 +229,12 @@ def _layer_options_refusal(name: str, value: object, asked: Data) -> Problem | N
     return None
 
 
-def _ours_refusal(name: str, value: str) -> Problem | None:
+def _ours_refusal(name: str, value: str, asked: Data) -> Problem | None:
     """Why a folder cannot lie in one that this collection makes, and takes away."""
-    for own in OWN_FOLDERS:
+    own_folders = [
+        folder for names in (PortalNames(), names_of(asked)) for folder in (names.socket_folder, names.state)
+    ]
+    for own in own_folders:
         if PurePosixPath(own) in (PurePosixPath(value), *PurePosixPath(value).parents):
             return Problem(
                 "folder-of-the-collection",
@@ -244,10 +249,10 @@ def is_system_folder(folder: PurePosixPath) -> bool:
     return is_shared(str(folder)) or str(folder) in SYSTEM_FOLDERS
 
 
-def _system_folder(name: str, value: str) -> Problem | None:
+def _system_folder(name: str, value: str, asked: Data) -> Problem | None:
     """Why a folder that the system shares cannot be the portal's own."""
     folder = PurePosixPath(value)
-    ours = _ours_refusal(name, value)
+    ours = _ours_refusal(name, value, asked)
     if ours:
         return ours
     if not is_system_folder(folder) and ".." not in folder.parts:
@@ -289,8 +294,21 @@ def _slash_refusal(variable: str, value: str) -> Problem | None:
 
 def check_variables(asked: Data) -> list[Problem]:
     """Return the problems of `tethys_` variables that can be found without looking at the server."""
-    found = [*_of_folders(asked), *_of_processes(asked), *_of_hosts(asked)]
+    found = [_name_problem(asked.get("tethys_portal_name", "")), *_of_folders(asked), *_of_processes(asked)]
+    found += _of_hosts(asked)
     return [problem for problem in found if problem]
+
+
+def _name_problem(name: object) -> Problem | None:
+    """Return why a portal cannot have that name, or None."""
+    if is_name(name):
+        return None
+    return Problem(
+        "portal-name-invalid",
+        "tethys_portal_name",
+        f"tethys_portal_name is {show(name)}: set it to at most {LONGEST_NAME} lower-case letters and digits, with"
+        " single dashes or underscores between them, such as staging.",
+    )
 
 
 def _of_folders(asked: Data) -> Iterable[Problem | None]:
@@ -300,7 +318,7 @@ def _of_folders(asked: Data) -> Iterable[Problem | None]:
     ):
         value = asked[name]
         wrong = _path_refusal(name, value, what, unquoted)
-        yield wrong or _ours_refusal(name, str(value)) or _slash_refusal(name, str(value))
+        yield wrong or _ours_refusal(name, str(value), asked) or _slash_refusal(name, str(value))
 
 
 def _of_processes(asked: Data) -> Iterable[Problem | None]:

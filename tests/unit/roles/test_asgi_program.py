@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.tethys.channels.plugins.filter.asgi_processes import asgi_processes
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import PortalNames
 
 ROLE = Path(__file__).parents[3] / "roles" / "asgi_service"
 PREFIX = "/opt/conda/envs/tethys"
@@ -60,14 +62,21 @@ def program(variables: dict[str, Any] | None = None, **planned: Any) -> str:
     for part in ("defaults", "vars"):
         values = yaml.safe_load((ROLE / part / "main.yml").read_text(encoding="utf-8"))
         known.update({name: trusted(value) for name, value in values.items()})
-    step = {"user": "www-data", "port": 8000, "address": "127.0.0.1", "group": "asgi", "arguments": [], "bokeh": []}
-    step.update({"environment": False, "environment_path": "/etc/tethys_channels.env"})
-    step.update({"site_packages": f"{PREFIX}/lib/python3.12/site-packages", **planned})
+    names = PortalNames(planned.get("portal_name", ""))
+    step: dict[str, Any] = {
+        "portal_name": names.portal,
+        "state_dir": names.state,
+        "environment_path": names.environment,
+        "group_of_one": names.group_of_one,
+    }
+    step |= {"user": "www-data", "port": 8000, "address": "127.0.0.1", "group": "asgi", "arguments": [], "bokeh": []}
+    step.update({"environment": False, "site_packages": f"{PREFIX}/lib/python3.12/site-packages", **planned})
     known.update(
         ansible_managed="Ansible managed",
         tethys_home="/var/lib/tethys",
         tethys_conda_prefix=PREFIX,
         tethys_asgi_processes=3,
+        tethys_portal_name=names.portal,
         __preflight_plan={"asgi_service": step},
     )
     known.update(variables or {})
@@ -104,6 +113,19 @@ def test_what_is_there_is_followed(layout: str) -> None:
     first = "tethys_asgi0" if layout == "socket_per_process" else "tethys_asgi"
     assert f"[fcgi-program:{first}]\nsocket=tcp://0.0.0.0:8080\n" in text
     assert ("socket=tcp://0.0.0.0:8082\n" in text) is (layout == "socket_per_process")
+
+
+@pytest.mark.parametrize(
+    ("layout", "groups"),
+    [("shared_socket", ["tethys_staging_asgi"]), ("socket_per_process", [f"tethys_staging_asgi{n}" for n in range(3)])],
+)
+def test_a_portal_with_a_name_has_all_of_its_own(layout: str, groups: list[str]) -> None:
+    planned = {"portal_name": "staging", "group": "tethys_staging_asgi", "environment": True}
+    text = program({"tethys_asgi_layout": layout}, **planned)
+    assert re.findall(r"^\[fcgi-program:(.*)\]$", text, re.MULTILINE) == groups
+    assert set(re.findall(r"daphne -u (\S+)/", text)) == {"/run/tethys-staging"}
+    assert set(re.findall(r"stdout_logfile=(\S+)/", text)) == {"/var/log/tethys_channels-staging"}
+    assert set(re.findall(r"for script in (\S+)", text)) == {"/etc/tethys_channels-staging.env"}
 
 
 def test_what_is_kept_is_in_the_command() -> None:

@@ -18,7 +18,7 @@ TASKS = Path(__file__).parents[3] / "roles" / "preflight" / "tasks"
 APT = """#!/usr/bin/python3
 from ansible.module_utils.basic import AnsibleModule
 module = AnsibleModule({"name": {"type": "list"}, "update_cache": {"type": "bool"}, "cache_valid_time": {"type": "int"},
-                        "install_recommends": {"type": "bool"}})
+                        "install_recommends": {"type": "bool"}, "lock_timeout": {"type": "int"}})
 if module.params["cache_valid_time"]:
     module.fail_json(msg="No package matching 'python3-requests' is available")
 module.exit_json(changed=True)

@@ -49,6 +49,8 @@ def unit(transport: str = "unix", group: str = "www-data", selinux: bool = False
         __preflight_plan={
             "redis_container": {
                 "transport": transport,
+                "state_dir": "/etc/tethys_channels",
+                "portal_name": "",
                 "image": "docker.io/library/redis:8.2",
                 "endpoint": place,
                 "place": "127.0.0.1",

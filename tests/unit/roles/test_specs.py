@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.tethys.channels.plugins.plugin_utils.inputs import OF_NAME
 
 ROLES = Path(__file__).parents[3] / "roles"
 NAMES = sorted(path.name for path in ROLES.iterdir() if path.is_dir())
@@ -61,7 +62,12 @@ def test_the_specs_describe_every_default_and_nothing_else(role: str) -> None:
 
 @pytest.mark.parametrize("role", NAMES)
 def test_the_defaults_are_the_same_in_both(role: str) -> None:
-    written = {name: value for name, value in defaults(role).items() if not reads(value)}
+    # What names something of the portal's is described without the portal's name, which a text ends with.
+    written = {
+        name: value.removesuffix(OF_NAME) if isinstance(value, str) else value
+        for name, value in defaults(role).items()
+        if not reads(value)
+    }
     told = {name: option["default"] for name, option in spec(role)["options"].items() if "default" in option}
     assert told == written
     assert {name: type(value) for name, value in told.items()} == {name: type(value) for name, value in written.items()}
@@ -111,7 +117,8 @@ def test_all_roles_read_a_collection_wide_variable_with_one_default() -> None:
         for name, value in defaults(role).items():
             match = reads(value)
             # Another form would hide a default from this test and from the reference of variables.
-            assert match or "tethys_" not in str(value).replace("/tethys_channels", ""), f"{name}: {value}"
+            rest = str(value).removesuffix(OF_NAME).replace("/tethys_channels", "")
+            assert match or "tethys_" not in rest, f"{name}: {value}"
             if match:
                 kinds = found.setdefault(match["variable"], {"preflight": set(), "others": set()})
                 kinds["preflight" if role == "preflight" else "others"].add(str(match["default"]))

@@ -214,7 +214,7 @@ def test_every_engine_has_its_words(name: str) -> None:
     assert engine.title.lower() == name
     assert engine.silent
     assert name in engine.back.lower()
-    assert engine.logs("ours") in ("docker logs ours", "journalctl -u tethys-channels-redis")
+    assert engine.logs("ours") in ("docker logs ours", "journalctl -u 'tethys-channels-redis*'")
 
 
 STATE = {"Status": "running", "Pid": 7, "StartedAt": "2026-11-28T12:00:00Z"}

@@ -23,6 +23,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.nginx_config impor
     parse,
     quoted,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import PortalNames
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -210,6 +211,27 @@ def test_a_plain_block_has_nothing_of_ours(site: str, port: int) -> None:
     assert "tethys" not in plain
     [block] = nginx_config.blocks(parse(plain), NAME)
     assert [child.args for child in block.children if child.name == "server"] == [(f"127.0.0.1:{port}",)]
+
+
+def test_two_portals_of_one_file_keep_their_maps() -> None:
+    site = "upstream channels-backend { server 127.0.0.1:8000; }\nupstream s { server 127.0.0.1:8010; }\n"
+    mine = PortalNames("my-site").map_variable
+    first = write_upstream(site, "channels-backend", SERVERS, [PIN])
+    both = write_upstream(first, "s", [("127.0.0.1:8010", False)], ["^/b"], mine)
+    assert both.count("map $uri $tethys_channels_process {") == 1
+    assert both.count(f"map $uri {mine} {{") == both.count(f"hash {mine};") == 1
+    # Each writes only its own again, and takes away only its own.
+    assert write_upstream(both, "channels-backend", SERVERS, [PIN]) == both
+    gone = plain_upstream(both, "s", 8010, mine)
+    assert mine not in gone
+    assert gone.count("$tethys_channels_process") == 2
+    assert all(
+        nginx_blocks.looks_like_ours(block)
+        for block in (
+            "upstream s { hash $tethys_channels_process; server 127.0.0.1:1; }",
+            f"upstream s {{ hash {mine}; server 127.0.0.1:1; }}",
+        )
+    )
 
 
 def test_pins_come_and_go() -> None:

@@ -138,7 +138,7 @@ def test_the_variables_that_the_processes_get_are_used_and_not_shown(
     monkeypatch.setattr(portal_env, "of_portal", lambda *where: asked.append(where) or own)
     seen = run(prefix, program("say({'env': dict(os.environ)})")).answer["env"]
     assert (seen["DB_PASSWORD"], seen["TETHYS_HOME"]) == ("s3cr3t-x", "/srv/portal")
-    assert asked == [(str(prefix), "/srv/portal", ME.name)]
+    assert asked == [(str(prefix), "/srv/portal", ME.name, "")]
     ended = run(prefix, program("raise ValueError('wrong: ' + os.environ['DB_PASSWORD'] + ' 7')"))
     assert ended.problem is not None
     assert ended.problem.endswith("ValueError: wrong: ******** 7")

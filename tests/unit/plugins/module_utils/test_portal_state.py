@@ -578,7 +578,7 @@ def test_the_bokeh_problem_says_why_tethys_did_not_start(
     problem = f"There may be more: {portal_look.NO_END}."
     run = portal_env.PortalRun({"bokeh": handlers, "bokeh_problem": problem}, f"It {late}.", [])
     given: list[Any] = []
-    monkeypatch.setattr(portal_env, "run_in_portal", lambda *args: given.append(args[-1]) or run)
+    monkeypatch.setattr(portal_env, "run_in_portal", lambda *args: given.append(args[-2]) or run)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").write_text("", encoding="utf-8")
     (tmp_path / "bin" / "python").chmod(0o755)

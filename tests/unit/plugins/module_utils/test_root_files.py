@@ -34,7 +34,7 @@ def top(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (folder / "supervisor/supervisord.conf").write_text("[include]\nfiles = conf.d/*.conf\n")
     (folder / "supervisor/conf.d/asgi.conf").write_text("[fcgi-program:asgi]\n")
     monkeypatch.setattr(root_files, "NGINX_CONF", str(folder / "nginx/nginx.conf"))
-    monkeypatch.setattr(root_files, "UNIT_PATH", str(folder / "unit"))
+    monkeypatch.setattr(root_files.PortalNames, "redis_unit_path", str(folder / "unit"))
     monkeypatch.setattr(root_files, "DOCKER_SOCKET", str(folder / "docker.sock"))
     monkeypatch.setattr(root_files, "of_python", lambda: ["/usr/bin/env"])
     yield folder
@@ -175,7 +175,7 @@ def test_the_folder_of_the_socket_of_redis_is_the_containers(top: Path, monkeypa
     folder = top / "lib" / "socket"
     folder.mkdir(parents=True)
     os.chown(folder, 16379, 33)
-    monkeypatch.setattr(root_files, "REDIS_SOCKET", str(folder / "redis.sock"))
+    monkeypatch.setattr(root_files.PortalNames, "socket_folder", str(folder))
     assert opened(top) == []
     os.chown(folder.parent, NOBODY, 0)
     assert opened(top) == [("folder", "lib")]

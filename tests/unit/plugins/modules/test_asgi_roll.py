@@ -571,6 +571,17 @@ def test_a_file_of_somebody_else_starts_what_it_defines(ground: Ground, fake: Fa
     assert roll.expected() == {"asgi"}, "One that cannot be read is the manual's."
 
 
+def test_a_portal_with_a_name_has_groups_of_its_own(ground: Ground) -> None:
+    ground.params.update(portal_name="staging", group="tethys_staging_asgi", layout="socket_per_process")
+    roll = Roll(ground.params, None)
+    assert roll.expected() == {f"tethys_staging_asgi{number}" for number in range(3)}
+    for group, is_its in (("tethys_staging_asgi", True), ("tethys_staging_asgi7", True), ("asgi", False)):
+        assert roll.is_portals(group) is is_its
+    assert not roll.is_portals("tethys_asgi0")
+    row = {"group": "tethys_staging_asgi1", "name": "tethys_asgi1"}
+    assert roll.own_socket(row) == f"{ground.params['run_dir']}/tethys_asgi_8001.sock"
+
+
 def test_a_group_that_others_define_besides_is_not_started(
     ground: Ground, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -981,7 +992,7 @@ def apart(
     module: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, fake: FakeSupervisor, ground: Ground
 ) -> Callable[..., dict[str, Any]]:
     """Runs the module on the fake Supervisor with a fake nginx beside it, and a port for each process."""
-    monkeypatch.setattr(asgi_roll, "Nginx", lambda name, state_dir: FakeNginx(fake))
+    monkeypatch.setattr(asgi_roll, "Nginx", lambda name, state_dir, **_more: FakeNginx(fake))
     ground.params.update(layout="socket_per_process", upstream="channels-backend")
 
     def run(check: bool = False, **arguments: Any) -> dict[str, Any]:

@@ -122,7 +122,7 @@ class Portal:
         self._said: list[dict[str, Any]] = [self.about]
         self._owner: dict[int, int] = {}
         self._sends = 0
-        monkeypatch.setattr(portal_env, "PortalProcess", lambda *_args: self)
+        monkeypatch.setattr(portal_env, "PortalProcess", lambda *_args, **_more: self)
         monkeypatch.setattr(proc, "accepting", lambda *_args: [self.process(pid) for pid in self.pids])
         monkeypatch.setattr(proc, "listening", lambda *_args: {})
         monkeypatch.setattr(proc, "still_there", lambda process: process.pid not in self.dies)
@@ -230,6 +230,7 @@ def prove(tmp_path: Path, **given: Any) -> dict[str, Any]:
         "idle_always": True,
         "expected_layers": None,
         "timeout": 30,
+        "portal_name": "",
         **dict.fromkeys(("settings_file", "name", "among", "word", "front", "url")),
     }
     return layer_probe.verify({**defaults, **given})
@@ -683,7 +684,7 @@ def test_one_process_on_the_in_memory_layer_only_has_to_answer(portal: Portal, t
 
 
 def test_a_portal_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch, portal: Portal, tmp_path: Path) -> None:
-    def fail(*_args: object) -> None:
+    def fail(*_args: object, **_more: object) -> None:
         raise portal_env.PortalEnded("It cannot be started.")
 
     monkeypatch.setattr(portal_env, "PortalProcess", fail)

@@ -25,7 +25,7 @@ class FakeNginx:
     answer = Change(True, "/etc/nginx/sites-available/tethys", "a\n", "b\n")
     error = ""
 
-    def __init__(self, upstream: str, state_dir: str) -> None:
+    def __init__(self, upstream: str, state_dir: str, portal_name: str) -> None:
         self.which = (upstream, state_dir)
 
     def put(self, *arguments: Any, dry: bool) -> Change:

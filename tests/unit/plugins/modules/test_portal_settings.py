@@ -627,7 +627,7 @@ def test_an_answer_of_the_portals_python_is_not_trusted(
     home: Path, tmp_path: Path, no_yaml: Iterator[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers: list[Any] = [({"sha256": "a" * 64, "before": [], "after": []}, "it ended early", []), ({}, None, [])]
-    monkeypatch.setattr(portal_settings, "run_in_portal", lambda *_given: answers.pop())
+    monkeypatch.setattr(portal_settings, "run_in_portal", lambda *_given, **_more: answers.pop())
     for _each in range(2):
         assert "PyYAML is needed" in run(home, check=True, settings=LAYERS, prefix=str(tmp_path))["msg"]
 

@@ -18,7 +18,7 @@ from typing import Any, Callable
 from unittest.mock import Mock
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import engines, services
+from ansible_collections.tethys.channels.plugins.module_utils import engines, proof_record, services
 from ansible_collections.tethys.channels.plugins.module_utils.server import (
     containers,
     operating_system,
@@ -548,6 +548,66 @@ def test_whose_program_it_is(supervisor: Start, files: dict[str, str], portals: 
     assert names(programs.programs(supervisor(**files), HOME, PREFIX)) == (portals, others)
 
 
+STAGING = GENERATED.replace(HOME, "/srv/staging").replace("asgi]", "tethys_staging_asgi]")
+NO_HOME = GENERATED.replace(f"    TETHYS_HOME={HOME}\n", "    LANG=C\n")
+
+
+@pytest.mark.parametrize(
+    ("portal", "home", "files", "portals", "others"),
+    [
+        ("staging", "/srv/staging", {"a": GENERATED, "b": STAGING}, ["b"], []),
+        ("", HOME, {"a": GENERATED, "b": STAGING}, ["a"], []),
+        # The environment is the same, and the program that names no TETHYS_HOME is the first portal's.
+        ("staging", "/srv/staging", {"a": NO_HOME}, [], []),
+        ("", HOME, {"a": NO_HOME, "b": STAGING}, ["a"], []),
+        # The manual's, which gets the name.
+        ("staging", "/srv/staging", {"a": GENERATED.replace(HOME, "/srv/staging")}, ["a"], []),
+        ("staging", "/srv/other", {"a": GENERATED, "b": STAGING}, [], [("b", "/srv/staging")]),
+        ("other", "/srv/other", {"a": GENERATED, "b": STAGING}, [], []),
+    ],
+    ids=str,
+)
+def test_whose_program_it_is_among_several_portals(
+    supervisor: Start, portal: str, home: str, files: dict[str, str], portals: Any, others: Any
+) -> None:
+    found = programs.programs(supervisor(**files), home, PREFIX, portal)
+    assert names(found) == (portals, others)
+    rows = [
+        {"group": group, "name": "tethys_asgi0", "statename": "RUNNING", "pid": pid}
+        for pid, group in enumerate(("asgi", "tethys_staging_asgi"))
+    ]
+    groups = {"": 0, "staging": 1}
+    listed = [row["pid"] for row in programs.processes(Rpc(rows), programs.NO_PROGRAMS, portal)]
+    assert listed == [groups[portal]] if portal in groups else listed == []
+
+
+def test_the_programs_of_other_portals(supervisor: Start) -> None:
+    # Of the others only what runs Tethys is a portal.
+    found = programs.programs(supervisor(a=GENERATED, b=STAGING, c=LIBRARY), HOME, PREFIX)
+    [row] = found.neighbors
+    assert {**row, "path": Path(row["path"]).stem} == {
+        "path": "b",
+        "group": "tethys_staging_asgi",
+        "home": "/srv/staging",
+        "managed": False,
+        "port": 8080,
+        "sockets": "/run",
+        "logs": "",
+    }
+
+
+def test_a_program_of_another_name_is_not_judged_by_its_environment(supervisor: Start) -> None:
+    unclear = STAGING.replace("/srv/staging", '"/srv/st~1"')
+    found = programs.programs(supervisor(b=unclear), HOME, PREFIX)
+    assert (found.portals, [row["group"] for row in found.neighbors]) == ([], ["tethys_staging_asgi"])
+
+
+def test_a_portal_that_is_run_under_two_names_is_found(supervisor: Start) -> None:
+    ours = f"; {programs.OUR_HEADER}\n{GENERATED.replace('asgi]', 'tethys_staging_asgi]')}"
+    found = programs.programs(supervisor(a=GENERATED, b=ours), HOME, PREFIX)
+    assert [Path(row["path"]).stem for row in found.portals] == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("address", "is_here"),
     [("127.0.0.5", True), ("0.0.0.0", True), ("localhost", True), ("198.51.100.7", False)],  # noqa: S104
@@ -574,7 +634,7 @@ def test_the_ports_of_which_listeners_are_told(supervisor: Start) -> None:
     plain = {"address": "unix:/x", "port": None, "here": True}
     front = {"server": "nginx", "path": "/s", "line": 1, "each": True, "ours": False, "targets": [target, away, plain]}
     assert server_info.ports_of(found, {"portal": front, "addresses": []}, 2) == {8080, 8081, 9000, 9001}  # type: ignore[typeddict-item]
-    assert server_info.ports_of(programs.Programs([], []), None, 2) == set()
+    assert server_info.ports_of(programs.NO_PROGRAMS, None, 2) == set()
 
 
 def test_the_processes_of_another_name_and_of_another_site(supervisor: Start) -> None:
@@ -670,13 +730,13 @@ def test_whose_portal_the_state_is_kept_for(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     one.mkdir()
     (tmp_path / "link").symlink_to(one)
-    assert server_info.state_of_other(tmp_path, str(one)) is None
+    assert proof_record.state_of_other(tmp_path, str(one)) is None
     notes = tmp_path / "portal_config.original.json"
     notes.write_text(json.dumps({"realpath": f"{one}/portal_config.yml"}))
-    assert [server_info.state_of_other(tmp_path, str(home)) for home in (one, tmp_path / "link", "")] == [None] * 3
-    assert server_info.state_of_other(tmp_path, str(other)) == f"{one}/portal_config.yml"
+    assert [proof_record.state_of_other(tmp_path, str(home)) for home in (one, tmp_path / "link", "")] == [None] * 3
+    assert proof_record.state_of_other(tmp_path, str(other)) == f"{one}/portal_config.yml"
     notes.write_text("[")
-    assert server_info.state_of_other(tmp_path, str(other)) is None
+    assert proof_record.state_of_other(tmp_path, str(other)) is None
 
 
 @pytest.mark.parametrize(

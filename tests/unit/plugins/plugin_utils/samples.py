@@ -113,6 +113,7 @@ def server(**changes: Any) -> Server:
         "unread_programs": [],
         "workers": [],
         "other_programs": [],
+        "neighbors": [],
         "environment": None,
         "fronts": None,
         "processes": [],

@@ -410,17 +410,16 @@ def test_a_second_portal_on_the_server_is_refused() -> None:
     other = {"path": PATH, "group": "asgi", "home": "/srv/prod"}
     (reason,) = decide(other_programs=[other])["refusals"]
     assert reason == (
-        f"tethys_home is '/var/lib/tethys': Supervisor's program asgi ({PATH}) runs the portal of /srv/prod, and the"
-        " collection runs one portal on a server. Put this portal on another server; if the portal has moved, delete"
-        " that program first."
+        f"tethys_portal_name is '': Supervisor's program asgi ({PATH}) runs the portal of /srv/prod, and tethys_home is"
+        " '/var/lib/tethys'. Set tethys_portal_name to a name for this portal, such as staging; if the portal has"
+        " moved, delete that program first."
     )
 
 
 @pytest.mark.parametrize("goal", ["check", "restart", "remove"])
 def test_no_run_uses_what_another_portal_has(goal: str) -> None:
     other = {"path": PATH, "group": "asgi", "home": "/srv/prod"}
-    reason = decide(goal=goal, other_programs=[other])["refusals"][-1]
-    assert "runs the portal of /srv/prod" in reason
+    assert any("runs the portal of /srv/prod" in text for text in decide(goal=goal, other_programs=[other])["refusals"])
     # A program of somebody else's that was added later says nothing of what is this portal's.
     ours = program(managed=True, numprocs="2", groups=["tethys_asgi"])
     assert decide(goal=goal, programs=[ours], other_programs=[other], processes=[{"pid": 1}])["refusals"] == []
@@ -430,12 +429,11 @@ def test_no_run_uses_what_another_portal_has(goal: str) -> None:
 def test_the_state_of_another_portal_is_refused(goal: str) -> None:
     ours = program(managed=True, numprocs="2")
     found = decide(goal=goal, programs=[ours], processes=[{"pid": 1}], state_of_other="/srv/prod/portal_config.yml")
-    assert found["codes"] == [{"code": "state-of-other-portal", "subject": "tethys_home"}]
+    assert found["codes"] == [{"code": "state-of-other-portal", "subject": "tethys_portal_name"}]
     assert found["refusals"] == [
-        "tethys_home is '/var/lib/tethys': the state in /etc/tethys_channels is that of /srv/prod/portal_config.yml,"
-        " and the collection runs one portal on a server. Set tethys_home to that portal's folder, or put this portal"
-        " on another server; if the portal has moved, replace that path in"
-        " /etc/tethys_channels/portal_config.original.json."
+        "tethys_portal_name is '': the state in /etc/tethys_channels is that of /srv/prod/portal_config.yml, and"
+        " tethys_home is '/var/lib/tethys'. Set tethys_portal_name to a name for this portal, such as staging; if the"
+        " portal has moved, replace that path in /etc/tethys_channels/portal_config.original.json."
     ]
 
 

@@ -51,7 +51,7 @@ DAPHNE = f'bash -c "source /opt/conda/bin/activate && {PREFIX}/bin/daphne -u /ru
     ids=str,
 )
 def test_whose_program_it_is(section: dict[str, str], expected: bool | None) -> None:
-    assert portal_program.is_portals(section, HOME, PREFIX) is expected
+    assert portal_program.is_portals("fcgi-program:asgi", section, HOME, PREFIX) is expected
 
 
 @pytest.mark.parametrize("home", ["$HOME/tethys", "~/tethys", "/srv/%(program_name)s", "tethys", "/srv/${A}"])
@@ -65,7 +65,7 @@ def test_a_link_to_the_home_is_the_home(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "home")
     section = {"command": DAPHNE, "environment": f"TETHYS_HOME={tmp_path}/link"}
-    assert portal_program.is_portals(section, str(tmp_path / "home"), PREFIX)
+    assert portal_program.is_portals("fcgi-program:asgi", section, str(tmp_path / "home"), PREFIX)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_where_a_program_listens(section: dict[str, str], expected: Endpoint) ->
 @given(st.text(max_size=300), st.text(max_size=100), st.text(max_size=100))
 def test_any_text_is_read(command: str, environment: str, socket: str) -> None:
     section = {"command": command, "environment": environment, "socket": socket}
-    assert portal_program.is_portals(section, HOME, PREFIX) in (True, False, None)
+    assert portal_program.is_portals("fcgi-program:asgi", section, HOME, PREFIX) in (True, False, None)
     endpoint = portal_program.endpoint_of(section)
     assert endpoint.port is None or 0 < endpoint.port <= 65535
 
@@ -106,7 +106,7 @@ def test_any_text_is_read(command: str, environment: str, socket: str) -> None:
 def test_a_command_of_64_kib_takes_no_time(text: str) -> None:
     began = time.monotonic()
     section = {"command": f"{text} tethys_portal.asgi:application", "environment": text}
-    portal_program.is_portals(section, HOME, PREFIX)
+    portal_program.is_portals("fcgi-program:asgi", section, HOME, PREFIX)
     portal_program.endpoint_of(section)
     assert time.monotonic() - began < 5
 

@@ -51,8 +51,11 @@ def test_processes_of_the_portal_that_serve_no_requests(tmp_path: Path, prefix: 
         stack.enter_context(running("/bin/sh", "-c", "echo; read -r line", home=home))
         stack.enter_context(running(python, "-c", PARENT, python, "tethys_portal.asgi:application"))
         stack.enter_context(running(sys.executable, "-c", PARENT, sys.executable, home=tmp_path / "other"))
+        stack.enter_context(running(python, "-c", PARENT, python, home=tmp_path / "other"))
         stack.enter_context(running(sys.executable, "-c", PARENT, sys.executable, str(home)))
         found = workers_of(str(home), str(prefix))
+        (tmp_path / "link").symlink_to(home)
+        assert workers_of(str(tmp_path / "link"), str(prefix)) == found
         # The children are the business of their parents.
         assert [worker["pid"] for worker in found] == sorted([by_home, by_python])
         assert {worker["user"] for worker in found} == {getpass.getuser()}

@@ -1,0 +1,32 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The action `portal_conflicts`; what is in conflict is in plugin_utils/decide/inventory.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.tethys.channels.plugins.plugin_utils.action import Action
+
+
+class ActionModule(Action):
+    """See plugins/modules/portal_conflicts.py."""
+
+    _requires_connection = False
+
+    def run(self, tmp: Any = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Fail with what portals of one server have in common and cannot."""
+        # Not above: each process that Ansible forks would load them to find any action plugin.
+        from ansible_collections.tethys.channels.plugins.plugin_utils.decide import inventory
+        from ansible_collections.tethys.channels.plugins.plugin_utils.display import shown
+        from ansible_collections.tethys.channels.plugins.plugin_utils.model import codes, texts
+
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        problems = inventory.problems(self._task.args["portals"], (task_vars or {})["hostvars"])
+        if not problems:
+            return result
+        refusals = shown({"refusals": texts(problems), "codes": codes(problems)})["refusals"]
+        return {**result, "failed": True, "msg": ["Refused; nothing was changed.", *refusals]}
