@@ -293,7 +293,7 @@ def read_processes(
                 "memory_bytes": proc.memory(row["pid"]) if process else None,
                 "connections": clients[row["pid"]] if process else None,
                 "log": row.get("stdout_logfile") or None,
-                "frozen": process.state in "Tt" if process else None,
+                "frozen": process.frozen if process else None,
                 "outdated": asgi_record.is_outdated(key, sources, record) if key and running else None,
                 "before_redis": older(key, process.age_seconds) if key and process and running else None,
                 "problem": told.strip() or None,

@@ -75,7 +75,7 @@ class Check:
 
     def able(self) -> list[proc.Process]:
         """The processes that are not stopped."""
-        return [process for process in self.processes if process.state not in "Tt"]
+        return [process for process in self.processes if not process.frozen]
 
     def called(self, process: proc.Process) -> str:
         """What a person finds a process by."""

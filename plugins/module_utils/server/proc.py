@@ -30,6 +30,8 @@ MOST_ELSEWHERE = 64 << 10
 MOST_NAME = 200
 # What the kernel adds to the path of a program that was deleted, such as by a package's upgrade.
 _DELETED = " (deleted)"
+# The states, in the kernel's letters, of a process that a signal has stopped or that is traced.
+STOPPED = "Tt"
 
 
 class Process(NamedTuple):
@@ -44,6 +46,11 @@ class Process(NamedTuple):
     age_seconds: float
     supervisor_name: str | None
     log: str | None
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it was stopped by a signal, or is traced, and so does not respond."""
+        return self.state in STOPPED
 
 
 class Connection(NamedTuple):
@@ -135,7 +142,7 @@ def started_at(key: str) -> float:
 def is_stopped(pid: int, proc: str = ROOT) -> bool:
     """Return whether a process was stopped by a signal, or is traced, and so does not respond."""
     try:
-        return _stat(pid, proc)[0] in "Tt"
+        return _stat(pid, proc)[0] in STOPPED
     except OSError:
         return False
 

@@ -144,11 +144,18 @@ def is_about_tls(problem: Problem) -> bool:
     return (meant or problem.subject).startswith(TLS_VARIABLES)
 
 
+def authority_due(options: RedisOptions, files: Mapping[str, str]) -> bool:
+    """Whether the certificate of the CA itself is to be renewed, together with the one that it gives.
+
+    Its key stays, so that what it has given is good until its own end.
+    """
+    authority = str(files.get(FILES[2]) or "")
+    return bool(authority and certificate_due(options, files) and out_of_time(authority, int(options["renew_days"])))
+
+
 def next_authority(options: RedisOptions, files: Mapping[str, str]) -> str:
     """The certificate of the CA as it will be; empty if it is to be created or renewed."""
-    authority = str(files.get(FILES[2]) or "")
-    ends = authority and certificate_due(options, files) and out_of_time(authority, int(options["renew_days"]))
-    return "" if ends else authority
+    return "" if authority_due(options, files) else str(files.get(FILES[2]) or "")
 
 
 def certificate_due(options: RedisOptions, files: Mapping[str, str]) -> str | None:

@@ -16,6 +16,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.certificate
     AUTHORITY_KEY,
     FILES,
     CertificateFound,
+    authority_due,
     certificate_due,
     is_about_tls,
     next_authority,
@@ -51,7 +52,6 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     texts,
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.shared import servers_of
-from ansible_collections.tethys.channels.plugins.plugin_utils.tls import out_of_time
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import show, truth
 
 
@@ -212,12 +212,10 @@ NO_CERTIFICATE: Certificate = {"certificate_due": None, "authority_due": False}
 
 def _certificate(options: RedisOptions, files: Mapping[str, str], reasons: list[Problem]) -> Certificate:
     """Return what is due, and add the problem of a CA that lacks its key."""
-    due, authority = certificate_due(options, files), str(files.get(FILES[2]) or "")
-    if due and authority and not files.get(AUTHORITY_KEY):
+    due = certificate_due(options, files)
+    if due and files.get(FILES[2]) and not files.get(AUTHORITY_KEY):
         reasons.append(_authority_key_missing(options["name"]))
-    # Its key stays, so that what it has given is good until its own end.
-    renews = bool(due and authority and out_of_time(authority, int(options["renew_days"])))
-    return {"certificate_due": due, "authority_due": renews}
+    return {"certificate_due": due, "authority_due": authority_due(options, files)}
 
 
 def redis_plan(options: RedisOptions, found: RedisFound, hosts: Hosts) -> Plan:
