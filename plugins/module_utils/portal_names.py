@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What belongs to one portal on a server: its files, folders, Supervisor groups, units, container and upstream block.
 
-The first portal of a server needs no name. Each further one has a name (`tethys_portal_name`), and all of its own
-carries it.
+The first portal of a server needs no name. Each further one has a name (`tethys_portal_name`), which
+is part of the names of everything that belongs to it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def asgi_groups(sections: Iterable[str], portal: str) -> list[str]:
 
 
 def asgi_number(group: str) -> int | None:
-    """Return the number of the process that a group of its own is for; None for the group of all processes."""
+    """Return the process number of a group with one process; None for the group of all processes."""
     found = _ASGI_GROUP.fullmatch(group)
     return int(found.group("number")) if found and found.group("number") else None
 
@@ -68,7 +68,7 @@ class PortalNames(NamedTuple):
 
     @property
     def state(self) -> str:
-        """The folder in which the collection keeps what it must remember."""
+        """The folder with the collection's state."""
         return f"/etc/{_STATE}{self.suffix}"
 
     @property
@@ -88,7 +88,7 @@ class PortalNames(NamedTuple):
 
     @property
     def shared_ca(self) -> str:
-        """The certificate of the authority by which the portal knows the Redis that it shares with others."""
+        """The CA certificate with which the portal verifies the Redis that it shares with others."""
         return f"{self.socket_folder}/redis-ca.pem"
 
     @property

@@ -64,7 +64,7 @@ def _entry(path: Path) -> list[Any]:
 def _processes(of: dict[str, Any]) -> dict[str, Any]:
     """The portal's processes by name, each with its number and the moment of its start, and whether it is stopped.
 
-    Without Supervisor's state name, which changes after a process has run for some seconds.
+    Without Supervisor's state name, which changes once a process counts as started.
     """
     every = Supervisor().rpc().getAllProcessInfo()
     portal = of.get("portal_name", "")

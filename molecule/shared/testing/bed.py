@@ -113,7 +113,7 @@ def judge(
         f"case-{n}": {"ansible_host": server, "ansible_port": n + 1, **given} for n, given in enumerate(cases.values())
     }
     more = names(Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]), **hosts)
-    # A look at the portal has a deadline, and other steps run besides.
+    # The inspection of a portal has a deadline, and other steps run at the same time.
     run = playbook("site", *more, "--forks=2", *arguments, tethys_hosts="case-*")
     assert "Traceback" not in run.stdout, run.stdout
     found = {}

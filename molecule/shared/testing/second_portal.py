@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A second portal beside the manual's: its TETHYS_HOME and site, and what of the first one must stay as it is."""
+"""A second portal beside the documented one: its TETHYS_HOME and site, and what must not change of the first one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONTAINER = f"tethys-channels-redis-{NAME}"
 CONTAINERS = "docker ps -a --format '{{.Names}}'"
 PROGRAM = f"/etc/supervisor/conf.d/asgi_supervisord-{NAME}.conf"
 SITE = f"/etc/nginx/conf.d/{NAME}.conf"
-# As `tethys gen nginx` has it, with names of its own.
+# As `tethys gen nginx` has it, with other names.
 NGINX = f"""\
 upstream channels-backend-{NAME} {{ server 127.0.0.1:{PORT}; }}
 server {{
@@ -73,7 +73,7 @@ def daphnes(host: Any) -> list[int]:
 
 
 def first(host: Any) -> dict[str, Any]:
-    """What of the first portal and of the server a run for the second must leave as it is."""
+    """Return the state of the first portal and the server that a run for the second must not change."""
     # Supervisor's files and nginx's are all of them but the second portal's.
     # Supervisor reads a link into somebody's folder as a copy of root's, and the link is made again.
     rights = "%p %M %u %g %l"

@@ -106,7 +106,7 @@ def container_facts(params: dict[str, Any], address: str | None, names: PortalNa
     asked = params["engine"]
     unit = Path(names.redis_unit_path).exists()
     docker = DockerEngine()
-    # Podman takes a tenth of a second to answer, so it is asked only where it matters.
+    # Podman takes a tenth of a second to answer, so it is queried only if it matters.
     engines: dict[str, Engine] = {"docker": docker, **({"podman": PodmanEngine()} if asked == "podman" or unit else {})}
     states = {name: engine_state(engine) for name, engine in engines.items()}
     ours: dict[str, ContainerFacts | None] = dict.fromkeys(ENGINES)

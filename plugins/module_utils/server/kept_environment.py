@@ -193,7 +193,7 @@ def text_of(path: str, program: str, prefix: str, given: str | None, portal: str
         path: the file.
         program: the program file, which is adopted where there is no such file yet.
         prefix: the conda environment.
-        given: the administrator's variables as JSON, in place of those that are there.
+        given: the administrator's variables as JSON, instead of the existing ones.
         portal: the portal's name, where the server has several.
 
     Raises:

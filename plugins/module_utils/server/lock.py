@@ -27,7 +27,7 @@ class Busy(Exception):
 def alone(state_dir: str | Path, seconds: float = SECONDS) -> Iterator[None]:
     """Wait for another run's part on this portal to end; Busy where it takes too long.
 
-    The folder itself is locked, so that nothing is left behind, and a process that dies lets go of it.
+    The folder itself is locked, so that nothing is left behind, and the lock of a process that dies is released.
     """
     if not Path(state_dir).is_dir():
         yield

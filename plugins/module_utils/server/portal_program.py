@@ -130,7 +130,7 @@ def home_of(section: Mapping[str, str]) -> str:
 def is_portals(title: str, section: Mapping[str, str], home: str, prefix: str, portal: str = "") -> bool | None:
     """Return whether a program runs this portal; None where its command does not show what it runs.
 
-    TETHYS_HOME decides. A program without one is judged by the environment whose Python or ASGI server it starts. It is
+    TETHYS_HOME decides. For a program without one, the environment whose Python or ASGI server it starts decides. It is
     never one of a further portal, which has a name and may share the environment of the first one.
 
     Args:

@@ -43,7 +43,7 @@ class Neighbors(Subject):
     """What this portal and the others of its server cannot have in common."""
 
     def reasons(self) -> None:
-        """Judge what is there already, whatever the run is for."""
+        """Check what exists already, whatever the run is for."""
         self._state()
         self._own_name()
         self._program()

@@ -22,7 +22,7 @@ class Programs(Ports):
     """Supervisor and the portal's programs."""
 
     def program_reasons(self) -> Program | None:
-        """Supervisor, the program and the port; returns the program file that is taken over, if there is one."""
+        """Supervisor, the program and the port; returns the program file that is adopted, if there is one."""
         server = self.server
         self.supervisor_reasons()
         self.warnings.extend(processes_kept.conda_warnings(self.kept, server))

@@ -132,7 +132,7 @@ def test_no_name(name: object) -> None:
 def test_portals_that_change_the_same_thing_wait_for_each_other(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    # Before either has a folder of its own.
+    # Before either has a folder.
     monkeypatch.setattr(lock, "LOCKS", str(tmp_path))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with lock.alone_on_server("packages"):

@@ -420,7 +420,7 @@ def test_a_second_portal_on_the_server_is_refused() -> None:
 def test_no_run_uses_what_another_portal_has(goal: str) -> None:
     other = {"path": PATH, "group": "asgi", "home": "/srv/prod"}
     assert any("runs the portal of /srv/prod" in text for text in decide(goal=goal, other_programs=[other])["refusals"])
-    # A program of somebody else's that was added later says nothing of what is this portal's.
+    # Another user's program that was added later does not change what belongs to this portal.
     ours = program(managed=True, numprocs="2", groups=["tethys_asgi"])
     assert decide(goal=goal, programs=[ours], other_programs=[other], processes=[{"pid": 1}])["refusals"] == []
 
