@@ -205,8 +205,8 @@ def test_a_dry_run_changes_nothing_and_tells_what_is_taken_over(host: Any, befor
     text = folded(run.stdout)
     assert f"socket=tcp://127.0.0.1:{PORT}" in text
     assert "s3cr3t" not in text
-    assert f"{PROGRAM} is adopted (processes run by root now; they will run as www-data)" in text
-    assert "(tethys-channels-test/redis:5.0), currently the portal's Redis on port 6379, is stopped and kept" in text
+    assert f"{PROGRAM} is adopted (its processes now run as root and will run as www-data)" in text
+    assert "(tethys-channels-test/redis:5.0), currently the portal's Redis on port 6379, will be stopped but" in text
     # The run replaces one of the manual's two links into TETHYS_HOME by a file of root's, and names the other.
     copy = f"`cp --remove-destination {bed.HOME}/nginx_supervisord.conf {NGINX}`"
     assert f"Supervisor runs as root and reads {NGINX}, and its owner www-data can change {bed.HOME}" in text
@@ -225,7 +225,7 @@ def test_a_redis_that_does_not_come_up_leaves_the_old_one_serving(host: Any, bef
 
 
 def test_the_run_takes_over_and_says_so(host: Any, before: dict[str, Any], taken_over: str) -> None:
-    assert f"{PROGRAM} is adopted (processes run by root now; they will run as www-data)" in taken_over
+    assert f"{PROGRAM} is adopted (its processes now run as root and will run as www-data)" in taken_over
     found = bed.daphnes(host)
     assert [row["user"] for row in found] == ["www-data"] * N
     assert f"socket=tcp://127.0.0.1:{PORT}" in host.file(PROGRAM).content_string

@@ -71,9 +71,9 @@ class Programs(Ports):
     def _adopted(self, program: Program) -> Program:
         """Return the program that the run replaces, which was not ours."""
         user = self.portal.get("user")
-        users = f"run by {program['user']} now; they will run" if program["user"] != user else "run"
+        users = f"now run as {program['user']} and will run" if program["user"] != user else "run"
         how = "nginx switches to the new ones" if self.gapless else "Supervisor restarts all processes at once"
-        self.announce.append(f"{program['path']} is adopted (processes {users} as {user}): {how}.")
+        self.announce.append(f"{program['path']} is adopted (its processes {users} as {user}): {how}.")
         self.announce.extend(processes_kept.kept_lines(self.place, self.kept, self.server, self.values))
         if self.replaced_groups:
             self.announce.append(

@@ -369,8 +369,8 @@ class Redis(Subject):
         if self.engine != "docker":
             self._library_reasons()
         self.announce.append(
-            f"Container {other['name']} ({other['image']}), currently the portal's Redis on port {self.way.port}, is"
-            " stopped and kept; WebSockets fail from then until the processes have restarted."
+            f"Container {other['name']} ({other['image']}), currently the portal's Redis on port {self.way.port}, will"
+            " be stopped but not removed; WebSockets will fail from that moment until the processes have restarted."
         )
         return other
 

@@ -1060,7 +1060,7 @@ def test_the_manuals_container_is_taken_over(hosts: Any) -> None:
     assert result["refusals"] == []
     assert result["adopted_container"]["id"] == THEIRS["id"]
     (sentence,) = [text for text in result["announce"] if "eager_euler" in text]
-    assert sentence.startswith("Container eager_euler (redis:5), currently the portal's Redis on port 6379, is stopped")
+    assert sentence.startswith("Container eager_euler (redis:5), currently the portal's Redis on port 6379, will be")
 
 
 @pytest.mark.parametrize(
@@ -1126,7 +1126,7 @@ def test_a_file_with_other_programs() -> None:
     )
 
 
-@pytest.mark.parametrize(("user", "before"), [("root", "run by root now; they will run"), ("www-data", "run")])
+@pytest.mark.parametrize(("user", "before"), [("root", "now run as root and will run"), ("www-data", "run")])
 def test_the_manuals_program_is_taken_over(user: str, before: str) -> None:
     program = {**MANUAL, "user": user}
     server = {"programs": [program], "processes": [{"name": "tethys_asgi0", "state": "RUNNING", "pid": 400}]}
@@ -1134,7 +1134,7 @@ def test_the_manuals_program_is_taken_over(user: str, before: str) -> None:
     assert result["refusals"] == []
     assert result["adopted_program"] == program
     assert result["announce"] == [
-        f"{MANUAL['path']} is adopted (processes {before} as www-data): Supervisor restarts all processes at once.",
+        f"{MANUAL['path']} is adopted (its processes {before} as www-data): Supervisor restarts all processes at once.",
         f"{MANUAL['path']}: the processes keep address 127.0.0.1:8000.",
     ]
 

@@ -83,7 +83,7 @@ def test_the_manuals_own_container_is_taken_over_whatever_the_transport(transpor
     assert found["refusals"] == []
     assert found["adopted_container"] == FOREIGN
     (said,) = found["announce"]
-    assert said.startswith("Container busy_name (redis:5), currently the portal's Redis on port 6379, is stopped and")
+    assert said.startswith("Container busy_name (redis:5), currently the portal's Redis on port 6379, will be stopped")
 
 
 @pytest.mark.parametrize("transport", ["published", "host"])
