@@ -29,13 +29,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Iterable, Mapping, NamedTuple
 
-from ansible_collections.tethys.channels.plugins.module_utils import boundary, read_as
+from ansible_collections.tethys.channels.plugins.module_utils import boundary, portal_user, read_as
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, Schema, accept
 from ansible_collections.tethys.channels.plugins.module_utils.run_command import NotStarted, Running
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import (
     Account,
-    account,
-    account_of,
     become,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.server.conda_variables import of_conda
@@ -44,9 +42,6 @@ from ansible_collections.tethys.channels.plugins.module_utils.server.kept_enviro
 _HERE = __name__.rpartition(".")[0]
 _COLOR = re.compile(rb"\x1b\[[0-9;]*m")
 _VERSIONED = re.compile(r"python3\.[0-9]+t?")
-NGINX_CONF = "/etc/nginx/nginx.conf"
-WEB_SERVER_USERS = ("www-data", "nginx", "apache", "www")
-ROOT = 0
 # What one start may write to the pipe, and how much of what it prints is kept for a message.
 MOST_BYTES = 8 * boundary.MOST_BYTES
 MOST_SAID = 4000
@@ -120,41 +115,6 @@ class PortalRun(NamedTuple):
     answer: dict[str, Any]
     problem: str | None
     warnings: list[str]
-
-
-def nginx_user(conf: str = NGINX_CONF) -> str | None:
-    """The user that nginx's main configuration names."""
-    try:
-        text = Path(conf).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    found = re.search(r"^\s*user\s+([^\s;]+)[^;]*;", text, re.MULTILINE)
-    return found.group(1).strip("'\"") if found else None
-
-
-def resolve_user(user: str | None = None, conf: str = NGINX_CONF) -> str | None:
-    """Return the portal's user: the one given, else the web server's that is not root, else None."""
-    if user:
-        return user
-    for name in (nginx_user(conf), *WEB_SERVER_USERS):
-        found = account(name)
-        if name and found and found.uid != ROOT:
-            return name
-    return None
-
-
-def runner_for(user: str | None, home: str) -> Account | None:
-    """Return who runs the portal's Python, which is never root; None if nobody can.
-
-    Without a web server's user it is the owner of TETHYS_HOME. A module that does not run as root can only be itself.
-    """
-    if os.geteuid() != 0:
-        return account_of(os.geteuid())
-    known = account(user)
-    if known is None and user is None:
-        with contextlib.suppress(OSError):
-            known = account_of(Path(home).stat().st_uid)
-    return known if known and known.uid != ROOT else None
 
 
 def environment(prefix: str, home: str, who: Account, own: Mapping[str, str]) -> dict[str, str]:
@@ -302,7 +262,7 @@ class PortalProcess:
         extras: Iterable[str] = (),
         portal_name: str = "",
     ) -> None:
-        if who is None or who.uid == ROOT:
+        if who is None or who.uid == portal_user.ROOT:
             raise PortalEnded(f"{python_of(prefix)} is not started as root, since the portal's apps would run as root.")
         self.warnings: list[str] = []
         self._buffer = b""
@@ -452,36 +412,63 @@ class PortalProcess:
         os.close(self._answers)
 
 
-def run_in_portal(
-    prefix: str,
-    home: str,
-    who: Account | None,
-    program: ModuleType,
-    params: dict[str, Any],
-    timeout: float,
-    schema: Schema,
-    extras: Iterable[str] = (),
-    if_late: str = "",
-    portal_name: str = "",
-) -> PortalRun:
-    """Run a program to its end and merge the answers it gave on the way; ``extras`` are modules sent along with it.
+class PortalJob:
+    """A program in the portal's Python that runs to its end, while its caller does other things. A context manager.
 
-    ``if_late`` follows the problem where the program did not end in time: which variable sets the timeout.
-
-    An answer that came before a failure or the timeout is kept: half a look is worth more than none. With the first
-    one that is not accepted, the program is ended.
+    Args:
+        extras: modules sent along with the program.
+        if_late: what follows the problem where the program did not end in time: which variable sets the timeout.
+        portal_name: the portal's name, where the server has several.
     """
-    answer: dict[str, Any] = {}
-    deadline = time.monotonic() + timeout
-    try:
-        process = PortalProcess(prefix, home, who, program, params, extras, portal_name)
-    except PortalEnded as error:
-        return PortalRun(answer, str(error), [])
-    with process:
+
+    def __init__(
+        self,
+        prefix: str,
+        home: str,
+        who: Account | None,
+        program: ModuleType,
+        params: dict[str, Any],
+        timeout: float,
+        schema: Schema,
+        extras: Iterable[str] = (),
+        if_late: str = "",
+        portal_name: str = "",
+    ) -> None:
+        self._late = f"{python_of(prefix)} did not finish within {timeout:g} seconds{if_late}."
+        self._schema = schema
+        self._deadline = time.monotonic() + timeout
+        self._process: PortalProcess | None = None
+        self._problem: str | None = None
+        try:
+            self._process = PortalProcess(prefix, home, who, program, params, extras, portal_name)
+        except PortalEnded as error:
+            self._problem = str(error)
+
+    def __enter__(self) -> PortalJob:
+        return self
+
+    def __exit__(self, *ignored: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the program and all that it has started."""
+        if self._process:
+            self._process.close()
+
+    def result(self) -> PortalRun:
+        """Wait for the end, and return the answers that the program gave on the way, merged.
+
+        An answer that came before a failure or the timeout is kept: half a look is worth more than none. With the first
+        one that is not accepted, the program is ended.
+        """
+        answer: dict[str, Any] = {}
+        process = self._process
+        if process is None:
+            return PortalRun(answer, self._problem, [])
         problem = None
         try:
             while True:
-                message = process.receive(deadline, schema)
+                message = process.receive(self._deadline, self._schema)
                 if message.pop("done", False):
                     break
                 for name, said in message.items():
@@ -490,5 +477,19 @@ def run_in_portal(
         except PortalEnded as error:
             problem = str(error)
         except PortalTimeout:
-            problem = f"{python_of(prefix)} did not finish within {timeout:g} seconds{if_late}."
+            problem = self._late
         return PortalRun(answer, problem, process.warnings)
+
+
+def run_in_portal(
+    prefix: str,
+    home: str,
+    who: Account | None,
+    program: ModuleType,
+    params: dict[str, Any],
+    timeout: float,
+    schema: Schema,
+) -> PortalRun:
+    """Run a program to its end, and return the answers that it gave on the way; see PortalJob."""
+    with PortalJob(prefix, home, who, program, params, timeout, schema) as job:
+        return job.result()

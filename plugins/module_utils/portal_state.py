@@ -19,6 +19,7 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     layer_packages,
     portal_env,
     portal_look,
+    portal_user,
     portal_yaml,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
@@ -33,7 +34,6 @@ from ansible_collections.tethys.channels.plugins.module_utils.files.owned_file i
 from ansible_collections.tethys.channels.plugins.module_utils.read_as import ask_as
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import (
     Account,
-    account,
     account_of,
 )
 
@@ -59,80 +59,101 @@ MOST_CONFIG = 512 * 1024
 ASKED = ("lacking", "settings", "settings_problem", "start_problem", "database_problem", "lifecycle_consumer")
 
 
-def look(
-    prefix: str,
-    home: str,
-    user: str | None,
-    timeout: float,
-    requirements: Sequence[str] = (),
-    if_late: str = "",
-    portal_name: str = "",
-) -> dict[str, Any]:
-    """Return everything there is to say about the portal; what is wrong is reported, not raised.
+class Look:
+    """The inspection of a portal. Its Python begins at once, and is waited for in ``facts``. A context manager."""
 
-    Args:
-        if_late: what follows the problem where the portal's Python did not end in time, without a period.
-        portal_name: its name, where the server has several.
-    """
-    started = time.monotonic()
-    name = portal_env.resolve_user(user)
-    who = portal_env.runner_for(name, home)
-    portal: dict[str, Any] = dict.fromkeys(ASKED)
-    portal.update(
-        user=name,
-        group=group_of(who) if name and who else None,
-        user_problem=user_problem(name, who, home),
-        prefix_problem=prefix_problem(prefix),
-        home_problem=home_problem(home),
-        prefix_owner=owner_of(prefix),
-        python=None,
-        site_packages=portal_env.site_packages_of(prefix),
-        versions=dict.fromkeys(portal_look.PACKAGES),
-        config=config_facts(str(Path(home, "portal_config.yml")), who),
-        apps=[],
-        app_problems=[],
-        bokeh="unknown",
-        bokeh_problem=None,
-        warnings=[],
-    )
-    why_not = portal["prefix_problem"] or portal["home_problem"] or portal["user_problem"]
-    if who and not why_not:
-        why_not = ask(portal, prefix, home, who, timeout, requirements, if_late, portal_name)
-    if portal["bokeh"] == "unknown" and not portal["bokeh_problem"]:
-        portal["bokeh_problem"] = f"Whether an app has a Bokeh handler is not known: {why_not}"
-    # Without that user there is nobody to ask for.
-    known = who if not portal["user_problem"] else None
-    portal["access"] = access(wanted(prefix, home, portal["settings"]), known) if known else []
-    portal["leftovers"] = leftovers(data_folders(home, portal["settings"]), known) if known else []
-    portal["warnings"] += bokeh_warnings(portal)
-    portal["seconds"] = round(time.monotonic() - started, 2)
-    return portal
+    def __init__(
+        self,
+        prefix: str,
+        home: str,
+        user: str | None,
+        timeout: float,
+        requirements: Sequence[str] = (),
+        if_late: str = "",
+        portal_name: str = "",
+    ) -> None:
+        """Begin.
+
+        Args:
+            if_late: what follows the problem where the portal's Python did not end in time, without a period.
+            portal_name: its name, where the server has several.
+        """
+        self._started = time.monotonic()
+        self._prefix, self._home = prefix, home
+        name = portal_user.resolve_user(user)
+        self._who = portal_user.runner_for(name, home)
+        self._portal: dict[str, Any] = dict.fromkeys(ASKED)
+        self._portal.update(
+            user=name,
+            group=group_of(self._who) if name and self._who else None,
+            user_problem=portal_user.user_problem(name, self._who, home),
+            prefix_problem=prefix_problem(prefix),
+            home_problem=home_problem(home),
+            prefix_owner=owner_of(prefix),
+            python=None,
+            site_packages=portal_env.site_packages_of(prefix),
+            versions=dict.fromkeys(portal_look.PACKAGES),
+            config=config_facts(str(Path(home, "portal_config.yml")), self._who),
+            apps=[],
+            app_problems=[],
+            bokeh="unknown",
+            bokeh_problem=None,
+            warnings=[],
+        )
+        self._job: portal_env.PortalJob | None = None
+        if self._who and not any(self._portal[f"{what}_problem"] for what in ("prefix", "home", "user")):
+            params, extras = self._questions(requirements)
+            self._job = portal_env.PortalJob(
+                prefix, home, self._who, portal_look, params, timeout, LOOK_ANSWER, extras, if_late, portal_name
+            )
+
+    def __enter__(self) -> Look:
+        return self
+
+    def __exit__(self, *_reason: object) -> None:
+        if self._job:
+            self._job.close()
+
+    def _questions(self, requirements: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+        """Return what the portal's Python is given, and the modules sent along."""
+        config = self._portal["config"]
+        params: dict[str, Any] = {}
+        extras = []
+        if config["exists"] and not portal_yaml.HAS_YAML:
+            # Tethys always brings PyYAML, the server's own Python may lack it.
+            params = {"yaml_check": portal_yaml.__name__, "config_file": config["path"]}
+            extras.append(portal_yaml.__name__)
+        if requirements:
+            params.update(packages_look=layer_packages.__name__, requirements=requirements)
+            extras.append(layer_packages.__name__)
+        return params, extras
+
+    def facts(self) -> dict[str, Any]:
+        """Return everything there is to say about the portal; what is wrong is reported, not raised."""
+        portal, home = self._portal, self._home
+        why_not = portal["prefix_problem"] or portal["home_problem"] or portal["user_problem"]
+        if self._job:
+            why_not = fill_in(portal, self._prefix, self._job.result())
+        if portal["bokeh"] == "unknown" and not portal["bokeh_problem"]:
+            portal["bokeh_problem"] = f"Whether an app has a Bokeh handler is not known: {why_not}"
+        # Without that user there is nobody to ask for.
+        known = self._who if not portal["user_problem"] else None
+        portal["access"] = access(wanted(self._prefix, home, portal["settings"]), known) if known else []
+        portal["leftovers"] = leftovers(data_folders(home, portal["settings"]), known) if known else []
+        portal["warnings"] += bokeh_warnings(portal)
+        portal["seconds"] = round(time.monotonic() - self._started, 2)
+        return portal
 
 
-def ask(
-    portal: dict[str, Any],
-    prefix: str,
-    home: str,
-    who: Account,
-    timeout: float,
-    requirements: Sequence[str],
-    if_late: str = "",
-    portal_name: str = "",
-) -> str | None:
-    """Have the portal's Python fill in its part; returns why it could not, or None."""
+def look(*given: Any, **named: Any) -> dict[str, Any]:
+    """Return everything there is to say about the portal; see Look."""
+    with Look(*given, **named) as inspection:
+        return inspection.facts()
+
+
+def fill_in(portal: dict[str, Any], prefix: str, run: portal_env.PortalRun) -> str | None:
+    """Add what the portal's Python answered; returns why it could not, or None."""
     config = portal["config"]
-    params: dict[str, Any] = {}
-    extras = []
-    if config["exists"] and not portal_yaml.HAS_YAML:
-        # Tethys always brings PyYAML, the server's own Python may lack it.
-        params = {"yaml_check": portal_yaml.__name__, "config_file": config["path"]}
-        extras.append(portal_yaml.__name__)
-    if requirements:
-        params.update(packages_look=layer_packages.__name__, requirements=requirements)
-        extras.append(layer_packages.__name__)
-    run = portal_env.run_in_portal(
-        prefix, home, who, portal_look, params, timeout, LOOK_ANSWER, extras, if_late, portal_name
-    )
     answer = dict(run.answer)
     if answer.get("versions"):
         portal["python"] = portal_env.python_of(prefix)
@@ -164,36 +185,12 @@ def group_of(who: Account) -> str:
         return str(who.gid)
 
 
-def user_problem(name: str | None, who: Account | None, home: str) -> str | None:
-    """Return why the portal's Python cannot run, as that user or at all."""
-    if name is None:
-        whose = f"and {home} is root's" if yes(Path(home).exists) else f"and there is no {home}"
-        return None if who else f"No web server's user is found on this server, {whose}: nothing is started as root."
-    found = account(name)
-    if found is None:
-        return f"There is no user {name} on this server."
-    if found.uid == portal_env.ROOT:
-        return "The portal's apps would run as root."
-    if who is None or who.name != name:
-        me = account_of(os.geteuid()).name
-        return f"Only root can start the portal's Python as {name}, and this runs as {me} (become)."
-    return None
-
-
-def yes(question: Callable[[], bool]) -> bool:
-    """The answer to a question about a path; who is not root may meet a folder on the way that it cannot enter."""
-    try:
-        return question()
-    except OSError:
-        return False
-
-
 def prefix_problem(prefix: str) -> str | None:
     """Why that folder is no Tethys environment."""
     python = Path(portal_env.python_of(prefix))
-    if not yes(Path(prefix).is_dir):
+    if not portal_user.yes(Path(prefix).is_dir):
         return f"There is no folder {prefix}."
-    if not yes(python.exists):
+    if not portal_user.yes(python.exists):
         return f"There is no {python}, so {prefix} is not a Python environment."
     if not python.is_file() or not python.stat().st_mode & 0o111:
         return f"{python} is no program."
@@ -202,9 +199,9 @@ def prefix_problem(prefix: str) -> str | None:
 
 def home_problem(home: str) -> str | None:
     """Why that folder cannot be TETHYS_HOME."""
-    if yes(Path(home).is_dir):
+    if portal_user.yes(Path(home).is_dir):
         return None
-    return f"{home} is not a folder." if yes(Path(home).exists) else f"There is no folder {home}."
+    return f"{home} is not a folder." if portal_user.yes(Path(home).exists) else f"There is no folder {home}."
 
 
 def owner_of(path: str) -> dict[str, Any] | None:
@@ -220,9 +217,9 @@ def config_facts(path: str, who: Account | None = None) -> dict[str, Any]:
     """Return facts of portal_config.yml that need no Tethys; ``who`` is the portal's user."""
     file, real = Path(path), os.path.realpath(path)
     facts: dict[str, Any] = dict.fromkeys(("owner", "group", "mode", "others_can_read", "sha256", "problem"))
-    facts.update(path=path, realpath=real, exists=yes(file.exists))
+    facts.update(path=path, realpath=real, exists=portal_user.yes(file.exists))
     if not facts["exists"]:
-        if yes(file.is_symlink):
+        if portal_user.yes(file.is_symlink):
             facts["problem"] = f"{path} is a link to {real}, which does not exist."
         return facts
     if not file.is_file():
@@ -262,8 +259,12 @@ def config_facts(path: str, who: Account | None = None) -> dict[str, Any]:
 def wanted(prefix: str, home: str, settings: dict[str, Any] | None) -> list[tuple[str, str]]:
     """What the portal's user needs, as (path, need). What does not exist yet is not asked for."""
     settings = settings or {}
-    needs = [(prefix, "traverse"), (portal_env.python_of(prefix), "execute")] if yes(Path(prefix).is_dir) else []
-    if not yes(Path(home).is_dir):
+    needs = (
+        [(prefix, "traverse"), (portal_env.python_of(prefix), "execute")]
+        if portal_user.yes(Path(prefix).is_dir)
+        else []
+    )
+    if not portal_user.yes(Path(home).is_dir):
         return needs
     needs += [(home, "traverse"), (str(Path(home, "portal_config.yml")), "read")]
     database = settings.get("database") or {"engine": "sqlite3", "name": str(Path(home, "tethys_platform.sqlite"))}
@@ -273,7 +274,7 @@ def wanted(prefix: str, home: str, settings: dict[str, Any] | None) -> list[tupl
         needs += [(str(file), "write"), (str(file.parent), "write")]
         needs += [(f"{file}-{kind}", "write") for kind in ("journal", "wal", "shm")]
     needs += [(folder, "write") for folder in data_folders(home, settings)]
-    return [(path, need) for path, need in dict.fromkeys(needs) if yes(Path(path).exists)]
+    return [(path, need) for path, need in dict.fromkeys(needs) if portal_user.yes(Path(path).exists)]
 
 
 def data_folders(home: str, settings: dict[str, Any] | None) -> list[str]:

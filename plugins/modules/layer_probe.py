@@ -235,17 +235,18 @@ probe:
       type: float
 """
 
+import contextlib
 from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils import (
     facts,
     portal_env,
+    portal_user,
     portal_wire,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.delivery import front, messages, pages, processes, sockets
 from ansible_collections.tethys.channels.plugins.module_utils.delivery.check import Check
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils.portal_state import user_problem
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import secrets_in
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 
@@ -258,31 +259,27 @@ MOST_THROUGH_FRONT = 12
 def verify(given: dict[str, Any]) -> dict[str, Any]:
     """Verify what can be verified; returns what the module returns."""
     check = Check(given)
-    processes.find(check)
-    name = portal_env.resolve_user(given["user"])
-    who = portal_env.runner_for(name, given["home"])
-    processes.leave_out_strangers(check, who)
-    if who is None:
-        check.report_problem(
-            "check-not-possible",
-            "portal",
-            f"The delivery check could not be carried out: {user_problem(name, who, given['home'])}",
-        )
-        return check.report()
+    name = portal_user.resolve_user(given["user"])
+    who = portal_user.runner_for(name, given["home"])
     params = {"address": check.address, "word": check.word}
     params.update({name: given[name] for name in ("expected_layers", "settings_file")})
-    try:
-        started = portal_env.PortalProcess(
-            given["prefix"], given["home"], who, portal_wire, params, portal_name=given["portal_name"]
-        )
-        with started as portal:
-            try:
-                with_portal(check, portal)
-            finally:
-                front.close_all(check)
-                check.warnings += portal.warnings
-    except (portal_env.PortalEnded, portal_env.PortalTimeout) as error:
-        check.report_problem("check-not-possible", "portal", f"The delivery check could not be carried out: {error}")
+    problem = None if who else portal_user.user_problem(name, who, given["home"])
+    with contextlib.ExitStack() as stack:
+        portal: portal_env.PortalProcess | None = None
+        try:
+            # First, since it takes longest to start.
+            if who:
+                place = (given["prefix"], given["home"])
+                portal = portal_env.PortalProcess(*place, who, portal_wire, params, portal_name=given["portal_name"])
+                stack.enter_context(portal)
+        except portal_env.PortalEnded as error:
+            problem = str(error)
+        processes.find(check)
+        processes.leave_out_strangers(check, who)
+        if portal:
+            problem = try_portal(check, portal)
+    if problem:
+        check.report_problem("check-not-possible", "portal", f"The delivery check could not be carried out: {problem}")
     for process in check.processes:
         if not proc.still_there(process):
             check.report_problem(
@@ -291,6 +288,18 @@ def verify(given: dict[str, Any]) -> dict[str, Any]:
                 f"{check.called(process)} ended during the delivery check{check.log_of(process)}.",
             )
     return check.report()
+
+
+def try_portal(check: Check, portal: portal_env.PortalProcess) -> str | None:
+    """Do everything that needs the portal's Python; returns why it gave up, or None."""
+    try:
+        with_portal(check, portal)
+    except (portal_env.PortalEnded, portal_env.PortalTimeout) as error:
+        return str(error)
+    finally:
+        front.close_all(check)
+        check.warnings += portal.warnings
+    return None
 
 
 def with_portal(check: Check, portal: portal_env.PortalProcess) -> None:

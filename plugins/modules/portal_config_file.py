@@ -71,7 +71,8 @@ from pathlib import Path
 
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import clean
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils.portal_env import environment, runner_for
+from ansible_collections.tethys.channels.plugins.module_utils.portal_env import environment
+from ansible_collections.tethys.channels.plugins.module_utils.portal_user import runner_for
 from ansible_collections.tethys.channels.plugins.module_utils.run_command import CommandFailed, run_command
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import become
 from ansible_collections.tethys.channels.plugins.module_utils.server.kept_environment import of_portal

@@ -156,7 +156,8 @@ from ansible_collections.tethys.channels.plugins.module_utils.boundary import Fl
 from ansible_collections.tethys.channels.plugins.module_utils.files import owned_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.owned_file import Content, OwnedFile
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils.portal_env import run_in_portal, runner_for
+from ansible_collections.tethys.channels.plugins.module_utils.portal_env import run_in_portal
+from ansible_collections.tethys.channels.plugins.module_utils.portal_user import runner_for
 from ansible_collections.tethys.channels.plugins.module_utils.portal_yaml import PortalYamlError, Touched
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import secrets_in
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import account

@@ -303,6 +303,7 @@ server:
       type: str
 """
 
+import contextlib
 import importlib.util
 import os
 import socket
@@ -435,36 +436,29 @@ ARGUMENTS = {
 }
 
 
-def main() -> None:
-    """Entry point of the module."""
-    module = AnsibleModule(
-        argument_spec=ARGUMENTS,
-        supports_check_mode=True,
-    )
-    params = module.params
-    # What is no address is refused with what else speaks against the run.
-    address = params["redis_address"] if addresses.is_address(params["redis_address"]) else None
+def address_of(params: dict[str, Any]) -> str | None:
+    """Return Redis's address; what is none is refused with what else speaks against the run."""
+    return params["redis_address"] if addresses.is_address(params["redis_address"]) else None
+
+
+def without_portal(params: dict[str, Any], where: dict[str, Any], nginx: Nginx) -> tuple[Server, Programs]:
+    """Return the facts that need no answer of the portal's Python, and the portal's programs."""
     now = time.time()
     supervisor = Supervisor()
     answer = supervisor.state()
-    portal = portal_state.look(**params["portal"], if_late=IF_LATE) if params["portal"] else None
-    where = params["portal"] or {"home": "", "prefix": "", "portal_name": ""}
     names = PortalNames(where["portal_name"])
     found = programs(supervisor, where["home"], where["prefix"], names.portal)
-    state_dir = Path(params["state_dir"] or names.state)
+    state_dir = Path(nginx.state_dir)
     state = sorted(path.name for path in state_dir.iterdir()) if os.access(state_dir, os.R_OK) else []
     root = os.geteuid() == 0
-    nginx = Nginx(params["upstream"], str(state_dir))
     places = (str(state_dir), params["folders"], params["log_dir"], names)
     trust = root_files.survey(supervisor, nginx.processes, *places) if root else None
     # nginx obeys its configuration also where it only tests it, so it is not started with somebody else's.
     look_at_nginx = (params["upstream_wanted"] or "nginx_upstream.original" in state) and not root_files.of_others(
         trust, "nginx", "site"
     )
-    fronts = fronts_of(nginx, portal, where["home"])
-    ports = {*params["ports"], *ports_of(found, fronts, params["port_count"]), params["redis_port"]}
     server: Server = {
-        **container_facts(params, address, names),
+        **container_facts(params, address_of(params), names),
         "root": root,
         "name": socket.gethostname(),
         "os": os_release(),
@@ -478,11 +472,9 @@ def main() -> None:
         "other_programs": found.others,
         "neighbors": found.neighbors,
         "unread_programs": supervisor.unread(),
-        "environment": kept_environment.names(where["prefix"], names.environment) if portal is not None else None,
+        "environment": kept_environment.names(where["prefix"], names.environment) if params["portal"] else None,
         "processes": processes(supervisor, found, names.portal) if answer else [],
-        "fronts": fronts,
         "nginx": nginx.look() if look_at_nginx else None,
-        "listeners": listeners(ports, address),
         "workers": workers_of(where["home"], where["prefix"]) if params["workers"] else [],
         "redis_address_here": addresses.is_own(params["redis_address"]) if params["redis_address"] else None,
         "clock_ahead": now - params["controller_time"] if params["controller_time"] else None,
@@ -492,6 +484,27 @@ def main() -> None:
         "trust": trust,
         "socket_folder_problem": folder_problem(names.socket_folder),
     }
+    return server, found
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec=ARGUMENTS,
+        supports_check_mode=True,
+    )
+    params = module.params
+    where = params["portal"] or {"home": "", "prefix": "", "portal_name": ""}
+    nginx = Nginx(params["upstream"], params["state_dir"] or PortalNames(where["portal_name"]).state)
+    # First, since the portal's Python takes longest: the other facts are gathered while it starts.
+    look = portal_state.Look(**params["portal"], if_late=IF_LATE) if params["portal"] else None
+    with look or contextlib.nullcontext():
+        server, found = without_portal(params, where, nginx)
+        portal = look.facts() if look else None
+    fronts = fronts_of(nginx, portal, where["home"])
+    ports = {*params["ports"], *ports_of(found, fronts, params["port_count"]), params["redis_port"]}
+    server["fronts"] = fronts
+    server["listeners"] = listeners(ports, address_of(params))
     # Programs, containers and command lines are named by others, and Ansible prints all of it with -v.
     module.exit_json(changed=False, server=each_text(server), portal=portal)
 

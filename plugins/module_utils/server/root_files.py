@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Iterable, Mapping, Sequence, TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils import nginx_config, nginx_processes
-from ansible_collections.tethys.channels.plugins.module_utils.portal_env import NGINX_CONF
 from ansible_collections.tethys.channels.plugins.module_utils.portal_names import PortalNames
+from ansible_collections.tethys.channels.plugins.module_utils.portal_user import NGINX_CONF
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import Writer, writable_by_others
 from ansible_collections.tethys.channels.plugins.module_utils.services import DOCKER_SOCKET, Supervisor

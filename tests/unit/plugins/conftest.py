@@ -14,7 +14,7 @@ from typing import Any, Callable, Iterator
 import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.tethys.channels.plugins.module_utils import portal_env
+from ansible_collections.tethys.channels.plugins.module_utils import portal_user
 from ansible_collections.tethys.channels.plugins.module_utils.engines import Place
 from ansible_collections.tethys.channels.plugins.module_utils.redis import peer
 
@@ -40,7 +40,7 @@ def passable_temporary_folders(tmp_path_factory: pytest.TempPathFactory) -> None
 def portals_of_root() -> Iterator[None]:
     """Let tests start a portal's Python as root, which may be the only user that reaches the Python of the tests."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(portal_env, "ROOT", -1)
+        patched.setattr(portal_user, "ROOT", -1)
         yield
 
 

@@ -64,9 +64,10 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "module_utils/nginx_search.py": ({"json.loads"}, "reads root's notes in the state folder, within a size"),
     "module_utils/settings_record.py": ({"json.loads"}, "reads root's notes in the state folder, through atomic_file"),
     "module_utils/portal_env.py": (
-        {"os.read", "read_text"},
-        "reads the portal's pipe within bounds and hands each line to boundary.accept; /etc/nginx/nginx.conf is root's",
+        {"os.read"},
+        "reads the portal's pipe within bounds and hands each line to boundary.accept",
     ),
+    "module_utils/portal_user.py": ({"read_text"}, "reads /etc/nginx/nginx.conf, which is root's"),
     "module_utils/portal_look.py": ({"read_bytes", "read_text"}, "runs in the portal's Python, never as root"),
     "module_utils/portal_source.py": ({"read_bytes"}, "runs in the portal's Python, never as root"),
     "module_utils/portal_wire.py": ({"json.loads", "read_text"}, "runs in the portal's Python, never as root"),

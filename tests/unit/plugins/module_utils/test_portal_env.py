@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Callable
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import boundary, portal_env
+from ansible_collections.tethys.channels.plugins.module_utils import boundary, portal_env, portal_user
 from ansible_collections.tethys.channels.plugins.module_utils.server import accounts
 
 ME = accounts.account_of(os.geteuid())
@@ -70,11 +70,11 @@ def run(prefix: Path, program: ModuleType, timeout: float = 20, **params: object
 def test_nginx_user(tmp_path: Path, text: str, user: str | None) -> None:
     conf = tmp_path / "nginx.conf"
     conf.write_text(text, encoding="utf-8")
-    assert portal_env.nginx_user(str(conf)) == user
+    assert portal_user.nginx_user(str(conf)) == user
 
 
 def test_nginx_user_without_nginx(tmp_path: Path) -> None:
-    assert portal_env.nginx_user(str(tmp_path / "none.conf")) is None
+    assert portal_user.nginx_user(str(tmp_path / "none.conf")) is None
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_resolve_user(
 ) -> None:
     file = tmp_path / "nginx.conf"
     file.write_text(conf, encoding="utf-8")
-    monkeypatch.setattr(portal_env, "account", lambda name: ME if name in there else None)
-    assert portal_env.resolve_user(given, str(file)) == user
+    monkeypatch.setattr(portal_user, "account", lambda name: ME if name in there else None)
+    assert portal_user.resolve_user(given, str(file)) == user
 
 
 def test_answers_are_not_disturbed_by_prints(prefix: Path, program: Program) -> None:

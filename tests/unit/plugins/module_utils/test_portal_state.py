@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Callable, Dict
+from unittest.mock import Mock
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import (
@@ -26,6 +27,7 @@ from ansible_collections.tethys.channels.plugins.module_utils import (
     portal_look,
     portal_source,
     portal_state,
+    portal_user,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.server import accounts
 from hypothesis import given
@@ -447,15 +449,14 @@ def test_nothing_is_started_as_root(
     (prefix / "bin" / "python").write_text(f"#!/bin/sh\ntouch {started}\n", encoding="utf-8")
     (prefix / "bin" / "python").chmod(0o755)
     root = accounts.account_of(0)
-    for module in (portal_env, portal_state):
-        monkeypatch.setattr(module, "account", lambda name: root if name in ("root", "toor") else None)
-    monkeypatch.setattr(portal_env, "nginx_user", lambda conf: web)
-    monkeypatch.setattr(portal_env, "ROOT", 0)
+    monkeypatch.setattr(portal_user, "account", lambda name: root if name in ("root", "toor") else None)
+    monkeypatch.setattr(portal_user, "nginx_user", lambda conf: web)
+    monkeypatch.setattr(portal_user, "ROOT", 0)
     found = portal_state.look(str(prefix), str(home), user, 5)
     assert found["user_problem"] == problem.format(home)
     assert found["bokeh"] == "unknown"
     assert not started.exists()
-    assert portal_env.runner_for(user, str(home)) is None
+    assert portal_user.runner_for(user, str(home)) is None
     with pytest.raises(portal_env.PortalEnded, match="not started as root"):
         portal_env.PortalProcess(str(prefix), str(home), root, portal_look, {})
     assert not started.exists()
@@ -557,7 +558,7 @@ def test_look_reports_an_unknown_user(tmp_path: Path) -> None:
 def test_answers_before_a_timeout_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = {"versions": {"tethys_platform": "4.6.1", "bokeh_django": None}}
     run = portal_env.PortalRun({**answer, "settings": {"database": None}}, "It did not finish.", ["odd script"])
-    monkeypatch.setattr(portal_env, "run_in_portal", lambda *_args: run)
+    monkeypatch.setattr(portal_env, "PortalJob", lambda *_args: Mock(result=lambda: run))
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").write_text("", encoding="utf-8")
     (tmp_path / "bin" / "python").chmod(0o755)
@@ -578,7 +579,7 @@ def test_the_bokeh_problem_says_why_tethys_did_not_start(
     problem = f"There may be more: {portal_look.NO_END}."
     run = portal_env.PortalRun({"bokeh": handlers, "bokeh_problem": problem}, f"It {late}.", [])
     given: list[Any] = []
-    monkeypatch.setattr(portal_env, "run_in_portal", lambda *args: given.append(args[-2]) or run)
+    monkeypatch.setattr(portal_env, "PortalJob", lambda *args: given.append(args[-2]) or Mock(result=lambda: run))
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").write_text("", encoding="utf-8")
     (tmp_path / "bin" / "python").chmod(0o755)

@@ -16,7 +16,7 @@ from typing import Any, Callable, Iterator
 
 import pytest
 import yaml
-from ansible_collections.tethys.channels.plugins.module_utils import portal_env
+from ansible_collections.tethys.channels.plugins.module_utils import portal_user
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import account_of
 from ansible_collections.tethys.channels.plugins.modules import portal_config_file
 
@@ -132,7 +132,7 @@ def test_why_it_is_not_created(
 
 @pytest.mark.parametrize("name", ["root", "nobody_of_that_name"])
 def test_it_does_not_run_as_root(create: Create, place: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(portal_env, "ROOT", 0)
+    monkeypatch.setattr(portal_user, "ROOT", 0)
     assert f"user is {name}: the portal's command cannot run as that user" in create(user=name)["msg"]
     assert not list((place / "home").iterdir())
 
