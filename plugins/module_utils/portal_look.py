@@ -10,7 +10,6 @@ through.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import importlib.util
 import logging
@@ -54,9 +53,6 @@ NO_END = "the start of Tethys came to no end"
 
 def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], _commands: Any) -> None:
     """Inspect the portal, and print each part as soon as it is known, since the next may end in a timeout."""
-    # To search again and again all that Tethys has loaded for what is not used any more takes a fifth of its start, and
-    # this process ends after it.
-    gc.disable()
     hide = Hider()
 
     def tell(message: dict[str, Any]) -> None:

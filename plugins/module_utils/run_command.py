@@ -93,7 +93,10 @@ def _in_turn(*steps: Callable[[], None] | None) -> Callable[[], None] | None:
 
 
 class Running:
-    """A program that runs until ``end``. Use it as a context manager, and one at a time in a process."""
+    """A program that runs until ``end``. Use it as a context manager.
+
+    Of several in a process, the one that began last has to end first: what it finds orphaned, it ends.
+    """
 
     def __init__(
         self,
