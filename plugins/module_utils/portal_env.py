@@ -492,7 +492,8 @@ def run_in_portal(
     params: dict[str, Any],
     timeout: float,
     schema: Schema,
+    portal_name: str = "",
 ) -> PortalRun:
     """Run a program to its end, and return the answers that it gave on the way; see PortalJob."""
-    with PortalJob(prefix, home, who, program, params, timeout, schema) as job:
+    with PortalJob(prefix, home, who, program, params, timeout, schema, portal_name=portal_name) as job:
         return job.result()

@@ -326,6 +326,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server import (
     system_python,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.server.containers import container_facts
+from ansible_collections.tethys.channels.plugins.module_utils.server.listeners import listeners
 from ansible_collections.tethys.channels.plugins.module_utils.server.operating_system import (
     os_release,
     repositories,
@@ -334,7 +335,6 @@ from ansible_collections.tethys.channels.plugins.module_utils.server.operating_s
 from ansible_collections.tethys.channels.plugins.module_utils.server.programs import Programs, processes, programs
 from ansible_collections.tethys.channels.plugins.module_utils.server.workers import workers_of
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import (
-    ListenerFacts,
     Server,
     SupervisorState,
 )
@@ -345,33 +345,6 @@ from ansible_collections.tethys.channels.plugins.module_utils.text import each_t
 
 # The role preflight calls this module with that variable as the timeout.
 IF_LATE = " (raise preflight_timeout)"
-
-
-def _address(text: str, redis: tuple[str, ...] = ()) -> str:
-    """Classify the address of a row of net/tcp: Redis's, loopback, everything, or something else."""
-    if text in redis:
-        return "redis"
-    if text in (*proc.in_table("127.0.0.1"), *proc.in_table("::1")):
-        return "loopback"
-    if not text.strip("0"):
-        return "everything"
-    return "other"
-
-
-def listeners(ports: set[int], redis_address: str | None = None) -> list[ListenerFacts]:
-    """Return who listens on these TCP ports."""
-    redis = proc.in_table(redis_address) if redis_address else ()
-    return [
-        ListenerFacts(
-            port=row.port,
-            address=_address(row.address, redis),
-            pid=row.pid,
-            user=row.user,
-            command=row.command,
-            program=row.program,
-        )
-        for row in proc.listeners(ports)
-    ]
 
 
 def ports_of(found: Programs, fronts: front.Fronts | None, count: int) -> set[int]:

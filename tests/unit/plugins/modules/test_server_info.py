@@ -21,6 +21,7 @@ import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import engines, proof_record, services
 from ansible_collections.tethys.channels.plugins.module_utils.server import (
     containers,
+    listeners,
     operating_system,
     proc,
     programs,
@@ -110,14 +111,14 @@ def test_a_listener_is_this_process(family: socket.AddressFamily, address: str, 
         except OSError:
             pytest.skip("this machine has no IPv6")
         port = listening.getsockname()[1]
-        assert server_info.listeners({port}) == [], "What is bound and does not listen is nobody's yet."
+        assert listeners.listeners({port}) == [], "What is bound and does not listen is nobody's yet."
         listening.listen()
-        (row,) = server_info.listeners({port, 1})
+        (row,) = listeners.listeners({port, 1})
         assert (row["port"], row["address"], row["pid"]) == (port, kind, os.getpid())
         assert row["user"] == pwd.getpwuid(os.geteuid()).pw_name
         assert Path(sys.executable).name in row["command"]
         assert len(row["command"]) <= 200
-    assert server_info.listeners({port}) == []
+    assert listeners.listeners({port}) == []
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_a_listener_on_the_address_of_redis(family: socket.AddressFamily, bound:
         except OSError:
             pytest.skip("this machine has no IPv6")
         listening.listen()
-        (row,) = server_info.listeners({listening.getsockname()[1]}, address)
+        (row,) = listeners.listeners({listening.getsockname()[1]}, address)
         assert row["address"] == kind
 
 
@@ -153,7 +154,7 @@ def test_everybody_who_holds_a_socket(monkeypatch: pytest.MonkeyPatch) -> None:
             os.read(come, 1)
             os._exit(0)
         try:
-            rows = server_info.listeners({port})
+            rows = listeners.listeners({port})
         finally:
             os.close(go)
             os.close(come)
@@ -169,7 +170,7 @@ def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
-        (row,) = server_info.listeners({listening.getsockname()[1]})
+        (row,) = listeners.listeners({listening.getsockname()[1]})
         assert row["user"] == str(os.geteuid())
 
 
@@ -187,7 +188,7 @@ def test_a_listener_is_of_supervisors_where_supervisord_started_it(
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
-        (row,) = server_info.listeners({listening.getsockname()[1]})
+        (row,) = listeners.listeners({listening.getsockname()[1]})
     assert row["program"] == program
 
 
