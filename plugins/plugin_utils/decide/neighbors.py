@@ -148,8 +148,9 @@ class Neighbors(Subject):
                     "port-of-other-portal",
                     str(other["port"]),
                     f"tethys_port is {self.place.port}: Supervisor's program {other['group']} ({other['path']}) of"
-                    f" another portal listens on port {other['port']}. Set tethys_port to another port"
-                    f"{', with as many free ports from there on as there are processes' if self.apart else ''}.",
+                    f" another portal has port {other['port']}. Set tethys_port to another port"
+                    f"{', with as many free ports from there on as there are processes' if self.apart else ''}, or"
+                    " delete that program if nobody uses it.",
                 )
 
     def _upstream(self) -> None:

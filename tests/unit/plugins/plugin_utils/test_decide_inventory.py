@@ -202,8 +202,8 @@ NEIGHBOR = {
 def test_a_port_of_another_portal_is_not_taken_also_while_it_does_not_run() -> None:
     [reason] = decided(name="s", neighbors=[NEIGHBOR])["refusals"]
     assert reason == (
-        "tethys_port is 8000: Supervisor's program asgi (/c/asgi_supervisord.conf) of another portal listens on port"
-        " 8000. Set tethys_port to another port."
+        "tethys_port is 8000: Supervisor's program asgi (/c/asgi_supervisord.conf) of another portal has port 8000. Set"
+        " tethys_port to another port, or delete that program if nobody uses it."
     )
     # The processes of the other one run.
     row = {"port": 8000, "pid": 7, "user": "www-data", "command": "daphne", "address": "loopback", "program": "asgi"}
