@@ -194,6 +194,7 @@ def test_what_ansible_keeps_has_bytecode(callback: ModuleType, monkeypatch: pyte
 def test_each_run_is_one_line(callback: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TETHYS_TEST_RUNS", str(tmp_path / "runs"))
     monkeypatch.delenv("TETHYS_TEST_MODULES", raising=False)
+    monkeypatch.setattr(callback, "strategy", ModuleType("strategy"))
     calls: list[str] = []
     monkeypatch.setattr(
         callback, "gc", SimpleNamespace(freeze=lambda: calls.append("freeze"), disable=lambda: calls.append("disable"))
@@ -207,6 +208,34 @@ def test_each_run_is_one_line(callback: ModuleType, monkeypatch: pytest.MonkeyPa
     # What the process has used since it started.
     assert all(0 < float(row[1]) <= sum(os.times()[:4]) + 0.1 for row in rows)
     assert calls == ["freeze", "disable"] * 2
+
+
+def test_a_result_ends_the_wait_for_it(callback: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+
+    class Event:
+        def set(self) -> None:
+            calls.append("result")
+
+        def wait(self, seconds: float) -> None:
+            calls.append("wait")
+
+        def clear(self) -> None:
+            calls.append("clear")
+
+    ansibles = ModuleType("strategy")
+    monkeypatch.setattr(callback, "strategy", ansibles)
+    monkeypatch.setattr(callback, "threading", SimpleNamespace(Event=Event))
+    monkeypatch.setattr(callback, "time", SimpleNamespace(sleep=calls.append))
+    monkeypatch.setattr(callback.constants, "DEFAULT_INTERNAL_POLL_INTERVAL", 0.01, raising=False)
+    callback.wait_for_results()
+    results = ansibles.deque()
+    results.append("the first")
+    ansibles.time.sleep(0.01)
+    # While no process is free.
+    ansibles.time.sleep(0.0001)
+    assert results.popleft() == "the first"
+    assert calls == ["result", "wait", "clear", 0.01]
 
 
 def test_what_plugins_read_once_is_read_before_the_first_task(
