@@ -249,7 +249,7 @@ class _Plan(Project):
             self.announce.append(
                 f"The portal's volume was set up before, and Tethys Docker ignores ASGI_PROCESSES then: the number"
                 f" of processes ({before} now, then {self.processes}) is changed inside the container."
-                " Supervisor restarts all of them at once, and requests fail until they answer."
+                " Supervisor restarts all of them at once, and requests fail or wait until they answer."
             )
         settings = self.portal.get("settings") or {}
         layers = mapping_of(settings.get("channel_layers"))

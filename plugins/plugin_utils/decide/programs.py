@@ -135,7 +135,7 @@ class Programs(Ports):
         elif there != processes and not self.apart:
             self.announce.append(
                 f"Supervisor runs {there} process(es) and tethys_asgi_processes is {processes}: it"
-                " restarts all of them at once, and requests fail until they answer."
+                " restarts all of them at once, and requests fail or wait until they answer."
             )
         elif there > processes:
             self.announce.append(
@@ -161,7 +161,7 @@ class Programs(Ports):
             how = (
                 "The processes restart one at a time"
                 if self.apart
-                else "Supervisor restarts all processes at once, and requests fail until they answer"
+                else "Supervisor restarts all processes at once, and requests fail or wait until they answer"
             )
             self.announce.append(f"{program['path']} changes: {'; '.join(changes)}. {how}.")
 

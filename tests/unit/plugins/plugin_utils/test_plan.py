@@ -800,7 +800,7 @@ def test_what_will_be_felt_is_said(asked: dict[str, Any], before: str, words: li
             [
                 "/etc/supervisor/conf.d/asgi.conf changes: logs go to /var/log/tethys_channels (asgi_service_log_dir),"
                 " and those in /var/log/tethys stay there; requests are logged at once. Supervisor restarts all"
-                " processes at once, and requests fail until they answer."
+                " processes at once, and requests fail or wait until they answer."
             ],
         ),
         (
