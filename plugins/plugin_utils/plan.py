@@ -6,9 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Program
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import front, trust, unchanged, variables
@@ -24,7 +22,6 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.flat_plan import P
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     Facts,
     Found,
-    Gathered,
     Inputs,
     Problem,
     codes,
@@ -211,19 +208,3 @@ def _programs_step(programs: Programs, adopted: Program | None) -> Plan:
         "managed": any(program["managed"] for program in server.get("programs") or []),
         "portal": portal,
     }
-
-
-def plan(asked: Mapping[str, Any], options: Mapping[str, Any], found: Mapping[str, Any]) -> Plan:
-    """Return the plan of a run, with every reason against it.
-
-    Args:
-        asked: the `tethys_` variables, each with its default.
-        options: the roles' variables that matter to the decision.
-        found: `names` and `values` of the host's variables, `known` ones of the user's own, and what the modules
-            returned (`portal`, `server`, `packages`, `redis`); without `server`, only the variables are checked.
-
-    Returns:
-        `refusals`, `warnings` and `announce` (sentences), and, where nothing is refused, what the roles do. They do
-        nothing if `as_proved` says that nothing has changed since a verified run whose plan had the same `sum`.
-    """
-    return decide(Inputs.given(asked, options, found), Facts.given(cast(Gathered, found))).printed()

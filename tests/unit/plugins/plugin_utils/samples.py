@@ -6,13 +6,37 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import ContainerFacts, Program, Server
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import CORE_BACKEND, MEMORY_BACKEND
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
+from ansible_collections.tethys.channels.plugins.plugin_utils.flat_plan import Plan
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
+    CORE_BACKEND,
+    MEMORY_BACKEND,
+    Facts,
+    Gathered,
+    Inputs,
+)
+from ansible_collections.tethys.channels.plugins.plugin_utils.plan import decide
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided
+
+
+def plan(asked: dict[str, Any], options: dict[str, Any], found: dict[str, Any]) -> Plan:
+    """Return the plan of a run, with every reason against it.
+
+    Args:
+        asked: the `tethys_` variables, each with its default.
+        options: the roles' variables that matter to the decision.
+        found: `names` and `values` of the host's variables, `known` ones of the user's own, and what the modules
+            returned (`portal`, `server`, `packages`, `redis`); without `server`, only the variables are checked.
+
+    Returns:
+        `refusals`, `warnings` and `announce` (sentences), and, where nothing is refused, what the roles do. They do
+        nothing if `as_proved` says that nothing has changed since a verified run whose plan had the same `sum`.
+    """
+    return decide(Inputs.given(asked, options, found), Facts.given(cast(Gathered, found))).printed()
+
 
 HOME, PREFIX = "/var/lib/tethys", "/opt/conda/envs/tethys"
 SOCKET = "/var/lib/tethys_channels/redis.sock"

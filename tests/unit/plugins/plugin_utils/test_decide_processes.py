@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import processes
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import wrong_role_values
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import texts
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.samples import plan
 
 PATH = "/etc/supervisor/conf.d/asgi_supervisord.conf"
 SITE = "/etc/nginx/sites-enabled/portal"

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from ansible_collections.tethys.channels.plugins.action import report
 from ansible_collections.tethys.channels.plugins.plugin_utils.display import PRINTED, shown
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
 from ansible_collections.tethys.channels.tests.unit.plugins.action.run_action import run_action
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.samples import plan
 
 PLUGINS = Path(__file__).parents[4] / "plugins"
 EVIL = "\x1b]0;pwned\x07\x9b2J\u202e\nfatal: [portal]: "

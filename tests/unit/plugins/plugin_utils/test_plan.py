@@ -19,8 +19,8 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     Inputs,
     texts,
 )
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.samples import plan
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided
 from hypothesis import given
 from hypothesis import strategies as st

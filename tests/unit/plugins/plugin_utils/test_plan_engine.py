@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import CORE_BACKEND, MEMORY_BACKEND
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.samples import plan
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided
 
 ASKED = samples.asked(tethys_home="/srv/home", tethys_conda_prefix="/srv/env", tethys_bokeh="not_in_use")
@@ -192,7 +192,8 @@ def test_the_manuals_container_is_taken_over_by_either(engine: str) -> None:
     found = judge(engine, redis_port_container=MANUALS, portal=SERVES, docker_library=False)
     assert (found["refusals"], found["adopted_container"]) == ([], MANUALS)
     [said] = found["announce"]
-    assert said.startswith("Container eager_euler (redis:5), currently the portal's Redis on port 6379, is stopped")
+    who = "Container eager_euler (redis:5), currently the portal's Redis on port 6379"
+    assert said.startswith(f"{who}, will be stopped")
     assert found["install_docker_library"] is True
 
 

@@ -21,10 +21,10 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     PUBSUB_BACKEND,
     texts,
 )
-from ansible_collections.tethys.channels.plugins.plugin_utils.plan import plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.shared import shared_redis
 from ansible_collections.tethys.channels.tests.unit.plugins.certificates import make
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.samples import plan
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided
 
 HOSTS: dict[str, dict[str, Any]] = {
