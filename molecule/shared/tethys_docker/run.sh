@@ -7,6 +7,15 @@
 echo "- Starting up..."
 NGINX_USER=$(sed -n 's/^user *\([^ ;]*\).*/\1/p' /etc/nginx/nginx.conf)
 export NGINX_USER
+if [ "$SKIP_DB_SETUP" != true ] && [ "$TETHYS_DB_ENGINE" = django.db.backends.postgresql ]; then
+    echo "- Checking if DB is ready"
+    tries=0
+    until "$CONDA_HOME/envs/$CONDA_ENV_NAME/bin/pg_isready" -h "$TETHYS_DB_HOST" -p "$TETHYS_DB_PORT" -U postgres; do
+        tries=$((tries + 1))
+        [ "$tries" -le 25 ] || { echo "DB was not available in time - exiting" >&2; exit 1; }
+        sleep 5
+    done
+fi
 echo "- Enforcing start state..."
 python "$TETHYS_HOME/states"
 # One `chown` for each file, as there: a volume with many foreign files takes its time at every start.
