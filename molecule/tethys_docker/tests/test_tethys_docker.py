@@ -154,7 +154,7 @@ def run(host: Any, *arguments: str, **variables: Any) -> subprocess.CompletedPro
 def under(host: Any, folders: pytest.TempPathFactory, **names: dict[str, Any]) -> subprocess.CompletedProcess[str]:
     """The playbook for several projects of the server, each under a name and with variables of its own."""
     hosts = {name: {"ansible_host": host.backend.get_hostname(), **given} for name, given in names.items()}
-    with nothing_lost(host, *names):
+    with nothing_lost(host, *{"tethys", *names}):
         return playbook("tethys_docker", *bed.names(folders.mktemp("names"), **hosts), tethys_hosts=":".join(hosts))
 
 
