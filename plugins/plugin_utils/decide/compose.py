@@ -18,7 +18,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.text import shell_
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import DEFAULT_PORT, Endpoint
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import Layer, channel_layers
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem, Refusal
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import BACKENDS, Problem, Refusal
 from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import is_mapping, list_of, mapping_of
 
 # The layer that the role writes.
@@ -148,12 +148,20 @@ def further_refusals(layers: object, served: Served) -> list[Problem]:
             "further-layer-not-writable",
             name,
             f"CHANNEL_LAYERS.{name} uses Redis at {served.service}:{DEFAULT_PORT}, which gets a password, and it has"
-            " other hosts or secrets, another BACKEND, or a prefix that does not begin with that of `default`. Set"
-            " tethys_docker_redis_service to another name, such as channels-redis.",
+            " other hosts or secrets, another BACKEND, or a prefix that does not begin with that of `default`."
+            f" Set {_same_class(further.layer, served)}tethys_docker_redis_service to another name, such as"
+            " channels-redis.",
         )
         for name, further in _on_redis(layers, served).items()
         if not further.writable
     ]
+
+
+def _same_class(layer: Layer, served: Served) -> str:
+    """Return the fix for a layer that lacks nothing but the class of `default`, as the beginning of a choice."""
+    backend = layer.get("BACKEND")
+    alike = served._replace(default={**served.default, "BACKEND": backend})
+    return f"tethys_layer_backend to {backend}, or " if backend in BACKENDS and _is_writable(layer, alike) else ""
 
 
 def login_announcement(names: Sequence[str]) -> str:

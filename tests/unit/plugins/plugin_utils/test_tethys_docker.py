@@ -14,7 +14,11 @@ import pytest
 import yaml
 from ansible_collections.tethys.channels.plugins.plugin_utils import compose_file, tethys_docker
 from ansible_collections.tethys.channels.plugins.plugin_utils.docker_inputs import DockerInputs
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import CORE_BACKEND, MEMORY_BACKEND
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
+    CORE_BACKEND,
+    MEMORY_BACKEND,
+    PUBSUB_BACKEND,
+)
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.scrambled import decided
 
 ROLES = Path(__file__).parents[4] / "roles"
@@ -743,6 +747,15 @@ def test_a_further_layer_that_cannot_be_written_is_refused(config: dict[str, Any
     # On a volume that this run set up, the run ends with it.
     assert compose_file.locked_out(inputs(), {"tribs": layer}) == [reason]
     assert compose_file.locked_out(inputs(layer_hosts=[["h", 1]]), {"tribs": layer}) == []
+
+
+def test_the_fix_for_a_further_layer_of_another_class() -> None:
+    layer = {"BACKEND": PUBSUB_BACKEND, "CONFIG": {"hosts": [["redis", 6379]]}}
+    (reason,) = told_of(tribs=layer)["refusals"]
+    assert f"Set tethys_layer_backend to {PUBSUB_BACKEND}, or tethys_docker_redis_service to another" in reason
+    # The class is not all that it lacks.
+    (reason,) = told_of(tribs={**layer, "CONFIG": {**layer["CONFIG"], "prefix": "tribs"}})["refusals"]
+    assert "`default`. Set tethys_docker_redis_service to another name" in reason
 
 
 @pytest.mark.parametrize("odd", ["x", [], {"CONFIG": 5}, {"CONFIG": {"hosts": 5}}, {"CONFIG": {"hosts": [5, None]}}])
