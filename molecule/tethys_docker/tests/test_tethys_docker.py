@@ -33,12 +33,12 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.docker_env import 
 IMAGE = "tethys-channels-test/tethys-core-stand-in:trixie"
 PYTHON = "/opt/conda/envs/tethys/bin/python"
 PERSIST = "/var/lib/tethys_persist"
-CREDENTIALS = "/etc/tethys-channels-docker/credentials.json"
 SEED = {"hosts": [{"host": "redis", "port": 6379}]}
 # As it stands in the documentation of Tethys, in "Django Channels Layer", after ENV CHANNEL_LAYERS_CONFIG.
 MANUAL = r'''"\"{'hosts':[{'host':\ 'redis',\ 'port':\ 6379}]}\""'''
 # Without settings of a project's own.
 MEMORY = {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+PASSWORD = 'It\'s$5 "to" \\#é日 % {x}'
 # The files of a portal that the manual's project keeps on its volume.
 DATA = f"{PERSIST}/portal_config.yml {PERSIST}/asgi_supervisord.conf"
 BUILD = "DOCKER_BUILDKIT=0 docker build -q -t"
@@ -151,11 +151,14 @@ def run(host: Any, *arguments: str, **variables: Any) -> subprocess.CompletedPro
         return passed(playbook("tethys_docker", *arguments, **variables))
 
 
-def under(host: Any, folders: pytest.TempPathFactory, **names: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+def under(
+    host: Any, folders: pytest.TempPathFactory, *words: str, **names: dict[str, Any]
+) -> subprocess.CompletedProcess[str]:
     """The playbook for several projects of the server, each under a name and with variables of its own."""
     hosts = {name: {"ansible_host": host.backend.get_hostname(), **given} for name, given in names.items()}
+    more = bed.names(folders.mktemp("names"), **hosts)
     with nothing_lost(host, *{"tethys", *names}):
-        return playbook("tethys_docker", *bed.names(folders.mktemp("names"), **hosts), tethys_hosts=":".join(hosts))
+        return playbook("tethys_docker", *words, *more, tethys_hosts=":".join(hosts))
 
 
 def put(host: Any, path: str, text: str) -> None:
@@ -229,8 +232,8 @@ def nothing_lost(host: Any, *names: str) -> Iterator[None]:
         assert not {table: counts for table, counts in fewer.items() if (counts[1] or 0) < counts[0]}, name
 
 
-def passwords(host: Any) -> list[str]:
-    kept = json.loads(host.check_output(f"cat {CREDENTIALS}"))
+def passwords(host: Any, folder: str = "/etc/tethys-channels-docker") -> list[str]:
+    kept = json.loads(host.check_output(f"cat {folder}/credentials.json"))
     return [kept["password"], kept["admin_password"]]
 
 
@@ -412,7 +415,7 @@ def test_a_database_that_no_volume_holds(refused: subprocess.CompletedProcess[st
 
 @pytest.fixture(scope="module")
 def several(host: Any, refused: object, tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
-    """Fewer processes on the volume, and the first run for four other projects."""
+    """Fewer processes on the volume and another password, and the first run for four other projects."""
     inside(host, f"touch -d '2020-01-01' {PERSIST}/setup_complete")
     host.check_output(f"cd /srv/manual && {BUILD} portal:redis-py-7 . 2>/dev/null")
     # Compose cannot wait for a service whose health check is off.
@@ -431,8 +434,9 @@ def several(host: Any, refused: object, tmp_path_factory: pytest.TempPathFactory
     host.check_output(f"docker exec {portal} sha256sum {DATA} > /root/manual.before")
     assert ":6379 " in host.check_output("ss -Hltn")
     tutorial = {**TUTORIAL, "tethys_asgi_processes": 1}
-    names = {"tethys": FEWER, "image": FROM_IMAGE, "manual": MANUALS, "tutorial": tutorial, "ends": ENDS}
-    done = under(host, tmp_path_factory, **names)
+    fewer = {**FEWER, "tethys_docker_redis_password": PASSWORD}
+    names = {"tethys": fewer, "image": FROM_IMAGE, "manual": MANUALS, "tutorial": tutorial, "ends": ENDS}
+    done = under(host, tmp_path_factory, "-vvv", **names)
     assert re.findall(r"^(\S+) +: .*\bfailed=[1-9]", done.stdout, re.MULTILINE) == ["ends"], done.stdout
     return done
 
@@ -441,6 +445,18 @@ def several(host: Any, refused: object, tmp_path_factory: pytest.TempPathFactory
 def silent_on_kept_volume(host: Any, several: object) -> subprocess.Popen[str]:
     """Silent clients on a volume that was set up before."""
     return silence(host, 2)
+
+
+def test_a_password_of_ones_own_is_applied_and_shown_nowhere(
+    host: Any, several: subprocess.CompletedProcess[str], silent_on_kept_volume: object
+) -> None:
+    assert passwords(host)[0] == PASSWORD
+    folders = host.check_output("ls -d /etc/tethys-channels-*").split()
+    assert len(folders) == 5
+    seen = several.stdout + decoded(several.stdout) + host.check_output("docker logs tethys 2>&1")
+    for secret in [secret for folder in folders for secret in passwords(host, folder)]:
+        assert secret not in seen
+        assert json.dumps(secret)[1:-1] not in seen
 
 
 def test_a_project_as_the_manual_has_it_is_taken_over(
@@ -551,29 +567,13 @@ def test_a_run_that_has_nothing_to_do_beside_one_that_is_refused(
     )
 
 
-def test_a_password_of_ones_own_is_applied_and_shown_nowhere(host: Any, tmp_path: Path) -> None:
-    password = 'It\'s$5 "to" \\#é日 % {x}'
-    # From a file, as from a vault: Ansible itself shows what is typed after -e.
-    (tmp_path / "vars.json").write_text(json.dumps({"tethys_docker_redis_password": password}))
-    done = run(host, "-vvv", "-e", f"@{tmp_path}/vars.json", tethys_asgi_processes=2)
-    assert_delivers(host, 2)
-    kept = passwords(host)
-    assert kept[0] == password
-    output = done.stdout + decoded(done.stdout)
-    log = host.check_output("docker logs tethys 2>&1")
-    for secret in kept:
-        assert secret not in output
-        assert json.dumps(secret)[1:-1] not in output
-        assert secret not in log
-
-
 # --- the variables --------------------------------------------------------------------------------------------------
 
 
 def set_up(host: Any, **options: str) -> dict[str, Any]:
     """What the first start of containers, all at once, makes of their variables, in Django's settings."""
     script = (
-        f"{PYTHON} $TETHYS_HOME/states > /dev/null && DJANGO_SETTINGS_MODULE=tethys_portal.settings"
+        f"{PYTHON} $TETHYS_HOME/states settings > /dev/null && DJANGO_SETTINGS_MODULE=tethys_portal.settings"
         f" {PYTHON} -c {shlex.quote(LAYERS)}"
     )
     variables = "-e TETHYS_DB_ENGINE=django.db.backends.sqlite3 -e TETHYS_DB_NAME=/tmp/portal.sqlite"
