@@ -313,12 +313,6 @@ def test_the_database_is_postgresql(host: Any) -> None:
     assert sorted(found["files"]) == [f"{PERSIST}/media/data", f"{PERSIST}/workspaces/data"]
 
 
-def test_everybody_hears_after_20_seconds_of_silence(host: Any, silent_at_first: subprocess.Popen[str]) -> None:
-    """With redis-py 8, which gives up a read after 5 s unless it is told otherwise."""
-    assert inside(host, f"{PYTHON} -c 'import redis; print(redis.__version__)'").startswith("8.")
-    assert_all_heard(silent_at_first.communicate(timeout=60)[0], 3)
-
-
 # --- refusals -------------------------------------------------------------------------------------------------------
 
 
@@ -326,10 +320,11 @@ def test_everybody_hears_after_20_seconds_of_silence(host: Any, silent_at_first:
 def refused(host: Any, tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
     """A run that is refused for each of the server's names, and changes nothing."""
     put(host, "/srv/tethys/mine.yml", "services: {}\n")
-    host.check_output(f"cd /srv/tutorial && {BUILD} tethys-portal-docker:latest . 2>/dev/null")
     host.check_output("cd /srv/demo && DEMO_TOKEN=x docker compose -p lakes up -d 2>&1")
     host.check_output("cd /srv/sqlite && docker compose up -d 2>&1")
-    for portal in ("lakes-web-1", "sqlite-tethys-1"):
+    host.check_output(f"cd /srv/manual && {BUILD} portal:redis-py-7 . 2>/dev/null && docker compose up -d 2>&1")
+    host.check_output(f"cd /srv/tutorial && {BUILD} tethys-portal-docker:latest . 2>/dev/null")
+    for portal in ("lakes-web-1", "sqlite-tethys-1", CONTAINERS["manual"]):
         wait_for(host, f"docker exec {portal} test -e /run/tethys_asgi0.sock")
     wrong = {
         "tethys_asgi_processes": "many",
@@ -410,6 +405,12 @@ def test_a_database_that_no_volume_holds(refused: subprocess.CompletedProcess[st
     assert f"{database}, which no volume of container sqlite-tethys-1 holds" in found
 
 
+def test_everybody_hears_after_20_seconds_of_silence(host: Any, silent_at_first: subprocess.Popen[str]) -> None:
+    """With redis-py 8, which gives up a read after 5 s unless it is told otherwise."""
+    assert inside(host, f"{PYTHON} -c 'import redis; print(redis.__version__)'").startswith("8.")
+    assert_all_heard(silent_at_first.communicate(timeout=60)[0], 3)
+
+
 # --- a volume that was set up before, and other ways, several projects at a time --------------------------------------
 
 
@@ -417,9 +418,6 @@ def test_a_database_that_no_volume_holds(refused: subprocess.CompletedProcess[st
 def several(host: Any, refused: object, tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
     """Fewer processes on the volume and another password, and the first run for four other projects."""
     inside(host, f"touch -d '2020-01-01' {PERSIST}/setup_complete")
-    host.check_output(f"cd /srv/manual && {BUILD} portal:redis-py-7 . 2>/dev/null")
-    # Compose cannot wait for a service whose health check is off.
-    host.check_output("cd /srv/manual && docker compose up -d redis 2>&1 && docker compose up -d --wait tethys 2>&1")
     portal, backend = CONTAINERS["manual"], layers(host)["default"]["BACKEND"]
     # A layer of the project's own on the same Redis, a worker before the portal's program, and line ends of Windows.
     further = "{hosts: [{host: redis, port: 6379}]}"
