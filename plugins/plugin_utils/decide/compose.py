@@ -159,7 +159,7 @@ def further_refusals(layers: object, served: Served) -> list[Problem]:
 
 def _same_class(layer: Layer, served: Served) -> str:
     """Return the fix for a layer that lacks nothing but the class of `default`, as the beginning of a choice."""
-    backend = layer.get("BACKEND")
+    backend = str(layer.get("BACKEND"))
     alike = served._replace(default={**served.default, "BACKEND": backend})
     return f"tethys_layer_backend to {backend}, or " if backend in BACKENDS and _is_writable(layer, alike) else ""
 
