@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import re
 import subprocess
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +21,14 @@ from typing import Any, NamedTuple
 
 import bed
 import pytest
+import yaml
 
 N = 3
+# With what a playbook ends where a host failed.
+FAILED = 2
+# The process that goes first when there is one process only.
+RESTARTED = "asgi:tethys_asgi2"
+START_SECONDS = 60
 # WCAG 2.1, AA, for text of this size.
 LEAST_CONTRAST = 4.5
 HANDLER = "bokehplot: wave at /apps/bokehplot/wave/"
@@ -201,14 +208,49 @@ def later(host: Any) -> list[int]:
     return pids
 
 
-def test_check_finds_an_app_that_came_later(host: Any, later: list[int]) -> None:
-    run = bed.playbook("check")
-    assert run.returncode != 0
-    text = " ".join(run.stdout.replace("''", "'").split())
-    assert HANDLER in text, run.stdout
+@pytest.fixture(scope="module")
+def alone(host: Any, later: list[int]) -> int:
+    """The pid of one of them that no message reaches: it was restarted while its layer was set to its own memory.
+
+    The file is as before again, so that nothing but the delivery shows it.
+    """
+    written = yaml.safe_load(host.file(bed.CONFIG).content_string)
+    written["settings"]["CHANNEL_LAYERS"] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    with bed.config(host, yaml.safe_dump(written).encode()):
+        host.check_output(f"supervisorctl restart {RESTARTED}")
+        pid = int(host.check_output(f"supervisorctl pid {RESTARTED}"))
+        end = time.monotonic() + START_SECONDS
+        while pid not in (found := bed.client(host, "ws_fanout", "--processes", str(N)))["pids"]:
+            assert time.monotonic() < end, found
+    assert found["missing_at"], found
+    later[:] = [row["pid"] for row in bed.daphnes(host)]
+    return pid
+
+
+@pytest.fixture(scope="module")
+def checked(host: Any, alone: int, tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    """One run of `check` for both: refused for the app, and under another name told that no app uses Bokeh."""
+    server = {"ansible_host": host.backend.get_hostname()}
+    names = bed.names(tmp_path_factory.mktemp("names"), refused=server, told={**server, "tethys_bokeh": "not_in_use"})
+    run = bed.playbook("check", *names, tethys_hosts="refused:told")
+    assert run.returncode == FAILED, run.stdout
+    assert bed.changed(run) == 0
+    return run
+
+
+def test_check_finds_an_app_that_came_later(checked: subprocess.CompletedProcess[str]) -> None:
+    text = bed.fatal(checked, "refused")
+    assert HANDLER in text, checked.stdout
     assert ONE in text
     assert PIN in text
-    assert bed.changed(run) == 0
+
+
+def test_check_names_the_process_that_receives_nothing(alone: int, checked: subprocess.CompletedProcess[str]) -> None:
+    text = bed.fatal(checked, "told")
+    named = rf"The ASGI process {alone} \({RESTARTED}\) on port 8000 got the message on 0 of its [1-9]\d* WebSockets"
+    assert re.search(rf"{named}[^\[]*\[message-not-received\]", text), checked.stdout
+    # The others receive it.
+    assert set(re.findall(r"The ASGI process (\d+) ", text)) == {str(alone)}, checked.stdout
 
 
 def test_the_next_run_finds_it_too_and_leaves_the_processes(host: Any, later: list[int]) -> None:
