@@ -139,6 +139,7 @@ class Server(TypedDict, total=False):
     programs: list[Program]
     other_programs: list[OtherProgram]
     neighbors: list[Neighbor]
+    taken_names: list[OtherProgram]
     unread_programs: list[str]
     environment: Names | None
     processes: list[Process]

@@ -241,6 +241,12 @@ server:
           collection.
       type: list
       elements: dict
+    taken_names:
+      description:
+        - The programs that have a name by now that a program in C(program.original) of O(state_dir) has, each with its
+          C(path), C(group) and C(home).
+      type: list
+      elements: dict
     fronts:
       description:
         - Where the web server on this host sends requests, or null where O(portal) was not given.
@@ -332,7 +338,12 @@ from ansible_collections.tethys.channels.plugins.module_utils.server.operating_s
     repositories,
     selinux,
 )
-from ansible_collections.tethys.channels.plugins.module_utils.server.programs import Programs, processes, programs
+from ansible_collections.tethys.channels.plugins.module_utils.server.programs import (
+    Programs,
+    processes,
+    programs,
+    taken_names,
+)
 from ansible_collections.tethys.channels.plugins.module_utils.server.workers import workers_of
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import (
     Server,
@@ -345,6 +356,8 @@ from ansible_collections.tethys.channels.plugins.module_utils.text import each_t
 
 # The role preflight calls this module with that variable as the timeout.
 IF_LATE = " (raise preflight_timeout)"
+# The program file that was found, which a removal puts back.
+ORIGINAL = "program.original"
 
 
 def ports_of(found: Programs, fronts: front.Fronts | None, count: int) -> set[int]:
@@ -444,6 +457,7 @@ def without_portal(params: dict[str, Any], where: dict[str, Any], nginx: Nginx) 
         "programs": found.portals,
         "other_programs": found.others,
         "neighbors": found.neighbors,
+        "taken_names": taken_names(supervisor, found, state_dir / ORIGINAL) if ORIGINAL in state else [],
         "unread_programs": supervisor.unread(),
         "environment": kept_environment.names(where["prefix"], names.environment) if params["portal"] else None,
         "processes": processes(supervisor, found, names.portal) if answer else [],

@@ -23,6 +23,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server import (
     addresses,
     conda_variables,
     portal_program,
+    supervisor_files,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.server.supervisor_files import File
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import (
@@ -82,6 +83,26 @@ def programs(supervisor: Supervisor, home: str = "", prefix: str = "", portal: s
     # What this collection runs for the same TETHYS_HOME under another name is named, and not passed over.
     twice = [program for program in by_command if by_name and program["managed"]]
     return Programs([*by_name, *twice] or by_command, others, neighbors)
+
+
+def taken_names(supervisor: Supervisor, found: Programs, original: Path) -> list[portal_program.OtherProgram]:
+    """Return what has a name by now that a program has which a removal puts back: Supervisor would merge the two.
+
+    Args:
+        original: the program file that was found.
+    """
+    is_link = original.is_symlink()
+    file = supervisor_files.read(os.readlink(original) if is_link else str(original), kept=not is_link)
+    names = {_group(title) for title in file.sections} - {""} if file else set()
+    ours = {program["path"] for program in found.portals}
+    return [
+        _other_program(other, title)
+        for other in (supervisor.files() if file and names else ())
+        # A removal that was killed has put it back already.
+        if other.path not in ours and file and other.raw != file.raw
+        for title in other.sections
+        if _group(title) in names
+    ]
 
 
 def _neighbors(file: File, titles: list[str]) -> Iterator[portal_program.Neighbor]:

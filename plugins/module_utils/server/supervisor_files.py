@@ -23,6 +23,7 @@ from typing import Callable, Iterator, Mapping, NamedTuple
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected
 from ansible_collections.tethys.channels.plugins.module_utils.read_as import read_file, reader_of
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
+from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import account_of
 
 MOST_BYTES = 1024 * 1024
 # Bounds of a file that somebody besides root can change: of its size, of the names of its sections, with which each
@@ -54,10 +55,15 @@ def parse(text: str) -> dict[str, dict[str, str]]:
     return {name: dict(parser.items(name)) for name in parser.sections()}
 
 
-def read(path: str) -> File | None:
-    """Return a file of the configuration, read as its owner, or None where it cannot be read or is out of bounds."""
-    reader = reader_of(path)
-    roots = reader.uid in (0, os.geteuid())
+def read(path: str, kept: bool = False) -> File | None:
+    """Return a file of the configuration, read as its owner, or None where it cannot be read or is out of bounds.
+
+    Args:
+        kept: whether it is a copy in a folder that only this user can enter, whoever owns the copy.
+    """
+    owner = reader_of(path)
+    roots = owner.uid in (0, os.geteuid())
+    reader = account_of(os.geteuid()) if kept else owner
     try:
         raw = read_file(path, reader, MOST_BYTES if roots else MOST_OF_OTHERS)
         text = raw.decode("utf-8", "replace")

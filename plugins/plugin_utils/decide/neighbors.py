@@ -49,6 +49,8 @@ class Neighbors(Subject):
         self._program()
         self._folders()
         self._container()
+        if self.goal == "remove":
+            self._put_back()
         if self.goal == "site":
             self._port()
             self._upstream()
@@ -101,6 +103,18 @@ class Neighbors(Subject):
                     f" {show(self.asked['tethys_home'])}. Set tethys_portal_name to {self._fix}; if the portal has"
                     " moved, delete that program first.",
                 )
+
+    def _put_back(self) -> None:
+        """Refuse to put back a program whose name is another one's by now, which Supervisor would stop or replace."""
+        for other in self.server.get("taken_names") or []:
+            original = f"{self.names.state}/program.original"
+            self.refuse(
+                "name-of-other-program",
+                original,
+                f"{original} is put back by tethys.channels.remove, and its program {other['group']} has the name of"
+                f" Supervisor's program {other['group']} in {other['path']}: give the program in {original} another"
+                " name.",
+            )
 
     def _folders(self) -> None:
         """Refuse a folder in which another portal has files, which may have the same names."""

@@ -597,6 +597,36 @@ def test_the_programs_of_other_portals(supervisor: Start) -> None:
     }
 
 
+MANUALS = GENERATED.replace(HOME, "/srv/staging")
+
+
+@pytest.mark.parametrize("as_link", [True, False])
+@pytest.mark.parametrize(
+    ("files", "original", "taken"),
+    [
+        ({"a": GENERATED, "b": STAGING}, MANUALS, [("a", "asgi", HOME)]),
+        ({"a": "[program:asgi]\ncommand=sleep 1\n"}, MANUALS, [("a", "asgi", "")]),
+        ({"b": STAGING}, MANUALS, []),
+        # A removal that was killed has put it back.
+        ({"b": MANUALS}, MANUALS, []),
+        ({"a": GENERATED}, "[", []),
+    ],
+    ids=str,
+)
+def test_the_names_that_others_have_taken_since(
+    supervisor: Start, tmp_path: Path, as_link: bool, files: dict[str, str], original: str, taken: Any
+) -> None:
+    path = tmp_path / "program.original"
+    target = tmp_path / "manuals" if as_link else path
+    target.write_text(original)
+    if as_link:
+        path.symlink_to(target)
+    started = supervisor(**files)
+    found = programs.programs(started, "/srv/staging", PREFIX, "staging")
+    rows = programs.taken_names(started, found, path)
+    assert [(Path(row["path"]).stem, row["group"], row["home"]) for row in rows] == taken
+
+
 def test_a_program_of_another_name_is_not_judged_by_its_environment(supervisor: Start) -> None:
     unclear = STAGING.replace("/srv/staging", '"/srv/st~1"')
     found = programs.programs(supervisor(b=unclear), HOME, PREFIX)

@@ -333,6 +333,18 @@ def test_the_file_of_another_portals_program_is_not_written() -> None:
     assert decided(supervisor=supervisor)["program_path"] == "/c/asgi_supervisord.conf"
 
 
+def test_a_program_is_not_put_back_beside_another_one_of_its_name() -> None:
+    taken = [{"path": "/c/asgi_supervisord.conf", "group": "asgi", "home": "/srv/prod"}]
+    state = ["program.original"]
+    [reason] = decided("remove", "s", taken_names=taken, state=state)["refusals"]
+    assert reason == (
+        "/etc/tethys_channels-s/program.original is put back by tethys.channels.remove, and its program asgi has the"
+        " name of Supervisor's program asgi in /c/asgi_supervisord.conf: give the program in"
+        " /etc/tethys_channels-s/program.original another name."
+    )
+    assert decided("check", "s", taken_names=taken, state=state)["refusals"] == []
+
+
 def test_a_new_portal_has_a_program_file_and_a_socket_of_its_own() -> None:
     plan = decided(name="my-site")
     assert plan["program_path"] == "/c/asgi_supervisord-my-site"
