@@ -240,7 +240,11 @@ class Variables:
         needed = [word.strip() for word in given.split(",")] if isinstance(given, str) else list(given)
         if boolean(self.of_role("channels_redis_hiredis"), strict=False):
             needed.append("hiredis>=3.2")
-        return [*needed, *(["cryptography"] if "symmetric_encryption_keys" in self.layer_options else [])]
+        # The pub/sub class of channels_redis 4.2.0 takes the keys, and encrypts nothing.
+        encrypts = (
+            ["cryptography", "channels_redis>=4.2.1"] if "symmetric_encryption_keys" in self.layer_options else []
+        )
+        return [*needed, *encrypts]
 
     @property
     def wants_packages(self) -> bool:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.tethys.channels.plugins.plugin_utils import inputs
-from ansible_collections.tethys.channels.plugins.plugin_utils.inputs import sum_of
+from ansible_collections.tethys.channels.plugins.plugin_utils.inputs import Inputs, sum_of
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
 
 VALUES = {"tethys_port": 8000, "redis_container_password": None, "portal_config_layer_options": {"expiry": 60}}
 
@@ -72,3 +73,11 @@ def test_another_ansible_is_another_sum(monkeypatch: pytest.MonkeyPatch) -> None
     before = sum_of({})
     monkeypatch.setattr(inputs, "__version__", "2.99")
     assert sum_of({}) != before
+
+
+def test_keys_are_only_given_to_a_channels_redis_whose_classes_all_encrypt() -> None:
+    values = {"channels_redis_requirements": ["channels_redis>=4.2,<5"], "channels_redis_hiredis": False}
+    assert Inputs(samples.asked(), samples.options(), values).requirements == ["channels_redis>=4.2,<5"]
+    values["portal_config_layer_options"] = {"symmetric_encryption_keys": ["k" * 32]}
+    needed = Inputs(samples.asked(), samples.options(), values).requirements
+    assert needed == ["channels_redis>=4.2,<5", "cryptography", "channels_redis>=4.2.1"]
