@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.tethys.channels.plugins.plugin_utils.action import Action
 from ansible_collections.tethys.channels.plugins.plugin_utils.inputs import Variables
+
+if TYPE_CHECKING:
+    from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem
 
 
 class ActionModule(Action):
@@ -27,10 +30,13 @@ class ActionModule(Action):
     def _portal(self, variables: Variables) -> dict[str, Any]:
         # Not above: each process that Ansible forks would load them to find any action plugin.
         from ansible_collections.tethys.channels.plugins.plugin_utils import plan
-        from ansible_collections.tethys.channels.plugins.plugin_utils.display import shown
+        from ansible_collections.tethys.channels.plugins.plugin_utils.display import refused, shown
         from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints
         from ansible_collections.tethys.channels.plugins.plugin_utils.model import Facts
 
+        conflicts = _conflicts(variables)
+        if conflicts:
+            return {"failed": True, "msg": refused(conflicts)}
         of_variables = shown({**plan.decide(variables.inputs, Facts()).printed()})
         if of_variables["refusals"]:
             return {"failed": True, "msg": ["Refused; nothing was changed.", *of_variables["refusals"]]}
@@ -126,3 +132,17 @@ class ActionModule(Action):
             )
             return said if said.get("failed") else {**answer, "sentinel": said["sentinel"]}
         return answer
+
+
+def _conflicts(variables: Variables) -> list[Problem]:
+    """Return what speaks against this portal beside others of its server, where no play has looked at the inventory.
+
+    With --limit, Ansible leaves out the play of localhost that does.
+    """
+    if not variables.held.get("ansible_limit"):
+        return []
+    from ansible_collections.tethys.channels.plugins.plugin_utils.decide import inventory
+
+    hosts = {*variables.held["ansible_play_hosts_all"], *variables.held["groups"].get("portals", [])}
+    portals = hosts - set(variables.read("preflight_layer_redis") or [])
+    return inventory.problems(portals, variables.held["hostvars"], variables.held["inventory_hostname"])

@@ -21,12 +21,8 @@ class ActionModule(Action):
         """Fail with what portals of one server have in common and cannot."""
         # Not above: each process that Ansible forks would load them to find any action plugin.
         from ansible_collections.tethys.channels.plugins.plugin_utils.decide import inventory
-        from ansible_collections.tethys.channels.plugins.plugin_utils.display import shown
-        from ansible_collections.tethys.channels.plugins.plugin_utils.model import codes, texts
+        from ansible_collections.tethys.channels.plugins.plugin_utils.display import refused
 
         result: dict[str, Any] = super().run(tmp, task_vars)
         problems = inventory.problems(self._task.args["portals"], (task_vars or {})["hostvars"])
-        if not problems:
-            return result
-        refusals = shown({"refusals": texts(problems), "codes": codes(problems)})["refusals"]
-        return {**result, "failed": True, "msg": ["Refused; nothing was changed.", *refusals]}
+        return {**result, "failed": True, "msg": refused(problems)} if problems else result

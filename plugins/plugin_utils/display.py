@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.tethys.channels.plugins.module_utils.problem import Problem, codes, texts
 from ansible_collections.tethys.channels.plugins.module_utils.text import each_text
 
 # What the tasks print of a plan or of a page.
@@ -28,3 +29,9 @@ def shown(result: dict[str, Any]) -> dict[str, Any]:
             rows = zip(printed[key], printed["codes"], strict=True)
             printed[key] = [f"{text} [{row['code']}]" for text, row in rows]
     return printed
+
+
+def refused(problems: list[Problem]) -> list[str]:
+    """Return what a run says that has changed nothing, because of problems."""
+    lines: list[str] = shown({"refusals": texts(problems), "codes": codes(problems)})["refusals"]
+    return ["Refused; nothing was changed.", *lines]

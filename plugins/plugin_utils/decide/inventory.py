@@ -79,19 +79,22 @@ def portal(host: str, variables: Data) -> Portal | None:
     return Portal(host, server, name, home, ports, own)
 
 
-def problems(hosts: Iterable[str], variables: Mapping[str, Data]) -> list[Problem]:
+def problems(hosts: Iterable[str], variables: Mapping[str, Data], of: str = "") -> list[Problem]:
     """Return why portals cannot be on one server together.
 
     Args:
         hosts: the portals' names in the inventory.
         variables: every host's variables by its name.
+        of: the only portal that is compared with the others; without one, all are.
     """
     servers: dict[tuple[str, str], list[Portal]] = {}
     for found in (portal(host, variables[host]) for host in sorted(hosts)):
         if found:
             servers.setdefault(found.server, []).append(found)
     pairs = (pair for each in servers.values() for pair in combinations(each, 2))
-    return [problem for one, other in pairs for problem in _of_pair(one, other)]
+    return [
+        problem for one, other in pairs if not of or of in (one.host, other.host) for problem in _of_pair(one, other)
+    ]
 
 
 def _of_pair(one: Portal, other: Portal) -> Iterable[Problem]:

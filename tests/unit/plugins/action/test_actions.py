@@ -50,6 +50,30 @@ def test_invalid_variables_are_refused_before_a_connection() -> None:
     assert calls == {}
 
 
+def test_two_portals_of_a_server_are_compared_where_a_limit_leaves_out_the_first_play() -> None:
+    mine = {"ansible_host": "server1", "tethys_home": "/srv/prod"}
+    other = {"ansible_host": "server1", "tethys_home": "/srv/staging"}
+    away = {**other, "ansible_host": "server2"}
+
+    def refused(hosts: Any, **more: Any) -> Any:
+        groups = {"portals": ["portal", *hosts]}
+        result, calls = run(
+            gather, looked(), hosts=hosts, groups=groups, ansible_play_hosts_all=["portal"], **mine, **more
+        )
+        assert bool(calls) != bool(result.get("failed"))
+        return result.get("msg", [])
+
+    text = refused({"other": other}, ansible_limit="portal,other")
+    assert text[0] == "Refused; nothing was changed."
+    assert "for other and portal, which are on one server" in text[1]
+    assert refused({"other": away}, ansible_limit="portal") == []
+    # What others have in common is no reason against this one.
+    more = {"other": away, "third": {**away, "tethys_home": "/srv/third"}}
+    assert refused(more, ansible_limit="portal") == []
+    # The play of localhost has compared them.
+    assert refused({"other": other}) == []
+
+
 def test_one_module_reads_a_server_that_has_everything() -> None:
     result, calls = run(gather, looked(), tethys_port=8080, redis_container_name="mine", tethys_user="web")
     assert list(calls) == ["server_info"]
