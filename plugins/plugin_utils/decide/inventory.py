@@ -61,7 +61,8 @@ def portal(host: str, variables: Data) -> Portal | None:
     first = whole_number(text("tethys_port")) or (PORT if not name and text("tethys_port") in ("", AUTO) else None)
     count = (whole_number(text("tethys_asgi_processes")) or 1) if text("tethys_asgi_layout") == APART else 1
     ports = frozenset(range(first, first + count) if first else ())
-    server = (text("ansible_host") or host, text("ansible_port") or "")
+    is_local = text("ansible_connection") == "local"
+    server = ("localhost" if is_local else text("ansible_host") or host, text("ansible_port") or "22")
     # On the controller one file is for all hosts.
     alone = OWN if text("layer_check_status_on") == "controller" else (*OWN, *STATUS_FILES)
     own = {}

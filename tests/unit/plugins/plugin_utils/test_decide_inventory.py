@@ -48,6 +48,20 @@ def test_what_they_cannot_have_in_common(change: dict[str, Any], code: str) -> N
         assert codes(prod=PROD, staging={**STAGING, **change, **other}) == []
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"ansible_port": 22}, {}),
+        ({"ansible_connection": "local"}, {"ansible_connection": "local", "ansible_host": "server2"}),
+    ],
+    ids=str,
+)
+def test_one_server_under_two_addresses(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert codes(prod={**PROD, **one}, staging={**STAGING, "tethys_home": "/srv/prod", **other}) == [
+        "portal-home-twice"
+    ]
+
+
 def test_a_portal_that_is_listed_twice_and_one_of_tethys_docker_are_no_other_portals() -> None:
     assert codes(prod=PROD, again=PROD, docker={"ansible_host": "server1"}) == []
 
