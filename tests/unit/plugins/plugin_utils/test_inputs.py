@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.tethys.channels.plugins.plugin_utils import inputs
-from ansible_collections.tethys.channels.plugins.plugin_utils.inputs import Inputs, sum_of
-from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
+from ansible_collections.tethys.channels.plugins.plugin_utils.inputs import Variables, sum_of
 
 VALUES = {"tethys_port": 8000, "redis_container_password": None, "portal_config_layer_options": {"expiry": 60}}
 
@@ -77,7 +76,7 @@ def test_another_ansible_is_another_sum(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_keys_are_only_given_to_a_channels_redis_whose_classes_all_encrypt() -> None:
     values = {"channels_redis_requirements": ["channels_redis>=4.2,<5"], "channels_redis_hiredis": False}
-    assert Inputs(samples.asked(), samples.options(), values).requirements == ["channels_redis>=4.2,<5"]
+    assert Variables(values, lambda value: value).requirements == ["channels_redis>=4.2,<5"]
     values["portal_config_layer_options"] = {"symmetric_encryption_keys": ["k" * 32]}
-    needed = Inputs(samples.asked(), samples.options(), values).requirements
+    needed = Variables(values, lambda value: value).requirements
     assert needed == ["channels_redis>=4.2,<5", "cryptography", "channels_redis>=4.2.1"]
