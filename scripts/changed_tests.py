@@ -14,6 +14,8 @@ from pathlib import Path
 COLLECTION = "ansible_collections.tethys.channels."
 # Files that every unit test depends on.
 EVERY_TEST = r"tests/(.*/)?conftest\.py|pyproject\.toml|requirements-dev\.txt"
+# Folders whose files no test imports.
+READ_AS_FILES = {"playbooks", "roles"}
 # The scenario that shows most of a role, and of a playbook, in the fewest minutes.
 SCENARIOS = {
     "roles/asgi_service": "default",
@@ -71,26 +73,35 @@ def seen_by(root: Path, changed: Iterable[str]) -> set[str]:
 
 
 def unit_tests(root: Path, changed: Iterable[str]) -> list[str]:
-    """Return the unit tests that import a changed file, however far off, or have its name in their text."""
+    """Return the unit tests that import a changed file, however far off, or have its name in their text.
+
+    Of a change in a role or a playbook these are the tests that read files of roles or of playbooks: the name of a role
+    or a playbook is also that of a package or a command, and so in most tests.
+    """
     changed = list(changed)
     if any(re.fullmatch(EVERY_TEST, name) for name in changed):
         return ["tests/unit"]
     seen = seen_by(root, changed)
-    words = {word for name in changed if (word := name_in_tests(name))}
-    pattern = re.compile(r"\b(" + "|".join(map(re.escape, sorted(words))) + r")\b") if words else None
+    words = {rf"\b{re.escape(word)}\b" for name in changed if (word := name_in_tests(name))}
+    tops = {name.partition("/")[0] for name in changed} & READ_AS_FILES
+    reads = {rf"[\"'/ ]{top}[\"'/]" for top in tops}
+    pattern = re.compile("|".join(sorted(words | reads))) if words | reads else None
     found = []
     for path in sorted(root.glob("tests/unit/**/test_*.py")):
         name = str(path.relative_to(root))
-        if name in seen or (pattern and pattern.search(path.read_text(encoding="utf-8"))):
+        own = path.relative_to(root / "tests" / "unit").parts[0] in tops
+        if own or name in seen or (pattern and pattern.search(path.read_text(encoding="utf-8"))):
             found.append(name)
     return found
 
 
 def name_in_tests(name: str) -> str:
-    """Return the name by which a test refers to a file: of a role, of a folder of test data, or of the file."""
+    """Return the word by which a test that reads a file knows it: a folder's of test data, a file's own."""
     parts = Path(name).parts
-    if parts[0] == "roles" or parts[:3] == ("tests", "unit", "corpus"):
-        return parts[1] if parts[0] == "roles" else "corpus"
+    if parts[0] in READ_AS_FILES:
+        return ""
+    if parts[:3] == ("tests", "unit", "corpus"):
+        return "corpus"
     if parts[0] in ("molecule", "tests") and name.endswith(".py"):
         return "" if re.match(r"test_|conftest", parts[-1]) else Path(name).stem
     return Path(name).stem

@@ -56,7 +56,7 @@ type: aggregate
 short_description: Record each playbook run of a test step
 description:
   - Writes a line for each playbook run into the file that E(TETHYS_TEST_RUNS) names.
-  - The line has the run's seconds, its CPU seconds on the controller, and its playbook.
+  - The line has the run's seconds, its CPU seconds with those of its modules on the server, and its playbook.
   - Keeps packed modules in the folder that E(TETHYS_TEST_MODULES) names, by the content of the installed collection.
 author:
   - tethys.channels contributors
