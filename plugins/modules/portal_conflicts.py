@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 module: portal_conflicts
 short_description: Fail if portals of one server cannot be there together
-version_added: 1.0.0
+version_added: 0.10.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
