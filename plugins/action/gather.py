@@ -145,4 +145,4 @@ def _conflicts(variables: Variables) -> list[Problem]:
 
     hosts = {*variables.held["ansible_play_hosts_all"], *variables.held["groups"].get("portals", [])}
     portals = hosts - set(variables.read("preflight_layer_redis") or [])
-    return inventory.problems(portals, variables.held["hostvars"], variables.held["inventory_hostname"])
+    return inventory.problems(portals, variables.held["hostvars"], [variables.held["inventory_hostname"]])

@@ -24,5 +24,7 @@ class ActionModule(Action):
         from ansible_collections.tethys.channels.plugins.plugin_utils.display import refused
 
         result: dict[str, Any] = super().run(tmp, task_vars)
-        problems = inventory.problems(self._task.args["portals"], (task_vars or {})["hostvars"])
+        held, portals = task_vars or {}, self._task.args["portals"]
+        rest = held["groups"].get("portals", [])
+        problems = inventory.problems({*portals, *rest}, held["hostvars"], portals)
         return {**result, "failed": True, "msg": refused(problems)} if problems else result

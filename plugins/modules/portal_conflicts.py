@@ -13,7 +13,8 @@ version_added: 0.10.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Fails if two portals of one server have the same name, C(TETHYS_HOME) or port in the inventory.
+  - Fails if two portals of one server have the same name, C(TETHYS_HOME) or port in the inventory, and one of them is
+    of O(portals). The other one is too, or is in the inventory's group C(portals).
   - The role C(tethys.channels.preflight) uses it. It reads the variables of the portals on the controller.
 options:
   portals:

@@ -80,21 +80,25 @@ def portal(host: str, variables: Data) -> Portal | None:
     return Portal(host, server, name, home, ports, own)
 
 
-def problems(hosts: Iterable[str], variables: Mapping[str, Data], of: str = "") -> list[Problem]:
+def problems(hosts: Iterable[str], variables: Mapping[str, Data], of: Iterable[str] = ()) -> list[Problem]:
     """Return why portals cannot be on one server together.
 
     Args:
         hosts: the portals' names in the inventory.
         variables: every host's variables by its name.
-        of: the only portal that is compared with the others; without one, all are.
+        of: the portals that are compared with each other and with the rest; without any, all are.
     """
     servers: dict[tuple[str, str], list[Portal]] = {}
     for found in (portal(host, variables[host]) for host in sorted(hosts)):
         if found:
             servers.setdefault(found.server, []).append(found)
     pairs = (pair for each in servers.values() for pair in combinations(each, 2))
+    chosen = set(of)
     return [
-        problem for one, other in pairs if not of or of in (one.host, other.host) for problem in _of_pair(one, other)
+        problem
+        for one, other in pairs
+        if not chosen or chosen & {one.host, other.host}
+        for problem in _of_pair(one, other)
     ]
 
 

@@ -30,12 +30,13 @@ def shared_redis_problems(asked: Data, values: Data) -> Iterable[Problem]:
             " for hosts of one portal. Run this portal separately, with -e tethys_layer_redis=none.",
         )
     options = mapping_of(values.get("portal_config_layer_options"))
-    if name and asked["tethys_layer_hosts"] and not options.get("prefix"):
+    if name and asked["tethys_layer_hosts"] and (options.get("prefix") or "asgi") == "asgi":
         yield Problem(
             "portal-without-prefix",
             "portal_config_layer_options",
-            f"tethys_portal_name is {show(name)}, and portal_config_layer_options has no prefix: in the Redis of"
-            " tethys_layer_hosts it would receive the messages of another portal. Set a prefix for this portal.",
+            f"tethys_portal_name is {show(name)}, and portal_config_layer_options has no prefix other than asgi, which"
+            " is that of every portal without one: in the Redis of tethys_layer_hosts it would receive the messages of"
+            " another portal. Set a prefix for this portal.",
         )
 
 

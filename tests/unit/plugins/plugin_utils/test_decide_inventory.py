@@ -135,7 +135,8 @@ def test_what_is_not_known_yet_is_no_conflict(unknown: str) -> None:
 
 def test_the_sentence_names_both_and_the_fix() -> None:
     hosts = {"prod": PROD, "staging": {**STAGING, "tethys_portal_name": ""}}
-    refused, calls = run_action(portal_conflicts, args={"portals": list(hosts)}, hosts=hosts)
+    groups: dict[str, Any] = {}
+    refused, calls = run_action(portal_conflicts, args={"portals": list(hosts)}, hosts=hosts, groups=groups)
     assert calls == {}
     assert refused["failed"]
     assert refused["msg"] == [
@@ -143,7 +144,18 @@ def test_the_sentence_names_both_and_the_fix() -> None:
         "tethys_portal_name is '' for prod and staging, which are on one server (server1). Set it to another name for"
         " one of them, such as staging. [portal-name-twice]",
     ]
-    assert not run_action(portal_conflicts, args={"portals": ["prod"]}, hosts=hosts)[0].get("failed")
+    assert not run_action(portal_conflicts, args={"portals": ["prod"]}, hosts=hosts, groups=groups)[0].get("failed")
+
+
+def test_a_portal_of_the_run_is_compared_with_the_rest_of_the_group() -> None:
+    hosts = {"prod": PROD, "staging": {**STAGING, "tethys_portal_name": ""}, "third": {**PROD, "tethys_home": "/t"}}
+    groups = {"portals": ["prod", "staging"]}
+    refused, _calls = run_action(portal_conflicts, args={"portals": ["prod"]}, hosts=hosts, groups=groups)
+    assert "for prod and staging," in refused["msg"][1]
+    # Of two others, the run changes none.
+    hosts["elsewhere"] = {**PROD, "ansible_host": "server2"}
+    args = {"portals": ["elsewhere"]}
+    assert not run_action(portal_conflicts, args=args, hosts=hosts, groups=groups)[0].get("failed")
 
 
 # --- on the server ----------------------------------------------------------------------------------------------------
@@ -323,6 +335,11 @@ def test_packages_of_an_environment_that_another_portal_may_use() -> None:
         (
             {"tethys_layer_hosts": ["redis://redis"]},
             {"portal_config_layer_options": {}},
+            "portal-without-prefix",
+        ),
+        (
+            {"tethys_layer_hosts": ["redis://redis"]},
+            {"portal_config_layer_options": {"prefix": "asgi"}},
             "portal-without-prefix",
         ),
         ({"tethys_layer_hosts": ["redis://redis"]}, {"portal_config_layer_options": {"prefix": "s"}}, None),
