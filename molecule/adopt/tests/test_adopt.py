@@ -336,9 +336,10 @@ def beside(host: Any, taken_over: str, tmp_path_factory: pytest.TempPathFactory)
     second.set_up(host)
     server = {"ansible_host": host.backend.get_hostname()}
     staging = {**server, "tethys_home": second.HOME, "tethys_port": second.PORT, "tethys_portal_name": second.NAME}
-    unnamed = {key: value for key, value in staging.items() if key != "tethys_portal_name"}
+    # Docker's connection has no port: by it these count as portals of other servers, and the server itself is seen.
+    unnamed = {**staging, "tethys_portal_name": "", "ansible_port": 2001}
     hosts = {"production": server, "staging": staging, "unnamed": unnamed}
-    wrong = {**server, "tethys_portal_name": "Stag/ing"}
+    wrong = {**server, "tethys_portal_name": "Stag/ing", "ansible_port": 2002}
     given = bed.names(tmp_path_factory.mktemp("names"), **hosts, wrong=wrong)
     more = bed.names(tmp_path_factory.mktemp("more"), staging={**staging, "tethys_asgi_processes": N + 1})
     found: dict[str, Any] = {"before": second.first(host), "runs": {}, "processes": {}}

@@ -110,7 +110,8 @@ def judge(
     server = host.backend.get_hostname()
     # Docker's connection has no port: by it the cases count as portals of different servers.
     hosts = {
-        f"case-{n}": {"ansible_host": server, "ansible_port": n + 1, **given} for n, given in enumerate(cases.values())
+        f"case-{n}": {"ansible_host": server, "ansible_port": 1000 + n, **given}
+        for n, given in enumerate(cases.values())
     }
     more = names(Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]), **hosts)
     # The inspection of a portal has a deadline, and other steps run at the same time.
