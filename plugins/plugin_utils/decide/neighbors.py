@@ -92,8 +92,12 @@ class Neighbors(Subject):
     def _program(self) -> None:
         """Refuse a second portal of one name: its program would replace the first one's."""
         # What is managed already is this portal's, whatever was set up beside it since.
-        if self.goal != "site" and any(program["managed"] for program in self.server.get("programs") or []):
+        managed = any(program["managed"] for program in self.server.get("programs") or [])
+        if self.goal != "site" and managed:
             return
+        fix = f"Set tethys_portal_name to {self._fix}"
+        if managed:
+            fix = "Run tethys.channels.site for that portal first, with a tethys_portal_name for it, such as staging"
         for program in self.server.get("other_programs") or []:
             if program["home"]:
                 self.refuse(
@@ -101,8 +105,8 @@ class Neighbors(Subject):
                     NAME,
                     f"tethys_portal_name is {show(self.names.portal)}: Supervisor's program {program['group']}"
                     f" ({program['path']}) runs the portal of {program['home']}, and tethys_home is"
-                    f" {show(self.asked['tethys_home'])}. Set tethys_portal_name to {self._fix}; if the portal has"
-                    " moved, delete that program first.",
+                    f" {show(self.asked['tethys_home'])}. {fix}; if the portal has moved, delete that program"
+                    " first.",
                 )
 
     def _put_back(self) -> None:

@@ -195,6 +195,16 @@ def test_a_second_portal_of_one_name_is_refused_for_whatever_run(goal: str, name
     assert any(f"Set tethys_portal_name to {fix}" in text for text in plan["refusals"])
 
 
+def test_a_portal_that_was_set_up_beside_a_managed_one_gets_the_name() -> None:
+    ours = samples.program(**OURS, groups=["asgi"])
+    other = {"path": "/c/other.conf", "group": "asgi", "home": "/srv/staging"}
+    texts = decided(programs=[ours], other_programs=[other])["refusals"]
+    [text] = [text for text in texts if "runs the portal of /srv/staging" in text]
+    assert "Run tethys.channels.site for that portal first, with a tethys_portal_name for it, such as staging" in text
+    assert "Set tethys_portal_name" not in text
+    assert decided("check", programs=[ours], other_programs=[other])["refusals"] == []
+
+
 @pytest.mark.parametrize("goal", ["site", "check", "restart", "remove"])
 @pytest.mark.parametrize(("name", "group", "other"), [("s", "asgi", ""), ("", "tethys_s_asgi", "s")])
 def test_a_portal_keeps_its_name(goal: str, name: str, group: str, other: str) -> None:
