@@ -109,7 +109,10 @@ def of_trust(run: Subject, adopted: Program | None) -> tuple[Found, trust.Verdic
     """Return who besides root could steer the run, and the report of it."""
     starts_nginx = run.apart or "nginx_upstream.original" in (run.server.get("state") or [])
     verdict = trust.verdict(
-        run.server.get("trust"), starts_nginx=starts_nginx, adopted=str(adopted["path"]) if adopted else None
+        run.server.get("trust"),
+        starts_nginx=starts_nginx,
+        adopted=str(adopted["path"]) if adopted else None,
+        suffix=run.names.suffix,
     )
     found = Found(list(trust.others_programs(run.goal, run.server)))
     # Checks report everything on their page and change nothing.

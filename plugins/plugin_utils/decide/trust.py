@@ -54,7 +54,12 @@ class Verdict(NamedTuple):
 
 
 def verdict(
-    trust: Trust | None, *, starts_nginx: bool = False, adopted: str | None = None, uses: Iterable[str] = tuple(USES)
+    trust: Trust | None,
+    *,
+    starts_nginx: bool = False,
+    adopted: str | None = None,
+    uses: Iterable[str] = tuple(USES),
+    suffix: str = "",
 ) -> Verdict:
     """Return what is refused, what is a warning, and the report of a server.
 
@@ -63,6 +68,7 @@ def verdict(
         starts_nginx: whether the run itself has nginx read its configuration (`socket_per_process`).
         adopted: the program file that the run replaces with a file of root's.
         uses: the kinds of files that matter.
+        suffix: what the portal's folders end in.
     """
     if trust is None:
         return Verdict([], [], [])
@@ -72,7 +78,7 @@ def verdict(
     told: set[tuple[str, bool]] = set()
     kinds = tuple(uses)
     for files, writer in _by_writer(file for file in trust["open"] if file["use"] in kinds and file["path"] != adopted):
-        text = sentence(files, writer)
+        text = sentence(files, writer, suffix)
         if files[0]["use"] == "socket" and writer["how"] != "everybody":
             report.append(f"{files[0]['path']}: {who_can(writer)} can send commands that root's programs obey")
             continue
@@ -121,14 +127,14 @@ def _names(files: list[OpenFile]) -> str:
     return f"{files[0]['path']}{more}"
 
 
-def sentence(files: list[OpenFile], writer: Writer) -> str:
+def sentence(files: list[OpenFile], writer: Writer, suffix: str = "") -> str:
     """Return one right of somebody in words, with the command that takes it away."""
     names, path = _names(files), writer["path"]
     use = USES[files[0]["use"]].format(path=names)
     what = "it" if path == names else path
     text = f"{use}, and {who_can(writer)} can change {what}"
     if files[0]["use"] == "logs":
-        return f"{text}. Set asgi_service_log_dir to a folder that only root can change, such as {LOGS}."
+        return f"{text}. Set asgi_service_log_dir to a folder that only root can change, such as {LOGS}{suffix}."
     if writer["link"] and writer["fix"]:
         return (
             f"{text}, to which the link {writer['link']} leads. Read that file, then run `{writer['fix']}`, which"

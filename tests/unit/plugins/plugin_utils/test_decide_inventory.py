@@ -386,6 +386,14 @@ def test_a_program_is_not_put_back_beside_another_one_of_its_name() -> None:
     assert decided("check", "s", taken_names=taken, state=state)["refusals"] == []
 
 
+@pytest.mark.parametrize(("name", "folder"), [("", "/var/log/tethys_channels"), ("s", "/var/log/tethys_channels-s")])
+def test_the_folder_for_logs_is_the_portals(name: str, folder: str) -> None:
+    writer = {"path": "/l", "how": "owner", "name": "alice", "who": "its owner alice", "link": None, "fix": None}
+    file = {"path": "/l", "use": "logs", "target": "/l", "writers": [writer]}
+    [text] = decided(name=name, trust={"files": 9, "open": [file]})["refusals"]
+    assert text.endswith(f"such as {folder}.")
+
+
 def test_a_new_portal_has_a_program_file_and_a_socket_of_its_own() -> None:
     plan = decided(name="my-site")
     assert plan["program_path"] == "/c/asgi_supervisord-my-site"
