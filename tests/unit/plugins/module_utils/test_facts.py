@@ -37,7 +37,7 @@ def as_type(kind: Any) -> Any:
         return Union[tuple(as_type(one) for one in kind.kinds)]
     if isinstance(kind, boundary.Record):
         return declared(next(name for name, value in RECORDS.items() if value is kind))
-    return {boundary.Flag: bool, boundary.Whole: int, boundary.Number: float, boundary.Plain: Any}[type(kind)]
+    return {boundary.Flag: bool, boundary.Whole: int, boundary.Number: float, boundary.Plain: object}[type(kind)]
 
 
 @pytest.mark.parametrize("name", RECORDS)
