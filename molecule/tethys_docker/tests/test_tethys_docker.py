@@ -396,7 +396,7 @@ def test_a_portal_that_nobody_reaches_by_its_port(refused: subprocess.CompletedP
 
 def test_a_project_of_another_image(refused: subprocess.CompletedProcess[str]) -> None:
     found = refusal(refused, "other")
-    assert "tethys_docker_portal_service is tethys, and its image (tethys-channels-test/redis:8.0) does not have the" in found
+    assert "is tethys, and its image (tethys-channels-test/redis:8.0) does not have the variables" in found
 
 
 def test_a_database_that_no_volume_holds(refused: subprocess.CompletedProcess[str]) -> None:
