@@ -160,7 +160,7 @@ class Variables:
 
     @property
     def of_portal(self) -> dict[str, str]:
-        """What a module is told of a portal that has a name."""
+        """The parameters that a module gets for a portal that has a name."""
         return {"portal_name": self.names.portal, "state_dir": self.names.state} if self.names.portal else {}
 
     @cached_property

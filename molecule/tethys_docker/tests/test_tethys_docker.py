@@ -406,7 +406,7 @@ def test_a_database_that_no_volume_holds(refused: subprocess.CompletedProcess[st
 
 
 def test_everybody_hears_after_20_seconds_of_silence(host: Any, silent_at_first: subprocess.Popen[str]) -> None:
-    """With redis-py 8, which gives up a read after 5 s unless it is told otherwise."""
+    """With redis-py 8, which gives up a read after 5 s unless a timeout is set."""
     assert inside(host, f"{PYTHON} -c 'import redis; print(redis.__version__)'").startswith("8.")
     assert_all_heard(silent_at_first.communicate(timeout=60)[0], 3)
 

@@ -171,7 +171,7 @@ class Portal:
         return {str(number): 1011 for number in dead}
 
     def greet(self, name: str, names: list[str], seconds: float) -> dict[str, Any]:
-        # As a portal of that name, whose `deaf` processes receive nothing from all others.
+        # As a portal of that name, whose processes in `deaf` receive nothing from all others.
         all_of_them = list(self._owner)
         hearing = [number for number in all_of_them if self._owner[number] not in self.deaf]
         heard = {one: all_of_them if one == name else hearing for one in names}
