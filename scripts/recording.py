@@ -120,7 +120,7 @@ def timeline(recording: Recording) -> Chart:
     lost = f"{recording['failed']} of {recording['requests']} requests failed"
     if gap:
         bars.append(Bar("Requests fail", gap[1], f"{gap[1] - gap[0]:.1f} s", "bad", start=gap[0]))
-        lost += f", in a period of {gap[1] - gap[0]:.1f} s"
+        lost += f" over {gap[1] - gap[0]:.1f} s"
     notes = [
         f"Recorded by make demo, {recording['recorded']}: a portal with 3 processes set up following the Tethys docs.",
         f"{lost}.",

@@ -20,6 +20,10 @@ import second_portal as second
 
 N = 2
 PROGRAM = "/etc/supervisor/conf.d/asgi_supervisord.conf"
+REPLACED = (
+    f"{PROGRAM} will be replaced with a file that this collection manages. The processes now run as root and will run"
+    " as www-data"
+)
 NGINX = "/etc/supervisor/conf.d/nginx_supervisord.conf"
 THEIRS = f"{bed.HOME}/asgi_supervisord.conf"
 # The inventory names no port: this is the one of the manual's program and of nginx's site.
@@ -205,7 +209,7 @@ def test_a_dry_run_changes_nothing_and_tells_what_is_taken_over(host: Any, befor
     text = folded(run.stdout)
     assert f"socket=tcp://127.0.0.1:{PORT}" in text
     assert "s3cr3t" not in text
-    assert f"{PROGRAM} is adopted (its processes now run as root and will run as www-data)" in text
+    assert REPLACED in text
     assert "(tethys-channels-test/redis:5.0), currently the portal's Redis on port 6379, will be stopped but" in text
     # The run replaces one of the manual's two links into TETHYS_HOME by a file of root's, and names the other.
     copy = f"`cp --remove-destination {bed.HOME}/nginx_supervisord.conf {NGINX}`"
@@ -225,7 +229,7 @@ def test_a_redis_that_does_not_come_up_leaves_the_old_one_serving(host: Any, bef
 
 
 def test_the_run_takes_over_and_says_so(host: Any, before: dict[str, Any], taken_over: str) -> None:
-    assert f"{PROGRAM} is adopted (its processes now run as root and will run as www-data)" in taken_over
+    assert REPLACED in taken_over
     found = bed.daphnes(host)
     assert [row["user"] for row in found] == ["www-data"] * N
     assert f"socket=tcp://127.0.0.1:{PORT}" in host.file(PROGRAM).content_string

@@ -66,7 +66,7 @@ def running(host: Any) -> dict[str, Any]:
 
 def delivered(run: subprocess.CompletedProcess[str]) -> bool:
     """Whether a run ended with a message that reached every process."""
-    return f"WebSockets over {N} process(es)" in bed.words(run)
+    return f"WebSockets in {N} processes" in bed.words(run)
 
 
 def test_the_earlier_state_delivers(host: Any, provisioned: dict[str, Any]) -> None:

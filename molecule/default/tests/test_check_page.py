@@ -197,7 +197,7 @@ def test_a_healthy_server(host: Any) -> None:
         rf"Redis {re.escape(bed.SOCKET)}: for \d.*, memory \d+\.\d of 192 MiB, \d+ clients?, {none_refused}, backlog ",
         rest[N],
     )
-    assert re.match(r"Delivery: A message reached (\d+) of \1 WebSockets over 3 ", rest[N + 1])
+    assert re.match(r"Delivery: A message reached (\d+) of \1 WebSockets in 3 processes ", rest[N + 1])
     front, trust, last = rest[N + 2 :]
     through = (
         r"Delivery: Through nginx \(/etc/nginx/sites-enabled/tethys, line 8\): http://portal\.example\.org/ answers"

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
+
 from ansible_collections.tethys.channels.plugins.module_utils.layer_facts import Probe
 from ansible_collections.tethys.channels.plugins.plugin_utils.check import processes
 from ansible_collections.tethys.channels.plugins.plugin_utils.check.report import Report
@@ -13,6 +15,11 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import Probl
 
 # What layer_probe finds at a port on which no process accepts.
 PORT_CODES = ("port-closed", "port-not-accepting")
+
+
+def _counted(processes: Sized) -> str:
+    """Return how many processes there are, in words."""
+    return f"{len(processes)} process{'' if len(processes) == 1 else 'es'}"
 
 
 def delivery(probe: Probe) -> list[str]:
@@ -26,20 +33,21 @@ def delivery(probe: Probe) -> list[str]:
         }.get(str(probe["reason"]), str(probe["reason"]))
         pids = ", ".join(str(process["pid"]) for process in processes)
         there = f" ({pids})" if pids else ""
-        return [f"{len(processes)} process(es) answer{there}; delivery was not verified: {why}."]
+        answer = "answers" if len(processes) == 1 else "answer"
+        return [f"{_counted(processes)} {answer}{there}. Delivery was not verified: {why}."]
     if not probe["sent"]:
-        return [f"None of our WebSockets was held by any of {len(processes)} process(es); delivery was not verified."]
+        return [f"The check's WebSockets reached none of {_counted(processes)}, so delivery was not verified."]
     holders = [str(process["pid"]) for process in processes if process.get("sockets", 1)]
     line = f"A message reached {probe['received']} of {probe['sent']} WebSockets"
-    line += f" over {len(holders)} process(es) ({', '.join(holders)})"
+    line += f" in {_counted(holders)} ({', '.join(holders)})"
     if probe["delivery_seconds"] is not None:
         line += f" in {probe['delivery_seconds']:.3f} s"
-    lines = [line + ", sent from another process with the portal's own settings."]
+    lines = [line + ". Another process sent it, using the portal's own settings."]
     idle = probe.get("idle")
     if idle:
         lines.append(
-            f"After {idle['seconds']} s of silence {idle['alive']} of {idle['of']} WebSockets were open,"
-            f" and {idle['received']} got the next message."
+            f"After {idle['seconds']} s of silence, {idle['alive']} of {idle['of']} WebSockets were still open,"
+            f" and {idle['received']} received the next message."
         )
     return lines
 

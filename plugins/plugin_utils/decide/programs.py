@@ -71,9 +71,12 @@ class Programs(Ports):
     def _adopted(self, program: Program) -> Program:
         """Return the program that the run replaces, which was not ours."""
         user = self.portal.get("user")
-        users = f"now run as {program['user']} and will run" if program["user"] != user else "run"
+        users = f"now run as {program['user']} and will run" if program["user"] != user else "will still run"
         how = "nginx switches to the new ones" if self.gapless else "Supervisor restarts all processes at once"
-        self.announce.append(f"{program['path']} is adopted (its processes {users} as {user}): {how}.")
+        self.announce.append(
+            f"{program['path']} will be replaced with a file that this collection manages. The processes {users} as"
+            f" {user}: {how}."
+        )
         self.announce.extend(processes_kept.kept_lines(self.place, self.kept, self.server, self.values))
         if self.replaced_groups:
             self.announce.append(
@@ -134,8 +137,8 @@ class Programs(Ports):
             )
         elif there != processes and not self.apart:
             self.announce.append(
-                f"Supervisor runs {there} process(es) and tethys_asgi_processes is {processes}: it"
-                " restarts all of them at once, and requests fail or wait until they answer."
+                f"The number of processes changes from {there} to {processes}: Supervisor restarts all of them at once,"
+                " and requests fail or wait until they answer."
             )
         elif there > processes:
             self.announce.append(

@@ -63,8 +63,8 @@ def test_a_search_needs_every_word_on_the_page(
     [
         (":The run says: ``… is gone``\n", ["… is gone"]),
         (
-            "For the container, the run\nprints ``will be stopped\nbut not removed`` and ``is adopted``, as here.\n",
-            ["will be stopped but not removed", "is adopted"],
+            "For the container, the run\nprints ``will be stopped\nbut not removed`` and ``is replaced``, as here.\n",
+            ["will be stopped but not removed", "is replaced"],
         ),
         ("A refusal begins\nwith ``Refused; nothing was changed.``\n", ["Refused; nothing was changed."]),
         ("The command prints ``SUCCESS``.\n", []),

@@ -269,7 +269,7 @@ def test_the_timeline_shows_the_downtime(recording: ModuleType) -> None:
         ("Delivery check", 2.0, 10.0),
         ("Requests fail", 3.0, 5.5),
     ]
-    assert "7 of 90 requests failed, in a period of 2.5 s." in chart.notes[1]
+    assert "7 of 90 requests failed over 2.5 s." in chart.notes[1]
     chart = recording.timeline({**kept, "failed": 0, "failed_between": [], "busy": True})
     assert "Requests fail" not in [each.label for each in chart.groups[0].bars]
     assert "other work" in chart.notes[2]

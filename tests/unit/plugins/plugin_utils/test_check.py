@@ -662,8 +662,8 @@ def test_the_lines_of_a_healthy_server() -> None:
         "Redis 127.0.0.1:6379: for 1 d 1 h, memory 2.0 of 192 MiB, 7 clients, connections refused 0, keys evicted 0,"
         " writes"
         " refused because memory was full 0, backlog 2 messages in 1 channel",
-        "Delivery: A message reached 9 of 9 WebSockets over 3 process(es) (101, 102, 103) in 0.012 s, sent from another"
-        " process with the portal's own settings.",
+        "Delivery: A message reached 9 of 9 WebSockets in 3 processes (101, 102, 103) in 0.012 s. Another process sent"
+        " it, using the portal's own settings.",
         "Delivery: Delivery through a web server in front of the portal was not checked.",
         "A run of tethys.channels.site would change nothing",
     ]
@@ -723,12 +723,12 @@ def test_the_lines_of_a_healthy_server() -> None:
         ),
         (
             [put("probe.processes.1.sockets", 0)],
-            "Delivery: A message reached 9 of 9 WebSockets over 2 process(es) (101, 103) in 0.012 s, sent from another"
-            " process with the portal's own settings.",
+            "Delivery: A message reached 9 of 9 WebSockets in 2 processes (101, 103) in 0.012 s. Another process sent"
+            " it, using the portal's own settings.",
         ),
         (
             [put("probe.sent", 0), put("probe.received", 0)],
-            "Delivery: None of our WebSockets was held by any of 3 process(es); delivery was not verified.",
+            "Delivery: The check's WebSockets reached none of 3 processes, so delivery was not verified.",
         ),
         (
             [UNREACHABLE, put("plan.server.container", None)],

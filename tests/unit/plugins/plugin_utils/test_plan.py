@@ -779,7 +779,7 @@ def test_a_port_further_on_that_somebody_holds() -> None:
         ({**APART, "tethys_asgi_processes": 2}, "socket_per_process", ["Of 3 processes 1 end", "drained them"]),
         ({**APART, "tethys_asgi_processes": 4}, "socket_per_process", []),
         (APART, "socket_per_process", []),
-        ({"tethys_asgi_processes": 2}, "shared_socket", ["Supervisor runs 3 process(es)"]),
+        ({"tethys_asgi_processes": 2}, "shared_socket", ["The number of processes changes from 3 to 2"]),
     ],
 )
 def test_what_will_be_felt_is_said(asked: dict[str, Any], before: str, words: list[str]) -> None:
@@ -1126,7 +1126,7 @@ def test_a_file_with_other_programs() -> None:
     )
 
 
-@pytest.mark.parametrize(("user", "before"), [("root", "now run as root and will run"), ("www-data", "run")])
+@pytest.mark.parametrize(("user", "before"), [("root", "now run as root and will run"), ("www-data", "will still run")])
 def test_the_manuals_program_is_taken_over(user: str, before: str) -> None:
     program = {**MANUAL, "user": user}
     server = {"programs": [program], "processes": [{"name": "tethys_asgi0", "state": "RUNNING", "pid": 400}]}
@@ -1134,7 +1134,8 @@ def test_the_manuals_program_is_taken_over(user: str, before: str) -> None:
     assert result["refusals"] == []
     assert result["adopted_program"] == program
     assert result["announce"] == [
-        f"{MANUAL['path']} is adopted (its processes {before} as www-data): Supervisor restarts all processes at once.",
+        f"{MANUAL['path']} will be replaced with a file that this collection manages. The processes {before} as"
+        " www-data: Supervisor restarts all processes at once.",
         f"{MANUAL['path']}: the processes keep address 127.0.0.1:8000.",
     ]
 
@@ -1177,8 +1178,8 @@ def test_a_child_of_ours_may_hold_the_portals_port() -> None:
 @pytest.mark.parametrize(
     ("running", "asked", "moves", "words"),
     [
-        (1, 3, [], "Supervisor runs 1 process(es) and tethys_asgi_processes is 3: it restarts"),
-        (3, 1, [], "Supervisor runs 3 process(es) and tethys_asgi_processes is 1: it restarts"),
+        (1, 3, [], "The number of processes changes from 1 to 3: Supervisor restarts"),
+        (3, 1, [], "The number of processes changes from 3 to 1: Supervisor restarts"),
         (3, 3, [{"name": "redis"}], None),
         (1, 1, [{"name": "redis"}], "The one process has to restart for the new layer"),
         (1, 1, [], None),
@@ -1210,7 +1211,7 @@ NEW_KEY = "CHANNEL_LAYERS changes: its hosts get socket_timeout 15, which redis-
             [f"{NEW_KEY} The processes restart one"],
         ),
         (1, {"layer_hosts": [["127.0.0.1", 6379]]}, ["The one process has to restart for the new layer", NEW_KEY]),
-        (2, {"layer_hosts": [["127.0.0.1", 6379]]}, ["Supervisor runs 2 process(es)", NEW_KEY]),
+        (2, {"layer_hosts": [["127.0.0.1", 6379]]}, ["The number of processes changes from 2 to 3", NEW_KEY]),
         # null is the administrator's own value, and another class is announced as such.
         (3, {"layer_hosts": [{"host": "a", "socket_timeout": None}]}, []),
         (3, {"layer_backend": PUBSUB_BACKEND, "layer_hosts": [["127.0.0.1", 6379]]}, []),

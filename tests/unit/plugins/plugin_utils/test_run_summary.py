@@ -37,8 +37,8 @@ def summary(**changes: Any) -> list[str]:
 
 def test_a_delivery() -> None:
     assert summary() == [
-        "A message reached 8 of 8 WebSockets over 2 process(es) (101, 102) in 0.012 s, sent from another process with"
-        " the portal's own settings.",
+        "A message reached 8 of 8 WebSockets in 2 processes (101, 102) in 0.012 s. Another process sent it, using the"
+        " portal's own settings.",
         NOT_THROUGH,
         LAST,
     ]
@@ -65,18 +65,20 @@ def test_what_is_in_front(changes: dict[str, Any], line: str) -> None:
 
 def test_a_delivery_that_was_not_timed() -> None:
     assert summary(received=0, delivery_seconds=None)[0] == (
-        "A message reached 0 of 8 WebSockets over 2 process(es) (101, 102), sent from another process with the"
-        " portal's own settings."
+        "A message reached 0 of 8 WebSockets in 2 processes (101, 102). Another process sent it, using the portal's own"
+        " settings."
     )
 
 
 def test_a_delivery_in_no_time() -> None:
-    assert " in 0.000 s," in summary(delivery_seconds=0)[0]
+    assert " in 0.000 s." in summary(delivery_seconds=0)[0]
 
 
 def test_a_silence() -> None:
     idle = {"seconds": 7, "of": 8, "alive": 6, "received": 5}
-    assert summary(idle=idle)[1] == ("After 7 s of silence 6 of 8 WebSockets were open, and 5 got the next message.")
+    assert summary(idle=idle)[1] == (
+        "After 7 s of silence, 6 of 8 WebSockets were still open, and 5 received the next message."
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_a_silence() -> None:
 )
 def test_no_proof(reason: str, why: str) -> None:
     lines = summary(provable=False, reason=reason, processes=[{"pid": 7}])
-    assert lines == [f"1 process(es) answer (7); delivery was not verified: {why}.", LAST]
+    assert lines == [f"1 process answers (7). Delivery was not verified: {why}.", LAST]
 
 
 def test_warnings_come_last() -> None:
