@@ -159,8 +159,8 @@ def capacity(redis: Mapping[str, Any]) -> Chart:
                 bars.append(Bar(f"{run['sockets']} WebSockets, {run['processes']} {plural}", most, figure, color))
         groups.append(Group(f"Messages a second, {name}", bars, ticks=(100, 1_000, 10_000, 100_000), logarithmic=True))
     notes = [
-        "At most, if Redis had one core to itself and nothing else to wait for. The scale is logarithmic.",
-        f"Measured with Redis 7.0 over the unix socket, {redis['measured'].split()[0]}; medians of 3 rounds.",
+        "The maximum if Redis has one core to itself and never waits for anything else. The scale is logarithmic.",
+        f"Measured with Redis 7.0 over the Unix socket, {redis['measured'].split()[0]}; medians of 3 rounds.",
     ]
     return Chart("Capacity of one Redis", groups, notes, labels=220, figures=70)
 
@@ -200,8 +200,8 @@ def restarts() -> Chart:
         Group("New number of processes: failed requests", failures(SCALE), PERCENT, " %"),
     ]
     notes = [
-        "The bars are percent of all requests, under a load that never pauses. With shared_socket, the requests in",
-        "flight in the process that stops fail.",
+        "The bars show the percentage of all requests, under constant load. With shared_socket, the requests that",
+        "the stopping process is answering fail.",
     ]
     return Chart("Failed requests: the documented commands and the playbooks", groups, notes, labels=270, figures=100)
 
@@ -219,14 +219,14 @@ SECONDS = PERCENT = (0, 5, 10, 15, 20)
 # As the pages on operations and several portals have them; a test compares.
 FAULTS = (
     Fault("Docker's engine is restarted", 0.7, 2.1),
-    Fault("Redis gets another image", 1.6, 2.4),
+    Fault("Redis gets a new image", 1.6, 2.4),
     Fault("Redis is killed", 1.4, 8.6),
     Fault("an ASGI process is killed", 3.2, 6.1),
     Fault("the server is rebooted", 5.0, 18.6),
 )
 FAILOVERS = (
     Fault("the primary is killed", 5.1, 7.2),
-    Fault("the primary's whole server is gone", 10.9, 19.3),
+    Fault("the primary's server goes down", 10.9, 19.3),
 )
 
 

@@ -95,8 +95,8 @@ def delivery() -> str:
     """Return who receives a message with the in-memory layer, and with Redis."""
     canvas = Canvas(
         "Who receives a message: three processes without and with Redis",
-        "On the left the in-memory layer: a message that is sent in process 0 reaches the 4 WebSockets of"
-        " process 0, and none of the 8 in processes 1 and 2: 4 of 12. On the right Redis hands the message to"
+        "On the left, the in-memory layer: a message that is sent in process 0 reaches the 4 WebSockets of"
+        " process 0, and none of the 8 in processes 1 and 2: 4 of 12. On the right, Redis passes the message to"
         " all three processes, and 12 of 12 WebSockets receive it.",
         374,
     )
@@ -125,7 +125,7 @@ def delivery() -> str:
     canvas.text(24, 308, "4 of 12 WebSockets receive it", color="bad", size=15, bold=True)
     canvas.text(24, 330, "The others stay open and receive nothing.", color="soft", size=12)
     canvas.text(440, 308, "12 of 12 WebSockets receive it", color="good", size=15, bold=True)
-    canvas.text(440, 330, "Every run sends such a message and counts.", color="soft", size=12)
+    canvas.text(440, 330, "Every run sends such a message, and counts.", color="soft", size=12)
     return canvas.svg()
 
 
@@ -133,8 +133,8 @@ def layouts() -> str:
     """Return the two layouts of ASGI processes side by side."""
     canvas = Canvas(
         "The two layouts of ASGI processes",
-        "On the left shared_socket: the web server sends requests to one port, 8000, and all processes accept"
-        " from it. On the right socket_per_process: each process has its own port, and nginx's upstream block"
+        "On the left, shared_socket: the web server sends requests to one port, 8000, and all processes accept"
+        " from it. On the right, socket_per_process: each process has its own port, and nginx's upstream block"
         " lists them, so nginx can drain one process before it restarts.",
         364,
     )
@@ -155,10 +155,10 @@ def layouts() -> str:
         canvas.arrow((516, 147), (560, top + 21), color=color, dash=dash)
         canvas.arrow((626, top + 21), (658, top + 21), color=color, dash=dash)
     facts = (
-        (24, ("Restart, one at a time: requests in flight in the", "process that ends fail: 3 to 5 of about 2500.")),
+        (24, ("Restart, one at a time: requests that the stopping", "process is answering fail (3 to 5 of about 2500).")),
         (424, ("Restart: nginx drains a process first (dashed).", "0 of 4086 requests failed.")),
-        (24, ("Another number of processes: all stop and", "start together; requests fail for some seconds.")),
-        (424, ("Another number of processes: the others stay.", "0 of 11,291 requests failed.")),
+        (24, ("New number of processes: all restart at once.", "Requests fail until the port is open again.")),
+        (424, ("New number of processes: the others keep running.", "0 of 11,291 requests failed.")),
     )
     for place, (x, lines) in enumerate(facts):
         canvas.lines(x, 284 + 40 * (place // 2), lines, color="soft", size=12)
@@ -169,8 +169,8 @@ def sentinel() -> str:
     """Return several portals with three Redis servers and Sentinel, before and after a failover."""
     canvas = Canvas(
         "Several portals, three Redis servers with Sentinel",
-        "A load balancer spreads browsers over two portals. Both ask the Sentinels on ports 26379 which Redis"
-        " is the primary, and send messages to it on port 6379, over TLS. Two replicas copy the primary. When"
+        "A load balancer spreads browsers over two portals. Both query the Sentinels on ports 26379 for"
+        " the primary, and send messages to it on port 6379, over TLS. Two replicas copy the primary. When"
         " the primary fails, the Sentinels fail over to a replica; no portal process is restarted.",
         428,
     )
@@ -193,12 +193,12 @@ def sentinel() -> str:
     canvas.text(416, 62, "messages, TLS", color="good", size=12, anchor="middle")
     for place in (1, 2):
         canvas.arrow((348, 259), (486, 78 + 100 * place), color="gray", dash="4 4")
-    canvas.text(300, 324, "dashed: which is the primary?", color="soft", size=12)
+    canvas.text(300, 324, "dashed: queries for the primary", color="soft", size=12)
     canvas.caption(
         362,
-        "When the primary is killed, every message reaches every WebSocket again after 5.1 to 7.2 s. When its",
-        "whole server is gone, after 10.9 to 19.3 s. No portal process is restarted: the replicas have the groups.",
-        "A server that comes back becomes a replica.",
+        "If the primary is killed, every message reaches every WebSocket again after 5.1 to 7.2 s. If its server",
+        "goes down, it takes 10.9 to 19.3 s. No portal process restarts, because the replicas have the groups.",
+        "When the server comes back, it becomes a replica.",
     )
     return canvas.svg()
 
@@ -208,8 +208,8 @@ def bokeh_pinned() -> str:
     canvas = Canvas(
         "Bokeh pinned to one of several processes",
         "nginx sends the three requests of a Bokeh page, the page, autoload.js and the WebSocket, to process"
-        " 0. All other requests go to all three processes. 200 of 200 Bokeh pages worked, and 56 of 200"
-        " without the pin.",
+        " 0. All other requests go to all three processes. 200 of 200 Bokeh pages worked. Without"
+        " pinning, 56 of 200 did.",
         330,
     )
     requests = ("Bokeh page", "autoload.js", "Bokeh's WebSocket")
@@ -223,13 +223,13 @@ def bokeh_pinned() -> str:
     canvas.arrow((200, 204), (292, 156))
     for place in range(3):
         top = 40 + 68 * place
-        share = "Bokeh, and its share" if place == 0 else "its share"
+        share = "Bokeh, plus a share of the rest" if place == 0 else "a share of the rest"
         node(canvas, 560, top, 216, 52, [f"process {place}", share], stroke="blue" if place == 0 else "line")
         canvas.arrow((422, 142 + 6 * place), (560, top + 32))
     canvas.arrow((422, 120), (560, 58), color="blue", width=2.5)
-    words = "With 3 processes 200 of 200 Bokeh pages rendered and answered a change."
+    words = "With 3 processes, 200 of 200 Bokeh pages rendered and responded to a change."
     canvas.text(24, 276, words, color="good", bold=True)
-    canvas.caption(298, "Without the pin 56 of 200 did. Every message reached every WebSocket in all three processes.")
+    canvas.caption(298, "Without pinning, 56 of 200 did. Every message reached every WebSocket in all three processes.")
     return canvas.svg()
 
 
@@ -245,7 +245,7 @@ def decision() -> str:
     )
     node(canvas, 24, 44, 190, 60, ["Inventory", "tethys_* and role variables"], fill="box")
     node(canvas, 24, 140, 190, 76, ["Server and portal", "one module reads both", "and changes nothing"], fill="box")
-    node(canvas, 282, 84, 156, 80, ["Decision", "on the controller,", "no change so far"], stroke="blue")
+    node(canvas, 282, 84, 156, 80, ["Decision", "on the controller,", "before any change"], stroke="blue")
     canvas.arrow((214, 74), (282, 108))
     canvas.text(220, 62, "inputs", color="soft", size=12)
     canvas.arrow((214, 178), (282, 146))

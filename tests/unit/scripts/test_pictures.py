@@ -273,3 +273,15 @@ def test_the_timeline_shows_the_downtime(recording: ModuleType) -> None:
     chart = recording.timeline({**kept, "failed": 0, "failed_between": [], "busy": True})
     assert "Requests fail" not in [each.label for each in chart.groups[0].bars]
     assert "other work" in chart.notes[2]
+
+
+def test_a_role_that_runs_twice_has_two_bars(recording: ModuleType) -> None:
+    times = [("preflight", 0.0, 4.0), ("layer_check", 4.0, 7.0), ("preflight", 7.0, 7.5)]
+    steps = [{"role": role, "start": start, "end": end} for role, start, end in times]
+    kept = {"recorded": "today", "busy": False, "lines": [], "steps": steps, "requests": 1, "failed": 0}
+    chart = recording.timeline({**kept, "failed_between": []})
+    assert [(each.label, each.start, each.value, each.figure) for each in chart.groups[0].bars] == [
+        ("Gather facts, decide", 0.0, 4.0, "4.0 s"),
+        ("Delivery check", 4.0, 7.0, "3.0 s"),
+        ("Last task", 7.0, 7.5, "0.5 s"),
+    ]
