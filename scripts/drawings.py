@@ -155,7 +155,10 @@ def layouts() -> str:
         canvas.arrow((516, 147), (560, top + 21), color=color, dash=dash)
         canvas.arrow((626, top + 21), (658, top + 21), color=color, dash=dash)
     facts = (
-        (24, ("Restart, one at a time: requests that the stopping", "process is answering fail (3 to 5 of about 2500).")),
+        (
+            24,
+            ("Restart, one at a time: requests that the stopping", "process is answering fail (3 to 5 of about 2500)"),
+        ),
         (424, ("Restart: nginx drains a process first (dashed).", "0 of 4086 requests failed.")),
         (24, ("New number of processes: all restart at once.", "Requests fail until the port is open again.")),
         (424, ("New number of processes: the others keep running.", "0 of 11,291 requests failed.")),

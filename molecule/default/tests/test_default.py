@@ -268,9 +268,10 @@ def test_where_it_does_not_deliver_everything_is_compared_in_the_same_run(host: 
 
 
 def test_with_tags_everything_of_them_is_compared(host: Any) -> None:
-    run = bed.playbook("site", "--tags", "portal_config")
+    run = bed.playbook("site", "--tags", "portal_config,layer_check")
     assert run.returncode == 0, run.stdout
     assert STEPS[1] in run.stdout
+    assert "A message reached" in run.stdout
 
 
 def test_a_change_by_hand_is_found_and_only_the_processes_roll(host: Any) -> None:

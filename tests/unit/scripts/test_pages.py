@@ -98,6 +98,13 @@ def test_all_playbooks_are_listed() -> None:
     assert listed == {path.stem for path in ROOT.glob("playbooks/*.yml")}
 
 
+def test_all_tags_are_listed() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("playbooks/*.yml"))
+    used = {tag for tags in re.findall(r"^ +tags: \[(.+)\]$", text, re.MULTILINE) for tag in tags.split(", ")}
+    assert {row[0].strip("`") for row in rows("reference_playbooks", "Tags")} == used
+    assert "layer_check" in used
+
+
 @pytest.mark.parametrize("kind", ["filter", "modules"])
 def test_all_plugins_are_listed(kind: str) -> None:
     lines = re.findall(rf"^   \* - {kind.rstrip('s')}s? (.*)$", page("reference_plugins"), re.MULTILINE)
@@ -200,7 +207,7 @@ def command_lines() -> list[tuple[str, str]]:
 def test_every_playbook_is_called_as_the_inventory_of_the_tutorial_is_named() -> None:
     playbooks = {path.stem for path in ROOT.glob("playbooks/*.yml")}
     calls = [(name, line) for name, line in command_lines() if line.startswith("ansible-playbook")]
-    options = r"--check|--diff|-v|-e (\w+=|@)\S+|-e @\S+\.yml|--limit \S+"
+    options = r"--check|--diff|-v|-e (\w+=|@)\S+|-e @\S+\.yml|--limit \S+|--tags \w+"
     form = rf"ansible-playbook -i inventory\.yml tethys\.channels\.({'|'.join(playbooks)})( ({options}))*"
     assert [each for each in calls if not re.fullmatch(form, each[1])] == []
 
