@@ -96,7 +96,7 @@ def unit_tests(root: Path, changed: Iterable[str]) -> list[str]:
 
 
 def name_in_tests(name: str) -> str:
-    """Return the word by which a test that reads a file knows it: a folder's of test data, a file's own."""
+    """Return the name by which a test refers to a file: the folder of test data, or the file's own name."""
     parts = Path(name).parts
     if parts[0] in READ_AS_FILES:
         return ""

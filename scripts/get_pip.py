@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bring pip into an empty virtual environment from the interpreter's own copy, then install what ansible-test asks for.
+"""Install pip into an empty virtual environment from the interpreter's own copy, then what ansible-test requires.
 
-ansible-test runs this in place of the bootstrap script that it would fetch, for each of its ten environments. What the
+ansible-test runs this instead of the bootstrap script that it would fetch, for each of its ten environments. What the
 first one got stays beside this file; the others get links to its files, which takes 0.1 s of CPU time instead of 4.
 """
 
@@ -33,7 +33,7 @@ def link_or_copy(source: str, target: str) -> None:
 
 def give(source: Path, target: Path) -> None:
     """Give a folder the files of another one."""
-    # pip writes what it updates into new files, so that the linked ones stay as they are.
+    # pip writes its updates to new files, so the linked ones do not change.
     shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True, copy_function=link_or_copy)
 
 

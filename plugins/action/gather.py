@@ -135,7 +135,7 @@ class ActionModule(Action):
 
 
 def _conflicts(variables: Variables) -> list[Problem]:
-    """Return what speaks against this portal beside others of its server, where no play has looked at the inventory.
+    """Return the conflicts with other portals on this server, if no play has checked the inventory.
 
     With --limit, Ansible leaves out the play of localhost that does.
     """

@@ -53,8 +53,8 @@ SEND_SECONDS = 10.0
 
 # To search again and again all that Tethys has loaded for what is not used any more takes a fifth of its start, and
 # these programs end soon after it.
-# Standard input belongs to the program alone: an app that asks a question at import time gets an end of file instead of
-# somebody else's lines.
+# Only the program uses standard input: an app that prompts for an answer at import time gets an end of file instead of
+# lines that are meant for another program.
 _BOOTSTRAP = """
 import gc, json, os, sys
 gc.disable()

@@ -235,7 +235,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.redis.users import
 from ansible_collections.tethys.channels.plugins.module_utils.server import kept_environment, proc
 from ansible_collections.tethys.channels.plugins.module_utils.services import Supervisor
 
-# What Redis tells of its own age is in whole seconds.
+# Redis reports its age in whole seconds.
 GRAIN_SECONDS = 2.0
 
 

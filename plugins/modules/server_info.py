@@ -439,7 +439,7 @@ def without_portal(params: dict[str, Any], where: dict[str, Any], nginx: Nginx) 
     root = os.geteuid() == 0
     places = (str(state_dir), params["folders"], params["log_dir"], names)
     trust = root_files.survey(supervisor, nginx.processes, *places) if root else None
-    # nginx obeys its configuration also where it only tests it, so it is not started with somebody else's.
+    # nginx acts on its configuration even if it only tests it, so it is not started with one that others can change.
     look_at_nginx = (params["upstream_wanted"] or "nginx_upstream.original" in state) and not root_files.of_others(
         trust, "nginx", "site"
     )

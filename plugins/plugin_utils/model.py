@@ -21,11 +21,11 @@ __all__ = ("Facts", "Found", "Inputs", "Problem", "Refusal", "codes", "refused",
 # A mapping whose entries a decision reads one by one.
 Data = Mapping[str, object]
 
-# Where a portal has the certificate of the authority by which it knows the Redis that it shares with others.
+# Where a portal has the CA certificate with which it verifies the Redis that it shares with others.
 SHARED_CA_HERE = PortalNames().shared_ca
 LARGEST_PORT = 65535
 DEFAULT_REDIS_PORT = 6379
-# The label by which our container tells how it is reached.
+# The label of our container that contains its transport.
 TRANSPORT_LABEL = "tethys.channels.transport"
 # The label of a container of a portal that has a name: that name.
 PORTAL_LABEL = "tethys.channels.portal"

@@ -133,7 +133,7 @@ def servers_of(names: Iterable[str], hosts: Hosts) -> list[SharedServer]:
 
 
 def _hosts(servers: Sequence[SharedServer], logins: Sequence[SharedLogin]) -> list[Any]:
-    """The shared Redis as `hosts` of a channel layer; a URL cannot carry every password, so that stands beside it."""
+    """The shared Redis as `hosts` of a channel layer. A URL cannot contain every password, so it is separate."""
     return [
         {
             "address": f"rediss://{url_host(server['address'])}:{server['port']}",

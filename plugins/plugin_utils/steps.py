@@ -255,7 +255,7 @@ def redis_step(plan: Plan) -> RedisStep:
         has_unit=bool(server.get("redis_unit")),
         selinux=plan["selinux"],
         missing=_missing(plan),
-        # Nothing of Podman runs by itself.
+        # Podman has no daemon to start.
         starts_docker=bool(plan["install_engine"] and engine == "docker"),
         docker_unit=_docker(plan).get("unit"),
         docker_library=bool(server.get("docker_library")),

@@ -414,7 +414,7 @@ def test_the_first_portal_does_not_notice(beside: dict[str, Any]) -> None:
 
 
 def test_a_second_portal_is_removed_without_a_trace(beside: dict[str, Any]) -> None:
-    # In /etc its program and the files that this needs, as after the removal of a portal that nothing served before.
+    # In /etc, only its program and the files that the program needs are left, as for any portal that had no processes.
     assert beside["left"] == {
         "same settings": True,
         "folders": [f"/etc/tethys_channels-{second.NAME}.env"],

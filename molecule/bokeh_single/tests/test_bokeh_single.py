@@ -229,7 +229,7 @@ def alone(host: Any, later: list[int]) -> int:
 
 @pytest.fixture(scope="module")
 def checked(host: Any, alone: int, tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
-    """One run of `check` for both: refused for the app, and under another name told that no app uses Bokeh."""
+    """One run of `check` for two names of the server: refused for the app, and accepted with `not_in_use`."""
     server = {"ansible_host": host.backend.get_hostname()}
     names = bed.names(tmp_path_factory.mktemp("names"), refused=server, told={**server, "tethys_bokeh": "not_in_use"})
     run = bed.playbook("check", *names, tethys_hosts="refused:told")

@@ -131,8 +131,8 @@ def survey(
         supervisor: whose configuration and programs root runs.
         processes: nginx's.
         state_dir: the folder of the collection's state.
-        folders: those that root makes for the portal. The ones above them are judged, since they may be the portal's.
-        log_dir: the folder in which Supervisor writes as root. It is judged itself.
+        folders: those that root makes for the portal. Those above them are checked too: they may be the portal's.
+        log_dir: the folder in which Supervisor writes as root. It is checked too.
         names: of the portal's own files.
     """
     mains, included = of_nginx(processes)
@@ -145,7 +145,7 @@ def survey(
         "state": [state_dir],
         # The folder of the socket is the container's user's.
         "folder": [posixpath.dirname(folder.rstrip("/")) for folder in (*folders, names.socket_folder)],
-        # One that does not exist yet is judged by the folder above it.
+        # If it does not exist yet, the folder above it is checked.
         "logs": [log_dir] if log_dir and Path(log_dir).is_dir() else [],
         "unit": [names.redis_unit_path, names.tmpfiles],
         **_of_engines(supervisor.socket_path),

@@ -13,7 +13,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.portal_names impor
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import DEFAULT_REDIS_PORT, Data
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import whole_number
 
-# Where the collection keeps the authority's certificate on a shared Redis host.
+# Where the collection keeps the CA certificate on a shared Redis host.
 CA_BESIDE_REDIS = f"{PortalNames().state}/redis/ca.crt"
 
 

@@ -236,7 +236,7 @@ def redis_plan(options: RedisOptions, found: RedisFound, hosts: Hosts) -> Plan:
     """
     portals = _sites(options["portals"], hosts)
     backend = portals[0]["backend"] if portals else CORE_BACKEND
-    # What the portals' plan is judged by, as far as it matters here.
+    # The part of the portals' variables that matters here.
     asked: dict[str, object] = {"tethys_layer_backend": backend, "tethys_layer_hosts": [], "tethys_layer_redis": []}
     watched = options.get("topology") == SENTINEL
     look = Redis(Inputs.given(asked, options, found), Facts(server=found["server"]), shared_way(options, watched))

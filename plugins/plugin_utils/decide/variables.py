@@ -293,7 +293,7 @@ def _slash_refusal(variable: str, value: str) -> Problem | None:
 
 
 def check_variables(asked: Data) -> list[Problem]:
-    """Return the problems of `tethys_` variables that can be found without looking at the server."""
+    """Return the problems of `tethys_` variables that can be found without the server's facts."""
     found = [_name_problem(asked.get("tethys_portal_name", "")), *_of_folders(asked), *_of_processes(asked)]
     found += _of_hosts(asked)
     return [problem for problem in found if problem]

@@ -45,7 +45,7 @@ class UnixTransport(xmlrpc.client.Transport):
         self.path = server["file"].replace("%(here)s", os.path.dirname(configuration))  # noqa: PTH120
 
     def make_connection(self, _host):
-        """Return a connection of its own for each request."""
+        """Return a separate connection for each request."""
         connection = http.client.HTTPConnection("supervisor", timeout=TIMEOUT)
         connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.sock.settimeout(TIMEOUT)

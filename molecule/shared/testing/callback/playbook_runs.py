@@ -254,7 +254,7 @@ def wait_for_results() -> None:
         if seconds < constants.DEFAULT_INTERNAL_POLL_INTERVAL:
             time.sleep(constants.DEFAULT_INTERNAL_POLL_INTERVAL)
         else:
-            # After some time it looks all the same, for a process that died.
+            # It continues after half a second anyway, in case the process died.
             arrived.wait(0.5)
             arrived.clear()
 
