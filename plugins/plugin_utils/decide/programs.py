@@ -71,7 +71,7 @@ class Programs(Ports):
     def _adopted(self, program: Program) -> Program:
         """Return the program that the run replaces, which was not ours."""
         user = self.portal.get("user")
-        users = f"now run as {program['user']} and will run" if program["user"] != user else "will still run"
+        users = f"run as {program['user']} now and will then run" if program["user"] != user else "will still run"
         how = "nginx switches to the new ones" if self.gapless else "Supervisor restarts all processes at once"
         self.announce.append(
             f"{program['path']} will be replaced with a file that this collection manages. The processes {users} as"

@@ -1126,7 +1126,9 @@ def test_a_file_with_other_programs() -> None:
     )
 
 
-@pytest.mark.parametrize(("user", "before"), [("root", "now run as root and will run"), ("www-data", "will still run")])
+@pytest.mark.parametrize(
+    ("user", "before"), [("root", "run as root now and will then run"), ("www-data", "will still run")]
+)
 def test_the_manuals_program_is_taken_over(user: str, before: str) -> None:
     program = {**MANUAL, "user": user}
     server = {"programs": [program], "processes": [{"name": "tethys_asgi0", "state": "RUNNING", "pid": 400}]}
