@@ -22,7 +22,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.values import choi
 
 CARRIERS = ("dockerfile", "compose", "env_file")
 
-# Linux hands on no argument of more than 128 KiB, and the value arrives in one together with all other settings.
+# Linux accepts no argument of more than 128 KiB, and the value arrives in one together with all other settings.
 MAX_LENGTH = 64 * 1024
 
 # The single quote would end the shell's word, the dollar sign is Compose's. The others take no harm on the way that
@@ -51,7 +51,7 @@ def _text(text: str) -> str:
         raise refused(
             "text-not-writable",
             "value",
-            "The value has a text with half a character in it (a lone surrogate), which no file can hold: "
+            "The value contains half of a character (a lone surrogate), which cannot be written to a file: "
             "write it again.",
         ) from None
     return str(text)
@@ -123,6 +123,6 @@ def docker_env(value: Any, carrier: str = "dockerfile") -> str:
         raise refused(
             "value-too-long",
             "value",
-            f"The value is {len(word)} characters long, and Linux hands on {MAX_LENGTH}: give a shorter one.",
+            f"The value is {len(word)} characters long, and at most {MAX_LENGTH} are allowed: give a shorter one.",
         )
     return word

@@ -96,8 +96,8 @@ def _socket_path(where: str, parts: SplitResult) -> str:
         raise refused(
             "socket-path-too-long",
             where,
-            f"{where} has a path of {len(path.encode())} bytes, and the kernel takes {MOST_SOCKET_PATH} for a"
-            " unix socket: give Redis a socket in a folder with a shorter path.",
+            f"{where} has a path of {len(path.encode())} bytes, and Linux allows {MOST_SOCKET_PATH} for a"
+            " Unix socket: give Redis a socket in a folder with a shorter path.",
         )
     return path
 

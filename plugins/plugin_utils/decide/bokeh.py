@@ -62,7 +62,7 @@ def bokeh_in_use(bokeh: object) -> str | None:
     raise refused(
         "bokeh-facts-invalid",
         "tethys_bokeh",
-        f"What is known of Bokeh (tethys_bokeh) is {show(bokeh)}. {_NO_BOKEH_OBJECTS}",
+        f"tethys_bokeh is {show(bokeh)}. {_NO_BOKEH_OBJECTS}",
     )
 
 

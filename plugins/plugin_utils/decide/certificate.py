@@ -65,7 +65,7 @@ def _authority_reasons(name: str, folder: str, found: CertificateFound) -> Itera
             Problem(
                 "tls-file-unreadable",
                 "redis_container_tls_dir",
-                f"redis_container_tls_dir is {show(folder)}, and there this user of the controller cannot read {names}"
+                f"redis_container_tls_dir is {show(folder)}, where the user who runs Ansible cannot read {names}"
                 f" (or it is empty): correct that, {out}",
             )
         )

@@ -64,7 +64,7 @@ class Programs(Ports):
                 self.refuse(
                     "program-in-two-files",
                     name,
-                    f"Supervisor's program {name} is defined in {path} for something else than the portal{where}: give"
+                    f"Supervisor's program {name} is defined in {path} for something other than the portal{where}: give"
                     f" the program in {path} another name.",
                 )
 

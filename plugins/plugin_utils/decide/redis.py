@@ -88,7 +88,7 @@ def clock_reasons(server: Server, name: str) -> list[Problem]:
 
 def address_reason(value: object, here: bool | None) -> Problem | None:
     """Why Redis cannot answer on that address of its server."""
-    out = "set it, for this host, to the address of this server by which the portals reach it"
+    out = "for this host, set it to the address at which the portals reach this server"
     if value in (None, ""):
         return Problem("address-missing", "redis_container_address", f"redis_container_address is not set: {out}.")
     try:

@@ -63,8 +63,8 @@ class Supervisor(Subject):
             self.refuse(
                 "supervisor-includes-nothing",
                 "Supervisor",
-                f"{supervisor.get('config') or 'The configuration of Supervisor'} names no folder in its [include] of"
-                " which Supervisor reads any file: give it one (`files = /etc/supervisord.d/*.ini`), restart"
+                f"{supervisor.get('config') or 'The configuration of Supervisor'} names no folder in its [include] in"
+                " which Supervisor reads every file: add one (`files = /etc/supervisord.d/*.ini`), restart"
                 " Supervisor, and run again.",
             )
         if not supervisor.get("installed"):

@@ -160,7 +160,7 @@ def _socket_refusal(name: str, value: object, asked: Data) -> Problem | None:
         "socket-path-too-long",
         name,
         f"{name} is {show(value)}: the path of a socket in it, tethys_asgi{last}.sock, has {len(path.encode())} bytes,"
-        f" and the kernel takes {MOST_SOCKET_PATH}. Set it to a folder with a shorter path.",
+        f" and Linux allows {MOST_SOCKET_PATH}. Set it to a folder with a shorter path.",
     )
 
 

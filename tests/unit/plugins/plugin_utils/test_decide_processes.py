@@ -383,7 +383,7 @@ def test_a_name_of_ours_that_another_file_has_too(goal: str, managed: bool) -> N
     ours = program(managed=managed, numprocs="2")
     refusals = decide(goal=goal, programs=[ours], other_programs=[other])["refusals"]
     assert [each for each in refusals if "/o.conf" in each] == [
-        f"Supervisor's program asgi is defined in /o.conf for something else than the portal and in {PATH}: give the"
+        f"Supervisor's program asgi is defined in /o.conf for something other than the portal and in {PATH}: give the"
         " program in /o.conf another name."
     ]
     assert "/o.conf" not in str(decide(goal="check", programs=[ours], other_programs=[other])["refusals"])
@@ -398,7 +398,7 @@ def test_a_name_that_the_layout_needs() -> None:
         if "/o.conf" in each
     ]
     assert reason == (
-        "Supervisor's program tethys_asgi1 is defined in /o.conf for something else than the portal, and the portal's"
+        "Supervisor's program tethys_asgi1 is defined in /o.conf for something other than the portal, and the portal's"
         " program needs that name: give the program in /o.conf another name."
     )
     taken = [{"path": "/o.conf", "group": name, "home": ""} for name in ("asgi", "tethys_asgi")]

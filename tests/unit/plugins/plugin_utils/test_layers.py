@@ -220,7 +220,7 @@ def test_the_path_of_a_socket_has_at_most_107_bytes(host: Any) -> None:
         return host.format(name) if isinstance(host, str) else {key: text.format(name) for key, text in host.items()}
 
     assert redis_endpoints([named(107)])
-    with pytest.raises(Refusal, match=r"has a path of 108 bytes, and the kernel takes 107 for a unix socket"):
+    with pytest.raises(Refusal, match=r"has a path of 108 bytes, and Linux allows 107 for a Unix socket"):
         redis_endpoints([named(108)])
 
 

@@ -334,7 +334,7 @@ def test_known_names_that_are_no_list_of_names(known: Any) -> None:
             "asgi_service_run_dir",
             "/run/" + "p" * 85,
             f"is '/run/{'p' * 51}...: the path of a socket in it, tethys_asgi2.sock, has 108 bytes,"
-            " and the kernel takes 107. Set it to a folder with a shorter path.",
+            " and Linux allows 107. Set it to a folder with a shorter path.",
         ),
         ("portal_config_backup", "perhaps", "is 'perhaps': set it to a value of type bool."),
         ("channels_redis_requirements", {"a": 1}, "is {'a': 1}: set it to a value of type list."),

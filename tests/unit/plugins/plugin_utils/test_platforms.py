@@ -181,7 +181,7 @@ def test_where_the_program_goes(include: list[str], path: str | None) -> None:
         []
         if path
         else [
-            "/etc/s.conf names no folder in its [include] of which Supervisor reads any file: give it one"
+            "/etc/s.conf names no folder in its [include] in which Supervisor reads every file: add one"
             " (`files = /etc/supervisord.d/*.ini`), restart Supervisor, and run again."
         ]
     )

@@ -91,7 +91,7 @@ def test_addresses_that_are_refused(value: Any, here: bool | None, words: str) -
     reason = problem.text if problem else ""
     assert reason.startswith("redis_container_address ")
     assert words in reason
-    assert reason.endswith(": set it, for this host, to the address of this server by which the portals reach it.")
+    assert reason.endswith(": for this host, set it to the address at which the portals reach this server.")
 
 
 def test_an_address_of_the_server() -> None:
