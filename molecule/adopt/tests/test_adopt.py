@@ -21,8 +21,8 @@ import second_portal as second
 N = 2
 PROGRAM = "/etc/supervisor/conf.d/asgi_supervisord.conf"
 REPLACED = (
-    f"{PROGRAM} will be replaced with a file that this collection manages. The processes run as root now and will"
-    " then run as www-data"
+    f"{PROGRAM} will be replaced with a file that this collection manages. The processes' user changes from"
+    " root to www-data"
 )
 NGINX = "/etc/supervisor/conf.d/nginx_supervisord.conf"
 THEIRS = f"{bed.HOME}/asgi_supervisord.conf"

@@ -77,7 +77,7 @@ def test_a_portal_set_up_by_the_manual_is_taken_over_and_given_back(host: Any) -
 
     text = apart.site()
     assert f"{PROGRAM} will be replaced with a file that this collection manages" in text
-    assert "The processes run as root now and will then run as www-data" in text
+    assert "The processes' user changes from root to www-data" in text
     assert apart.programs(host) == apart.EVERY_PROGRAM
     assert apart.listeners(host) == apart.EVERY_PORT
     assert host.check_output("ls -A /run | grep -c tethys_asgi || true") == "0"

@@ -71,11 +71,11 @@ class Programs(Ports):
     def _adopted(self, program: Program) -> Program:
         """Return the program that the run replaces, which was not ours."""
         user = self.portal.get("user")
-        users = f"run as {program['user']} now and will then run" if program["user"] != user else "will still run"
-        how = "nginx switches to the new ones" if self.gapless else "Supervisor restarts all processes at once"
+        users = f"changes from {program['user']} to {user}" if program["user"] != user else f"stays {user}"
+        how = "nginx switches to the new processes" if self.gapless else "Supervisor restarts all processes at once"
         self.announce.append(
-            f"{program['path']} will be replaced with a file that this collection manages. The processes {users} as"
-            f" {user}: {how}."
+            f"{program['path']} will be replaced with a file that this collection manages. The processes' user {users}."
+            f" {how}."
         )
         self.announce.extend(processes_kept.kept_lines(self.place, self.kept, self.server, self.values))
         if self.replaced_groups:

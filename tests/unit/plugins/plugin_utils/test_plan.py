@@ -821,7 +821,7 @@ def test_a_program_that_changes_is_announced(asked: dict[str, Any], program: dic
 
 def test_the_manuals_program_is_taken_over_without_a_gap() -> None:
     server = {"nginx": NGINX, "programs": [MANUAL], "processes": PROCESSES}
-    assert "nginx switches to the new ones" in judge(APART, server=server)["announce"][0]
+    assert "nginx switches to the new processes" in judge(APART, server=server)["announce"][0]
     one = judge({**APART, "tethys_asgi_processes": 1}, server=server)["announce"][0]
     assert "Supervisor restarts all processes at once" in one
 
@@ -1127,17 +1127,17 @@ def test_a_file_with_other_programs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("user", "before"), [("root", "run as root now and will then run"), ("www-data", "will still run")]
+    ("user", "change"), [("root", "changes from root to www-data"), ("www-data", "stays www-data")]
 )
-def test_the_manuals_program_is_taken_over(user: str, before: str) -> None:
+def test_the_manuals_program_is_taken_over(user: str, change: str) -> None:
     program = {**MANUAL, "user": user}
     server = {"programs": [program], "processes": [{"name": "tethys_asgi0", "state": "RUNNING", "pid": 400}]}
     result = judge(server={**server, "listeners": [row(300, 8000), row(400, 8000)]})
     assert result["refusals"] == []
     assert result["adopted_program"] == program
     assert result["announce"] == [
-        f"{MANUAL['path']} will be replaced with a file that this collection manages. The processes {before} as"
-        " www-data: Supervisor restarts all processes at once.",
+        f"{MANUAL['path']} will be replaced with a file that this collection manages. The processes' user {change}."
+        " Supervisor restarts all processes at once.",
         f"{MANUAL['path']}: the processes keep address 127.0.0.1:8000.",
     ]
 
