@@ -145,7 +145,11 @@ def keep(state_dir: Path, inputs: str, plan: str, of: dict[str, Any]) -> None:
 
 
 def state_of_other(state_dir: Path, home: str) -> str | None:
-    """Return the portal_config.yml of another portal, if the state is kept for that one by its notes."""
+    """Return the portal_config.yml of another portal, if the state is kept for that one by its notes.
+
+    Before a first run has changed that file, the credentials of its Redis name the portal.
+    """
     kept = atomic_file.read_notes(state_dir / "portal_config.original.json").get("realpath")
+    kept = kept or atomic_file.read_notes(state_dir / "credentials.json").get("portal_config")
     is_own = not home or kept == os.path.realpath(f"{home}/portal_config.yml")
     return kept if isinstance(kept, str) and not is_own else None

@@ -35,6 +35,9 @@ options:
     description: The folder, made with mode 0700 and owned by root.
     type: path
     default: /etc/tethys_channels
+  home:
+    description: TETHYS_HOME of the portal for which the Redis is. It is recorded with the first passwords.
+    type: path
   uid:
     description: The user id under which the container runs; it owns the configuration that the container reads.
     type: int
@@ -226,6 +229,7 @@ def shut_out(error: RedisError) -> bool:
 
 ARGUMENTS = {
     "directory": {"type": "path", "default": "/etc/tethys_channels"},
+    "home": {"type": "path"},
     "uid": {"type": "int", "required": True},
     "acl": {"type": "bool", "default": True},
     "prefix": {"type": "str", "default": "asgi"},

@@ -79,6 +79,7 @@ class RedisStep:
     authority_due: bool
     shared_ca: str | None
     portal_name: str
+    home: str
     state_dir: str
     state: list[str]
 
@@ -273,6 +274,7 @@ def redis_step(plan: Plan) -> RedisStep:
         authority_due=bool(plan.get("authority_due")),
         shared_ca=plan.get("shared_ca"),
         portal_name=plan.get("portal_name", ""),
+        home=plan.get("home", ""),
         state_dir=plan["state_dir"],
         state=list(server.get("state") or []),
     )

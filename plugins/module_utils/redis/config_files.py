@@ -97,6 +97,7 @@ class Files:
             atomic_file.read_notes(self.credentials_path),
             params["password"],
             peer_password=params["peer_password"],
+            owner=os.path.realpath(f"{params['home']}/portal_config.yml") if params["home"] else None,
             acl=params["acl"],
             rotate=params["rotate"],
             retire=params["retire"],

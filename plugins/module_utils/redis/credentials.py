@@ -16,16 +16,23 @@ def next_credentials(
     password: str | None,
     *,
     peer_password: str | None = None,
+    owner: str | None = None,
     acl: bool = True,
     rotate: bool = False,
     retire: bool = False,
 ) -> dict[str, Any]:
-    """What to keep: the passwords, and of those before, while a rotation is under way, their sums."""
+    """What to keep: the passwords, and of those before, while a rotation is under way, their sums.
+
+    `owner` is the portal_config.yml of the portal whose Redis this is, kept with the first passwords: a run that was
+    killed after them has left nothing else to recognize its portal by.
+    """
     before = kept.get("password") or None
+    owner = kept.get("portal_config") if before else owner
     found = {
         "password": password or (None if rotate else before) or secrets.token_urlsafe(32),
         "admin_password": kept.get("admin_password") or secrets.token_urlsafe(32),
         **({"peer_password": peer_password} if peer_password else {}),
+        **({"portal_config": owner} if owner else {}),
     }
     if not acl or not before:
         # A server without users takes one password only.

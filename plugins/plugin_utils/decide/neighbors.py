@@ -66,12 +66,15 @@ class Neighbors(Subject):
         """Refuse the state of another portal, which `remove` would delete."""
         other = self.server.get("state_of_other")
         if other:
+            notes = "portal_config.original.json"
+            if notes not in (self.server.get("state") or []):
+                notes = "credentials.json"
             self.refuse(
                 "state-of-other-portal",
                 NAME,
                 f"tethys_portal_name is {show(self.names.portal)}: the state in {self.names.state} is that of {other},"
                 f" and tethys_home is {show(self.asked['tethys_home'])}. Set tethys_portal_name to {self._fix}; if the"
-                f" portal has moved, replace that path in {self.names.state}/portal_config.original.json.",
+                f" portal has moved, replace that path in {self.names.state}/{notes}.",
             )
 
     def _own_name(self) -> None:

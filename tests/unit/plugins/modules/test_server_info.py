@@ -768,6 +768,14 @@ def test_whose_portal_the_state_is_kept_for(tmp_path: Path) -> None:
     assert proof_record.state_of_other(tmp_path, str(other)) == f"{one}/portal_config.yml"
     notes.write_text("[")
     assert proof_record.state_of_other(tmp_path, str(other)) is None
+    # What a first run leaves that is killed before it changes portal_config.yml.
+    credentials = {"password": "p", "portal_config": f"{other}/portal_config.yml"}
+    (tmp_path / "credentials.json").write_text(json.dumps(credentials))
+    assert proof_record.state_of_other(tmp_path, str(other)) is None
+    assert proof_record.state_of_other(tmp_path, str(one)) == f"{other}/portal_config.yml"
+    # A portal that has moved since: the one path that the administrator corrects is enough.
+    notes.write_text(json.dumps({"realpath": f"{one}/portal_config.yml"}))
+    assert proof_record.state_of_other(tmp_path, str(one)) is None
 
 
 @pytest.mark.parametrize(
