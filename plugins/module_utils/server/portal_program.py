@@ -249,12 +249,12 @@ def endpoint_of(section: Mapping[str, str]) -> Endpoint:
     if path and not port:
         return Endpoint(None, None, clean(path, 4096))
     # gunicorn and hypercorn take both in one, or a unix socket.
-    both = re.fullmatch(r"([A-Za-z0-9.*-]{1,253}):([0-9]{1,5})", address or "")
+    both = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]{2,60})\]|([A-Za-z0-9.*-]{1,253})):([0-9]{1,5})", address or "")
     if both:
-        return Endpoint(both.group(1), _port(both.group(2)), None)
+        return Endpoint(both.group(1) or both.group(2), _port(both.group(3)), None)
     if address and address.startswith("unix:"):
         return Endpoint(None, None, clean(address[len("unix:") :], 4096))
-    plain = address if re.fullmatch(r"[A-Za-z0-9.*-]{1,253}", address or "") else None
+    plain = address if re.fullmatch(r"[A-Za-z0-9.:*-]{1,253}", address or "") else None
     return Endpoint(plain, _port(port or ""), None)
 
 

@@ -27,6 +27,13 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import (
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import show, whole_number
 
+# The variables for settings of a Supervisor program.
+OF_SETTINGS = {
+    "stopwaitsecs": "asgi_service_stop_timeout",
+    "stdout_logfile": "asgi_service_log_dir",
+    "stdout_logfile_maxbytes": "asgi_service_log_max_mb",
+    "stdout_logfile_backups": "asgi_service_log_backups",
+}
 AUTO = "auto"
 PORT = 8000
 LOOPBACK = "127.0.0.1"
@@ -180,7 +187,10 @@ def is_moved(asked: Data, where: Place, server: Server) -> bool:
     if whole_number(asked["tethys_port"]):
         return False
     programs = server.get("programs") or []
-    return not programs or (_address_of(programs[0]), programs[0].get("port")) != (where.address, where.port)
+    is_auto = asked.get("tethys_bind_address", AUTO) == AUTO
+    if not programs or (is_auto and _not_followed(programs[0], server)):
+        return True
+    return (_address_of(programs[0]), programs[0].get("port")) != (where.address, where.port)
 
 
 def with_proxy(problems: Iterable[Problem], where: Place, is_refused: bool) -> Iterable[Problem]:
@@ -197,9 +207,15 @@ def _ports_here(front: Front) -> list[int]:
 
 def _front_problem(where: Place, front: Front, target: Target) -> Problem:
     server, there = front["server"], f"{target['address']} ({front['path']}, line {front['line']})"
-    here = f"{where.reached_at}:{where.port}"
+    here, host = f"{where.reached_at}:{where.port}", _host_of(target)
+    if target["here"] and ":" in host:
+        return Problem(
+            "front-elsewhere",
+            "tethys_bind_address",
+            f"tethys_bind_address is {where.address}: {server} sends the portal's requests to {there}, and Supervisor"
+            f" listens on IPv4 addresses only. Have {server} send them to {here}.",
+        )
     if target["here"] and target["port"] == where.port:
-        host = target["address"].rpartition(":")[0]
         return Problem(
             "front-elsewhere",
             "tethys_bind_address",
@@ -223,10 +239,25 @@ def _front_problem(where: Place, front: Front, target: Target) -> Problem:
     )
 
 
+def _host_of(target: Target) -> str:
+    """Return the host of a target, an IPv4 address also where it is written as IPv6; empty for a unix socket."""
+    host = re.sub(r":\d+$", "", target["address"]) if target["port"] else ""
+    bracketed = re.fullmatch(r"\[(.*)\]", host)
+    if not bracketed:
+        return host
+    try:
+        mapped = getattr(ip_address(bracketed.group(1)), "ipv4_mapped", None)
+    except ValueError:
+        mapped = None
+    return str(mapped or bracketed.group(1))
+
+
 def _is_served(target: Target, where: Place, ports: Sequence[int]) -> bool:
     if not target["here"] or target["port"] not in ports:
         return False
-    host = re.sub(r":\d+$", "", target["address"])
+    host = _host_of(target)
+    if ":" in host:
+        return False
     loopback = not _ipv4(host) or host == ANY or ip_address(host).is_loopback
     return where.address == ANY or (loopback and where.address == LOOPBACK) or host == where.address
 
@@ -384,12 +415,14 @@ def kept_lines(where: Place, found: Kept, server: Server, values: Data) -> Itera
         for name in unique(names_lost)
         if name not in replaced
     ]
-    lost += [*program.get("arguments_lost", []), *program.get("settings", [])]
+    arguments, settings = program.get("arguments_lost", []), program.get("settings", [])
+    fixes = ["asgi_service_environment"] if lost else []
+    fixes += ["asgi_service_arguments"] if arguments else []
+    fixes += [OF_SETTINGS[name] for name in (text.partition("=")[0] for text in settings) if name in OF_SETTINGS]
+    lost += [*arguments, *settings]
     if lost:
-        yield (
-            f"{program['path']}: the processes do not keep {', '.join(lost)}. Set asgi_service_environment or"
-            " asgi_service_arguments if the portal needs one of them."
-        )
+        fix = f" Set {' or '.join(unique(fixes))} if the portal needs one of them." if fixes else ""
+        yield f"{program['path']}: the processes do not keep {', '.join(lost)}.{fix}"
 
 
 def _variables(values: Data, program: Program, names: Names) -> list[str]:

@@ -78,6 +78,7 @@ class Programs(Ports):
             f" {how}."
         )
         self.announce.extend(processes_kept.kept_lines(self.place, self.kept, self.server, self.values))
+        self.announce.extend(f"{program['path']}: {change}." for change in self._log_changes(program))
         if self.replaced_groups:
             self.announce.append(
                 f"Supervisor's program {', '.join(self.replaced_groups)} runs the portal, and becomes"
@@ -154,10 +155,7 @@ class Programs(Ports):
 
     def _program_changes(self, program: Program) -> None:
         """Show what changes in our own program: another folder of logs, or what an earlier version did not write."""
-        logs, new_logs = program.get("logs"), self.options.get("asgi_service_log_dir")
-        changes = []
-        if logs and new_logs and PurePosixPath(logs) != PurePosixPath(str(new_logs)):
-            changes.append(f"logs go to {new_logs} (asgi_service_log_dir), and those in {logs} stay there")
+        changes = self._log_changes(program)
         if program.get("unbuffered") is False:
             changes.append("requests are logged at once")
         if changes:
@@ -167,6 +165,14 @@ class Programs(Ports):
                 else "Supervisor restarts all processes at once, and requests fail or wait until they answer"
             )
             self.announce.append(f"{program['path']} changes: {'; '.join(changes)}. {how}.")
+
+    def _log_changes(self, program: Program) -> list[str]:
+        """Return where the processes' logs go, if that changes."""
+        logs, new_logs = program.get("logs"), self.options.get("asgi_service_log_dir")
+        # Without a log of its own, a program has Supervisor's, in a folder that changes.
+        if not logs or logs == "/" or not new_logs or PurePosixPath(logs) == PurePosixPath(str(new_logs)):
+            return []
+        return [f"logs go to {new_logs} (asgi_service_log_dir), and those in {logs} stay there"]
 
     @staticmethod
     def _port_of(program: Program) -> int | None:

@@ -32,7 +32,7 @@ def frame(kind: int, payload: bytes, last: bool = True) -> bytes:
 class FakeFront:
     """Listens until it is closed. `page` and `socket` are the statuses; `requests` what was requested."""
 
-    def __init__(self, tmp_path: Path, certificate: Certificate | None = None) -> None:
+    def __init__(self, tmp_path: Path, certificate: Certificate | None = None, address: str = "127.0.0.1") -> None:
         self.page = 200
         self.socket = 101
         # So many WebSockets are refused first, or those at whose places a 1 stands, with this status.
@@ -52,8 +52,9 @@ class FakeFront:
             file.write_text(certificate.text + certificate.key_text)
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._context.load_cert_chain(file)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.place = Place(NAME, "127.0.0.1", self._listener.getsockname()[1], bool(certificate))
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._listener = socket.create_server((address, 0), family=family)
+        self.place = Place(NAME, address, self._listener.getsockname()[1], bool(certificate))
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self) -> None:

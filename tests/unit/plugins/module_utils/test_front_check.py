@@ -22,8 +22,8 @@ WORD = "0123456789abcdef"
 
 
 @pytest.fixture
-def front(tmp_path: Path) -> Iterator[FakeFront]:
-    found = FakeFront(tmp_path)
+def front(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[FakeFront]:
+    found = FakeFront(tmp_path, address=getattr(request, "param", "127.0.0.1"))
     yield found
     found.close()
 
@@ -36,6 +36,7 @@ def reported(check: FrontCheck) -> list[str]:
     return [problem.code for problem in check.problems]
 
 
+@pytest.mark.parametrize("front", ["127.0.0.1", "::1"], indirect=True)
 def test_a_front_that_is_right(front: FakeFront) -> None:
     check = check_of(front, prefix="/tethys")
     assert check.look(200)

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -67,3 +69,62 @@ def test_a_query_without_an_end_is_cancelled(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(OSError, match="has not answered a query within"):
         ask("SELECT 1")
     assert ask("SELECT 1", "another") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("database", "most"),
+    [
+        ({}, None),
+        ({"OPTIONS": {"connect_timeout": 5}}, None),
+        ({"OPTIONS": {"pool": False}}, None),
+        # What psycopg_pool has where nothing is given.
+        ({"OPTIONS": {"pool": True}}, 4),
+        ({"OPTIONS": {"pool": {"min_size": 6}}}, 6),
+        ({"OPTIONS": {"pool": {"min_size": 2, "max_size": 20}}}, 20),
+        ({"OPTIONS": {"pool": {"max_size": "many"}}}, None),
+        ({"OPTIONS": ["pool"]}, None),
+    ],
+    ids=str,
+)
+def test_the_pool_of_a_process(database: dict[str, Any], most: int | None) -> None:
+    assert portal_database.most_in_pool(database) == most
+
+
+class FakeDatabase:
+    """A connection to a database server that answers one query."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.asked: list[str] = []
+
+    def cursor(self) -> Any:
+        return contextlib.nullcontext(self)
+
+    def execute(self, sql: str) -> None:
+        self.asked.append(sql)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+
+    def fetchone(self) -> tuple[Any]:
+        return (self.answer,)
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "limit", "queries"),
+    [
+        ({"pool": True}, 97, 97, 1),
+        ({"pool": True}, sqlite3.OperationalError("no such function: current_setting"), None, 1),
+        ({}, 97, None, 0),
+    ],
+)
+def test_how_many_connections_the_database_accepts(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], answer: Any, limit: int | None, queries: int
+) -> None:
+    connection = FakeDatabase(answer)
+    monkeypatch.setitem(sys.modules, "django", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "django.db", SimpleNamespace(connection=connection))
+    settings = SimpleNamespace(DATABASES={"default": {"OPTIONS": options}})
+    assert portal_database.connection_limit(settings) == limit
+    assert len(connection.asked) == queries
+    # The inspection lets only such a query through.
+    assert all(portal_database._READING.match(sql) for sql in connection.asked)

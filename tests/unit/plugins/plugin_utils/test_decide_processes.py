@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import processes
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables import wrong_role_values
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import texts
+from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils.samples import plan
 
 PATH = "/etc/supervisor/conf.d/asgi_supervisord.conf"
@@ -165,6 +166,17 @@ def test_where_a_host_name_is_the_address() -> None:
     assert list(processes.address_warnings(ASKED, {"programs": [program("0.0.0.0")]})) == []  # noqa: S104
 
 
+def test_a_program_on_an_address_of_ipv6_does_not_stay_there() -> None:
+    found = fronts(target("[::1]:8000", 8000))
+    server = {"programs": [program("::1")], "fronts": found}
+    (told,) = texts(processes.address_warnings(ASKED, server))
+    assert told.startswith(f"{PATH} listens on ::1, and tethys_bind_address takes an IPv4 address")
+    # Without the web server's change, the run would end its service: that is refused.
+    (reason,) = decide(**server)["refusals"]
+    assert "listens on IPv4 addresses only. Have nginx send them to 127.0.0.1:8000." in reason
+    assert decide(**{**server, "fronts": fronts(target("127.0.0.1:8000", 8000))})["refusals"] == []
+
+
 def test_a_role_may_follow_too() -> None:
     values = {
         "asgi_service_port": "auto",
@@ -214,6 +226,15 @@ def test_a_role_may_follow_too() -> None:
             fronts(target("10.1.2.3:8000", 8000)),
             f"tethys_bind_address is 127.0.0.1: nginx sends the portal's requests to 10.1.2.3:8000 ({SITE}, line 3)."
             " Set it to 10.1.2.3, or have nginx send them to 127.0.0.1:8000.",
+        ),
+        *(
+            (
+                {},
+                fronts(target(f"[{address}]:8000", 8000)),
+                f"tethys_bind_address is 127.0.0.1: nginx sends the portal's requests to [{address}]:8000 ({SITE}, line"
+                " 3), and Supervisor listens on IPv4 addresses only. Have nginx send them to 127.0.0.1:8000.",
+            )
+            for address in ("::1", "::", "2001:db8::7")
         ),
         (
             {"tethys_asgi_layout": "socket_per_process"},
@@ -275,7 +296,7 @@ def test_a_program_that_would_leave_where_the_web_server_sends_requests() -> Non
         ({}, None),
         ({}, fronts(target("127.0.0.1:8000", 8000))),
         ({}, fronts(target("localhost:8000", 8000))),
-        ({}, fronts(target("[::1]:8000", 8000))),
+        ({}, fronts(target("[::ffff:127.0.0.1]:8000", 8000))),
         ({"tethys_bind_address": "0.0.0.0"}, fronts(target("10.1.2.3:8000", 8000))),  # noqa: S104
         ({"tethys_bind_address": "10.1.2.3"}, fronts(target("10.1.2.3:8000", 8000))),
         # A server among several that nginx spreads requests over.
@@ -426,14 +447,22 @@ def test_no_run_uses_what_another_portal_has(goal: str) -> None:
 
 
 @pytest.mark.parametrize("goal", ["site", "check", "restart", "remove"])
-def test_the_state_of_another_portal_is_refused(goal: str) -> None:
-    ours = program(managed=True, numprocs="2")
-    found = decide(goal=goal, programs=[ours], processes=[{"pid": 1}], state_of_other="/srv/prod/portal_config.yml")
+@pytest.mark.parametrize(
+    ("state", "notes"),
+    [
+        (["credentials.json", "portal_config.original", "portal_config.original.json"], "portal_config.original.json"),
+        # What a first run has left that was killed before it changed that file.
+        (["credentials.json"], "credentials.json"),
+    ],
+)
+def test_the_state_of_another_portal_is_refused(goal: str, state: list[str], notes: str) -> None:
+    server = {"programs": [program(managed=True, numprocs="2")], "processes": [{"pid": 1}], "state": state}
+    found = decide(goal=goal, state_of_other="/srv/prod/portal_config.yml", **server)
     assert found["codes"] == [{"code": "state-of-other-portal", "subject": "tethys_portal_name"}]
     assert found["refusals"] == [
         "tethys_portal_name is '': the state in /etc/tethys_channels is that of /srv/prod/portal_config.yml, and"
         " tethys_home is '/var/lib/tethys'. Set tethys_portal_name to a name for this portal, such as staging; if the"
-        " portal has moved, replace that path in /etc/tethys_channels/portal_config.original.json."
+        f" portal has moved, replace that path in /etc/tethys_channels/{notes}."
     ]
 
 
@@ -478,6 +507,43 @@ def test_the_variables_that_are_kept(setting: Any, names: dict[str, Any], variab
     keeps, loses = result["announce"][1:3]
     assert keeps.partition("variables ")[2].partition(";")[0] == (variables or "")
     assert loses.startswith(f"{PATH}: the processes do not keep {lost}, --access-log")
+
+
+@pytest.mark.parametrize(
+    ("found", "fix"),
+    [
+        ({"settings": ["priority=10", "umask=027"]}, ""),
+        ({"arguments_lost": ["--access-log"]}, "asgi_service_arguments"),
+        (
+            {"settings": ["stdout_logfile=/srv/a.log", "stdout_logfile_maxbytes=20MB", "stopwaitsecs=30"]},
+            "asgi_service_log_dir or asgi_service_log_max_mb or asgi_service_stop_timeout",
+        ),
+        (
+            {"environment_lost": ["N"], "arguments_lost": ["-e"], "settings": ["stdout_logfile_backups=3"]},
+            "asgi_service_environment or asgi_service_arguments or asgi_service_log_backups",
+        ),
+    ],
+    ids=str,
+)
+def test_what_is_lost_is_named_with_the_variable_for_it(found: dict[str, Any], fix: str) -> None:
+    (told,) = [line for line in decide(programs=[program(**found)])["announce"] if "do not keep" in line]
+    assert told.partition(" Set ")[2] == (f"{fix} if the portal needs one of them." if fix else "")
+
+
+@pytest.mark.parametrize(
+    ("logs", "is_told"), [("/var/log/tethys", True), ("/var/log/tethys_channels", False), ("/", False), (None, False)]
+)
+def test_the_folder_of_the_logs_of_an_adopted_program(logs: str | None, is_told: bool) -> None:
+    options = {"goal": "site", "asgi_service_log_dir": "/var/log/tethys_channels"}
+    found = samples.planned({**ASKED}, samples.options(**options), server=samples.server(programs=[program(logs=logs)]))
+    told = [line for line in found["announce"] if "logs go to" in line]
+    assert (
+        told
+        == [
+            f"{PATH}: logs go to /var/log/tethys_channels (asgi_service_log_dir), and those in /var/log/tethys stay there."
+        ]
+        * is_told
+    )
 
 
 def test_a_variable_that_the_command_sets_again() -> None:

@@ -92,6 +92,12 @@ def test_the_manuals_site(nginx: Any, tmp_path: Path) -> None:
         (NGINX.replace("127.0.0.1:8080", "unix:/run/x.sock"), [("unix:/run/x.sock", None, True)]),
         (NGINX.replace("127.0.0.1:8080", "192.0.2.7:8080"), [("192.0.2.7:8080", 8080, False)]),
         (NGINX.replace("127.0.0.1:8080", "0.0.0.0:8080"), [("0.0.0.0:8080", 8080, True)]),
+        (NGINX.replace("127.0.0.1:8080", "[::1]:8080"), [("[::1]:8080", 8080, True)]),
+        (NGINX.replace("127.0.0.1:8080", "[2001:db8::7]:8080"), [("[2001:db8::7]:8080", 8080, False)]),
+        (
+            NGINX.replace("http://channels-backend", "http://[::1]:8001/").partition("}\n")[2],
+            [("[::1]:8001", 8001, True)],
+        ),
         (
             NGINX.replace("8080;", "8080; server 127.0.0.1:9 down; server 127.0.0.1:8 backup;"),
             [("127.0.0.1:8080", 8080, True)],
@@ -342,6 +348,9 @@ def door(found: front.Fronts) -> Any:
         ("listen 80; listen 443 ssl http2;", "127.0.0.1", 443, True, ""),
         ("listen 443; ssl on;", "127.0.0.1", 443, True, ""),
         ("listen [::]:80;", "::1", 80, False, ""),
+        ("listen 80; listen [::]:80; server_name a.org;", "127.0.0.1", 80, False, "a.org"),
+        ("listen [::]:443 ssl ipv6only=off; server_name a.org;", "::1", 443, True, "a.org"),
+        ("listen [::1];", "::1", 80, False, ""),
         ("listen 127.0.0.2:81;", "127.0.0.2", 81, False, ""),
         ("listen localhost:82;", "127.0.0.1", 82, False, ""),
         ("listen 127.0.0.3;", "127.0.0.3", 80, False, ""),

@@ -82,6 +82,8 @@ def test_a_link_to_the_home_is_the_home(tmp_path: Path) -> None:
         ({"command": "uvicorn --host=10.0.0.1 --port=9 a.asgi:application"}, Endpoint("10.0.0.1", 9, None)),
         ({"command": "uvicorn --uds /run/u.sock a.asgi:application"}, Endpoint(None, None, "/run/u.sock")),
         ({"command": "gunicorn -b 127.0.0.1:8002 a.asgi:application"}, Endpoint("127.0.0.1", 8002, None)),
+        ({"command": "hypercorn -b [::1]:8002 a.asgi:application"}, Endpoint("::1", 8002, None)),
+        ({"command": "daphne -b ::1 -p 8001 tethys_portal.asgi:application"}, Endpoint("::1", 8001, None)),
         ({"command": "gunicorn --bind unix:/run/g.sock a.asgi:application"}, Endpoint(None, None, "/run/g.sock")),
         ({"command": "/usr/local/bin/start -p 5"}, Endpoint(None, None, None)),
         ({}, Endpoint(None, None, None)),
