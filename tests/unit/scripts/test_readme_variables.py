@@ -63,6 +63,7 @@ def test_every_variable_is_on_the_page(script: ModuleType) -> None:
     ("path", "old", "new"),
     [
         ("molecule/debian11/molecule.yml", "# mark: platform", "# mark: core"),
+        ("molecule/older_tethys/molecule.yml", 'portal_line: "4.4"', 'portal_line: "4.2"'),
         ("tests/versions.yml", "redis==5.*", "redis==4.*"),
         ("tests/versions.yml", "Podman 4.3\n      state: run by hand", "Podman 4.3\n      state: not tested"),
         ("scripts/check-versions", '"2.20": Line(("3.12", "3.13"', '"2.20": Line(("3.13"'),
