@@ -68,6 +68,10 @@ class Database(TypedDict):
     engine: str | None
     name: str | None
     host: str | None
+    # Whether CONN_MAX_AGE keeps connections after a request.
+    keeps_connections: bool
+    # The most connections of a process's pool; None without a pool.
+    pool: int | None
 
 
 class DataPlace(TypedDict):
@@ -106,6 +110,7 @@ class LookAnswer(TypedDict, total=False):
     settings_problem: str | None
     start_problem: str | None
     database_problem: str | None
+    connection_limit: int | None
     bokeh: str | list[Handler]
     bokeh_problem: str | None
     apps: list[App]
@@ -117,7 +122,13 @@ class LookAnswer(TypedDict, total=False):
 HANDLER = needs_all(app=Text(200), name=Text(200), url=Name(2000))
 APP = needs_all(package=Text(200), name=Text(200), root_url=Text(200))
 APP_PROBLEM = needs_all(package=Text(200), problem=Text())
-DATABASE = needs_all(engine=Maybe(Text(200)), name=Maybe(Name()), host=Maybe(Text(200)))
+DATABASE = needs_all(
+    engine=Maybe(Text(200)),
+    name=Maybe(Name()),
+    host=Maybe(Text(200)),
+    keeps_connections=Flag(),
+    pool=Maybe(Whole(1)),
+)
 DATA_PLACE = needs_all(setting=Name(200), path=Name(), holds=Flag())
 SETTINGS = needs_all(
     allowed_hosts=Listing(Text(300)),
@@ -143,6 +154,7 @@ LOOK_ANSWER = Record(
         "settings_problem": _REASON,
         "start_problem": _REASON,
         "database_problem": _REASON,
+        "connection_limit": Maybe(Whole()),
         "bokeh": Either((OneOf(("unknown",)), Listing(HANDLER))),
         "bokeh_problem": _REASON,
         "apps": Listing(APP),
@@ -316,6 +328,7 @@ class Portal(TypedDict, total=False):
     settings_problem: str | None
     start_problem: str | None
     database_problem: str | None
+    connection_limit: int | None
     access: list[Access]
     leftovers: list[OwnedLeftover]
     apps: list[App]

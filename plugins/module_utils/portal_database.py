@@ -20,6 +20,9 @@ from ansible_collections.tethys.channels.plugins.module_utils.portal_common impo
 
 _READING = re.compile(r"\s*(SELECT|PRAGMA|EXPLAIN|SHOW|WITH|BEGIN|SAVEPOINT|RELEASE|ROLLBACK|COMMIT|SET)\b", re.I)
 _READ_ONLY = "?mode=ro"
+# psycopg_pool's own number of connections.
+_POOL = 4
+_LIMIT = "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
 _QUERY_SECONDS = 10.0
 _SLOW = f"it has not answered a query within {_QUERY_SECONDS:g} s, as where a table is locked"
 # What Tethys does to its database when it starts, as (module, class or None, names).
@@ -132,3 +135,26 @@ def database_problem(settings: Any) -> tuple[str | None, bool]:
         lacks = f"lacks {len(plan)} migration{'s' if len(plan) > 1 else ''}, {first} first"
         return f"The database {name} {lacks}; 'tethys db migrate' runs what is missing.", True
     return None, True
+
+
+def most_in_pool(database: Any) -> int | None:
+    """Return the most connections of the pool that each process has to a database; None where it has no pool."""
+    options = database.get("OPTIONS")
+    pool = options.get("pool") if isinstance(options, dict) else None
+    sizes = pool if isinstance(pool, dict) else {}
+    most = sizes.get("max_size") or sizes.get("min_size") or _POOL
+    return most if pool and isinstance(most, int) and most > 0 else None
+
+
+def connection_limit(settings: Any) -> int | None:
+    """Return how many connections PostgreSQL accepts from users like the portal's; None where that does not matter."""
+    database = settings.DATABASES.get("default", {})
+    if not most_in_pool(database):
+        return None
+    try:
+        with importlib.import_module("django.db").connection.cursor() as cursor:
+            cursor.execute(_LIMIT)
+            return int(cursor.fetchone()[0])
+    except ANYTHING:
+        # Another database, whose limit has another name.
+        return None

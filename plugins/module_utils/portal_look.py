@@ -22,7 +22,9 @@ from typing import Any, Callable
 from ansible_collections.tethys.channels.plugins.module_utils.portal_common import sentence, versions
 from ansible_collections.tethys.channels.plugins.module_utils.portal_database import (
     ANYTHING,
+    connection_limit,
     database_problem,
+    most_in_pool,
     prevent_writes,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.portal_source import (
@@ -83,7 +85,7 @@ def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], _command
         tell(_by_source(settings, "Tethys cannot be started"))
         return
     database, usable = database_problem(settings)
-    tell({"database_problem": database})
+    tell({"database_problem": database, "connection_limit": connection_limit(settings) if usable else None})
     doubts = [doubt for doubt in (unread, None if usable else database) if doubt]
     tell(_harvest(settings, heard, usable, doubts))
     tell({"lifecycle_consumer": _lifecycle_consumer()})
@@ -192,6 +194,8 @@ def _settings(settings: Any) -> dict[str, Any]:
             "engine": _text(database.get("ENGINE")),
             "name": masked(_text(database.get("NAME"))),
             "host": masked(_text(database.get("HOST"))) or None,
+            "keeps_connections": database.get("CONN_MAX_AGE", 0) != 0,
+            "pool": most_in_pool(database),
         },
         "data": _data(settings),
     }

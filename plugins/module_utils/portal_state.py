@@ -56,7 +56,10 @@ ACCESS_SECONDS = 20.0
 # A portal_config.yml holds some KiB.
 MOST_CONFIG = 512 * 1024
 # Answered by the portal's Python; null until it has answered.
-ASKED = ("lacking", "settings", "settings_problem", "start_problem", "database_problem", "lifecycle_consumer")
+ASKED = (
+    *("lacking", "settings", "settings_problem", "start_problem", "database_problem", "connection_limit"),
+    "lifecycle_consumer",
+)
 
 
 class Look:

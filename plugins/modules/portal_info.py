@@ -125,8 +125,9 @@ portal:
       description:
         - Django's settings as Tethys made them, being C(allowed_hosts), C(debug), C(prefix_url) (without slashes, or
           null), C(multiple_app_mode), C(standalone_app), C(static_root), C(media_root), C(workspaces_root),
-          C(channel_layers), C(layer_backend), C(layer_hosts), C(database) (C(engine), C(name), C(host)) and C(data)
-          (C(setting), C(path), C(holds)), the files and folders with data that are named by absolute paths.
+          C(channel_layers), C(layer_backend), C(layer_hosts), C(database) (C(engine), C(name), C(host),
+          C(keeps_connections), C(pool)) and C(data) (C(setting), C(path), C(holds)), the files and folders with data
+          that are named by absolute paths.
           Passwords, keys and the user part of URLs are masked.
       type: dict
     settings_problem:
@@ -138,6 +139,11 @@ portal:
     database_problem:
       description: Why the database is of no use (gone, unreachable, not migrated), or null.
       type: str
+    connection_limit:
+      description:
+        - How many connections the database server accepts from ordinary users; null unless the portal has a pool of
+          connections to PostgreSQL.
+      type: int
     access:
       description:
         - What the portal's user needs on this server, and whether it has it. C(need) is V(traverse), V(read),

@@ -155,6 +155,10 @@ def _with_server(decision: Decision, run: Run, inputs: Inputs, facts: Facts) -> 
     trusted, verdict = of_trust(run, adopted_program)
     if run.goal != "remove":
         processes = bokeh.processes()
+    if run.goal in ("site", "check"):
+        portal.database_warnings(processes)
+    if run.goal == "site":
+        portal.announce += portal.layer_options_lines()
     programs.gaps()
     if run.goal == "site":
         programs.moves(processes, bool(adopted_program))

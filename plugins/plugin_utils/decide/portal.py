@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Access
+from ansible_collections.tethys.channels.plugins.module_utils.secrets import is_secret
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import is_of_the_system
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.processes import (
@@ -119,6 +120,49 @@ class Portal(Subject):
                 "settings-unreadable",
                 "portal_config.yml",
                 f"The portal's settings could not be read: {sentence(portal['settings_problem'])}",
+            )
+
+    def database_warnings(self, processes: int | None) -> None:
+        """Name connections that the database does not accept, or that processes keep without using them."""
+        database = (self.portal.get("settings") or {}).get("database")
+        limit = self.portal.get("connection_limit")
+        if not database:
+            return
+        if database["keeps_connections"] and "sqlite" not in (database["engine"] or ""):
+            self.warn(
+                "database-connections-kept",
+                "portal_config.yml",
+                "CONN_MAX_AGE of the database is not 0: an ASGI process runs each request in a new thread, and leaves"
+                " the thread's connection open without using it again. Remove CONN_MAX_AGE from DATABASES in"
+                " portal_config.yml.",
+            )
+        most = (processes or 0) * (database["pool"] or 0)
+        if limit is not None and most > limit:
+            self.warn(
+                "database-connections-exceeded",
+                "tethys_asgi_processes",
+                f"tethys_asgi_processes is {processes}: with a pool of {database['pool']} connections in each process,"
+                f" the portal may open {most} connections, and its database accepts {limit}."
+                " Set a smaller max_size in DATABASES, or raise max_connections of the database server.",
+            )
+
+    def layer_options_lines(self) -> Iterable[str]:
+        """Announce the options of the present layer that the run does not write again."""
+        layers = mapping_of((self.portal.get("settings") or {}).get("channel_layers"))
+        present = mapping_of(mapping_of(layers.get("default")).get("CONFIG"))
+        asked = mapping_of(self.values.get("portal_config_layer_options"))
+        changes = []
+        for name, value in present.items():
+            after = asked.get(name)
+            # What is secret was masked on the server, so a new value cannot be compared with it.
+            if name == "hosts" or (after is not None and (is_secret(name) or str(after) == str(value))):
+                continue
+            old = "" if is_secret(name) else f" {show(value)}"
+            changes.append(f"{name}{old} {'is removed' if after is None else f'becomes {show(after)}'}")
+        if changes:
+            yield (
+                f"portal_config.yml: of the channel layer's CONFIG, {', '.join(changes)}. To keep an option, add it to"
+                " portal_config_layer_options."
             )
 
     def _environment_reasons(self) -> None:

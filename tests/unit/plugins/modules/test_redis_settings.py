@@ -309,12 +309,13 @@ def test_the_first_file_names_the_portal(run: Run, folder: Path, tmp_path: Path)
     link.symlink_to(home)
     first = run(home=str(link))
     assert set(first["credentials"]) == {"username", "password", "admin_username", "admin_password"}
-    kept = json.loads((folder / "credentials.json").read_text(encoding="utf-8"))
+    credentials = folder / "credentials.json"
+    kept = json.loads(credentials.read_text(encoding="utf-8"))
     assert kept["portal_config"] == f"{home}/portal_config.yml"
     # Another one has been refused; the name stays through a rotation, and the configuration does not depend on it.
     assert not run(home=str(tmp_path))["changed"]
     assert run(home=str(tmp_path), rotate=True)["changed"]
-    assert json.loads((folder / "credentials.json").read_text(encoding="utf-8"))["portal_config"] == kept["portal_config"]
+    assert json.loads(credentials.read_text(encoding="utf-8"))["portal_config"] == kept["portal_config"]
 
 
 def test_credentials_without_a_portal_stay_as_they_are(run: Run, folder: Path, tmp_path: Path) -> None:

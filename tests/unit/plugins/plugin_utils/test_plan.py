@@ -603,6 +603,63 @@ def test_restarts_for_new_variables_are_announced(values: dict[str, Any], goal: 
     assert found.announce == ([line] if changed else [])
 
 
+@pytest.mark.parametrize(
+    ("config", "options", "words"),
+    [
+        ({"hosts": [["127.0.0.1", 6379]]}, {}, ""),
+        ({"hosts": [], "capacity": 500}, {"capacity": 500}, ""),
+        ({"hosts": [], "capacity": 500, "expiry": 90}, {"expiry": 90}, "capacity 500 is removed. "),
+        ({"capacity": 5, "prefix": "x"}, {"capacity": 2}, "capacity 5 becomes 2, prefix 'x' is removed. "),
+        ({"symmetric_encryption_keys": ["s3cret"]}, {}, "symmetric_encryption_keys is removed. "),
+        ({"symmetric_encryption_keys": ["********"]}, {"symmetric_encryption_keys": ["n3w"]}, ""),
+        ({"capacity": 200}, {"capacity": "200"}, ""),
+    ],
+    ids=str,
+)
+def test_options_of_the_layer_that_are_lost_are_named(
+    config: dict[str, Any], options: dict[str, Any], words: str
+) -> None:
+    settings = {"channel_layers": {"default": {"BACKEND": samples.MEMORY_BACKEND, "CONFIG": config}}}
+    found = judge(portal={"settings": settings}, values={"portal_config_layer_options": options})
+    told = [line for line in found["announce"] if "portal_config_layer_options" in line]
+    assert len(told) == bool(words)
+    assert words in "".join(told)
+    assert "s3cret" not in str(told)
+    assert "n3w" not in str(told)
+    for goal in ("check", "restart", "remove"):
+        assert "layer_options" not in str(judge(options={"goal": goal}, portal={"settings": settings})["announce"])
+
+
+@pytest.mark.parametrize(
+    ("database", "limit", "processes", "words"),
+    [
+        ({"keeps_connections": False, "pool": None}, None, 30, []),
+        ({"keeps_connections": True, "pool": None}, None, 3, ["CONN_MAX_AGE of the database is not 0"]),
+        ({"keeps_connections": True, "pool": None, "engine": "django.db.backends.sqlite3"}, None, 3, []),
+        ({"keeps_connections": False, "pool": 20}, 97, 4, []),
+        ({"keeps_connections": False, "pool": 20}, None, 5, []),
+        (
+            {"keeps_connections": False, "pool": 20},
+            97,
+            5,
+            [
+                "tethys_asgi_processes is 5: with a pool of 20 connections in each process, the portal may open 100"
+                " connections, and its database accepts 97."
+            ],
+        ),
+    ],
+)
+@pytest.mark.parametrize("goal", ["site", "check"])
+def test_connections_of_the_database(
+    goal: str, database: dict[str, Any], limit: int | None, processes: int, words: list[str]
+) -> None:
+    whole = {"engine": "django.db.backends.postgresql", "name": "tethys", "host": None, **database}
+    portal = {"settings": {"database": whole}, "connection_limit": limit}
+    found = judge({"tethys_asgi_processes": processes}, {"goal": goal}, portal=portal)
+    told = [line for line in found["warnings"] if "onnection" in line]
+    assert [line.startswith(word) for line, word in zip(told, words, strict=True)] == [True] * len(words), told
+
+
 def test_settings_that_could_not_be_read_are_a_warning() -> None:
     result = judge(portal={"settings_problem": "KeyError: 'X'"})
     assert result["refusals"] == []
