@@ -9,6 +9,7 @@ The tests run in this order: refused, dry run, adopted, restored.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,6 +64,7 @@ def before(host: Any) -> dict[str, Any]:
     """What the manual's portal is like."""
     return {
         "nginx": nginx_master(host),
+        "worker": host.check_output("supervisorctl pid worker"),
         "container": manual_container(host)["Id"],
         "link": host.check_output(f"readlink {PROGRAM}"),
         "nginx_link": host.check_output(f"readlink {NGINX}"),
@@ -103,7 +105,8 @@ def test_the_server_is_the_manuals(host: Any, before: dict[str, Any]) -> None:
     assert host.check_output(f"ps -o ppid= -p {before['nginx']}").strip() == supervisor
     assert host.check_output("ss -Hltn sport = :6379 | awk '{print $4}'").split()[0] == "0.0.0.0:6379"
     assert "redis_version:5.0" in host.check_output(f"docker exec {before['container']} redis-cli INFO server")
-    assert bed.django_layers(host)["default"]["CONFIG"] == {"hosts": [["127.0.0.1", 6379]]}
+    config = {"hosts": [["127.0.0.1", 6379]], "capacity": 500, "expiry": 90}
+    assert bed.django_layers(host)["default"]["CONFIG"] == config
     assert host.run("curl -sf -o /dev/null -H 'Host: portal.example.org' http://127.0.0.1/").rc == 0
 
 
@@ -226,6 +229,10 @@ def test_a_redis_that_does_not_come_up_leaves_the_old_one_serving(host: Any, bef
     assert manual_container(host)["State"]["Running"]
     assert host.check_output("docker ps -q").split() == [before["container"][:12]]
     assert host.run("curl -sf -o /dev/null -H 'Host: portal.example.org' http://127.0.0.1/").rc == 0
+    # This portal's next run goes on with what the failed one has left, and no other portal's does.
+    assert not host.file("/etc/tethys_channels/portal_config.original.json").exists
+    kept = json.loads(host.check_output("cat /etc/tethys_channels/credentials.json"))
+    assert kept["portal_config"] == bed.CONFIG
 
 
 def test_the_run_takes_over_and_says_so(host: Any, before: dict[str, Any], taken_over: str) -> None:
@@ -247,20 +254,75 @@ def test_nginx_answers_but_for_the_gap(host: Any, taken_over: str) -> None:
     assert not failed or failed[-1] - failed[0] < 40, failed
 
 
-def test_each_setting_is_kept_or_named(host: Any, taken_over: str) -> None:
-    kept = (
-        f"{PROGRAM}: the processes keep address 127.0.0.1:{PORT}; variables EARTHDATA_TOKEN, GDAL_CACHEMAX,"
-        " PROJ_NETWORK; daphne's --websocket_timeout 3600 --http-timeout 900."
-    )
-    assert kept in taken_over
-    assert f"{PROGRAM}: the processes do not keep priority=10, umask=027. Set" in taken_over
+KEPT_OPTIONS = ("--websocket_timeout 3600", "--http-timeout 900", "--ping-interval 15", "--server-name hydro")
+KEPT_VARIABLES = {
+    "a variable of the program": "GDAL_CACHEMAX=512",
+    "a variable with blanks": "EARTHDATA_TOKEN=s3cr3t of mk",
+    "a variable of `conda env config vars`": "PROJ_NETWORK=ON",
+    "a variable of a conda package": "PROJ_DATA=/opt/proj",
+    "a variable of an activation script": "TETHYS_TEST_ACTIVATED=yes",
+}
+NAMED = {
+    "user": "its processes now run as root and will run as www-data",
+    "--access-log": "the processes do not keep --access-log, ",
+    "autorestart": ", autorestart=unexpected, ",
+    "directory": f", directory={bed.HOME}, ",
+    "priority": ", priority=10, ",
+    "startsecs": ", startsecs=3, ",
+    "stdout_logfile_maxbytes": ", stdout_logfile_maxbytes=20MB, ",
+    "stopwaitsecs": ", stopwaitsecs=25, ",
+    "umask": ", umask=027. Set asgi_service_arguments or asgi_service_log_max_mb or asgi_service_stop_timeout if",
+    "stdout_logfile": "logs go to /var/log/tethys_channels (asgi_service_log_dir), and those in /var/log/tethys stay",
+    "capacity of the layer": "of the channel layer's CONFIG, capacity 500 is removed, ",
+    "expiry of the layer": ", expiry 90 is removed. To keep an option, add it to portal_config_layer_options.",
+    "the manual's Redis": "currently the portal's Redis on port 6379, will be stopped but not removed",
+}
+
+
+@pytest.mark.parametrize("setting", KEPT_OPTIONS)
+def test_an_option_of_daphne_is_kept(host: Any, taken_over: str, setting: str) -> None:
+    assert all(f" {setting} " in row["command"] for row in bed.daphnes(host))
+    assert setting in taken_over.partition("daphne's ")[2].partition(".")[0]
+
+
+@pytest.mark.parametrize("setting", KEPT_VARIABLES)
+def test_a_variable_is_kept(host: Any, taken_over: str, setting: str) -> None:
     for row in bed.daphnes(host):
-        assert "--proxy-headers --websocket_timeout 3600 --http-timeout 900 tethys_portal" in row["command"]
         environ = host.check_output(f"tr '\\0' '\\n' < /proc/{row['pid']}/environ").splitlines()
-        assert {"GDAL_CACHEMAX=512", "EARTHDATA_TOKEN=s3cr3t of mk", "PROJ_NETWORK=ON"} <= set(environ)
+        assert KEPT_VARIABLES[setting] in environ
     found = host.file("/etc/tethys_channels.env")
     assert (found.user, found.group, found.mode) == ("root", "www-data", 0o640)
     assert "s3cr3t" not in taken_over
+
+
+def test_port_and_address_are_kept(host: Any, taken_over: str) -> None:
+    names = "EARTHDATA_TOKEN, GDAL_CACHEMAX, PROJ_DATA, PROJ_NETWORK"
+    assert f"{PROGRAM}: the processes keep address 127.0.0.1:{PORT}; variables {names}; daphne's" in taken_over
+    assert host.check_output(f"ss -Hltn sport = :{PORT} | awk '{{print $4}}'").split() == [f"127.0.0.1:{PORT}"]
+
+
+@pytest.mark.parametrize("setting", NAMED)
+def test_a_setting_that_is_not_kept_is_named(taken_over: str, setting: str) -> None:
+    assert NAMED[setting] in taken_over
+
+
+def test_the_site_and_what_else_concerns_the_portal_is_not_changed(
+    host: Any, before: dict[str, Any], taken_over: str
+) -> None:
+    # server_name, size and time limits of nginx's site; another program, a cron job, the rotation of the logs.
+    files = host.check_output("cd /root/files.before && find . -type f -printf '/%P\\n'").splitlines()
+    assert len(files) == 6
+    for path in files:
+        assert host.run(f"cmp {path} /root/files.before{path}").rc == 0, path
+    assert host.check_output("supervisorctl pid worker") == before["worker"]
+
+
+def test_portal_config_keeps_everything_but_the_layer(host: Any, taken_over: str) -> None:
+    # ALLOWED_HOSTS, the connection to PostgreSQL, paths, comments.
+    texts = [host.check_output(f"cat {path}") for path in ("/root/portal_config.before", bed.CONFIG)]
+    before, after = (re.sub(r"(?m)^  CHANNEL_LAYERS:.*\n(?:   .*\n)+", "", text) for text in texts)
+    assert before == after
+    assert "PASSWORD: pg-s3cret-word" in after
 
 
 def test_delivery_is_verified_through_nginx(taken_over: str) -> None:
@@ -340,6 +402,7 @@ def beside(host: Any, taken_over: str, tmp_path_factory: pytest.TempPathFactory)
     second.set_up(host)
     server = {"ansible_host": host.backend.get_hostname()}
     staging = {**server, "tethys_home": second.HOME, "tethys_port": second.PORT, "tethys_portal_name": second.NAME}
+    staging["tethys_asgi_layout"] = "socket_per_process"
     # Docker's connection has no port: by it these count as portals of other servers, and the server itself is seen.
     unnamed = {**staging, "tethys_portal_name": "", "ansible_port": 2001}
     hosts = {"production": server, "staging": staging, "unnamed": unnamed}
@@ -392,7 +455,7 @@ def test_each_run_for_a_second_portal_ends_well(beside: dict[str, Any], name: st
 def test_a_second_portal_has_all_of_its_own(beside: dict[str, Any]) -> None:
     assert f"unix://{second.SOCKET}" in beside["layers"]
     assert bed.SOCKET not in beside["layers"]
-    for line in (f"{second.GROUP}:tethys_asgi0", "credentials.json", second.CONTAINER, "asgi:tethys_asgi1"):
+    for line in (f"{second.GROUP}0:", f"{second.GROUP}1:", "credentials.json", second.CONTAINER, "asgi:tethys_asgi1"):
         assert line in beside["state"]
     # The environment's variables are for all of its portals; those of the first portal's program are not.
     assert "PROJ_NETWORK=ON" in beside["environ"]
@@ -417,6 +480,7 @@ def test_a_second_portal_is_removed_without_a_trace(beside: dict[str, Any]) -> N
     # In /etc, only its program and the files that the program needs are left, as for any portal that had no processes.
     assert beside["left"] == {
         "same settings": True,
+        "same site": True,
         "folders": [f"/etc/tethys_channels-{second.NAME}.env"],
         "containers": ["tethys-channels-redis"],
     }

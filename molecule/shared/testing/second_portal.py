@@ -46,7 +46,7 @@ def set_up(host: Any) -> None:
     host.check_output(
         f"sed -i 's,{bed.HOME}/,{HOME}/,; s/portal.example.org/{NAME}.example.org/' {HOME}/portal_config.yml"
         f" && cp -p {HOME}/portal_config.yml /root/{NAME}.before"
-        f" && cat > {SITE} <<'END'\n{NGINX}END\nnginx -t -q && nginx -s reload"
+        f" && cat > {SITE} <<'END'\n{NGINX}END\ncp {SITE} /root/{NAME}.site && nginx -t -q && nginx -s reload"
     )
 
 
@@ -55,6 +55,7 @@ def left(host: Any) -> dict[str, Any]:
     running = "docker ps --format '{{.Names}}'"
     return {
         "same settings": host.run(f"cmp {HOME}/portal_config.yml /root/{NAME}.before").rc == 0,
+        "same site": host.run(f"cmp {SITE} /root/{NAME}.site").rc == 0,
         "folders": host.check_output(f"ls -d /etc/*-{NAME}* /var/lib/tethys_channels-{NAME}* || true").split(),
         "containers": host.check_output(running).split(),
     }
