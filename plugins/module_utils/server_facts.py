@@ -64,6 +64,10 @@ class SupervisorState(TypedDict, total=False):
     pid: int | None
     version: str | None
     config: str | None
+    # The configuration of a supervisord of root's that is not used, since users besides root can change it.
+    config_of_others: str | None
+    # Whether only a digest of the socket's password is known.
+    is_password_hashed: bool
     include: list[str]
 
 

@@ -9,6 +9,7 @@ client libraries, and an inspection must not install one.
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
@@ -19,7 +20,6 @@ import struct
 import time
 import urllib.parse
 import xmlrpc.client
-from pathlib import Path
 from typing import Any, Iterator
 from xml.parsers.expat import ExpatError
 
@@ -36,7 +36,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
 )
 from ansible_collections.tethys.channels.plugins.module_utils.bounded_socket import BoundedSocket
 from ansible_collections.tethys.channels.plugins.module_utils.portal_names import is_asgi_group
-from ansible_collections.tethys.channels.plugins.module_utils.server import proc
+from ansible_collections.tethys.channels.plugins.module_utils.server import proc, supervisord
 from ansible_collections.tethys.channels.plugins.module_utils.server.supervisor_files import File, SupervisorFiles
 
 DOCKER_SOCKET = "/var/run/docker.sock"
@@ -44,6 +44,8 @@ DOCKER_SOCKET = "/var/run/docker.sock"
 MOST_BYTES = 32 * 1024 * 1024
 # One answer of Supervisor, which has a few KiB for each process.
 MOST_SUPERVISOR_BYTES = 8 * 1024 * 1024
+# What stands before the digest of a password.
+_HASHED = "{SHA}"
 _PEER = struct.Struct("3i")
 # Debian and Ubuntu first, then Rocky's EPEL package, then pip's own default.
 SUPERVISOR_CONFIGS = ("/etc/supervisor/supervisord.conf", "/etc/supervisord.conf", "/etc/supervisor.conf")
@@ -258,8 +260,10 @@ class Supervisor:
     def __init__(self, timeout: float = 60.0) -> None:
         self._timeout = timeout
         self.stranger = ""
-        self.installed = shutil.which("supervisord") is not None
-        self.config = next((name for name in SUPERVISOR_CONFIGS if Path(name).is_file()), None)
+        found = supervisord.find(SUPERVISOR_CONFIGS)
+        self.installed = found.is_running or shutil.which("supervisord") is not None
+        self.config = found.config
+        self.config_of_others = found.of_others
         self._files = SupervisorFiles(self.config)
 
     @property
@@ -286,13 +290,22 @@ class Supervisor:
         """Return the files besides Supervisor's own that are there and could not be read."""
         return self._files.unread()
 
+    def password(self) -> str | None:
+        """Return the password of the socket; None where only its digest is known.
+
+        Supervisor's own client has it in another section.
+        """
+        password = self._option("unix_http_server", "password", "")
+        if not password.startswith(_HASHED):
+            return password
+        plain = self._option("supervisorctl", "password", "")
+        digest = hashlib.sha1(plain.encode("utf-8")).hexdigest()  # noqa: S324 - as Supervisor has it
+        return plain if digest == password[len(_HASHED) :] else None
+
     def rpc(self) -> SupervisorRpc:
         """The `supervisor` namespace of the XML-RPC interface."""
         transport = _SupervisorTransport(
-            self.socket_path,
-            self._option("unix_http_server", "username", ""),
-            self._option("unix_http_server", "password", ""),
-            self._timeout,
+            self.socket_path, self._option("unix_http_server", "username", ""), self.password() or "", self._timeout
         )
         return SupervisorRpc(xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=transport).supervisor)
 

@@ -207,7 +207,10 @@ server:
       description: Whether a Python of the system has PyYAML, with which root edits C(portal_config.yml).
       type: bool
     supervisor:
-      description: C(installed), C(running), C(pid), C(version), C(config) and C(include).
+      description:
+        - C(installed), C(running), C(pid), C(version), C(config) and C(include).
+        - C(config_of_others) is the configuration of a supervisord of root's that is not used, since users besides root
+          can change it or its program. C(is_password_hashed) is whether only a digest of its password is known.
       type: dict
     programs:
       description:
@@ -397,6 +400,8 @@ def supervisor_state(supervisor: Supervisor, answer: dict[str, Any] | None) -> S
         "pid": answer["pid"] if answer else None,
         "version": answer["version"] if answer else None,
         "config": supervisor.config,
+        "config_of_others": supervisor.config_of_others,
+        "is_password_hashed": supervisor.password() is None,
         "include": supervisor.include_globs,
     }
 

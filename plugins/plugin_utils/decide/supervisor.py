@@ -42,8 +42,25 @@ class Supervisor(Subject):
     def supervisor_reasons(self) -> None:
         """Why Supervisor cannot be used, or installed."""
         server, supervisor = self.server, self.server.get("supervisor") or {}
+        of_others = supervisor.get("config_of_others")
+        if of_others:
+            self.refuse(
+                "supervisor-of-others",
+                of_others,
+                f"Supervisor runs with {of_others}, and users besides root can change that file or its program, which"
+                " root executes. Run the portal's program under the distribution's Supervisor, or make root the owner"
+                " of both and of the folders above them.",
+            )
+            return
         if supervisor.get("installed") and not supervisor.get("running"):
-            if supervisor.get("silent"):
+            if supervisor.get("silent") and supervisor.get("is_password_hashed"):
+                self.refuse(
+                    "supervisor-password-hashed",
+                    "Supervisor",
+                    f"{supervisor.get('config')} has only a digest of the password in [unix_http_server], and"
+                    " [supervisorctl] does not have the password: set `username` and `password` there.",
+                )
+            elif supervisor.get("silent"):
                 self.refuse(
                     "supervisor-silent",
                     "Supervisor",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
 import os
 import socket
@@ -162,6 +163,20 @@ def test_supervisor_needs_no_login_where_it_has_none(supervisor: Start, serve: S
     serve(speaks_xml_rpc({"supervisor.getPID": 17, "supervisor.getSupervisorVersion": ""}, headers), tmp_path / "s")
     assert supervisor("[unix_http_server]\nfile=FOLDER/s\n").state() is not None
     assert not [line for line in headers if line.startswith("Authorization")]
+
+
+SHA = "{SHA}" + hashlib.sha1(b"it's").hexdigest()  # noqa: S324 - as Supervisor has it
+
+
+@pytest.mark.parametrize(
+    ("kept", "of_client", "password"),
+    [("it's", "", "it's"), (SHA, "it's", "it's"), (SHA, "wrong", None), (SHA, "", None), ("", "x", "")],
+)
+def test_a_password_of_which_only_the_digest_is_kept(
+    supervisor: Start, kept: str, of_client: str, password: str | None
+) -> None:
+    text = f"[unix_http_server]\nusername=a\npassword={kept}\n[supervisorctl]\npassword={of_client}\n"
+    assert supervisor(text).password() == password
 
 
 @pytest.mark.parametrize(

@@ -1149,6 +1149,27 @@ def test_a_container_of_somebody_else_is_not(arguments: dict[str, Any], why: str
 # --- Supervisor -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("supervisor", "code", "words"),
+    [
+        (
+            {"config_of_others": "/home/a/etc/supervisord.conf", "installed": False, "running": False},
+            "supervisor-of-others",
+            "Supervisor runs with /home/a/etc/supervisord.conf, and users besides root can change that file",
+        ),
+        (
+            {"running": False, "silent": True, "is_password_hashed": True},
+            "supervisor-password-hashed",
+            "/c has only a digest of the password in [unix_http_server], and [supervisorctl] does not have",
+        ),
+    ],
+)
+def test_a_supervisor_that_cannot_be_used(supervisor: dict[str, Any], code: str, words: str) -> None:
+    found = judge(server={"supervisor": {**SERVER["supervisor"], **supervisor}})
+    assert [row["code"] for row in found["codes"]] == [code]
+    assert found["refusals"][0].startswith(words)
+
+
 def test_supervisor_that_does_not_run_is_announced() -> None:
     result = judge(server={"supervisor": {"installed": True, "running": False, "pid": None}})
     assert result["refusals"] == []

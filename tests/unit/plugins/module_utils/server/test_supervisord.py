@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A supervisord with its configuration elsewhere, such as a conda environment's, is the one that runs the portal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.tethys.channels.plugins.module_utils.server import supervisord
+
+PORTAL = "[fcgi-program:asgi]\ncommand=daphne tethys_portal.asgi:application\n"
+OTHER = "[program:worker]\ncommand=/usr/bin/worker\n"
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What is found on a server whose distribution has this configuration, and where these supervisords run."""
+    usual = tmp_path / "etc.conf"
+
+    def find(text: str | None, *commands: str, writers: tuple[str, ...] = ()) -> supervisord.Found:
+        if text is not None:
+            usual.write_text(text)
+        words = [command.replace("FOLDER", str(tmp_path)).replace(" ", "\0") for command in commands]
+        monkeypatch.setattr(supervisord.proc, "named", lambda _name: list(range(len(words))))
+        monkeypatch.setattr(supervisord.proc, "is_roots", lambda pid: "alice" not in words[pid])
+        monkeypatch.setattr(supervisord.proc, "text", lambda pid, _name: words[pid])
+        monkeypatch.setattr(supervisord.proc, "working_folder", lambda _pid: str(tmp_path))
+        monkeypatch.setattr(supervisord.proc, "writers_of_program", lambda _pid: [])
+        others = [f"{tmp_path}/{name}" for name in writers]
+        monkeypatch.setattr(supervisord, "writable_by_others", lambda path: [path] if path in others else [])
+        return supervisord.find([str(tmp_path / "none.conf"), str(usual)])
+
+    return find
+
+
+@pytest.fixture
+def conda(tmp_path: Path) -> Path:
+    """The configuration of a conda environment's supervisord, which reads the portal's program from a folder."""
+    config = tmp_path / "conda" / "etc" / "supervisord.conf"
+    (config.parent / "conf.d").mkdir(parents=True)
+    config.write_text("[supervisord]\n[include]\nfiles = conf.d/*.conf\n")
+    (config.parent / "conf.d" / "asgi.conf").write_text(PORTAL)
+    return config
+
+
+CONDA = "/usr/bin/python3.11 FOLDER/conda/bin/supervisord"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        CONDA,
+        f"{CONDA} -n -c FOLDER/conda/etc/supervisord.conf",
+        f"{CONDA} -cFOLDER/conda/etc/supervisord.conf",
+        f"{CONDA} -c conda/etc/supervisord.conf",
+        f"{CONDA} --configuration FOLDER/conda/etc/supervisord.conf",
+        f"{CONDA} --configuration=FOLDER/conda/x/../etc/supervisord.conf",
+    ],
+)
+@pytest.mark.parametrize("text", [None, OTHER])
+def test_one_that_runs_the_portal(server: Any, conda: Path, command: str, text: str | None) -> None:
+    usual = "/usr/bin/python3 /usr/bin/supervisord -n -c FOLDER/etc.conf"
+    assert server(text, usual, command) == (str(conda), True, None)
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [(), ("/usr/bin/python3 /usr/bin/supervisord -n -c FOLDER/etc.conf",), (f"{CONDA} alice",), ("supervisord",)],
+)
+def test_the_distributions(server: Any, conda: Path, tmp_path: Path, commands: tuple[str, ...]) -> None:
+    assert server(OTHER, *commands) == (f"{tmp_path}/etc.conf", False, None)
+    (tmp_path / "etc.conf").unlink()
+    assert server(None, *commands) == (None, False, None)
+
+
+def test_the_distributions_where_it_runs_a_portal_too(server: Any, conda: Path, tmp_path: Path) -> None:
+    assert server(PORTAL, CONDA) == (f"{tmp_path}/etc.conf", False, None)
+
+
+def test_one_of_something_else_is_left_alone(server: Any, conda: Path) -> None:
+    (conda.parent / "conf.d" / "asgi.conf").write_text(OTHER)
+    assert server(None, CONDA) == (None, False, None)
+
+
+def test_one_that_others_can_change_is_not_used(server: Any, conda: Path) -> None:
+    assert server(None, CONDA, writers=("conda/etc/supervisord.conf",)) == (None, False, str(conda))
