@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
@@ -242,14 +242,14 @@ def _front_problem(where: Place, front: Front, target: Target) -> Problem:
 def _host_of(target: Target) -> str:
     """Return the host of a target, an IPv4 address also where it is written as IPv6; empty for a unix socket."""
     host = re.sub(r":\d+$", "", target["address"]) if target["port"] else ""
-    bracketed = re.fullmatch(r"\[(.*)\]", host)
-    if not bracketed:
+    if not (host.startswith("[") and host.endswith("]")):
         return host
     try:
-        mapped = getattr(ip_address(bracketed.group(1)), "ipv4_mapped", None)
+        address = ip_address(host[1:-1])
     except ValueError:
-        mapped = None
-    return str(mapped or bracketed.group(1))
+        return host[1:-1]
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
 
 
 def _is_served(target: Target, where: Place, ports: Sequence[int]) -> bool:
