@@ -13,12 +13,13 @@ version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Makes Supervisor load new, changed and dropped programs, and otherwise restarts, one at a time, only the processes
-    that run with something older than the files they read.
-  - Supervisor stops and starts the processes of one program together. Where each process is a separate program,
-    behind an nginx upstream that is managed, a process serves from when it answers, and leaves before it ends.
-  - A process that does not answer again stops the roll, so that the others keep serving.
-  - Which files a process runs with is kept for each process id, so that a run that was killed is finished by the next.
+  - Loads new and changed programs in Supervisor, and removes dropped ones. Otherwise, restarts only the processes that
+    run with older versions of the files that they read, one at a time.
+  - Supervisor stops and starts all processes of one program together. If each process has its own program behind a
+    managed nginx upstream block, a new process gets requests as soon as it answers, and an old one is drained before it
+    stops.
+  - If a process does not answer after its restart, the module stops, so that the other processes keep running.
+  - The module stores the files of each process by its process ID. If a run is killed, the next run completes it.
 seealso:
   - module: tethys.channels.nginx_upstream
   - module: tethys.channels.service_files

@@ -8,15 +8,15 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: decide
-short_description: Decide what a run does, with every reason against it
+short_description: Decide what a run does, or list every reason to refuse it
 version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Makes the plan of a run from the variables and from what C(tethys.channels.gather) found, or fails with
-    every reason against the run.
-  - The role C(tethys.channels.preflight) uses it. It reads the variables of that role
-    and of the roles after it, and the result that is registered as C(__preflight_found).
+  - Makes the plan of a run from the variables and from the facts of C(tethys.channels.gather), or fails and lists every
+    reason to refuse the run.
+  - Used by the role C(tethys.channels.preflight). It reads the variables of that role and of the roles after it, and
+    the result that is registered as C(__preflight_found).
 options:
   compares_all:
     description: Whether the roles compare everything, although the server is unchanged since the last verified run.

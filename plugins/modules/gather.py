@@ -13,12 +13,12 @@ version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Checks the variables of the collection, and fails with every reason against them before it connects to the server.
-  - Then runs C(tethys.channels.server_info), with what the variables say, and, where they are needed,
-    C(tethys.channels.layer_packages), which installs nothing then, C(tethys.channels.redis_ping) and
-    C(tethys.channels.sentinel_info).
-  - The role C(tethys.channels.preflight) uses it. It takes no options; it reads the variables of that role
-    and of the roles after it.
+  - Checks the variables of the collection before it connects to the server. If any are invalid, the module fails and
+    lists every reason.
+  - Then runs C(tethys.channels.server_info) and, if required, C(tethys.channels.layer_packages) without installing
+    anything, C(tethys.channels.redis_ping) and C(tethys.channels.sentinel_info).
+  - Used by the role C(tethys.channels.preflight). It has no options. It reads the variables of that role and of the
+    roles after it.
 options: {}
 extends_documentation_fragment:
   - tethys.channels.attributes

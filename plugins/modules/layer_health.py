@@ -8,16 +8,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: layer_health
-short_description: Read how a channel layer's Redis and the portal's ASGI processes are
+short_description: Read the state of a channel layer's Redis and of the portal's ASGI processes
 version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Reads, in one task, Redis's own figures, Supervisor's processes, what each of them runs with, and whether files are
-    as expected. M(tethys.channels.report) evaluates the facts.
-  - It never fails for the state that it finds, and needs nothing installed on the server but Python.
-  - Redis that the collection runs is queried as its root-only user, whose password is in O(state_dir) and is not
-    returned.
+  - Reads the figures of Redis, the processes under Supervisor, the settings and packages of each process, and whether
+    files are as expected, in one task. M(tethys.channels.report) evaluates these facts.
+  - The module never fails because of the state that it finds. It requires nothing on the server but Python.
+  - For a Redis that the collection runs, it uses the user that is reserved for root. The password of this user is in
+    O(state_dir), and is not returned.
 seealso:
   - module: tethys.channels.layer_probe
 extends_documentation_fragment:

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: layer_packages
-short_description: Install the channel layer's packages into a Python environment, and move no others
+short_description: Install the channel layer's packages in a Python environment without changing others
 version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Installs requirements with the environment's own pip, running as the user that the environment belongs to. It runs
-    as root only where root alone can change what pip then runs and writes, and every folder on the way to it.
-  - Root's Python reads no C(.pth) file and no C(sitecustomize), and imports nothing of the environment but pip. Root's
-    pip takes wheels alone, since building one starts a Python that reads them.
-  - Resolves with pip beforehand. Where that changes an installed package that is not one of the layer's own, or
-    breaks what another package needs, the module fails and nothing has changed.
-  - Everything is downloaded before anything is installed. An installation that fails or is interrupted is undone from a
-    copy of the files, and the module says whether the environment is as it was.
-  - Where the installed versions and those of their direct dependencies fit, pip is not started.
+  - Installs requirements with the environment's own pip, as the owner of the environment. It runs as root only if
+    nobody but root can change the files that pip runs and writes, and the folders above them.
+  - If it runs as root, Python does not read any C(.pth) file or C(sitecustomize), and imports only pip from the
+    environment. In this case, pip installs only wheels, because building a package starts a Python that reads those
+    files.
+  - Resolves the requirements with pip first. If this changes an installed package outside the layer, or breaks the
+    requirements of another package, the module fails, and nothing has changed.
+  - Downloads everything before it installs anything. If an installation fails or is interrupted, the module restores a
+    copy of the files, and reports whether the environment is the same as before.
+  - If the installed versions and those of their direct dependencies match, the module does not start pip.
 seealso:
   - module: tethys.channels.portal_info
 extends_documentation_fragment:

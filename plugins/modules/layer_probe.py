@@ -10,11 +10,11 @@ module: layer_probe
 short_description: Verify that a message reaches every ASGI process of a Tethys Portal
 version_added: 0.9.0
 description:
-  - Opens WebSockets to the portal's built-in consumer C(ws/app-lifecycle) until every process that accepts on the
-    portal's ports holds some, then sends one message to their group from another process, with the portal's own
-    settings, and counts.
-  - After a time of silence it looks again, because some faults of a channel layer only show then.
-  - A failed delivery check does not fail the module. RV(probe.ok) is then false, and RV(probe.problems) has the
+  - Opens WebSockets to the portal's built-in consumer C(ws/app-lifecycle), until every process on the portal's ports
+    has at least one. Then another process, which uses the portal's own settings, sends a message to their group, and
+    the module counts how many WebSockets receive it.
+  - Checks again after a time without messages, because some faults of a channel layer only appear then.
+  - If the delivery check fails, the module does not fail. RV(probe.ok) is then false, and RV(probe.problems) lists the
     reasons.
 options:
   prefix:

@@ -13,9 +13,9 @@ version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Fails with a message if O(fails) is true, and shows it if O(shows) is true. Otherwise the task is C(ok) and prints
-    nothing, where M(ansible.builtin.fail) and M(ansible.builtin.debug) with C(when) are counted as skipped.
-  - The roles of this collection use it. It runs on the controller and changes nothing.
+  - Fails with a message if O(fails) is true, and shows it if O(shows) is true. Otherwise, the task is C(ok) and prints
+    nothing. With C(when), M(ansible.builtin.fail) and M(ansible.builtin.debug) would be counted as skipped.
+  - Used by the roles of this collection. It runs on the controller and changes nothing.
 options:
   msg:
     description:

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: nginx_upstream
-short_description: Have an upstream block of the server's nginx list ports of the loopback
+short_description: List ports of the loopback interface in an upstream block of nginx
 version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Finds the C(upstream) block in the configuration that the running nginx really reads, whoever runs it, and replaces
-    the block's C(server) lines. Every other directive and comment of the block and every byte outside it stays, and so
-    do symbolic links.
-  - The whole configuration is validated with the change before the change is in place. Then the master process reloads
-    it gracefully, and the module waits until its workers are new ones; where they are not, the file is put back.
-  - With O(pins), a C(map) directly before the block and a C(hash) in it send the requests for certain paths to the
-    first server, and the others to any.
-  - What was found is kept in O(state_dir) for O(state=absent). A run that was killed is finished by the next.
+  - Finds the C(upstream) block in the configuration of the running nginx, and replaces its C(server) lines. All other
+    directives and comments in the block, all bytes outside it, and symbolic links stay the same.
+  - Validates the whole configuration with the change before it puts the change in place. Then nginx's master process
+    reloads it gracefully, and the module waits until there are new workers. If there are none, it restores the file.
+  - With O(pins), a C(map) before the block and a C(hash) in it send the requests for certain paths to the first server,
+    and all others to any server.
+  - Stores the previous block in O(state_dir) for O(state=absent). If a run is killed, the next run completes it.
 seealso:
   - module: tethys.channels.asgi_roll
 extends_documentation_fragment:

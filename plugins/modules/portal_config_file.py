@@ -8,15 +8,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: portal_config_file
-short_description: Create a portal_config.yml where there is none
+short_description: Create a portal_config.yml if there is none
 version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Runs C(<prefix>/bin/tethys gen portal_config) as the portal's user, never as root. The file belongs to that user
-    and has the mode C(0600), since it holds SECRET_KEY.
-  - A file that exists is not changed.
-  - The command is ended, with every process that it started, after O(timeout) seconds.
+  - Runs C(<prefix>/bin/tethys gen portal_config) as the portal's user, never as root. The file belongs to that user and
+    has the mode C(0600), because it contains SECRET_KEY.
+  - Does not change an existing file.
+  - After O(timeout) seconds, the module stops the command and every process that it started.
 seealso:
   - module: tethys.channels.portal_settings
 extends_documentation_fragment:

@@ -8,14 +8,14 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: portal_conflicts
-short_description: Fail if portals of one server cannot be there together
+short_description: Fail if two portals on one server have something in common that they must not share
 version_added: 0.10.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Fails if two portals of one server have the same name, C(TETHYS_HOME) or port in the inventory, and one of them is
-    of O(portals). The other one is too, or is in the inventory's group C(portals).
-  - The role C(tethys.channels.preflight) uses it. It reads the variables of the portals on the controller.
+  - Fails if two portals on one server have the same name, C(TETHYS_HOME) or port in the inventory. One of them is in
+    O(portals). The other one is in O(portals) too, or in the inventory's group C(portals).
+  - Used by the role C(tethys.channels.preflight). It reads the variables of the portals on the controller.
 options:
   portals:
     description: The portals by their names in the inventory.

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: portal_info
-short_description: Read what a Tethys Portal is like
+short_description: Gather facts about a Tethys Portal
 version_added: 0.9.0
 description:
-  - Starts the portal's own Python once, as the portal's user and with the environment's activation scripts, and reads
-    its versions, settings, apps and Bokeh handlers.
-  - Changes nothing. What Tethys writes to its database at every start is switched off meanwhile.
-  - Never fails for what the portal is like. What is wrong is returned in sentences for the caller.
+  - Starts the portal's own Python once, as the portal's user and with the environment's activation scripts. Reads its
+    versions, settings, apps and Bokeh handlers.
+  - Changes nothing. The module prevents Tethys from writing to its database at the start.
+  - Never fails because of the state of the portal. Problems are returned as sentences.
 options:
   prefix:
     description: The conda (or other) environment that Tethys is installed in; C(<prefix>/bin/python) is started.

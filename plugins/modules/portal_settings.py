@@ -13,14 +13,14 @@ version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Sets or removes settings below C(settings:) of a Tethys Portal's C(portal_config.yml) in place. Every byte outside
-    the named settings is kept, and the file's other secrets never leave the server.
-  - It does what the P(tethys.channels.merge_settings#filter) filter does, with the same code.
-  - The file is replaced in one step, and only if it is still the file that was read. Its owner, group, mode, access
-    control list and user attributes are kept. Set-id bits and security attributes are not copied.
-  - Where the file's folder belongs to another user, root reads as that user; and writes as that user, where the file
-    belongs to the same. A symbolic link at O(path) is followed if it is root's, or if the link, the file and its folder
-    belong to one user.
+  - Sets or removes settings under C(settings:) in a Tethys Portal's C(portal_config.yml). All bytes outside these
+    settings stay the same, and the other secrets in the file never leave the server.
+  - Does the same as the filter P(tethys.channels.merge_settings#filter), with the same code.
+  - Replaces the file atomically, and only if it has not changed since the module read it. Keeps its owner, group, mode,
+    access control list and user attributes. Does not copy set-ID bits and security attributes.
+  - If the folder of the file belongs to another user, root reads the file as that user. If the file belongs to the same
+    user, root also writes it as that user. The module follows a symbolic link at O(path) if it belongs to root, or if
+    the link, the file and its folder belong to one user.
 requirements:
   - PyYAML for the system's Python, from version 3.8 on. In check mode that of Tethys does, see O(prefix).
 seealso:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: proof_record
-short_description: Record the state of a server whose delivery a run verifies
+short_description: Record the state of a server after a run has verified delivery
 version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Writes C(proof.json), for root alone, with a digest of everything on the server that the collection's roles write or
-    go by, before delivery is verified. M(tethys.channels.server_info) returns to a later run whether anything has
-    changed since.
-  - The record is the collection's own bookkeeping, so writing it is no change.
+  - Writes C(proof.json), which only root can read. It contains a digest of everything on the server that the
+    collection's roles write or use before delivery is verified. In a later run, M(tethys.channels.server_info) reports
+    whether anything has changed.
+  - This record is internal, so the module does not report a change.
 seealso:
   - module: tethys.channels.server_info
 extends_documentation_fragment:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_login
-short_description: Read how portals log in to a Redis of the collection's own
+short_description: Read the login of portals to a shared Redis of this collection
 version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Reads what M(tethys.channels.redis_settings) has kept on this server, for a portal on another one.
-  - Run the task with C(no_log), since it returns the password.
+  - Reads the login that M(tethys.channels.redis_settings) has stored on this server, for a portal on another server.
+  - Run the task with C(no_log), because it returns the password.
 extends_documentation_fragment:
   - tethys.channels.attributes
   - tethys.channels.attributes.read_only

@@ -13,8 +13,8 @@ version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Logs in to each server as the portal would, and sends it the kinds of command that the layer class needs.
-  - None of them changes anything.
+  - Logs in to each server as the portal would, and sends it each kind of command that the layer class needs.
+  - These commands do not change anything.
 seealso:
   - module: tethys.channels.redis_settings
 extends_documentation_fragment:

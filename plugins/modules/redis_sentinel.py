@@ -8,16 +8,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_sentinel
-short_description: Keep the configuration of a Sentinel, and have this server's Redis copy the primary
+short_description: Manage the configuration of a Sentinel, and make this server's Redis a replica
 version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Writes what the Sentinel of this server reads, beside the credentials of M(tethys.channels.redis_settings). Sentinel
-    writes down in that file whom it watches and who the primary is, and all of that is kept.
-  - A running Sentinel gets another password, quorum or timeout without a restart.
-  - Where the primary has no replica yet, this server's Redis becomes one. Sentinel decides which server is the primary;
-    O(primary) is used only where there is not a primary yet.
+  - Writes the configuration of this server's Sentinel, in the folder with the credentials of
+    M(tethys.channels.redis_settings). Sentinel itself stores in that file which servers it monitors and which one is
+    the primary. The module keeps these lines.
+  - A running Sentinel gets a new password, quorum or timeout without a restart.
+  - If the primary does not have this replica yet, this server's Redis becomes one. Sentinel decides which server is the
+    primary. O(primary) is used only if there is no primary yet.
 seealso:
   - module: tethys.channels.redis_settings
   - module: tethys.channels.sentinel_info

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_settings
-short_description: Keep the credentials and the configuration of a channel layer's Redis
+short_description: Manage the credentials and the configuration of a channel layer's Redis
 version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Makes the two passwords once, on the server, in a folder that only root can enter, and reuses them in later runs.
-  - Writes the C(redis.conf) that the container mounts. From Redis 6 it holds the passwords' SHA-256 sums only.
-  - From Redis 6 a new password is added beside the one it follows, in the file and, with O(running), in the running
-    server. Both open until a call with O(retire) takes the old one away, so that nobody is refused while the portal
-    changes.
-  - Run the task with C(no_log), since it returns the passwords.
+  - Creates the two passwords once, on the server, in a folder that only root can enter. Later runs use them again.
+  - Writes the C(redis.conf) that the container mounts. For Redis 6 and later, this file contains only the SHA-256
+    digests of the passwords.
+  - For Redis 6 and later, adds a new password to the file and, with O(running), to the running server, in addition to
+    the old one. Both passwords are valid until a call with O(retire) removes the old one, so the portal can always log
+    in.
+  - Run the task with C(no_log), because it returns the passwords.
 seealso:
   - module: tethys.channels.redis_ping
 extends_documentation_fragment:

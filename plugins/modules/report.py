@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: report
-short_description: Evaluate what a run found, for the lines that it prints
+short_description: Evaluate the results of a run, and return the lines that it prints
 version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: sentinel_info
-short_description: Ask a Sentinel of the collection's own who the primary is
+short_description: Query a Sentinel of this collection for the primary
 version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Queries the Sentinel of this server for the primary and the number of other sentinels, and the Redis of this server
-    for whether it is the primary or a replica.
+  - Queries this server's Sentinel for the primary and the number of other sentinels. Queries this server's Redis for
+    whether it is the primary or a replica.
 seealso:
   - module: tethys.channels.redis_sentinel
 extends_documentation_fragment:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: server_info
-short_description: Gather facts of a portal's server and of the portal
+short_description: Gather facts about a portal and its server
 version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Reads, in one task, what C(tethys.channels.preflight) needs to know of a server.
-  - It changes nothing, and needs nothing installed on the server but Python.
+  - Reads all facts about a server that C(tethys.channels.preflight) needs, in one task.
+  - Changes nothing, and requires nothing on the server but Python.
 seealso:
   - module: tethys.channels.portal_info
 extends_documentation_fragment:

@@ -13,9 +13,9 @@ version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Writes files whole or not at all and makes folders, with their owner and mode, in the order given. A task for
-    each of them would cost a connection each, in every run.
-  - A symbolic link in a file's place is replaced, and its target is not changed.
+  - Writes files atomically and creates folders, with their owner and mode, in the given order. With a separate task for
+    each of them, every run would open one connection for each.
+  - Replaces a symbolic link at the path of a file. Does not change the link's target.
 seealso:
   - module: tethys.channels.asgi_roll
 extends_documentation_fragment:

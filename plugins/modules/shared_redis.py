@@ -8,15 +8,15 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: shared_redis
-short_description: Find out how a portal reaches the Redis that it shares
+short_description: Determine how a portal reaches the shared Redis
 version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Puts together what C(tethys.channels.redis_login) read on the hosts of that Redis, and runs
+  - Combines the results of C(tethys.channels.redis_login) on the hosts of the shared Redis, and runs
     C(tethys.channels.redis_ping) on the portal's server.
-  - Its result holds passwords, so its task needs C(no_log). The role C(tethys.channels.preflight) uses it. It
-    takes no options.
+  - The result contains passwords, so the task needs C(no_log). Used by the role C(tethys.channels.preflight). It has no
+    options.
 options: {}
 extends_documentation_fragment:
   - tethys.channels.attributes

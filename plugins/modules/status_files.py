@@ -8,13 +8,13 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: status_files
-short_description: Render what check found as files for a monitoring system
+short_description: Render the results of check as files for a monitoring system
 version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Returns the text of files with the status of hosts that P(tethys.channels.layer_check#role) has reported on in the
-    same run. It runs on the controller and writes nothing.
+  - Returns the text of files with the status of all hosts that P(tethys.channels.layer_check#role) has reported on in
+    the same run. It runs on the controller and writes nothing.
 options:
   hosts:
     description: The hosts by their names in the inventory. Those without a status are left out.

@@ -13,10 +13,10 @@ version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Starts the portal's own Python in a running container by C(docker exec), and runs a module of this collection there
-    as if the container were a server. Neither Ansible nor a file of this collection has to be in the image.
-  - Returns what that module returns, with the same answer to check mode and diff, and hides the same values. Whatever
-    else the container answers is refused, such as C(ansible_facts).
+  - Starts the portal's own Python in a running container with C(docker exec), and runs a module of this collection
+    there, as if the container were a server. The image needs neither Ansible nor any file of this collection.
+  - Returns the result of that module, supports check mode and diff mode like that module, and hides the same values.
+    Refuses anything else that the container returns, such as C(ansible_facts).
 seealso:
   - module: tethys.channels.tethys_docker_info
 extends_documentation_fragment:

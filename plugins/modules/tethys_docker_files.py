@@ -8,13 +8,13 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: tethys_docker_files
-short_description: Render the files of a project of Tethys Docker
+short_description: Render the files of a Tethys Docker project
 version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Returns the texts that P(tethys.channels.tethys_docker#role) writes, and CHANNEL_LAYERS with the password of Redis.
-    It runs on the controller and writes nothing.
+  - Returns the text of the files that P(tethys.channels.tethys_docker#role) writes, and CHANNEL_LAYERS with the Redis
+    password. It runs on the controller and writes nothing.
 options:
   docker:
     description: What M(tethys.channels.tethys_docker_info) returned as C(docker).

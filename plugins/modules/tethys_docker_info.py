@@ -8,14 +8,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: tethys_docker_info
-short_description: Gather facts of a Tethys Docker project
+short_description: Gather facts about a Tethys Docker project
 version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Returns what a folder with a compose file (or a Dockerfile) holds, what Compose makes of it, and what runs of it.
-  - Changes nothing, and never fails for what it finds. No value of a variable of the services is returned, but for
-    those that matter to the channel layer and hold no secret.
+  - Returns the content of a folder with a compose file (or a Dockerfile), what Compose reads from it, and which of its
+    containers run.
+  - Changes nothing, and never fails because of what it finds. Of the variables of the services, it returns only the
+    values that matter to the channel layer and are not secret.
 seealso:
   - module: tethys.channels.tethys_docker_exec
   - module: tethys.channels.tethys_docker_program

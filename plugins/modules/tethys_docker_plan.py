@@ -8,13 +8,13 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: tethys_docker_plan
-short_description: Decide what a run does on a project of Tethys Docker, with every reason against it
+short_description: Decide what a run does in a Tethys Docker project, or list every reason to refuse it
 version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Makes the plan of P(tethys.channels.tethys_docker#role) from that role's variables, or fails with every reason
-    against the run. It runs on the controller.
+  - Makes the plan of P(tethys.channels.tethys_docker#role) from the variables of that role, or fails and lists every
+    reason to refuse the run. It runs on the controller.
 options:
   docker:
     description:

@@ -13,10 +13,10 @@ version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Changes C(numprocs) of the portal's program in the file that C(tethys gen asgi_service) wrote, and no other byte.
-  - Meant for a portal in Tethys Docker, whose program file is on the portal's volume and is not written again once the
-    portal was set up. It runs in the container by M(tethys.channels.tethys_docker_exec).
-  - Keeps what was there before the first change, so that it can be put back.
+  - Changes C(numprocs) in the program file that C(tethys gen asgi_service) wrote for the portal, and no other byte.
+  - Intended for a portal in Tethys Docker, which stores its program file on the portal's volume and does not write it
+    again after the first setup. The module runs in the container through M(tethys.channels.tethys_docker_exec).
+  - Stores the previous value before the first change, so that it can be restored.
 seealso:
   - module: tethys.channels.tethys_docker_info
 extends_documentation_fragment:
