@@ -14,9 +14,9 @@ class ModuleDocFragment:
 options:
   environment:
     description:
-      - The file with the variables of the processes besides those that every portal has. Its text is made on the
-        server, of conda's variables and those that it has already, or, where it does not exist,
-        of O(environment.program).
+      - The file with the additional environment variables of the processes. The module writes it on the server, from
+        conda's variables and those that are already in the file. If the file does not exist, the module takes the
+        variables from O(environment.program).
     type: dict
     suboptions:
       path:
@@ -28,7 +28,7 @@ options:
         type: str
         required: true
       program:
-        description: The program file that is adopted.
+        description: The program file that is replaced.
         type: path
         required: true
       prefix:
@@ -36,10 +36,10 @@ options:
         type: path
         required: true
       given:
-        description: The variables in JSON that replace those that it has already.
+        description: The variables that replace the existing ones, in JSON.
         type: str
       portal_name:
-        description: As O(portal_name), whose groups are searched for in O(environment.program).
+        description: As O(portal_name). The module searches O(environment.program) for the groups of this portal.
         type: str
         default: ""
 """

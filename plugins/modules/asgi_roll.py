@@ -38,48 +38,49 @@ attributes:
     description: Linux with Supervisor.
 options:
   processes:
-    description: How many processes the program file has; 0 for a file that is not the collection's.
+    description: The number of processes in the program file. 0 for a file that this collection does not manage.
     type: int
     required: true
   port:
-    description: The port on the loopback on which the processes, or the first of them, answer.
+    description: The port on the loopback interface on which the processes listen, or the first of these ports.
     type: int
     required: true
   layout:
     description:
-      - V(shared_socket) is the one Supervisor program C(asgi) on O(port).
-      - V(socket_per_process) is a program C(tethys_asgi0), C(tethys_asgi1) and so on for each process, on O(port) and
-        those that follow.
+      - With V(shared_socket), there is one Supervisor program, C(asgi), on O(port).
+      - With V(socket_per_process), each process has its own program, C(tethys_asgi0), C(tethys_asgi1) and so on.
+        Their ports start with O(port).
     type: str
     choices: [shared_socket, socket_per_process]
     default: shared_socket
   upstream:
     description:
-      - The name of nginx's upstream block, if the block is managed. Processes that have to move leave it and come back.
-      - With O(layout=shared_socket) the block is put back as it was found.
+      - The name of nginx's upstream block, if the block is managed. A process that has to restart is removed from the
+        block first, and added again afterward.
+      - With O(layout=shared_socket), the previous block is restored.
     type: str
   pins:
-    description: Regular expressions of the paths that the upstream sends to the first process, which are Bokeh's.
+    description: Regular expressions of the paths that nginx sends to the first process, which are those of Bokeh.
     type: list
     elements: str
     default: []
   drain_seconds:
     description:
-      - The seconds that requests may take to end in a process that nginx drains. WebSockets that are still open
-        then are closed.
+      - The number of seconds that requests get to complete in a process that nginx drains. WebSockets that are still
+        open after that are closed.
     type: int
     default: 10
   run_dir:
-    description: The folder of the processes' own sockets, C(tethys_asgi0.sock) and so on.
+    description: The folder of the processes' sockets, C(tethys_asgi0.sock) and so on.
     type: path
     required: true
   old_run_dirs:
-    description: Folders in which an earlier set-up may have left such sockets; those that nobody holds are removed.
+    description: Folders that may contain such sockets from an earlier setup. Sockets that no process uses are removed.
     type: list
     elements: path
     default: ["/run"]
   log_dir:
-    description: The folder of the processes' logs, for the messages.
+    description: The folder of the processes' logs, for use in messages.
     type: path
     required: true
   reads:
@@ -88,27 +89,29 @@ options:
     elements: path
     required: true
   site_packages:
-    description: The environment's site-packages; an installed, removed or changed package there counts as read too.
+    description:
+      - The environment's site-packages. A package that was installed, removed or changed there counts as a file that
+        the processes read.
     type: path
     required: true
   redis_container:
     description:
-      - The name of the container in which the layer's Redis runs. A process that is older than its last start is
-        restarted, since the groups that its WebSockets had joined are gone, and they receive nothing.
+      - The name of the layer's Redis container. A process that is older than the last start of this container is
+        restarted, because its WebSockets have lost their groups and receive nothing.
     type: str
   redis_engine:
-    description: The engine that O(redis_container) is in.
+    description: The container engine of O(redis_container).
     type: str
     choices: [docker, podman]
     default: docker
   redis_started_at:
-    description: When the layer's Redis last started, where that is on another server, in seconds since 1970.
+    description: The time of the last start of the layer's Redis in seconds since 1970, if it runs on another server.
     type: float
     default: 0
   files:
     description:
-      - The files and folders that the processes need, their program among them. They are put right first, as
-        M(tethys.channels.service_files) does, where a separate task would cost another connection in every run.
+      - The files and folders that the processes need, including their program file. They are corrected first, as with
+        M(tethys.channels.service_files), because a separate task would need another connection in every run.
     type: list
     elements: dict
     default: []
@@ -138,47 +141,49 @@ options:
         default: false
   program:
     description:
-      - The program file. Groups that another file defines, and that somebody besides root can change, are not started.
-      - With O(processes=0) the groups that it defines are the portal's; without it, C(asgi) alone.
+      - The program file. If another file defines groups, and a user other than root can change that file, these
+        groups are not started.
+      - With O(processes=0), the portal's groups are those that this file defines. Without a program file, this is
+        only C(asgi).
     type: path
   group:
-    description: The name of the group that holds all processes (V(shared_socket)).
+    description: The name of the group with all processes (V(shared_socket)).
     type: str
     default: asgi
   other_groups:
-    description: Groups that have a name of the portal's and run something else. They are left alone.
+    description: Groups that have the name of one of the portal's groups but run something else. They are not changed.
     type: list
     elements: str
     default: []
   replaces:
-    description: Groups of other names that run the portal. They are ended where no file defines them any more.
+    description: Groups with other names that run the portal. They are stopped if no file defines them anymore.
     type: list
     elements: str
     default: []
   record:
-    description: The file in which to keep what each process runs with.
+    description: The file in which the module stores the files of each process.
     type: path
     default: /etc/tethys_channels/processes.json
   pending:
-    description: In check mode, that earlier tasks would have changed what the processes read.
+    description: In check mode, whether earlier tasks would have changed a file that the processes read.
     type: bool
     default: false
   program_changed:
-    description: In check mode, that an earlier task would have changed the program file.
+    description: In check mode, whether an earlier task would have changed the program file.
     type: bool
     default: false
   force:
-    description: Restart every process, one at a time, whatever it runs with.
+    description: Whether every process is restarted, one at a time, even if nothing has changed.
     type: bool
     default: false
   host_name:
     description:
-      - The name in the request that shows whether a process answers. Django writes an error with a traceback into the
-        log for a name that C(ALLOWED_HOSTS) lacks.
+      - The host name in the request that tests whether a process answers. If C(ALLOWED_HOSTS) does not contain this
+        name, Django writes an error with a traceback to the log.
     type: str
     default: localhost
   timeout:
-    description: Seconds that a process may take until it answers.
+    description: The number of seconds within which a process must answer.
     type: int
     default: 90
 """
@@ -201,7 +206,7 @@ restarted:
   elements: str
   sample: [tethys_asgi0, tethys_asgi1]
 regrouped:
-  description: Whether Supervisor loaded new, changed or dropped programs.
+  description: Whether Supervisor loaded new or changed programs, or removed dropped ones.
   returned: always
   type: bool
   sample: false
@@ -212,7 +217,7 @@ written:
   elements: str
   sample: [/etc/supervisor/conf.d/asgi_supervisord.conf]
 removed:
-  description: Sockets and locks without a process, which were removed.
+  description: Sockets and locks without a process, which the module removed.
   returned: always
   type: list
   elements: str

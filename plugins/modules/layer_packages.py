@@ -36,53 +36,58 @@ attributes:
     description: Shows the versions before and after.
 options:
   prefix:
-    description: The environment's folder, in which there is C(bin/python). It needs pip 22.2 or later.
+    description: The folder of the environment, which contains C(bin/python). The environment needs pip 22.2 or later.
     type: path
     required: true
   requirements:
-    description: What is to be installed, each a name with the versions that are allowed.
+    description: The packages to install, each with its allowed versions.
     type: list
     elements: str
     required: true
   allowed:
     description:
-      - The distributions that may be upgraded or downgraded.
-      - One that is not installed at all may always be added, since nothing depends on it.
+      - The packages that may be upgraded or downgraded.
+      - A package that is not installed yet can always be added, because no other package depends on it.
     type: list
     elements: str
     default: [channels_redis, redis, msgpack, hiredis, async-timeout]
   allow_moves:
-    description: Whether others may be upgraded and downgraded too, and be left with requirements that are not met.
+    description:
+      - Whether other packages may be upgraded or downgraded too, even if their requirements are then no longer met.
     type: bool
     default: false
   index_url:
-    description: The package index, instead of the one that pip is configured for. It may hold a user name and password.
+    description:
+      - The URL of the package index, instead of the one in pip's configuration. It may contain a user name and
+        password.
     type: str
   extra_index_urls:
-    description: Further package indexes. They may hold a user name and password.
+    description: URLs of additional package indexes. They may contain a user name and password.
     type: list
     elements: str
   proxy:
-    description: The proxy for the package index. It may hold a user name and password.
+    description: The URL of the proxy for the package index. It may contain a user name and password.
     type: str
   cert:
-    description: The file with the certificates that the package index is checked against.
+    description: The file with the CA certificates that verify the package index.
     type: path
   find_links:
     description:
-      - Folders with wheels, readable by the user that the environment belongs to.
-      - Where that is root, nobody else may be able to change them.
+      - Folders with wheels that the owner of the environment can read.
+      - If root owns the environment, no other user may be able to change them.
     type: list
     elements: path
   no_index:
-    description: Take everything from O(find_links) and ask no package index.
+    description: Whether pip uses no package index, and installs only packages from O(find_links).
     type: bool
     default: false
   user:
-    description: The user who has to be able to import the packages. By default only the environment's owner is checked.
+    description:
+      - The user who must be able to import the packages. By default, the module checks only the owner of the
+        environment.
     type: str
   timeout:
-    description: The seconds after which the installation is given up and undone.
+    description: The number of seconds after which the installation is stopped and undone.
     type: int
     default: 900
 notes:
@@ -108,23 +113,24 @@ EXAMPLES = r"""
 
 RETURN = r"""
 moves:
-  description: What was installed, or would be in check mode. C(from) is null where the package is new.
+  description:
+    - The packages that were installed, or would be installed in check mode. For a new package, C(from) is null.
   returned: always
   type: list
   elements: dict
   sample: [{"name": "redis", "from": "8.1.0", "to": "7.4.0"}]
 installed:
-  description: The versions of the layer's own packages and of those that moved, after the run.
+  description: The versions of the layer's own packages and of all changed packages after the run.
   returned: always
   type: dict
   sample: {"channels-redis": "4.3.0", "redis": "7.4.0"}
 pip:
-  description: The environment's pip, its C(version) null where there is none.
+  description: The environment's pip. Its C(version) is null if there is no pip.
   returned: always
   type: dict
   sample: {"version": "24.0"}
 reasons:
-  description: Why something had to be installed; empty where everything fitted.
+  description: The reasons why packages had to be installed. Empty if nothing had to be installed.
   returned: always
   type: list
   elements: str

@@ -18,65 +18,69 @@ description:
     reasons.
 options:
   prefix:
-    description: The conda (or other) environment that Tethys is installed in; C(<prefix>/bin/python) is started.
+    description: The environment in which Tethys is installed. The module starts its C(bin/python).
     type: path
     required: true
   home:
-    description: The folder of C(portal_config.yml), TETHYS_HOME.
+    description: The folder that contains C(portal_config.yml), TETHYS_HOME.
     type: path
     required: true
   user:
-    description: The user that the portal's processes run as; without it the web server's user.
+    description: The user who runs the portal's processes. By default, the user of the web server.
     type: str
   host:
-    description: The IPv4 address that the processes listen on.
+    description: The IPv4 address on which the processes listen.
     type: str
     default: 127.0.0.1
   ports:
-    description: The ports that the processes listen on. Processes that share a listening socket have one port.
+    description: The ports on which the processes listen. Processes that share a socket have one port.
     type: list
     elements: int
     default: [8000]
   processes:
-    description: How many processes there have to be; V(0) takes those that are there.
+    description: The expected number of processes. With V(0), the module accepts any number.
     type: int
     default: 0
   idle_seconds:
-    description: How long to be silent before everything is checked again; V(0) for not at all.
+    description:
+      - The number of seconds without a message after which the module checks again. With V(0), it does not check
+        again.
     type: int
     default: 0
   idle_always:
     description:
-      - Whether to be silent also if the layer's settings and client library show that silence does no harm. These are
-        the classes of C(channels_redis) without a read timeout that ends before Redis answers.
+      - Whether the module checks again even if the layer's settings and client library show that silence does no
+        harm. This is the case for the classes of C(channels_redis) without a read timeout that ends before Redis
+        answers.
     type: bool
     default: true
   expected_layers:
     description:
-      - What the setting C(CHANNEL_LAYERS) has to be. Without it and O(settings_file) the setting is not compared.
+      - The expected value of the setting C(CHANNEL_LAYERS). If neither this nor O(settings_file) is set, the setting
+        is not compared.
     type: dict
   settings_file:
-    description: The C(portal_config.yml) that has them instead of O(expected_layers).
+    description: The C(portal_config.yml) that contains the expected value, instead of O(expected_layers).
     type: path
   name:
-    description: What the portals in O(among) call this one.
+    description: The name of this portal in O(among).
     type: str
   among:
     description:
-      - Portals, this one among them, on which the module runs with the same options at the same time. Then each of
-        them sends until each of its WebSockets has received messages of all of them, and all of them say so. Nothing
-        else is sent then.
+      - The portals, including this one, on which the module runs with the same options at the same time. Each portal
+        sends messages until each of its WebSockets has received messages from all portals, and all portals have
+        confirmed this. The module then sends nothing else.
     type: list
     elements: str
   word:
     description:
-      - What the portals in O(among) have in common for this one check; else any word, by which the group is named
-        that the message is sent to.
+      - A word that the portals in O(among) share for this check. Otherwise, any word. It is part of the name of the
+        group that receives the message.
     type: str
   front:
     description:
-      - The web server on this server that is in front of the processes. A page and WebSockets are requested through it
-        too, and each of these WebSockets has to receive the messages.
+      - The web server on this server in front of the processes. The module also requests a page and WebSockets
+        through it, and each of these WebSockets has to receive the messages.
     type: dict
     suboptions:
       called:
@@ -108,11 +112,11 @@ options:
         type: float
   url:
     description:
-      - The portal's address as browsers have it. The controller sends it the same requests as to O(front), for a proxy
-        on another machine, such as a load balancer. C(PREFIX_URL) is part of it.
+      - The portal's address for browsers. The controller sends the same requests to it as to O(front). Use it for a
+        proxy on another machine, such as a load balancer. Include C(PREFIX_URL).
     type: str
   timeout:
-    description: Seconds after which the check is given up, the time of silence not counted.
+    description: The number of seconds after which the check is stopped, not including the time without messages.
     type: int
     default: 60
 seealso:
@@ -152,7 +156,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 probe:
-  description: The delivery check.
+  description: The result of the delivery check.
   returned: always
   type: dict
   contains:

@@ -19,8 +19,8 @@ description:
 options:
   msg:
     description:
-      - The message, a text or a list of texts.
-      - It is evaluated in any case, so variables that may be undefined need a default.
+      - The message, as a string or a list of strings.
+      - It is always evaluated, so variables that may be undefined need a default.
     type: raw
     required: true
   fails:

@@ -42,34 +42,35 @@ options:
     default: channels-backend
   state:
     description:
-      - V(present) has the block list O(ports).
-      - V(absent) puts the block back as it was before the first change. Where it is not known, or does not lead to
-        O(port), the block gets that one server. Nothing of the module's stays on the server.
+      - With V(present), the block lists O(ports).
+      - With V(absent), the module restores the block from before the first change. If that block is unknown or does
+        not lead to O(port), the block gets O(port) as its only server. The module deletes all of its files on the
+        server.
     type: str
     choices: [present, absent]
     default: present
   ports:
-    description: The ports of the loopback, in order. Required with O(state=present).
+    description: The ports on the loopback interface, in order. Required with O(state=present).
     type: list
     elements: int
   down:
-    description: Those of O(ports) that are to get no new requests. Where that would be all of them, none is taken out.
+    description: Those of O(ports) that must not get new requests. If this would affect all ports, it is ignored.
     type: list
     elements: int
     default: []
   pins:
     description:
-      - Regular expressions of paths (nginx's C($uri), without the query) that all go to the first of O(ports). Case
-        matters.
+      - Regular expressions of paths (nginx's C($uri), without the query) that all go to the first of O(ports). They
+        are case-sensitive.
       - The block must then have no other balancing method.
     type: list
     elements: str
     default: []
   port:
-    description: The port of the loopback on which the portal listens afterwards. Required with O(state=absent).
+    description: The port on the loopback interface on which the portal then listens. Required with O(state=absent).
     type: int
   state_dir:
-    description: The folder in which the block is kept as it was found.
+    description: The folder in which the module stores the previous block.
     type: path
     default: /etc/tethys_channels
 """
@@ -88,7 +89,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The file with the block, behind symbolic links; empty where there is none to give back.
+  description: The file with the block, with symbolic links resolved. Empty if there is no block to restore.
   returned: success
   type: str
   sample: /etc/nginx/sites-available/tethys

@@ -33,19 +33,19 @@ attributes:
     description: Runs on Linux, on the portal's server, and as root, since it becomes the portal's user.
 options:
   prefix:
-    description: The conda (or other) environment that Tethys is installed in; C(<prefix>/bin/tethys) is started.
+    description: The environment in which Tethys is installed. The module starts its C(bin/tethys).
     type: path
     required: true
   home:
-    description: The folder of C(portal_config.yml), TETHYS_HOME.
+    description: The folder that contains C(portal_config.yml), TETHYS_HOME.
     type: path
     required: true
   user:
-    description: The user that the portal's processes run as. Not root.
+    description: The user who runs the portal's processes. Not root.
     type: str
     required: true
   timeout:
-    description: Seconds after which the command is ended.
+    description: The number of seconds after which the command is stopped.
     type: int
     default: 120
 """

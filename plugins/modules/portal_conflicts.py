@@ -34,7 +34,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: A sentence for each two portals that cannot be together.
+  description: One sentence for each pair of portals with a conflict.
   returned: failure
   type: list
   elements: str

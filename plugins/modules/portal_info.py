@@ -16,27 +16,29 @@ description:
   - Never fails because of the state of the portal. Problems are returned as sentences.
 options:
   prefix:
-    description: The conda (or other) environment that Tethys is installed in; C(<prefix>/bin/python) is started.
+    description: The environment in which Tethys is installed. The module starts its C(bin/python).
     type: path
     required: true
   home:
-    description: The folder of C(portal_config.yml), TETHYS_HOME.
+    description: The folder that contains C(portal_config.yml), TETHYS_HOME.
     type: path
     required: true
   user:
     description:
-      - The user that the portal's processes run as.
-      - Without it the web server's user is taken, which is the one that C(/etc/nginx/nginx.conf) names, else the
-        first that exists of C(www-data), C(nginx), C(apache) and C(www).
-      - Without a web server's user, the owner of O(home) is taken to inspect the portal. Root is never taken.
+      - The user who runs the portal's processes.
+      - By default, the module uses the user of the web server. This is the user in C(/etc/nginx/nginx.conf), or the
+        first of C(www-data), C(nginx), C(apache) and C(www) that exists.
+      - If there is no such user, the owner of O(home) inspects the portal. The module never uses root.
     type: str
   requirements:
-    description: What the environment has to hold, as pip takes it; looked for where it is given.
+    description: The packages that the environment must have, as pip requirements. Only checked if set.
     type: list
     elements: str
     default: []
   timeout:
-    description: Seconds after which the portal's Python is ended; what it has said until then is returned.
+    description:
+      - The number of seconds after which the portal's Python is stopped. The module returns what it has read until
+        then.
     type: int
     default: 60
 seealso:
@@ -71,7 +73,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 portal:
-  description: What was found. What could not be read is null, with the reason beside it.
+  description: The facts about the portal. A fact that could not be read is null, and the reason is next to it.
   returned: always
   type: dict
   contains:

@@ -45,49 +45,53 @@ options:
     required: true
   state:
     description:
-      - V(present) merges O(settings) in and takes out what O(remove) names.
-      - V(absent) takes out what O(settings) and O(remove) name.
-      - V(restored) undoes what earlier runs with the same O(original) did, and deletes the record. The file becomes
-        what it was before the first of them, byte for byte, if nobody else has changed it since; else only the
-        settings go back to what they were.
+      - With V(present), the module merges O(settings) and removes the settings in O(remove).
+      - With V(absent), it removes the settings in O(settings) and O(remove).
+      - With V(restored), it undoes all changes of earlier runs with the same O(original), and deletes the record. If
+        nothing else has changed the file since, the file is restored byte for byte. Otherwise, only the settings are
+        restored.
     type: str
     choices: [present, absent, restored]
     default: present
   settings:
     description:
-      - Names of settings and their values. Where the old and the new value are mappings, their entries are merged
-        one level deep; any other value is replaced.
+      - Names of settings and their values. If the old and the new value are mappings, their entries are merged one
+        level deep. Any other value is replaced.
     type: dict
     default: {}
   remove:
-    description: Names of settings to take out.
+    description: Names of settings to remove.
     type: list
     elements: str
     default: []
   original:
     description:
-      - Where to keep the file as it was before the first change, for O(state=restored). It is written once, readable by
-        the module's user alone. What is needed to distinguish our changes from others' is beside it, in a file of the
-        same name with C(.json) added. Without this, nothing is kept.
+      - The path at which the module stores the file from before the first change, for O(state=restored). It is
+        written once, and only the module's user can read it. A second file with the same name and C(.json) at its end
+        contains the data that distinguishes the module's changes from others. If this option is not set, nothing is
+        stored.
     type: path
   backup:
     description:
-      - Keep the file as it was before this change beside it, under its name with the process number, the time, and C(~)
-        added, and with its owner and mode.
-      - Backups whose changes were recorded in O(original) are deleted by O(state=restored).
+      - Whether the module keeps a copy of the file from before this change. The copy is in the same folder, with the
+        process number, the time and C(~) at the end of its name, and with the same owner and mode.
+      - Copies whose changes were recorded in O(original) are deleted by O(state=restored).
     type: bool
     default: true
   expected_sha256:
-    description: Refuse to change the file unless this is the SHA-256 of what it holds, as read earlier.
+    description:
+      - The SHA-256 digest of the file as it was read earlier. If it does not match, the module does not change the
+        file.
     type: str
   prefix:
     description:
-      - The conda (or other) environment of Tethys. Where no Python of the system has PyYAML, check mode has
-        C(bin/python) in here say what would change, as O(user). A real run never starts it.
+      - The environment in which Tethys is installed. If no Python of the system has PyYAML, check mode uses
+        C(bin/python) from this environment, as O(user), to determine what would change. A real run never starts it.
     type: path
   user:
     description:
-      - The user who runs the portal. Where the owner of the file's folder cannot read the file, it is read as this one.
+      - The user who runs the portal. If the owner of the file's folder cannot read the file, the module reads it as
+        this user.
     type: str
 """
 
@@ -114,11 +118,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The given O(path).
+  description: The value of O(path).
   type: str
   returned: always
 realpath:
-  description: The file itself, symbolic links followed.
+  description: The path of the file, with symbolic links resolved.
   type: str
   returned: always
 sha256:
@@ -127,11 +131,11 @@ sha256:
   type: str
   returned: always
 backup_file:
-  description: The backup made. Empty where none was.
+  description: The path of the copy. Empty if there is none.
   type: str
   returned: always
 others_can_read:
-  description: Whether users beside the file's owner and group can read it.
+  description: Whether users other than the file's owner and group can read the file.
   type: bool
   returned: always
   sample: false

@@ -23,26 +23,27 @@ attributes:
     description: Linux only, since it reads C(/proc); as root.
 options:
   directory:
-    description: The folder in which the credentials are kept.
+    description: The folder that contains the credentials.
     type: path
     default: /etc/tethys_channels
   container:
-    description: The name of the container in which that Redis runs.
+    description: The name of the container of that Redis.
     type: str
     default: tethys-channels-redis
   engine:
-    description: The engine that O(container) is in.
+    description: The container engine of O(container).
     type: str
     choices: [docker, podman]
     default: docker
   for_peers:
     description:
-      - Whether it is for other servers of the same Redis, which copy each other and so have the same passwords. What is
-        kept is returned as RV(login.kept), and new passwords as RV(login.offered), for the first of them to begin with.
+      - Whether the login is for other servers of the same Redis, which replicate each other and share the same
+        passwords. The stored passwords are returned as RV(login.kept), and new ones as RV(login.offered), for the
+        first server to start with.
     type: bool
     default: false
   controller_time:
-    description: The controller's time, in seconds since 1970, by which RV(login.started_at) is computed.
+    description: The time of the controller in seconds since 1970, from which RV(login.started_at) is computed.
     type: float
 """
 

@@ -35,15 +35,15 @@ attributes:
     description: Any POSIX system; as root.
 options:
   directory:
-    description: The folder in which M(tethys.channels.redis_settings) keeps the credentials.
+    description: The folder in which M(tethys.channels.redis_settings) stores the credentials.
     type: path
     default: /etc/tethys_channels
   uid:
-    description: The user id under which the container runs; it owns the file, and writes it.
+    description: The user ID under which the container runs. This user owns the file, and writes to it.
     type: int
     required: true
   address:
-    description: The address of this server on which both answer.
+    description: The address of this server on which Redis and Sentinel listen.
     type: str
     required: true
   port:
@@ -55,7 +55,7 @@ options:
     type: int
     default: 26379
   primary:
-    description: Where the primary is, or is to be, as C(host) and C(port).
+    description: The address of the primary, or of the server that is to become the primary, as C(host) and C(port).
     type: dict
     required: true
     suboptions:
@@ -68,11 +68,13 @@ options:
         type: int
         required: true
   image:
-    description: The image of the container. Another one reads the configuration as we write it, not as Sentinel did.
+    description:
+      - The image of the container. A container with a different image reads the configuration that this module
+        writes, not the one that Sentinel wrote.
     type: str
     required: true
   sentinels:
-    description: Where the sentinels of all servers answer.
+    description: The addresses of the sentinels on all servers.
     type: list
     elements: dict
     required: true
@@ -86,17 +88,17 @@ options:
         type: int
         required: true
   down_seconds:
-    description: After how many seconds of silence a Sentinel takes the primary for dead.
+    description: The number of seconds without an answer after which a Sentinel considers the primary to be down.
     type: int
     default: 5
   retire:
-    description: Take away the passwords that were followed by another.
+    description: Whether the module removes passwords that were replaced.
     type: bool
     default: false
   hand_over:
     description:
-      - Do nothing but have Sentinel make another server the primary, where this one is, and have it copy that one. For
-        before its Redis is replaced.
+      - Whether the module only makes another server the primary and this one its replica, if this server is the
+        primary. Use it before this server's Redis is replaced.
     type: bool
     default: false
 """
@@ -116,7 +118,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 config_dir:
-  description: The folder that the container mounts, and writes in.
+  description: The folder that the container mounts, and writes to.
   returned: always
   type: str
   sample: /etc/tethys_channels/sentinel

@@ -33,41 +33,42 @@ attributes:
     description: Shows the configuration without its users.
 options:
   directory:
-    description: The folder, made with mode 0700 and owned by root.
+    description: The folder for the files. It has the mode 0700 and belongs to root.
     type: path
     default: /etc/tethys_channels
   home:
     description: TETHYS_HOME of the portal for which the Redis is. It is recorded with the first passwords.
     type: path
   uid:
-    description: The user id under which the container runs; it owns the configuration that the container reads.
+    description: The user ID under which the container runs. This user owns the configuration that the container reads.
     type: int
     required: true
   acl:
-    description: Whether the server has users (Redis 6 and later). Without, one password opens everything.
+    description: Whether Redis has users (Redis 6 and later). Otherwise, one password gives access to everything.
     type: bool
     default: true
   prefix:
-    description: The prefix of the layer's keys, to which the portal's user is confined.
+    description: The prefix of the layer's keys. The portal's user can only use keys with this prefix.
     type: str
     default: asgi
   backend:
-    description: The layer class for which the portal's user gets its commands.
+    description: The layer class. The portal's user can only run the commands of this class.
     type: str
     default: channels_redis.core.RedisChannelLayer
   maxmemory_mb:
-    description: The memory in MiB after which Redis refuses new messages.
+    description: The memory in MiB at which Redis refuses new messages.
     type: int
     required: true
   password:
-    description: The portal's password; made and kept where it is not given.
+    description: The portal's password. If it is not set, the module creates and stores one.
     type: str
   rotate:
-    description: Make a new password, also where one is kept. With O(password) given, that one is kept.
+    description:
+      - Whether the module creates a new password even if one is stored. If O(password) is set, that password is used.
     type: bool
     default: false
   retire:
-    description: Take away the passwords that were followed by another; for when nobody uses them any more.
+    description: Whether the module removes passwords that were replaced. Use it when nothing uses them anymore.
     type: bool
     default: false
   transport:
@@ -80,21 +81,23 @@ options:
     default: published
   port:
     description:
-      - The port on which the server answers, of the machine's loopback or, where O(transport) is V(tls), of O(address).
-        With V(unix) there is no port.
+      - The port on which Redis listens, on the loopback interface or, with O(transport=tls), on O(address). With
+        V(unix), there is no port.
     type: int
     default: 6379
   address:
-    description: The machine's address on which the server answers where O(transport) is V(tls).
+    description: The address of the server on which Redis listens with O(transport=tls).
     type: str
   tls_cert:
-    description: The server's certificate and those between it and O(tls_ca), in PEM form; empty in check mode only.
+    description:
+      - The server's certificate and the intermediate certificates up to O(tls_ca), in PEM format. Empty only in check
+        mode.
     type: str
   tls_key:
-    description: The private key that belongs to it, in PEM form; empty in check mode only.
+    description: The private key of O(tls_cert), in PEM format. Empty only in check mode.
     type: str
   tls_ca:
-    description: The certificate of the server's CA, in PEM form; empty in check mode only.
+    description: The certificate of the CA, in PEM format. Empty only in check mode.
     type: str
   topology:
     description:
@@ -105,44 +108,45 @@ options:
     choices: [standalone, sentinel]
     default: standalone
   sentinel_port:
-    description: With O(topology=sentinel), the port of O(address) on which this machine's Sentinel answers.
+    description: With O(topology=sentinel), the port on O(address) on which this server's Sentinel listens.
     type: int
     default: 26379
   start_wait:
     description:
-      - With O(topology=sentinel), for how many seconds a server that starts, and is the primary by Sentinel's word,
-        waits for another to be.
+      - With O(topology=sentinel), the number of seconds that a starting server waits for another server to become the
+        primary, if Sentinel reports this server as the primary.
     type: int
     default: 35
   running_sum:
     description:
-      - The RV(config_sum) that the running server was started with, where that is known. What it would start again with
-        is kept until it runs with this configuration.
+      - The RV(config_sum) with which the running server was started, if it is known. The configuration for its next
+        start is kept until the server runs with this one.
     type: str
   peer_password:
     description:
-      - With O(topology=sentinel), the password by which the servers and their sentinels know each other, the same on
-        all of them. Unlike the others it stands in the configuration itself, since the server has to send it.
+      - With O(topology=sentinel), the password that the servers and their sentinels use among each other. It is the
+        same on all servers. Unlike the other passwords, it is in the configuration itself, because the server has to
+        send it.
     type: str
   socket:
     description:
-      - The server's unix socket as the machine sees it. Its folder, which the container mounts at
-        C(/run/tethys-channels), is made with mode 0750, owned by O(uid) and O(socket_group).
+      - The path of the Unix socket on the server. The container mounts its folder at C(/run/tethys-channels). The
+        folder has the mode 0750 and belongs to O(uid) and O(socket_group).
     type: path
   socket_group:
-    description: The group, by name or number, that may use the socket, besides root.
+    description: The group, by name or number, that can use the socket, in addition to root.
     type: str
   running:
     description:
-      - Whether a server runs that has read this configuration, and gets another password at once.
-      - Without O(acl) the running server gets nothing.
+      - Whether a server is running with this configuration, so that it gets a new password immediately.
+      - Without O(acl), the running server does not get it.
     type: bool
     default: false
   container:
-    description: The container of that server, for O(running). Nothing else is sent a password.
+    description: The container of the running server, for O(running). The module sends the password to no other process.
     type: str
   engine:
-    description: The engine that O(container) is in.
+    description: The container engine of O(container).
     type: str
     choices: [docker, podman]
     default: docker
@@ -165,23 +169,23 @@ credentials:
 config_sum:
   description:
     - A digest of the configuration, which changes whenever the container has to read it again.
-    - A new password, which the running server gets, does not change it.
+    - It does not change for a new password, which the running server gets immediately.
   returned: always
   type: str
 rotating:
-  description: Whether a password opens that was followed by another.
+  description: Whether a password that was replaced is still valid.
   returned: always
   type: bool
   sample: false
 stale:
   description:
-    - Whether the running server has to start again, since it does not let this configuration's admin in and so has not
-      read it, or since its socket is lost.
+    - Whether the running server has to restart. This is the case if it refuses the login of this configuration's
+      administrator and so has not read the configuration, or if its socket is lost.
   returned: always
   type: bool
   sample: false
 config:
-  description: The lines of the configuration, without its users.
+  description: The lines of the configuration, without the users.
   returned: always
   type: list
   elements: str
@@ -196,7 +200,8 @@ config_file:
   type: str
   sample: redis-unix.conf
 start_file:
-  description: The name of the script in that folder that starts the server where O(topology=sentinel), else null.
+  description:
+    - With O(topology=sentinel), the name of the script in that folder that starts the server. Otherwise, null.
   returned: always
   type: str
   sample: start.sh

@@ -25,11 +25,11 @@ attributes:
     description: Any POSIX system; as root.
 options:
   directory:
-    description: The folder in which M(tethys.channels.redis_settings) keeps the credentials.
+    description: The folder in which M(tethys.channels.redis_settings) stores the credentials.
     type: path
     default: /etc/tethys_channels
   address:
-    description: The address of this server on which both answer.
+    description: The address of this server on which Redis and Sentinel listen.
     type: str
     required: true
   port:
@@ -41,12 +41,11 @@ options:
     type: int
     default: 26379
   servers:
-    description: How many servers there are, each with a Redis and a Sentinel.
+    description: The number of servers, each with a Redis and a Sentinel.
     type: int
     required: true
   wait:
-    description:
-      - How many seconds to wait until all is well, which is when RV(sentinel.lacking) is empty.
+    description: The number of seconds to wait until everything is fine, which is when RV(sentinel.lacking) is empty.
     type: int
     default: 0
 """

@@ -75,7 +75,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 written:
-  description: The paths that were not as expected.
+  description: The paths that were changed.
   returned: always
   type: list
   elements: str

@@ -17,20 +17,20 @@ description:
     the same run. It runs on the controller and writes nothing.
 options:
   hosts:
-    description: The hosts by their names in the inventory. Those without a status are left out.
+    description: The hosts by their names in the inventory. Hosts without a status are left out.
     type: list
     elements: str
     required: true
   json:
-    description: The path of a file with a JSON list of all statuses. Without it there is none.
+    description: The path of a file with a JSON list of all statuses. If it is empty, there is no such file.
     type: str
     default: ""
   prometheus:
-    description: The path of a file in Prometheus's text format, as node_exporter's textfile collector reads it.
+    description: The path of a file in Prometheus's text format, for the textfile collector of node_exporter.
     type: str
     default: ""
   html:
-    description: The path of an HTML page that loads nothing else.
+    description: The path of a self-contained HTML page.
     type: str
     default: ""
 seealso:
@@ -49,7 +49,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 files:
-  description: The files, each with C(path) and C(content). None where no host has a status.
+  description: The files, each with C(path) and C(content). Empty if no host has a status.
   returned: always
   type: list
   elements: dict

@@ -32,11 +32,11 @@ attributes:
     description: A server with Docker's client, as a user who may use it.
 options:
   container:
-    description: The running container, by its name or id.
+    description: The running container, by its name or ID.
     type: str
     required: true
   user:
-    description: The user in the container, which has to be the one that the portal's processes run as.
+    description: The user in the container. This must be the user who runs the portal's processes.
     type: str
     default: www
   python:
@@ -44,20 +44,21 @@ options:
     type: path
     required: true
   module:
-    description: The module's name. Only what this module is known to return is accepted from the container.
+    description:
+      - The name of the module. From the container, only values that this module is known to return are accepted.
     type: str
     choices: [asgi_roll, layer_probe, portal_info, portal_settings, tethys_docker_program]
     required: true
   source:
-    description: The module's text.
+    description: The text of the module.
     type: str
     required: true
   arguments:
-    description: The module's own parameters. They are not shown.
+    description: The parameters of the module. They are not shown.
     type: dict
     default: {}
   timeout:
-    description: Seconds after which the module is given up.
+    description: The number of seconds after which the module is stopped.
     type: int
     default: 300
 """
@@ -77,7 +78,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 result:
-  description: What the module returns stands under its own names, such as C(portal) or C(probe), not under this one.
+  description: The values that the module returns have their own names, such as C(portal) or C(probe), not this one.
   returned: never
   type: dict
 """

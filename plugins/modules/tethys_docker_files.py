@@ -21,7 +21,7 @@ options:
     type: dict
     required: true
   redis:
-    description: What M(tethys.channels.redis_settings) returned. Empty before it has run.
+    description: What M(tethys.channels.redis_settings) returned. Empty if it has not run yet.
     type: dict
     default: {}
   portal:
@@ -42,7 +42,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 override:
-  description: The text of the compose file. Empty where the folder has none.
+  description: The text of the compose file. Empty if the folder has none.
   returned: always
   type: str
 dockerfile:

@@ -33,17 +33,18 @@ options:
     required: true
   project_name:
     description:
-      - The project's name, as C(docker compose -p) takes it. Where it is empty, the name under which the containers of
-        O(project_dir) were started, or the one that Compose finds.
+      - The project name, as you pass it to C(docker compose -p). If it is empty, the module uses the name under which
+        the containers of O(project_dir) were started, or the name that Compose chooses.
     type: str
     default: ""
   compose_files:
-    description: The compose files, relative to the folder; where none is given, those that Compose finds.
+    description:
+      - The compose files, relative to the folder. If the list is empty, the module uses the files that Compose finds.
     type: list
     elements: str
     default: []
   override_file:
-    description: The compose file that is this collection's.
+    description: The compose file that this collection writes.
     type: str
     default: docker-compose.override.yml
   dockerfile:
@@ -52,35 +53,36 @@ options:
     default: Dockerfile
   portal_service:
     description:
-      - The portal's service. Where there is no service V(tethys), the only one whose image is Tethys Docker's is taken.
+      - The portal's service. If there is no service V(tethys), the module uses the only service that has an image of
+        Tethys Docker.
     type: str
     default: tethys
   redis_service:
-    description: The service of Redis.
+    description: The Redis service.
     type: str
     default: redis
   container:
-    description: The portal's container, where there is no compose file.
+    description: The portal's container, if there is no compose file.
     type: str
     default: tethys
   network:
-    description: The network that the portal shares with a Redis outside of the project.
+    description: The network that the portal shares with a Redis outside the project.
     type: str
     default: internal
   credentials_dir:
-    description: The folder in which the credentials of a project are kept.
+    description: The folder that contains the credentials of a project.
     type: path
   user:
-    description: The user in the container that the portal runs as.
+    description: The user who runs the portal inside the container.
     type: str
     default: www
   candidate:
-    description: The text of O(override_file) as it would be, for Compose to check.
+    description: The planned text of O(override_file), which Compose validates.
     type: str
   wait_seconds:
     description:
-      - How long to wait for the portal to be set up and to answer. The wait ends at once when its container has ended,
-        and when its program cannot answer.
+      - The number of seconds to wait until the portal is set up and answers. The wait ends immediately if its
+        container has stopped, or if its program cannot answer.
     type: int
     default: 0
 """

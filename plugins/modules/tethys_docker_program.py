@@ -35,21 +35,22 @@ options:
     required: true
   state:
     description:
-      - V(present) sets the number, V(restored) restores the earlier one and deletes the record.
+      - With V(present), the module sets the number. With V(restored), it restores the earlier number and deletes the
+        record.
     type: str
     choices: [present, restored]
     default: present
   processes:
-    description: The number of processes; needed with O(state=present).
+    description: The number of processes. Required with O(state=present).
     type: int
   notes:
-    description: Where to keep what was there before the first change.
+    description: The path at which the module stores the previous value.
     type: path
     required: true
   fresh:
     description:
-      - Whether the portal was set up with the variables of this collection, so that nothing was there before. One
-        process is then what O(state=restored) goes back to.
+      - Whether the portal was set up with the variables of this collection, so there is no previous value. With
+        O(state=restored), it then gets one process.
     type: bool
     default: false
 """
@@ -64,17 +65,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 before:
-  description: The number that the file had.
+  description: The previous number in the file.
   returned: always
   type: int
   sample: 1
 processes:
-  description: The number that it has now.
+  description: The new number in the file.
   returned: always
   type: int
   sample: 3
 fresh:
-  description: Whether nothing was there before the first change.
+  description: Whether there was no previous value before the first change.
   returned: always
   type: bool
   sample: false
