@@ -14,8 +14,8 @@ class ModuleDocFragment:
 options:
   portal_name:
     description:
-      - The portal's name, where the server has several. Its files, folders and Supervisor groups carry it; those of the
-        first portal carry none.
+      - The portal's name, if the server has several portals. It is part of the names of the portal's files, folders and
+        Supervisor groups. The first portal has no name.
     type: str
     default: ""
 """
