@@ -263,7 +263,7 @@ KEPT_VARIABLES = {
     "a variable of an activation script": "TETHYS_TEST_ACTIVATED=yes",
 }
 NAMED = {
-    "user": "The processes now run as root and will run as www-data",
+    "user": "The processes' user changes from root to www-data",
     "--access-log": "the processes do not keep --access-log, ",
     "autorestart": ", autorestart=unexpected, ",
     "directory": f", directory={bed.HOME}, ",
