@@ -69,6 +69,7 @@ _PORTAL = needs_all(
     settings_problem=_REASON,
     start_problem=_REASON,
     database_problem=_REASON,
+    connection_limit=Maybe(Whole()),
     access=Listing(Table(Plain(1), most=10)),
     leftovers=Listing(Table(Plain(1), most=10)),
     apps=Listing(APP),

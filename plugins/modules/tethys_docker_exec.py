@@ -154,6 +154,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server import (
     portal_program,
     proc,
     supervisor_files,
+    supervisord,
     system_python,
     trust,
 )
@@ -216,6 +217,7 @@ SHIPPED = (
     settings_record,
     sockets,
     supervisor_files,
+    supervisord,
     system_python,
     tethys_docker_answers,
     tethys_docker_state,
