@@ -13,13 +13,12 @@ version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Creates the two passwords once, on the server, in a folder that only root can enter. Later runs use them again.
-  - Writes the C(redis.conf) that the container mounts. For Redis 6 and later, this file contains only the SHA-256
-    digests of the passwords.
-  - For Redis 6 and later, adds a new password to the file and, with O(running), to the running server, in addition to
-    the old one. Both passwords are valid until a call with O(retire) removes the old one, so the portal can always log
-    in.
-  - Run the task with C(no_log), because it returns the passwords.
+  - Makes the two passwords once, on the server, in a folder that only root can enter, and reuses them in later runs.
+  - Writes the C(redis.conf) that the container mounts. From Redis 6 it holds the passwords' SHA-256 sums only.
+  - From Redis 6 a new password is added beside the one it follows, in the file and, with O(running), in the running
+    server. Both open until a call with O(retire) takes the old one away, so that nobody is refused while the portal
+    changes. In the same way the rights for another O(backend) are added beside those for the one before.
+  - Run the task with C(no_log), since it returns the passwords.
 seealso:
   - module: tethys.channels.redis_ping
 extends_documentation_fragment:
@@ -52,9 +51,15 @@ options:
     type: str
     default: asgi
   backend:
-    description: The layer class. The portal's user can only run the commands of this class.
+    description:
+      - The layer class for which the portal's user gets its commands. Those for the class before are kept until a call
+        with O(retire).
     type: str
     default: channels_redis.core.RedisChannelLayer
+  channel_rights:
+    description: Whether the server has rights on channels (Redis 6.2 and later).
+    type: bool
+    default: true
   maxmemory_mb:
     description: The memory in MiB at which Redis refuses new messages.
     type: int
@@ -68,7 +73,9 @@ options:
     type: bool
     default: false
   retire:
-    description: Whether the module removes passwords that were replaced. Use it when nothing uses them anymore.
+    description:
+      - Take away the passwords that were followed by another, and the rights for a class before O(backend); for when
+        nobody uses them any more.
     type: bool
     default: false
   transport:
@@ -138,8 +145,8 @@ options:
     type: str
   running:
     description:
-      - Whether a server is running with this configuration, so that it gets a new password immediately.
-      - Without O(acl), the running server does not get it.
+      - Whether a server runs that has read this configuration, and gets another password and other rights at once.
+      - Without O(acl) the running server gets nothing.
     type: bool
     default: false
   container:
@@ -169,14 +176,20 @@ credentials:
 config_sum:
   description:
     - A digest of the configuration, which changes whenever the container has to read it again.
-    - It does not change for a new password, which the running server gets immediately.
+    - A new password and the rights of another class, which the running server gets, do not change it.
   returned: always
   type: str
 rotating:
-  description: Whether a password that was replaced is still valid.
+  description: Whether there is something for a call with O(retire) to take away.
   returned: always
   type: bool
   sample: false
+leaving:
+  description: What that is, as a person reads it.
+  returned: always
+  type: list
+  elements: str
+  sample: [the old password]
 stale:
   description:
     - Whether the running server has to restart. This is the case if it refuses the login of this configuration's
@@ -214,7 +227,6 @@ run_as:
 
 import contextlib
 
-from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.redis.answer import SettingsAnswer
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import RedisError
@@ -240,6 +252,7 @@ ARGUMENTS = {
     "acl": {"type": "bool", "default": True},
     "prefix": {"type": "str", "default": "asgi"},
     "backend": {"type": "str", "default": "channels_redis.core.RedisChannelLayer"},
+    "channel_rights": {"type": "bool", "default": True},
     "maxmemory_mb": {"type": "int", "required": True},
     # With no_log, Ansible would mask it in what is returned too, and the portal would get the mask.
     # The task's own no_log hides it, as the documentation says.
@@ -300,10 +313,9 @@ def bring(module: AnsibleModule) -> None:
         files = Files(params)
     except KeyError:
         module.fail_json(msg=f"There is no group {params['socket_group']} on this server.")
-    try:
-        before = atomic_file.read(str(files.config_path)).decode("utf-8") if files.config_path.exists() else ""
     except OSError as error:
-        module.fail_json(msg=f"{files.config_path} cannot be read: {error}. Run as root (ansible_become: true).")
+        path = error.filename or f"{params['directory']}/redis"
+        module.fail_json(msg=f"{path} cannot be read: {error}. Run as root (ansible_become: true).")
 
     write_files = not files.right()
     try:
@@ -326,7 +338,7 @@ def bring(module: AnsibleModule) -> None:
     if params["running"] and params["running_sum"] in (None, files.config_sum) and not module.check_mode:
         with contextlib.suppress(OSError):
             files.forget_others()
-    module.exit_json(changed=write_files or updated, stale=stale, **answer(files, params["acl"], before))
+    module.exit_json(changed=write_files or updated, stale=stale, **answer(files, params["acl"]))
 
 
 def update_redis(module: AnsibleModule, files: Files) -> tuple[bool, bool]:
@@ -341,13 +353,13 @@ def update_redis(module: AnsibleModule, files: Files) -> tuple[bool, bool]:
         return files.tell(module.check_mode), False
     except (OSError, RedisError) as error:
         if retire:
-            module.fail_json(msg=f"The old password could not be removed from Redis ({error}): run again.")
+            module.fail_json(msg=f"What is no longer used could not be removed from Redis ({error}): run again.")
         # It reads the file when it starts, and that the portal can log in is seen afterwards.
         return False, isinstance(error, RedisError) and shut_out(error)
 
 
-def answer(files: Files, acl: bool, before: str) -> SettingsAnswer:
-    """Return what the module returns about the files; `before` is the text of redis.conf as it was."""
+def answer(files: Files, acl: bool) -> SettingsAnswer:
+    """Return what the module returns about the files."""
     hidden = ("user ", "requirepass ", "masteruser ", "masterauth ")
     credentials = files.credentials
     return {
@@ -357,7 +369,8 @@ def answer(files: Files, acl: bool, before: str) -> SettingsAnswer:
         "start_file": START if files.watched else None,
         "config_sum": files.config_sum,
         "run_as": f"{files.uid}:{files.gid}",
-        "rotating": "previous" in credentials,
+        "rotating": bool(files.leaving),
+        "leaving": files.leaving,
         "credentials": {
             "username": PORTAL_USER if acl else None,
             "password": credentials["password"],
@@ -365,7 +378,7 @@ def answer(files: Files, acl: bool, before: str) -> SettingsAnswer:
             "admin_password": credentials["admin_password"] if acl else credentials["password"],
         },
         "diff": {
-            "before": "".join(row + "\n" for row in before.splitlines() if not row.startswith(hidden)),
+            "before": "".join(row + "\n" for row in files.before.splitlines() if not row.startswith(hidden)),
             "after": "\n".join(files.shown) + "\n",
             "before_header": str(files.config_path),
             "after_header": str(files.config_path),

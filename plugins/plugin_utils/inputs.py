@@ -70,6 +70,11 @@ def has_users(asked: Any, image: Any) -> bool:
     return re.search(r":[1-5]([.@-]|$)", str(image)) is None
 
 
+def has_channel_rights(image: Any) -> bool:
+    """Return whether a Redis can confine a user to channels, by its image's tag: Redis 6.0 does not start with that."""
+    return re.search(r":6\.0([.@-]|$)", str(image)) is None
+
+
 class RedisOptions(TypedDict):
     """What the plan of a host of the shared Redis is made by."""
 
@@ -220,6 +225,11 @@ class Variables:
     def redis_acl(self) -> bool:
         """Whether the layer's own Redis has users."""
         return has_users(self.of_role("redis_container_acl"), self.of_role("redis_container_image"))
+
+    @property
+    def channel_rights(self) -> bool:
+        """Whether the layer's own Redis can confine a user to channels."""
+        return has_channel_rights(self.of_role("redis_container_image"))
 
     @property
     def layer_options(self) -> Data:

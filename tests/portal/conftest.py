@@ -39,7 +39,7 @@ class Server:
         credentials = {"password": LOGIN["password"], "admin_password": "admin"}
         lines = [
             *configuration.configuration(64, "unix"),
-            *users.users(credentials, "portal_", self.backend, True),
+            *users.users(credentials, users.rights("portal_", [users.class_of(self.backend)])),
         ]
         text = "\n".join([*lines, "bind 127.0.0.1", f"port {self.port}", ""]).replace(
             configuration.SOCKET_INSIDE, str(path)

@@ -36,5 +36,6 @@ class SettingsAnswer(TypedDict, total=False):
     config_sum: str
     run_as: str
     rotating: bool
+    leaving: list[str]
     credentials: Credentials
     diff: Diff

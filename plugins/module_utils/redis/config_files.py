@@ -25,6 +25,9 @@ from ansible_collections.tethys.channels.plugins.module_utils.redis.credentials 
 from ansible_collections.tethys.channels.plugins.module_utils.redis.peer import Container, login
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import (
     ADMIN_USER,
+    class_of,
+    classes_in,
+    rights,
     sha256,
     tell,
     users,
@@ -93,8 +96,10 @@ class Files:
         self.socket: Path | None = Path(params["socket"]) if params["transport"] == "unix" else None
         self.gid = group_id(params["socket_group"]) if self.socket and params["socket_group"] else self.uid
         self.params = params
+        self.before = atomic_file.read(str(self.config_path)).decode("utf-8") if self.config_path.exists() else ""
+        kept = atomic_file.read_notes(self.credentials_path)
         self.credentials = next_credentials(
-            atomic_file.read_notes(self.credentials_path),
+            kept,
             params["password"],
             peer_password=params["peer_password"],
             owner=os.path.realpath(f"{params['home']}/portal_config.yml") if params["home"] else None,
@@ -102,12 +107,13 @@ class Files:
             rotate=params["rotate"],
             retire=params["retire"],
         )
+        first_class = self._classes(kept)
         self.credentials_text = json.dumps(self.credentials, indent=2) + "\n"
         now = sha256(self.credentials["password"])
         self.sums = [now, *self.credentials.get("previous", [])]
         copied_at = params["address"] if self.watched else None
         self.shown = configuration(params["maxmemory_mb"], transport, port, copied_at)
-        self.text = self.config(self.sums)
+        self.text = self.config(self.sums, self.classes)
         self.beside = dict(self.tls)
         if self.watched:
             self.beside[self.redis_dir / START] = start_script(params, self.config_path.name)
@@ -115,14 +121,40 @@ class Files:
         beside = dict(self.beside)
         if self.watched:
             beside[self.redis_dir / START] = start_script(params, self.config_path.name, REPLICATE_LABELLED)
-        labelled = self.config([self.credentials.get("first", now)]) + "".join(beside.values())
+        labelled = self.config([self.credentials.get("first", now)], [first_class]) + "".join(beside.values())
         self.config_sum = sha256(self.credentials["admin_password"] + labelled)[:32]
 
-    def config(self, sums: list[str]) -> str:
-        """The whole configuration, with these digests of the portal's passwords."""
-        params = self.params
-        lines = users(self.credentials, params["prefix"], params["backend"], params["acl"], sums)
+    def _classes(self, kept: dict[str, Any]) -> str:
+        """Find the classes for which the portal gets rights; return the one of the container's label, and note it.
+
+        The file has those of the class before until they are retired: its processes still run. A server that runs gets
+        the rights at once, so its label, by which it would be replaced, stays that of the class it was made for.
+        """
+        self.wanted = class_of(self.params["backend"])
+        had = classes_in(self.before) if self.params["acl"] else []
+        self.classes = [self.wanted] if self.params["retire"] else sorted({self.wanted, *had})
+        if not self.params["running"] or not had:
+            return self.wanted
+        first = str(kept.get("first_class") or (had[0] if len(had) == 1 else self.wanted))
+        if first != self.wanted:
+            self.credentials["first_class"] = first
+        return first
+
+    def granted(self, classes: list[str]) -> str:
+        """The portal's rights for these classes."""
+        return rights(self.params["prefix"], classes, self.params["channel_rights"])
+
+    def config(self, sums: list[str], classes: list[str]) -> str:
+        """The whole configuration, with these digests of the portal's passwords, and the rights for these classes."""
+        lines = users(self.credentials, self.granted(classes), self.params["acl"], sums)
         return "\n".join([*self.shown, *lines, ""])
+
+    @property
+    def leaving(self) -> list[str]:
+        """What is to be retired, as a person reads it."""
+        classes = {"core": "the core class", "pubsub": "the pub/sub class"}
+        found = [f"the rights of {classes[name]}" for name in self.classes if name != self.wanted]
+        return [*(["the old password"] if "previous" in self.credentials else []), *found]
 
     def right(self) -> bool:
         """Whether nothing has to be written."""
@@ -173,7 +205,7 @@ class Files:
         return True
 
     def tell(self, check: bool) -> bool:
-        """Have the server that runs take the passwords of the file; returns whether it did not."""
+        """Have the server that runs take the passwords and rights of the file; returns whether it lacked a password."""
         admin = {"username": ADMIN_USER, "password": self.credentials["admin_password"]}
         place: dict[str, Any] = {"host": "127.0.0.1", "port": self.params["port"]}
         if self.socket:
@@ -181,4 +213,6 @@ class Files:
         elif self.tls:
             place.update(host=self.params["address"], tls=True, ca=str(self.redis_dir / TLS_FILES["tls_ca"]))
         with login({**place, **admin}, Container(self.params["engine"], self.params["container"])) as redis:
-            return tell(redis, self.sums, check)
+            # Where rights on channels exist, a user has all of them until they are taken away.
+            reset = "resetchannels " if self.params["channel_rights"] else ""
+            return tell(redis, self.sums, check, reset + self.granted(self.classes))

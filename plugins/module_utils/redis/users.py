@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, Iterable
 
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError, pairs, strings
 
@@ -21,7 +21,8 @@ CONNECT = "+hello +auth +ping +select +client|setname"
 # A Sentinel has no databases.
 CONNECT_TO_SENTINEL = "+hello +auth +ping +client|setname"
 NO_USER = f"it has no user {PORTAL_USER}"
-# What each layer class sends, and nothing else (read in channels_redis 4.3, seen with redis-py 7.4 and 8.1).
+# What each layer class sends, and nothing else (read in channels_redis 4.3, seen with redis-py 7.4 and 8.1). The first of
+# each tells which class a user's rights are for.
 COMMANDS = {
     "core": "+bzpopmin +zpopmin +zadd +zcount +zrange +zrem +zremrangebyscore +expire +del +eval +evalsha"
     " +script|load +multi +exec",
@@ -48,24 +49,45 @@ def quoted(text: str) -> str:
     return '"' + "".join(plain) + '"'
 
 
+def class_of(backend: str) -> str:
+    """Return the name of a layer class in COMMANDS."""
+    return "pubsub" if ".pubsub." in backend else "core"
+
+
+def classes_in(config: str) -> list[str]:
+    """Return the layer classes for which a configuration gives the portal rights."""
+    rows = [line.split() for line in config.splitlines() if line.startswith(f"user {PORTAL_USER} ")]
+    return [name for name, commands in COMMANDS.items() if any(commands.split()[0] in row for row in rows)]
+
+
+def rights(prefix: str, classes: Iterable[str], channel_rights: bool = True) -> str:
+    """Return the portal's rights; Redis 6.0 has none on channels, so they are named only where a class needs them."""
+    channels = f"resetchannels &{prefix}* " if channel_rights else ""
+    reach = {"core": f"~{prefix}* {COMMANDS['core']}", "pubsub": f"{channels}{COMMANDS['pubsub']}"}
+    return " ".join(["resetkeys -@all", CONNECT, *(reach[name] for name in COMMANDS if name in classes)])
+
+
 def users(
-    credentials: dict[str, Any], prefix: str, backend: str, acl: bool, sums: list[str] | None = None
+    credentials: dict[str, Any], granted: str, acl: bool = True, sums: list[str] | None = None
 ) -> list[str]:
     """The lines that let the portal in, and nobody else; `sums` are those of the portal's passwords, where not one.
 
     With a peer's password among the credentials, they let the other servers in as well, and say how to get in there.
+
+    Args:
+        credentials: the passwords.
+        granted: the portal's rights.
+        acl: whether the server has users.
+        sums: the digests of all passwords that open.
     """
     if not acl:
         return ["requirepass " + quoted(credentials["password"])]
-    pubsub = ".pubsub." in backend
-    # Redis 6.0 has no rights on channels: they are named only where the layer needs them.
-    reach = f"resetchannels &{prefix}* {COMMANDS['pubsub']}" if pubsub else f"~{prefix}* {COMMANDS['core']}"
     opening = " ".join("#" + each for each in sums or [sha256(credentials["password"])])
     peer = credentials.get("peer_password")
     more = f" {ADMIN_OF_COPIES}" if peer else ""
     lines = [
         "user default off",
-        f"user {PORTAL_USER} on {opening} resetkeys -@all {CONNECT} {reach}",
+        f"user {PORTAL_USER} on {opening} {granted}",
         f"user {ADMIN_USER} on #{sha256(credentials['admin_password'])} ~* -@all {CONNECT} {ADMIN_COMMANDS}{more}",
     ]
     if peer:
@@ -77,13 +99,17 @@ def users(
     return lines
 
 
-def tell(redis: Redis, sums: list[str], check: bool) -> bool:
-    """Have a running server, or Sentinel, open to these passwords and no others; returns whether it did not."""
+def tell(redis: Redis, sums: list[str], check: bool, granted: str = "") -> bool:
+    """Have a running server, or Sentinel, open to these passwords and no others; returns whether it did not.
+
+    With `granted`, the portal's user gets these rights and no others, at once: no client is disconnected that keeps
+    what it uses. What rights it has is not compared, since each version of Redis shows them in another form.
+    """
     about = redis.command("ACL", "GETUSER", PORTAL_USER)
     if not about:
         raise RedisError(NO_USER)
     have = strings(pairs(about).get("passwords") or [])
     words = ["#" + each for each in sums if each not in have] + ["!" + each for each in have if each not in sums]
-    if words and not check:
-        redis.command("ACL", "SETUSER", PORTAL_USER, *words)
+    if (words or granted) and not check:
+        redis.command("ACL", "SETUSER", PORTAL_USER, *words, *granted.split())
     return bool(words)

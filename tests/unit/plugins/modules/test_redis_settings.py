@@ -19,7 +19,7 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils.redis import client, config_files, configuration
-from ansible_collections.tethys.channels.plugins.module_utils.redis.users import users
+from ansible_collections.tethys.channels.plugins.module_utils.redis.users import rights, users
 from ansible_collections.tethys.channels.plugins.module_utils.server.lock import alone
 from ansible_collections.tethys.channels.plugins.modules import redis_settings
 from hypothesis import given
@@ -38,8 +38,11 @@ def sums(password: str) -> str:
 # --- the users ------------------------------------------------------------------------------------------------------
 
 
+OF_THE_CORE_CLASS = rights("asgi", ["core"])
+
+
 def test_users_of_the_core_layer() -> None:
-    default, portal, admin = users(CREDENTIALS, "asgi", CORE, True)
+    default, portal, admin = users(CREDENTIALS, OF_THE_CORE_CLASS)
     assert default == "user default off"
     assert portal.startswith(f"user tethys on #{sums('p')} resetkeys -@all ")
     assert " ~asgi* " in portal
@@ -53,13 +56,21 @@ def test_users_of_the_core_layer() -> None:
 
 
 def test_users_of_the_pubsub_layer() -> None:
-    _default, portal, _admin = users(CREDENTIALS, "other", PUBSUB, True)
+    _default, portal, _admin = users(CREDENTIALS, rights("other", ["pubsub"]))
     assert " resetchannels &other* +publish +subscribe +unsubscribe" in portal
     assert "~" not in portal
 
 
+def test_redis_without_rights_on_channels() -> None:
+    assert rights("other", ["pubsub"], channel_rights=False) == f"resetkeys -@all {OF_ALL} +publish +subscribe +unsubscribe"
+
+
+def test_the_rights_of_both_classes() -> None:
+    assert rights("asgi", ["pubsub", "core"]) == f"resetkeys -@all {OF_ALL} {OF_CORE} {OF_PUBSUB}"
+
+
 def test_the_admin_can_look_and_not_read() -> None:
-    admin = users(CREDENTIALS, "asgi", CORE, True)[2]
+    admin = users(CREDENTIALS, OF_THE_CORE_CLASS)[2]
     assert admin.startswith(f"user tethys_admin on #{sums('a')} ")
     assert {"+info", "+client", "+acl"} <= set(admin.split())
     assert not {"+get", "+set", "+zrange", "+eval", "+@all"} & set(admin.split())
@@ -84,7 +95,7 @@ def redis_word(text: str) -> bytes:
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1))
 def test_any_password_without_users(password: str) -> None:
-    (line,) = users({"password": password}, "asgi", CORE, False)
+    (line,) = users({"password": password}, OF_THE_CORE_CLASS, acl=False)
     keyword, _space, word = line.partition(" ")
     assert keyword == "requirepass"
     assert len(line.splitlines()) == 1
@@ -138,10 +149,10 @@ OF_ALL = "+hello +auth +ping +select +client|setname"
 
 
 @pytest.mark.parametrize("given", [None, ["one", "two"]])
-@pytest.mark.parametrize(("backend", "reach"), [(CORE, OF_CORE), (PUBSUB, OF_PUBSUB)])
-def test_users_of_one_that_stands_alone_are_what_they_were(backend: str, reach: str, given: list[str] | None) -> None:
+@pytest.mark.parametrize(("name", "reach"), [("core", OF_CORE), ("pubsub", OF_PUBSUB)])
+def test_users_of_one_that_stands_alone_are_what_they_were(name: str, reach: str, given: list[str] | None) -> None:
     opening = "#one #two" if given else f"#{sums('p')}"
-    assert users(CREDENTIALS, "asgi", backend, True, given) == [
+    assert users(CREDENTIALS, rights("asgi", [name]), sums=given) == [
         "user default off",
         f"user tethys on {opening} resetkeys -@all {OF_ALL} {reach}",
         f"user tethys_admin on #{sums('a')} ~* -@all {OF_ALL} +info +client +acl +memory +latency +dbsize +scan"
@@ -210,10 +221,9 @@ def test_the_whole_configuration(transport: str, copied_at: str | None, copying:
     ]
 
 
-@pytest.mark.parametrize("backend", [CORE, PUBSUB])
-def test_users_where_servers_copy_each_other(backend: str) -> None:
-    alone = users(CREDENTIALS, "asgi", backend, True)
-    default, portal, admin, *peers = users({**CREDENTIALS, "peer_password": "q"}, "asgi", backend, True)
+def test_users_where_servers_copy_each_other() -> None:
+    alone = users(CREDENTIALS, OF_THE_CORE_CLASS)
+    default, portal, admin, *peers = users({**CREDENTIALS, "peer_password": "q"}, OF_THE_CORE_CLASS)
     # What a portal may is the same.
     assert [default, portal] == alone[:2]
     assert admin == f"{alone[2]} +role +replicaof"
@@ -227,7 +237,7 @@ def test_users_where_servers_copy_each_other(backend: str) -> None:
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1))
 def test_any_password_of_the_peers(password: str) -> None:
-    *_users, line = users({**CREDENTIALS, "peer_password": password}, "asgi", CORE, True)
+    *_users, line = users({**CREDENTIALS, "peer_password": password}, OF_THE_CORE_CLASS)
     keyword, _space, word = line.partition(" ")
     assert (keyword, len(line.splitlines())) == ("masterauth", 1)
     assert redis_word(word) == password.encode()
@@ -957,6 +967,7 @@ class Users:
     def __init__(self, *opens: str) -> None:
         self.opens = [sums(password) for password in opens]
         self.told: list[str] = []
+        self.rights = ""
         self.there = True
 
     def answer(self, command: str, words: list[str]) -> bytes:
@@ -967,13 +978,16 @@ class Users:
             about = b"*6\r\n%s$9\r\npasswords\r\n*%d\r\n%s$4\r\nkeys\r\n$6\r\n~asgi*\r\n"
             return about % (flags, len(self.opens), rows) if self.there else b"*-1\r\n"
         assert words[1] == "SETUSER"
-        for word in words[3:]:
+        words = words[3:]
+        passwords = [word for word in words if word[0] in "#!"]
+        for word in passwords:
             self.told.append(word)
             if word[0] == "#":
                 self.opens.append(word[1:])
             else:
-                assert word[0] == "!"
                 self.opens.remove(word[1:])
+        # In one command, so that there is no moment with fewer of either.
+        self.rights = " ".join(words[len(passwords) :])
         return b"+OK\r\n"
 
 
@@ -1255,6 +1269,81 @@ def test_killed_anywhere_and_run_again(
     assert users.opens == opens_in_file(folder) == [sums("two")]
     assert set(kept(folder)) == {"password", "admin_password", "first"}
     assert not run(password="two", port=port, running=True)["changed"]
+
+
+# --- another class of the layer -------------------------------------------------------------------------------------
+
+
+def rights_in_file(folder: Path) -> str:
+    """The portal's rights in the configuration."""
+    text = (folder / "redis" / "redis.conf").read_text(encoding="utf-8")
+    [line] = [row for row in text.splitlines() if row.startswith("user tethys ")]
+    return " ".join(word for word in line.split()[3:] if word[0] != "#")
+
+
+@pytest.mark.parametrize(("before", "after"), [(CORE, PUBSUB), (PUBSUB, CORE)])
+def test_both_classes_have_their_rights_until_the_old_ones_are_retired(
+    run: Run, folder: Path, server: Callable[..., Any], before: str, after: str
+) -> None:
+    first = run(password="one", backend=before)
+    users, port = server(first["credentials"]["admin_password"], "one")
+    running = {"password": "one", "backend": after, "port": port, "running": True}
+    assert not first["rotating"]
+    dry = run(check=True, **running)
+    assert (dry["changed"], dry["rotating"], users.rights) == (True, True, "")
+    second = run(**running)
+    former = {CORE: "the rights of the core class", PUBSUB: "the rights of the pub/sub class"}[before]
+    assert (second["changed"], second["leaving"]) == (True, [former])
+    both = rights("asgi", ["core", "pubsub"])
+    assert (rights_in_file(folder), users.rights) == (both, f"resetchannels {both}")
+    again = run(**running)
+    assert (again["changed"], again["leaving"]) == (False, [former])
+    last = run(**running, retire=True)
+    assert (last["changed"], last["rotating"], last["leaving"]) == (True, False, [])
+    alone = rights("asgi", ["core" if after == CORE else "pubsub"])
+    assert (rights_in_file(folder), users.rights) == (alone, f"resetchannels {alone}")
+    assert not run(**running)["changed"]
+    # The container is not replaced for any of it.
+    assert {each["config_sum"] for each in (dry, second, again, last)} == {first["config_sum"]}
+    back = run(**{**running, "backend": before})
+    assert (back["leaving"] != [], back["config_sum"]) == (True, first["config_sum"])
+    assert "first_class" not in kept(folder)
+
+
+def test_a_rotation_may_come_with_another_class(run: Run, folder: Path, server: Callable[..., Any]) -> None:
+    first = run(password="one")
+    users, port = server(first["credentials"]["admin_password"], "one")
+    running = {"password": "two", "backend": PUBSUB, "port": port, "running": True}
+    second = run(**running)
+    assert second["leaving"] == ["the old password", "the rights of the core class"]
+    assert second["config_sum"] == first["config_sum"]
+    run(**running, retire=True)
+    assert (users.opens, users.rights) == ([sums("two")], f"resetchannels {rights('asgi', ['pubsub'])}")
+
+
+def test_a_server_that_lost_its_rights_gets_them_again(run: Run, server: Callable[..., Any]) -> None:
+    """A run that was killed between the file and the server, or somebody's own ACL SETUSER."""
+    users, port = server(run(password="one")["credentials"]["admin_password"], "one")
+    assert not run(password="one", port=port, running=True)["changed"]
+    assert users.rights == f"resetchannels {rights('asgi', ['core'])}"
+
+
+def test_one_that_does_not_run_is_replaced_for_another_class(run: Run, folder: Path) -> None:
+    first = run(password="one")
+    second = run(password="one", backend=PUBSUB)
+    assert second["config_sum"] != first["config_sum"]
+    # What still runs with the class before, such as a portal of a shared Redis, is let in.
+    assert rights_in_file(folder) == rights("asgi", ["core", "pubsub"])
+    assert run(password="one", backend=PUBSUB, retire=True)["config_sum"] == second["config_sum"]
+
+
+def test_redis_6_0_is_sent_nothing_about_channels(run: Run, folder: Path, server: Callable[..., Any]) -> None:
+    given = {"password": "one", "channel_rights": False}
+    users, port = server(run(**given)["credentials"]["admin_password"], "one")
+    run(**given, backend=PUBSUB, port=port, running=True)
+    assert "+publish" in users.rights
+    assert "channels" not in users.rights + rights_in_file(folder)
+    assert "&" not in users.rights + rights_in_file(folder)
 
 
 def test_another_run_is_waited_for_and_not_for_ever(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
