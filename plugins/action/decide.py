@@ -50,7 +50,7 @@ class ActionModule(Action):
             decided["layer_check"]["page"] = {
                 "plan": plan,
                 "asked": {
-                    "backend": variables.read("preflight_layer_backend"),
+                    "backend": variables.backend,
                     "container_name": variables.of_role("redis_container_name"),
                     "image": variables.of_role("redis_container_image"),
                 },
@@ -81,7 +81,7 @@ def _of_portal(variables: Variables) -> Plan:
             "log_dir": variables.of_role("asgi_service_log_dir"),
             "watch": boolean(variables.of_role("asgi_service_watch"), strict=False),
             "redis_acl": variables.redis_acl,
-            "backend": variables.read("preflight_layer_backend"),
+            "backend": variables.backend,
             "redis_started_at": started_at or 0,
         }
     )

@@ -48,8 +48,7 @@ class ActionModule(Action):
         answer["packages"] = self._packages(variables, answer["portal"])
         hosts = variables.read("preflight_layer_hosts")
         if hosts:
-            backend = variables.read("preflight_layer_backend")
-            redis = self.ask("redis_ping", variables.held, endpoints=redis_endpoints(hosts), backend=backend)
+            redis = self.ask("redis_ping", variables.held, endpoints=redis_endpoints(hosts), backend=variables.backend)
             if redis.get("failed"):
                 return redis
             answer["redis"] = redis
@@ -76,7 +75,8 @@ class ActionModule(Action):
             port_count=len(ports),
             upstream=variables.of_role("nginx_upstream_name"),
             upstream_wanted=variables.read("preflight_asgi_layout") == "socket_per_process",
-            workers=variables.is_set("redis_container_rotate"),
+            # They keep what a rotation or a change of the class replaces.
+            workers=variables.goal == "site",
             engine=variables.of_role("redis_container_engine"),
             container_name=variables.of_role("redis_container_name"),
             container_image=variables.of_role("redis_container_image"),

@@ -402,6 +402,9 @@ def main() -> None:
     ages = [one["uptime_seconds"] for one in redis if one["uptime_seconds"] is not None]
 
     def older(key: str, age_seconds: float) -> bool | None:
+        if not params["backlog"]:
+            # Nothing is kept in Redis that could be lost.
+            return None
         if lost_at:
             return asgi_record.precedes(key, lost_at)
         return age_seconds > min(ages) + GRAIN_SECONDS if ages and not container else None

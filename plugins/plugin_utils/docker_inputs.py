@@ -7,15 +7,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
+
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import AUTO, CORE_BACKEND
 
 PREFIX = "tethys_docker_"
 
 
 @dataclass(frozen=True)
 class DockerInputs:
-    """The variables by their names without `tethys_docker_`; the role's defaults have the others.
+    """The variables by their names without `tethys_docker_`, the class of the layer chosen.
 
     What is not of its type here is refused by the plan.
     """
@@ -49,4 +51,6 @@ class DockerInputs:
     def given(cls, variables: Mapping[str, Any]) -> DockerInputs:
         """Return those among a host's variables."""
         names = [field.name for field in fields(cls) if f"{PREFIX}{field.name}" in variables]
-        return cls(**{name: variables[f"{PREFIX}{name}"] for name in names})
+        asked = cls(**{name: variables[f"{PREFIX}{name}"] for name in names})
+        # Apps add layers of the core class on the same Redis, whose login is for the class of `default` alone.
+        return replace(asked, layer_backend=CORE_BACKEND) if asked.layer_backend == AUTO else asked

@@ -204,8 +204,13 @@ class Variables:
         """What the plan of a portal is made by."""
         looks = self.goal == "look"
         return Inputs(
-            asked={name: self.read(of_role) for name, of_role in ASKED.items()},
+            asked={
+                **{name: self.read(of_role) for name, of_role in ASKED.items()},
+                "tethys_layer_backend": self.backend,
+            },
             options={
+                "layer_backend": self.read("preflight_layer_backend"),
+                "core_reason": self.core_reason,
                 "goal": "site" if looks else self.goal,
                 # As the play has them; the one that only looks has all at once.
                 "hosts_at_once": 0 if looks else len(self.read("ansible_play_batch")),
@@ -238,6 +243,22 @@ class Variables:
         return given if isinstance(given, Mapping) else {}
 
     @property
+    def backend(self) -> Any:
+        """The class of the layer."""
+        # Not above: each process that Ansible forks would load it to find any action plugin.
+        from ansible_collections.tethys.channels.plugins.plugin_utils.layers import chosen_class
+
+        asked, hosts = self.read("preflight_layer_backend"), self.read("preflight_layer_hosts")
+        return chosen_class(asked, self.layer_options, hosts)
+
+    @property
+    def core_reason(self) -> str:
+        """What of the variables only the core class has."""
+        from ansible_collections.tethys.channels.plugins.plugin_utils.layers import core_reason
+
+        return core_reason(self.layer_options, self.read("preflight_layer_hosts"))
+
+    @property
     def prefix(self) -> str:
         """The prefix of the layer's keys."""
         return str(self.layer_options.get("prefix") or "asgi")
@@ -260,7 +281,7 @@ class Variables:
     def wants_packages(self) -> bool:
         """Whether the run may install them."""
         goals = ("site", "check", "look")
-        return self.goal in goals and self.read("preflight_layer_backend") != MEMORY_BACKEND
+        return self.goal in goals and self.backend != MEMORY_BACKEND
 
     @property
     def digest(self) -> str:

@@ -10,8 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypedDict, cast
 
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import HOSTS
-from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import credentials_for, read_hosts
+from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import (
+    credentials_for,
+    read_hosts,
+    redis_endpoints,
+)
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
+    AUTO,
     BACKENDS,
     CORE_BACKEND,
     MEMORY_BACKEND,
@@ -145,6 +150,37 @@ def _read_options(options: Any, backend: str) -> LayerConfig:
     if problems:
         raise Refusal(*problems)
     return cast(LayerConfig, dict(read))
+
+
+def core_reason(options: Any, hosts: Any, variable: str = "portal_config_layer_options") -> str:
+    """Return what only the core class has of these options and hosts, or an empty text.
+
+    Args:
+        options: what else the layer's class takes.
+        hosts: those of a Redis that exists already.
+        variable: the variable that has the options.
+    """
+    given = set(options) if isinstance(options, Mapping) else set()
+    found = sorted(given & (set(_OPTIONS[CORE_BACKEND]) - set(_OPTIONS[PUBSUB_BACKEND])))
+    if found:
+        return f"{variable} has {', '.join(found)}, which only the core class takes"
+    try:
+        databases = [endpoint["db"] for endpoint in redis_endpoints(hosts)] if hosts else []
+    except Refusal:
+        databases = []  # refused by itself
+    if any(databases):
+        return f"{HOSTS} has a database, and a message of the pub/sub class is received in all databases of a Redis"
+    return ""
+
+
+def chosen_class(asked: Any, options: Any, hosts: Any) -> Any:
+    """Return the layer's class: the one asked for, or the one that fits where the choice is left to the run.
+
+    The reasons for the default are in docs/docsite/rst/explanation_classes.rst.
+    """
+    if asked not in (None, AUTO):
+        return asked
+    return CORE_BACKEND if core_reason(options, hosts) else PUBSUB_BACKEND
 
 
 def channel_layers(

@@ -36,6 +36,8 @@ CORE_BACKEND = "channels_redis.core.RedisChannelLayer"
 PUBSUB_BACKEND = "channels_redis.pubsub.RedisPubSubChannelLayer"
 MEMORY_BACKEND = "channels.layers.InMemoryChannelLayer"
 BACKENDS = (CORE_BACKEND, PUBSUB_BACKEND, MEMORY_BACKEND)
+# What stands for a value that the run chooses.
+AUTO = "auto"
 POLICIES = ("single", "pin")
 LAYOUTS = ("shared_socket", "socket_per_process")
 # Every ASGI process is a whole portal in memory, so no server runs this many. What arrives above it is another

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Program
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import front, trust, unchanged, variables
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.bokeh import Bokeh
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.layer_class import LayerClass
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.neighbors import Neighbors, shared_redis_problems
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.nginx import Nginx
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.portal import Portal
@@ -134,6 +135,7 @@ def decide(inputs: Inputs, facts: Facts) -> Decision:
 def _with_server(decision: Decision, run: Run, inputs: Inputs, facts: Facts) -> Decision:
     portal, redis, programs = Portal(inputs, facts), Redis(inputs, facts), Programs(inputs, facts)
     nginx, bokeh, neighbors = Nginx(inputs, facts), Bokeh(inputs, facts), Neighbors(inputs, facts)
+    layer_class = LayerClass(inputs, facts)
     adopted_container = adopted_program = processes = None
     portal.portal_reasons()
     run.clock()
@@ -161,6 +163,7 @@ def _with_server(decision: Decision, run: Run, inputs: Inputs, facts: Facts) -> 
         portal.announce += portal.layer_options_lines()
     programs.gaps()
     if run.goal == "site":
+        layer_class.class_reasons()
         programs.moves(processes, bool(adopted_program))
     last = Run(inputs, facts)
     last.serial_reasons()
@@ -170,7 +173,7 @@ def _with_server(decision: Decision, run: Run, inputs: Inputs, facts: Facts) -> 
             "redis_container_rotate is true: Redis gets a new password, and the processes restart one at a time."
         )
         last.warnings += variables.rotation_warnings(facts.server)
-    for found in (portal, run, neighbors, redis, programs, nginx, trusted, bokeh, last):
+    for found in (portal, run, neighbors, layer_class, redis, programs, nginx, trusted, bokeh, last):
         decision.problems += [problem for problem in dict.fromkeys(found.problems) if problem not in decision.problems]
         decision.warnings += found.warnings
         decision.announce += found.announce

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER
@@ -18,6 +18,8 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.sentinel im
 from ansible_collections.tethys.channels.plugins.plugin_utils.hosts import Hosts, SharedServer
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import DEFAULT_PORT
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
+    CORE_BACKEND,
+    PUBSUB_BACKEND,
     SHARED_CA_HERE,
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.sentinel import (
@@ -33,6 +35,14 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.values import whol
 # What a portal's connection to another machine needs besides: the core layer's read lasts 5 s, and one that lasts
 # longer will never end, since the machine at the other end has gone without a word.
 PATIENCE = {"socket_connect_timeout": 5, "socket_timeout": 15, "health_check_interval": 10}
+# The pub/sub class waits for no answer, also not to a health check, so that the kernel has to find that out (the
+# numbers are Linux's TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT and TCP_USER_TIMEOUT). A network that is away for less
+# than half a minute loses nothing.
+PATIENCE_OF_PUBSUB = {
+    **PATIENCE,
+    "socket_keepalive": True,
+    "socket_keepalive_options": {4: 10, 5: 5, 6: 4, 18: 30000},
+}
 NOBODY: SharedLogin = {"username": PORTAL_USER, "password": None, "ca": None, "started_at": 0}
 
 
@@ -65,13 +75,16 @@ class SharedRedis(TypedDict):
     unreached: list[str]
 
 
-def shared_redis(names: Iterable[str], hosts: Hosts, logins: Sequence[LoginRow] = ()) -> SharedRedis:
+def shared_redis(
+    names: Iterable[str], hosts: Hosts, logins: Sequence[LoginRow] = (), backend: str = CORE_BACKEND
+) -> SharedRedis:
     """How a portal reaches the Redis that it shares with others.
 
     Args:
         names: the inventory's names of that Redis's servers, in any order.
         hosts: every host's variables by its name.
         logins: what `redis_login` read on these servers, as a loop over the sorted names registers it.
+        backend: the layer's class.
 
     Where Sentinel watches, one login is enough.
     """
@@ -100,7 +113,7 @@ def shared_redis(names: Iterable[str], hosts: Hosts, logins: Sequence[LoginRow] 
         }
     return {
         "servers": servers,
-        "hosts": _hosts(servers, found),
+        "hosts": _hosts(servers, found, PATIENCE_OF_PUBSUB if backend == PUBSUB_BACKEND else PATIENCE),
         "endpoints": _endpoints(servers, found),
         "authorities": authorities,
         "started_at": max((login["started_at"] for login in found), default=0),
@@ -132,7 +145,7 @@ def servers_of(names: Iterable[str], hosts: Hosts) -> list[SharedServer]:
     return found
 
 
-def _hosts(servers: Sequence[SharedServer], logins: Sequence[SharedLogin]) -> list[Any]:
+def _hosts(servers: Sequence[SharedServer], logins: Sequence[SharedLogin], patience: Mapping[str, Any]) -> list[Any]:
     """The shared Redis as `hosts` of a channel layer. A URL cannot contain every password, so it is separate."""
     return [
         {
@@ -141,7 +154,7 @@ def _hosts(servers: Sequence[SharedServer], logins: Sequence[SharedLogin]) -> li
             "password": login["password"] or NOT_KNOWN_YET,
             "ssl_ca_certs": SHARED_CA_HERE,
             "ssl_check_hostname": True,
-            **PATIENCE,
+            **patience,
         }
         for server, login in zip(servers, logins)
     ]

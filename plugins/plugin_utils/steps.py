@@ -22,7 +22,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.front impor
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis_way import RedisEndpoint
 from ansible_collections.tethys.channels.plugins.plugin_utils.flat_plan import Plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.hosts import SentinelStep
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART, CONFIG_LABEL
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART, CONFIG_LABEL, CORE_BACKEND
 from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
     EnginePackages,
     SupervisorPackages,
@@ -99,6 +99,7 @@ class SettingsStep:
     """What `portal_config` does: `redis` is where the layer's Redis comes from, `answers` whether our own answers."""
 
     is_unchanged: bool
+    backend: str
     redis: str
     endpoint: RedisEndpoint
     place: str
@@ -323,6 +324,7 @@ def settings_step(plan: Plan) -> SettingsStep:
     portal: Portal = plan["portal"]
     return SettingsStep(
         is_unchanged=plan["as_proved"],
+        backend=plan["backend"],
         redis=plan["redis"],
         endpoint=plan["redis_endpoint"] or {},
         place=plan["redis_place"],
@@ -340,6 +342,7 @@ def settings_step(plan: Plan) -> SettingsStep:
 def processes_step(plan: Plan) -> ProcessesStep:
     """Return the step of `asgi_service`."""
     portal, server, names = plan["portal"], plan["server"], PortalNames(plan["portal_name"])
+    loses_groups = plan["backend"] == CORE_BACKEND
     state, path = server.get("state") or [], plan["program_path"]
     kept = plan["upstream"] if NGINX_STATE in state else ""
     return ProcessesStep(
@@ -381,9 +384,10 @@ def processes_step(plan: Plan) -> ProcessesStep:
         is_running=bool(server.get("processes")),
         upstream=plan["upstream"] if plan["layout"] == APART else kept,
         kept_upstream=kept,
-        redis_container=plan["container_name"] if plan["redis"] == "container" else "",
+        # A process of the pub/sub class subscribes again by itself.
+        redis_container=plan["container_name"] if plan["redis"] == "container" and loses_groups else "",
         redis_engine=plan["engine"],
-        redis_started_at=plan["redis_started_at"] if plan["redis"] == "shared" else None,
+        redis_started_at=plan["redis_started_at"] if plan["redis"] == "shared" and loses_groups else None,
     )
 
 

@@ -343,6 +343,7 @@ class DockerStep:
     ours: bool
     set_up_here: bool
     can_be_fresh: bool
+    backend: str
     redis_before: str | None
     is_theirs: bool
     own_network: str
@@ -377,6 +378,7 @@ def _step(plan: _Plan) -> DockerStep:
         # A run that was killed, or the user's own `docker run`, can have made it since.
         or (running and not inside.get("set_up"))
         or bool(look["override"]["ours"] or look["dockerfile"]["ours"]),
+        backend=str(plan.asked.layer_backend),
         redis_before=plan.redis_before,
         is_theirs=plan.redis_before in services,
         own_network=_own_network(plan),

@@ -21,8 +21,8 @@ CONNECT = "+hello +auth +ping +select +client|setname"
 # A Sentinel has no databases.
 CONNECT_TO_SENTINEL = "+hello +auth +ping +client|setname"
 NO_USER = f"it has no user {PORTAL_USER}"
-# What each layer class sends, and nothing else (read in channels_redis 4.3, seen with redis-py 7.4 and 8.1). The first of
-# each tells which class a user's rights are for.
+# What each layer class sends, and nothing else (read in channels_redis 4.3, seen with redis-py 7.4 and 8.1). The first
+# of each tells which class a user's rights are for.
 COMMANDS = {
     "core": "+bzpopmin +zpopmin +zadd +zcount +zrange +zrem +zremrangebyscore +expire +del +eval +evalsha"
     " +script|load +multi +exec",
@@ -67,9 +67,7 @@ def rights(prefix: str, classes: Iterable[str], channel_rights: bool = True) -> 
     return " ".join(["resetkeys -@all", CONNECT, *(reach[name] for name in COMMANDS if name in classes)])
 
 
-def users(
-    credentials: dict[str, Any], granted: str, acl: bool = True, sums: list[str] | None = None
-) -> list[str]:
+def users(credentials: dict[str, Any], granted: str, acl: bool = True, sums: list[str] | None = None) -> list[str]:
     """The lines that let the portal in, and nobody else; `sums` are those of the portal's passwords, where not one.
 
     With a peer's password among the credentials, they let the other servers in as well, and say how to get in there.

@@ -15,12 +15,14 @@ from dataclasses import replace
 
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject, sentence
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
+    AUTO,
     BACKENDS,
     CORE_BACKEND,
     LAYOUTS,
     MAX_PROCESSES,
     MEMORY_BACKEND,
     POLICIES,
+    PUBSUB_BACKEND,
     Problem,
     Refusal,
     refused,
@@ -112,7 +114,8 @@ def _several_refusals(
             "memory-layer-needs-one-process",
             "tethys_asgi_processes",
             f"tethys_asgi_processes is {number} with tethys_layer_backend {backend}, where only the sender's own"
-            f" process receives a message: set tethys_asgi_processes to 1, or tethys_layer_backend to {CORE_BACKEND}.",
+            " process receives a message: set tethys_asgi_processes to 1, or tethys_layer_backend to"
+            f" {PUBSUB_BACKEND}.",
         )
     if policy == "single" and in_use:
         known = "" if is_known else ", or tethys_bokeh to not_in_use where no app uses it"
@@ -155,7 +158,7 @@ def asgi_processes(
     """
     problems = [
         choice_refusal("tethys_bokeh_policy", policy, POLICIES),
-        choice_refusal("tethys_layer_backend", backend, BACKENDS),
+        choice_refusal("tethys_layer_backend", backend, (AUTO, *BACKENDS)),
         choice_refusal("tethys_asgi_layout", layout, LAYOUTS),
     ]
     in_use: str | None = None

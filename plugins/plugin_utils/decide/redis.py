@@ -32,7 +32,6 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     CONFIG_LABEL,
     CORE_BACKEND,
     PORTAL_LABEL,
-    PUBSUB_BACKEND,
     TRANSPORT_LABEL,
     Facts,
     Inputs,
@@ -65,7 +64,6 @@ UNFIT = {
         "remove userns-remap from /etc/docker/daemon.json",
     ),
 }
-BACKEND = "tethys_layer_backend"
 # A message is thrown away by the clock of whoever reads it, when it is older than `expiry` (60 s by default).
 MOST_SECONDS_APART = 20
 
@@ -378,29 +376,28 @@ class Redis(Subject):
         """What users notice where our container is replaced."""
         ours, left = self.server.get("container") or {}, self.left_container
         title, image = ENGINES[self.engine].title, str(self.options["redis_container_image"])
+        is_core = self.asked["tethys_layer_backend"] == CORE_BACKEND
         if left and left["running"]:
+            how = (
+                "WebSockets fail from then until their process has restarted, one after the other"
+                if is_core
+                else self.way.loss
+            )
             self.announce.append(
                 f"The layer's Redis currently runs in {ENGINES[str(left['engine'])].title}, and will run in {title}"
-                " (redis_container_engine): it is replaced, and WebSockets fail from then until their process has"
-                " restarted, one after the other."
+                f" (redis_container_engine): it is replaced, and {how}."
             )
         way = self.redis_way_now
-        backend = (self.portal.get("settings") or {}).get("layer_backend")
         if ours.get("running") and way != self.way.label:
             self.announce.append(
                 f"The layer's Redis is reached by {way or 'another way'}, and will be by {self.way.label}"
                 " (redis_container_transport): it is replaced, and WebSockets fail from then until their process has"
                 " restarted, one after the other."
             )
-        elif ours.get("running") and backend in (CORE_BACKEND, PUBSUB_BACKEND) and backend != self.asked[BACKEND]:
-            self.announce.append(
-                f"{BACKEND} changes from {backend} to {self.asked[BACKEND]}: Redis restarts with other rights, and"
-                " WebSockets fail from then until their process has restarted, one after the other."
-            )
         elif ours.get("running") and image_name(ours["image"]) != image_name(image):
             self.announce.append(
                 f"The Redis container runs {ours['image']} and redis_container_image is {image}: it is replaced,"
-                f" {self.way.loss}."
+                f" {self.way.loss_of_core if is_core else self.way.loss}."
             )
 
     def _kept_redis(self) -> None:

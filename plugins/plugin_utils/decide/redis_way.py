@@ -15,6 +15,10 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.values import whol
 
 # Where the collection keeps the CA certificate on a shared Redis host.
 CA_BESIDE_REDIS = f"{PortalNames().state}/redis/ca.crt"
+LOSS = "messages of about a second are lost"
+LOSS_OF_CORE = f"{LOSS}, and the processes restart one at a time, since Redis loses its subscribers"
+LOSS_OF_REPLICAS = "the primary after the others and once one of them has its place"
+LOSS_OF_REPLICAS_OF_CORE = f"{LOSS_OF_REPLICAS}, and open WebSockets are closed then"
 
 
 class RedisEndpoint(TypedDict, total=False):
@@ -38,7 +42,8 @@ class Way:
         place: the same in a word.
         label: what a container carries as its label that is reached so.
         is_shared: whether other servers reach it, and no portal is on its server.
-        loss: what users notice where the container is replaced for another image.
+        loss: what users notice where the container is replaced for another image, with the pub/sub class.
+        loss_of_core: the same with the core class.
     """
 
     transport: str
@@ -47,13 +52,8 @@ class Way:
     place: str
     label: str
     is_shared: bool
-    loss: str
-
-
-LOSS = "messages of about a second are lost, and the processes restart one at a time, since Redis loses its subscribers"
-LOSS_OF_REPLICAS = (
-    "the primary after the others and once one of them has its place, and open WebSockets are closed then"
-)
+    loss: str = LOSS
+    loss_of_core: str = LOSS_OF_CORE
 
 
 def portals_way(options: Data, group: str | None, socket: str) -> Way:
@@ -61,9 +61,9 @@ def portals_way(options: Data, group: str | None, socket: str) -> Way:
     transport, port = str(options.get("redis_container_transport", "unix")), _port(options)
     if transport == "unix":
         label = f"{transport} {socket} (group {group})"
-        return Way(transport, port, {"path": socket}, socket, label, False, LOSS)
+        return Way(transport, port, {"path": socket}, socket, label, False)
     place = f"127.0.0.1:{port}"
-    return Way(transport, port, {"host": "127.0.0.1", "port": port}, place, f"{transport} {place}", False, LOSS)
+    return Way(transport, port, {"host": "127.0.0.1", "port": port}, place, f"{transport} {place}", False)
 
 
 def shared_way(options: Data, watched: bool) -> Way:
@@ -71,7 +71,8 @@ def shared_way(options: Data, watched: bool) -> Way:
     port = _port(options)
     place = f"{url_host(str(options['address']))}:{port}"
     endpoint: RedisEndpoint = {"host": str(options["address"]), "port": port, "tls": True, "ca": CA_BESIDE_REDIS}
-    return Way("tls", port, endpoint, place, f"tls {place}", True, LOSS_OF_REPLICAS if watched else LOSS)
+    losses = (LOSS_OF_REPLICAS, LOSS_OF_REPLICAS_OF_CORE) if watched else (LOSS, LOSS_OF_CORE)
+    return Way("tls", port, endpoint, place, f"tls {place}", True, *losses)
 
 
 def _port(options: Data) -> int:

@@ -41,9 +41,11 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables i
 from ansible_collections.tethys.channels.plugins.plugin_utils.flat_plan import Plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.hosts import Hosts
 from ansible_collections.tethys.channels.plugins.plugin_utils.inputs import RedisOptions
+from ansible_collections.tethys.channels.plugins.plugin_utils.layers import chosen_class
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
-    CORE_BACKEND,
+    AUTO,
     MEMORY_BACKEND,
+    PUBSUB_BACKEND,
     Data,
     Facts,
     Inputs,
@@ -104,8 +106,8 @@ def _sites(names: Iterable[str], hosts: Hosts) -> list[Site]:
     for name in sorted(names):
         options = hosts[name].get("portal_config_layer_options")
         prefix = options.get("prefix") if isinstance(options, Mapping) else None
-        backend = hosts[name].get("tethys_layer_backend")
-        found.append({"name": str(name), "backend": str(backend or CORE_BACKEND), "prefix": str(prefix or "asgi")})
+        backend = chosen_class(hosts[name].get("tethys_layer_backend") or AUTO, options, None)
+        found.append({"name": str(name), "backend": str(backend), "prefix": str(prefix or "asgi")})
     return found
 
 
@@ -235,7 +237,7 @@ def redis_plan(options: RedisOptions, found: RedisFound, hosts: Hosts) -> Plan:
         Redis.
     """
     portals = _sites(options["portals"], hosts)
-    backend = portals[0]["backend"] if portals else CORE_BACKEND
+    backend = portals[0]["backend"] if portals else PUBSUB_BACKEND
     # The part of the portals' variables that matters here.
     asked: dict[str, object] = {"tethys_layer_backend": backend, "tethys_layer_hosts": [], "tethys_layer_redis": []}
     watched = options.get("topology") == SENTINEL

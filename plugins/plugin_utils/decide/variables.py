@@ -15,11 +15,13 @@ from ansible_collections.tethys.channels.plugins.module_utils.server.trust impor
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Server
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import processes as processes_place
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.bokeh import asgi_processes
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.layer_class import named_workers
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import MOST_SOCKET_PATH
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     APART,
+    AUTO,
     BACKENDS,
     DEFAULT_REDIS_PORT,
     LARGEST_PORT,
@@ -126,7 +128,8 @@ def wrong_role_values(values: Data, asked: Data) -> list[Problem]:
     found = []
     for name in sorted(set(values) & set(options)):
         value, source = values[name], sources().get(name)
-        if source and (value is None or repr(value) == repr(asked.get(source))):
+        is_chosen = source == "tethys_layer_backend" and value == AUTO
+        if source and (value is None or is_chosen or repr(value) == repr(asked.get(source))):
             continue
         if value is None and "default" not in options[name]:
             continue
@@ -394,14 +397,13 @@ def rotation_warnings(server: Server) -> list[Problem]:
     rows = server.get("workers") or []
     if not rows:
         return []
-    named = ", ".join(f"{row['command']} (process {row['pid']} of {row['user']})" for row in rows)
     return [
         Problem(
             "workers-keep-password",
             "redis_container_rotate",
             f"redis_container_rotate is true: Redis will refuse the old password, which processes of the portal that"
-            f" this collection does not restart may have read from portal_config.yml: {named}. Restart them after"
-            " the run.",
+            f" this collection does not restart may have read from portal_config.yml: {named_workers(rows)}. Restart"
+            " them after the run.",
         )
     ]
 

@@ -20,6 +20,7 @@ from ansible_collections.tethys.channels.plugins.action import (
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils import inputs
 from ansible_collections.tethys.channels.plugins.plugin_utils.action import Action
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import CORE_BACKEND, PUBSUB_BACKEND
 from ansible_collections.tethys.channels.tests.unit.plugins.action.run_action import Answers
 from ansible_collections.tethys.channels.tests.unit.plugins.action.run_action import run_action as run
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
@@ -201,8 +202,33 @@ def test_a_refusal_is_the_message(more: dict[str, Any], where: str) -> None:
 
 def test_the_restart_of_a_shared_redis_is_by_this_servers_clock() -> None:
     shared = {"preflight_layer_redis": ["redis"], "__preflight_shared": {"redis": {"problems": []}, "started_at": 100}}
-    assert run(decide, **found(clock_ahead=3), **shared)[0]["asgi_service"]["redis_started_at"] == 103
-    assert run(decide, **found(clock_ahead=3))[0]["asgi_service"]["redis_started_at"] is None
+    core = {"tethys_layer_backend": CORE_BACKEND}
+    assert run(decide, **found(clock_ahead=3), **shared, **core)[0]["asgi_service"]["redis_started_at"] == 103
+    assert run(decide, **found(clock_ahead=3), **core)[0]["asgi_service"]["redis_started_at"] is None
+    # A process of the pub/sub class subscribes again by itself.
+    assert run(decide, **found(clock_ahead=3), **shared)[0]["asgi_service"]["redis_started_at"] is None
+    assert run(decide, **found(clock_ahead=3))[0]["asgi_service"]["redis_container"] == ""
+
+
+@pytest.mark.parametrize(
+    ("variables", "backend"),
+    [
+        ({}, PUBSUB_BACKEND),
+        ({"tethys_layer_backend": "auto"}, PUBSUB_BACKEND),
+        ({"tethys_layer_backend": CORE_BACKEND}, CORE_BACKEND),
+        ({"portal_config_layer_options": {"capacity": 200}}, CORE_BACKEND),
+        ({"portal_config_layer_options": {"prefix": "x", "capacity": None}}, CORE_BACKEND),
+        ({"portal_config_layer_options": {"prefix": "x"}}, PUBSUB_BACKEND),
+        ({"portal_config_layer_options": {"capacity": 200}, "tethys_layer_backend": "auto"}, CORE_BACKEND),
+    ],
+    ids=str,
+)
+def test_every_role_goes_by_the_chosen_class(variables: dict[str, Any], backend: str) -> None:
+    result, _calls = run(decide, **found(), **variables)
+    assert not result.get("failed"), result
+    classes = [result["redis_container"]["backend"], result["portal_config"]["backend"]]
+    assert classes == [backend] * 2
+    assert result["layer_check"]["backlog"] is (backend == CORE_BACKEND)
 
 
 def test_a_host_of_a_shared_redis_is_judged_by_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,7 +297,7 @@ def test_the_certificate_goes_to_the_server(
     monkeypatch.setattr(Action, "_text", read)
     answers, args = {"redis_settings": {"changed": True}}, {"transport": transport, "port": 6379}
     result, calls = run(redis_settings, answers, args, redis_container_tls_dir=str(tmp_path))
-    assert calls["redis_settings"] == {"acl": True, **args, **given}
+    assert calls["redis_settings"] == {"acl": True, "channel_rights": True, **args, **given}
     assert result["changed"]
 
 
@@ -282,6 +308,16 @@ def test_the_certificate_goes_to_the_server(
 def test_redis_has_users_by_the_roles_own_variables(variables: dict[str, Any], acl: bool) -> None:
     _result, calls = run(redis_settings, {"redis_settings": {}}, {"transport": "unix", "port": 6379}, **variables)
     assert calls["redis_settings"]["acl"] is acl
+
+
+@pytest.mark.parametrize(
+    ("image", "rights"),
+    [("redis:6.0", False), ("x/redis:6.0.16-alpine", False), ("redis:6", True), ("redis:6.2", True), ("redis", True)],
+)
+def test_redis_6_0_has_no_rights_on_channels(image: str, rights: bool) -> None:
+    given = {"redis_container_image": image}
+    _result, calls = run(redis_settings, {"redis_settings": {}}, {"transport": "unix", "port": 6379}, **given)
+    assert calls["redis_settings"]["channel_rights"] is rights
 
 
 def peers(kept: str | None, offered: str) -> dict[str, Any]:

@@ -62,7 +62,10 @@ def test_users_of_the_pubsub_layer() -> None:
 
 
 def test_redis_without_rights_on_channels() -> None:
-    assert rights("other", ["pubsub"], channel_rights=False) == f"resetkeys -@all {OF_ALL} +publish +subscribe +unsubscribe"
+    assert (
+        rights("other", ["pubsub"], channel_rights=False)
+        == f"resetkeys -@all {OF_ALL} +publish +subscribe +unsubscribe"
+    )
 
 
 def test_the_rights_of_both_classes() -> None:

@@ -186,7 +186,8 @@ def test_the_packages_that_would_move_are_handed_on() -> None:
         (
             {"tethys_layer_backend": MEMORY_BACKEND},
             f"tethys_asgi_processes is 3 with tethys_layer_backend {MEMORY_BACKEND}, where only the sender's own"
-            f" process receives a message: set tethys_asgi_processes to 1, or tethys_layer_backend to {CORE_BACKEND}.",
+            " process receives a message: set tethys_asgi_processes to 1, or tethys_layer_backend to"
+            f" {PUBSUB_BACKEND}.",
         ),
         (
             {"tethys_layer_backend": MEMORY_BACKEND, "tethys_asgi_processes": 1, "tethys_layer_hosts": [["a", 1]]},

@@ -12,7 +12,6 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables i
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     CORE_BACKEND,
     MEMORY_BACKEND,
-    PUBSUB_BACKEND,
     texts,
 )
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
@@ -206,14 +205,6 @@ def test_where_it_is_now(before: str | None) -> None:
     now = judge("unix", container=samples.container(before, ports=[6378] if before is None else []))["redis_now"]
     port = {None: 6378, "host 127.0.0.1:6390": 6390, WAYS["host"]: 6379, WAYS["published"]: 6379}.get(before)
     assert now == ({"host": "127.0.0.1", "port": port} if port else {"path": SOCKET})
-
-
-def test_another_class_is_announced() -> None:
-    layer_hosts = [{"address": f"unix://{SOCKET}"}]
-    (said,) = judge("unix", layer_hosts, container=samples.container(WAYS["unix"]), layer_backend=PUBSUB_BACKEND)[
-        "announce"
-    ]
-    assert said.startswith(f"tethys_layer_backend changes from {PUBSUB_BACKEND} to {CORE_BACKEND}: Redis restarts")
 
 
 def test_a_redis_that_the_portal_leaves_is_told_of() -> None:

@@ -59,8 +59,10 @@ def test_every_portal_gets_the_same_hosts_in_the_same_order() -> None:
 
 @pytest.mark.parametrize("backend", [CORE_BACKEND, PUBSUB_BACKEND])
 def test_channels_redis_takes_them(backend: str) -> None:
-    hosts = shared_redis(["redis1"], HOSTS, ROWS)["hosts"]
+    hosts = shared_redis(["redis1"], HOSTS, ROWS, backend)["hosts"]
     assert channel_layers(hosts, backend=backend)["default"]["CONFIG"]["hosts"] == hosts
+    # Nobody waits for an answer with pub/sub: the kernel finds out that the server has gone.
+    assert hosts[0].get("socket_keepalive_options", {}).get(18) == (30000 if backend == PUBSUB_BACKEND else None)
     # A read of the core layer lasts 5 s; one that may last for ever hangs on a server that has gone.
     assert hosts[0]["socket_timeout"] > 5
     assert hosts[0]["ssl_check_hostname"] is True
@@ -147,7 +149,9 @@ def test_all_is_well() -> None:
     assert plan_["refusals"] == []
     assert plan_["certificate_due"] == "does not exist yet"
     assert plan_["redis_way"] == "tls 192.0.2.2:6379"
-    assert (plan_["backend"], plan_["prefix"]) == (CORE_BACKEND, "asgi")
+    assert (plan_["backend"], plan_["prefix"]) == (PUBSUB_BACKEND, "asgi")
+    options = {"portal_config_layer_options": {"expiry": 30}}
+    assert judge(hosts={"portal1": options, "portal2": options})["backend"] == CORE_BACKEND
 
 
 STRANGER = {"port": 6379, "pid": 7, "user": "ana", "command": "redis-server"}
@@ -198,7 +202,7 @@ def ours(place: str) -> dict[str, Any]:
             "tethys_layer_backend is channels.layers.InMemoryChannelLayer on portal1",
         ),
         (
-            {"hosts": {"portal2": {"tethys_layer_backend": PUBSUB_BACKEND}}},
+            {"hosts": {"portal2": {"tethys_layer_backend": CORE_BACKEND}}},
             "tethys_layer_backend is 'channels_redis.core",
         ),
         (

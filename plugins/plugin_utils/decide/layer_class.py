@@ -1,0 +1,85 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The layer's class: what a run announces that changes it, and why a portal does not have the default."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ansible_collections.tethys.channels.plugins.module_utils.server.workers import Worker
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
+    AUTO,
+    CORE_BACKEND,
+    PUBSUB_BACKEND,
+    Problem,
+)
+
+BACKEND = "tethys_layer_backend"
+
+
+def named_workers(workers: Sequence[Worker]) -> str:
+    """Return processes as an administrator finds them."""
+    return ", ".join(f"{row['command']} (process {row['pid']} of {row['user']})" for row in workers)
+
+
+def change(given: str, now: object, wanted: str, during: str) -> Problem | None:
+    """Return the announcement of another class, or None.
+
+    Args:
+        given: what the inventory says.
+        now: the class that the portal has.
+        wanted: the class that the run gives it.
+        during: what users notice of it, as a sentence.
+    """
+    if now not in (CORE_BACKEND, PUBSUB_BACKEND) or wanted not in (CORE_BACKEND, PUBSUB_BACKEND) or now == wanted:
+        return None
+    keep = f" To keep the class, set {BACKEND} to {now}." if given == AUTO else ""
+    return Problem(
+        "layer-class-changes",
+        BACKEND,
+        f"{BACKEND} is {given}: CHANNEL_LAYERS changes from {now} to {wanted}. {during}{keep}",
+    )
+
+
+def kept(given: str, wanted: str, reason: str) -> Problem | None:
+    """Return why a portal keeps the core class though nobody asked for it, or None; `reason` is empty without one."""
+    if given != AUTO or not reason:
+        return None
+    return Problem(
+        "layer-class-kept",
+        BACKEND,
+        f"{BACKEND} is {given}: {reason}, so the layer's class is {wanted}. Set {BACKEND} to that class to keep it"
+        " without this message.",
+    )
+
+
+class LayerClass(Subject):
+    """The layer's class."""
+
+    def class_reasons(self) -> None:
+        """Announce another class, and what does not follow it."""
+        given = str(self.options.get("layer_backend", self.asked[BACKEND]))
+        wanted = self.asked[BACKEND]
+        why = kept(given, wanted, str(self.options.get("core_reason") or ""))
+        changes = change(given, (self.portal.get("settings") or {}).get("layer_backend"), wanted, self._during())
+        self.warnings += [each for each in (why, changes) if each]
+        workers = self.server.get("workers") or []
+        if changes and workers:
+            self.warn(
+                "workers-keep-class",
+                BACKEND,
+                f"{BACKEND} is {given}: processes of the portal that this collection does not restart may have read"
+                f" the former class from portal_config.yml, and their messages then reach no WebSocket:"
+                f" {named_workers(workers)}. Restart them after the run.",
+            )
+
+    def _during(self) -> str:
+        """Return what is noticed while processes of both classes run."""
+        others = ", nor of another portal that has the other class" if self.redis in ("shared", "given") else ""
+        return (
+            "Every process restarts, and until the last one has, a message from a process of one class reaches no"
+            f" WebSocket of a process of the other{others}."
+        )
