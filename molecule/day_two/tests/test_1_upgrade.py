@@ -1,10 +1,11 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An earlier state of the collection, then this one: nothing restarts that need not, what has to is announced.
+"""An earlier release, then this state: nothing restarts that need not, what has to is announced, and loses no request.
 
-The tests stand in the order of the story: provisioned by the earlier state, this one with that state's way to Redis,
-then the new default under load. The last test of the scenario sees that what came before the earlier state comes back.
+The tests stand in the order of the story: provisioned by the release, the new default class of the layer under load,
+then the new defaults of the way to Redis and of the layout. The last test of the scenario sees that what came before
+the release comes back.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,10 +24,12 @@ import pytest
 EARLIER = os.environ["TETHYS_TEST_UPGRADE_FROM"]
 ROOT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 N = 2
-# What the earlier state did without a word: a port of the loopback.
-AS_IT_WAS = {"redis_container_transport": "published"}
-# Requests in flight in a process while it ends: four at a time, for each process, and each once again.
-IN_FLIGHT = 16
+CORE, PUBSUB = "channels_redis.core.RedisChannelLayer", "channels_redis.pubsub.RedisPubSubChannelLayer"
+# What the administrator of the release has in the inventory: the layout that loses no request, and a port for Redis.
+INVENTORY = {"tethys_asgi_layout": "socket_per_process", "redis_container_transport": "published"}
+# What of a WebSocket's messages is judged after the last process has restarted.
+AFTER_SECONDS = 10
+THROUGH_NGINX = ("--url", bed.CHAT.replace(":8000", ""), "--host-header", "portal.example.org")
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +48,11 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def provisioned(host: Any, earlier: Path) -> dict[str, Any]:
-    """The server as the earlier state leaves it."""
+    """The server as the release leaves it."""
     with mock.patch.dict(os.environ, ANSIBLE_COLLECTIONS_PATH=str(earlier)):
-        run = bed.playbook("site")
+        run = bed.playbook("site", **INVENTORY)
     assert run.returncode == 0, run.stdout
-    assert "redis_container_transport" not in (earlier / "ansible_collections/tethys/channels/README.md").read_text()
+    assert bed.django_layers(host)["default"]["BACKEND"] == CORE
     return running(host)
 
 
@@ -69,87 +73,96 @@ def delivered(run: subprocess.CompletedProcess[str]) -> bool:
     return f"WebSockets in {N} processes" in bed.words(run)
 
 
-def test_the_earlier_state_delivers(host: Any, provisioned: dict[str, Any]) -> None:
-    assert len(provisioned["processes"]) == N
-    found = bed.client(host, "ws_fanout", "--clients", "12", "--processes", str(N))
-    # More open until each process has one.
-    assert (found["delivered"], len(found["pids"])) == (found["clients"], N)
+def rights(host: Any) -> set[str]:
+    """The commands that Redis lets the portal send."""
+    rows = bed.redis(host, "ACL", "LIST", user="tethys_admin", password=bed.secrets(host)[1]).splitlines()
+    [row] = [row for row in rows if row.startswith("user tethys ")]
+    return {word for word in row.split() if word[0] == "+"}
 
 
-def test_the_new_program_is_announced_and_starts_once(host: Any, provisioned: dict[str, Any]) -> None:
-    """Its logs are in a folder of root's now. Nothing else changes, and what was logged before stays where it is."""
-    before = host.check_output("ls /var/log/tethys; stat -c '%U %a' /var/log/tethys")
-    foreseen = bed.playbook("site", "--check", "--diff", **AS_IT_WAS)
-    assert foreseen.returncode == 0, foreseen.stdout
-    assert running(host) == provisioned
-    run = bed.playbook("site", **AS_IT_WAS)
-    assert run.returncode == 0, run.stdout
-    assert delivered(run), run.stdout
-    for each in (foreseen, run):
-        said = bed.words(each)
-        assert "logs go to /var/log/tethys_channels (asgi_service_log_dir), and those in /var/log/tethys stay" in said
-        assert "CHANNEL_LAYERS changes: its hosts get socket_timeout 15, which redis-py 8 needs." in said
-        assert "is reached by" not in said
-    now = running(host)
-    assert not set(now["processes"]) & set(provisioned["processes"])
-    unchanged = ("container", "started", "supervisor", "nginx")
-    assert {name: now[name] for name in unchanged} == {name: provisioned[name] for name in unchanged}
-    assert host.check_output("ls /var/log/tethys; stat -c '%U %a' /var/log/tethys") == before
-    provisioned.update(now)
+def newest_start(host: Any) -> float:
+    """When the last ASGI process started, in seconds since 1970."""
+    ages = [int(host.check_output(f"ps -o etimes= -p {row['pid']}")) for row in bed.daphnes(host)]
+    # Whole seconds, the younger the better: what was sent in the second of the start is not judged.
+    return time.time() - min(ages) + 1
 
 
 @pytest.fixture(scope="module")
 def foreseen(host: Any, provisioned: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A dry run on the server under two names: with that state's way to Redis, and with the new default."""
-    server = {"ansible_host": host.backend.get_hostname()}
-    given = bed.names(tmp_path_factory.mktemp("names"), as_it_was={**server, **AS_IT_WAS}, by_default=server)
+    """A dry run on the server under two names: with the class of the release, and with the new default."""
+    server = {"ansible_host": host.backend.get_hostname(), **INVENTORY}
+    pinned = {**server, "tethys_layer_backend": CORE}
+    given = bed.names(tmp_path_factory.mktemp("names"), as_it_was=pinned, by_default=server)
     run = bed.playbook("site", "--check", "--diff", *given, tethys_hosts="as_it_was:by_default")
     assert run.returncode == 0, run.stdout
     return run
 
 
-def test_a_dry_run_foresees_no_change(host: Any, provisioned: dict[str, Any], foreseen: Any) -> None:
+def test_a_dry_run_foresees_no_change_where_all_is_asked_for_as_it_was(
+    host: Any, provisioned: dict[str, Any], foreseen: Any
+) -> None:
     assert bed.changed_on(foreseen, "as_it_was") == 0, foreseen.stdout
+    assert "layer-class-changes" not in bed.said(foreseen, "as_it_was")
     assert bed.changed_on(foreseen, "by_default") > 0, foreseen.stdout
     assert running(host) == provisioned
 
 
-def test_nothing_restarts_where_all_is_asked_for_as_it_was(host: Any, provisioned: dict[str, Any]) -> None:
-    run = bed.playbook("site", **AS_IT_WAS)
+def test_the_new_class_is_announced_and_loses_no_request(host: Any, provisioned: dict[str, Any], foreseen: Any) -> None:
+    """60 WebSockets, which come back when their process restarts, and requests meanwhile."""
+    asked = (*THROUGH_NGINX, "--clients", "60", "--every", "0.1")
+    with bed.load(host) as requests, bed.alongside(host, "ws_stream", *asked) as messages:
+        time.sleep(5)
+        run = bed.playbook("site", **INVENTORY)
+        time.sleep(AFTER_SECONDS)
+    print(f"requests: {json.dumps(requests)}\nmessages: {json.dumps(messages)}")
     assert run.returncode == 0, run.stdout
-    assert delivered(run), run.stdout
-    assert "is reached by" not in run.stdout
-    assert bed.changed(run) == 0, run.stdout
-    assert running(host) == provisioned
-
-
-def test_the_new_default_is_announced_and_rolls(host: Any, provisioned: dict[str, Any], foreseen: Any) -> None:
-    with bed.load(host) as figures:
-        run = bed.playbook("site")
-    assert run.returncode == 0, run.stdout
-    for each in (foreseen, run):
-        said = bed.words(each).replace("''", "'")
-        assert f"The layer's Redis is reached by published 127.0.0.1:6379, and will be by unix {bed.SOCKET}" in said
-        assert "it is replaced, and WebSockets fail from then until their process has restarted, one after the" in said
+    for said in (bed.said(foreseen, "by_default"), bed.words(run)):
+        assert f"tethys_layer_backend is auto: CHANNEL_LAYERS changes from {CORE} to {PUBSUB}. Every process" in said
+        assert f"To keep the class, set tethys_layer_backend to {CORE}. [layer-class-changes]" in said
+        assert "is reached by" not in said
     assert delivered(run), run.stdout
     now = running(host)
-    assert now["container"] != provisioned["container"]
     assert not set(now["processes"]) & set(provisioned["processes"])
-    assert len(now["processes"]) == N
-    # Nothing else was touched, and one process served while the other restarted.
-    assert {name: now[name] for name in ("supervisor", "nginx")} == {
-        name: provisioned[name] for name in ("supervisor", "nginx")
-    }
-    print(f"requests while the way to Redis changed: {json.dumps(figures)}")
-    assert figures["requests"] > 500
-    assert figures["failed"] <= IN_FLIGHT, figures
-    assert host.run("ss -Hltn sport = :6379").stdout == ""
+    unchanged = ("container", "started", "supervisor", "nginx")
+    assert {name: now[name] for name in unchanged} == {name: provisioned[name] for name in unchanged}
+    assert requests["requests"] > 500
+    assert requests["failed"] == 0, requests
+    assert messages["refused"] == 0, messages
+    assert messages["reopened"] >= 60, messages
+    # Nobody misses a message once no process has the former class any more.
+    whole_from = newest_start(host)
+    assert messages["last_sent_at"] > whole_from + AFTER_SECONDS / 2, messages
+    assert (messages["last_lost_at"] or 0) < whole_from, messages
+    # Redis lets the former class in until then, and no longer.
+    granted = rights(host)
+    assert "+publish" in granted
+    assert "+bzpopmin" not in granted
 
 
-def test_a_second_run_changes_nothing(host: Any, provisioned: dict[str, Any]) -> None:
+def test_a_second_run_changes_nothing(host: Any) -> None:
     before = running(host)
-    run = bed.playbook("site")
+    run = bed.playbook("site", **INVENTORY)
     assert run.returncode == 0, run.stdout
+    assert "layer-class" not in run.stdout
     assert bed.changed(run) == 0, run.stdout
     assert running(host) == before
-    assert host.run("ls /etc/tethys_channels/redis").stdout.split() == ["redis-unix.conf"]
+
+
+def test_the_default_way_and_layout_are_announced_and_roll(host: Any, provisioned: dict[str, Any]) -> None:
+    before = running(host)
+    with bed.load(host) as figures:
+        run = bed.playbook("site")
+    print(f"requests while the way to Redis and the layout changed: {json.dumps(figures)}")
+    assert run.returncode == 0, run.stdout
+    said = bed.words(run).replace("''", "'")
+    assert f"The layer's Redis is reached by published 127.0.0.1:6379, and will be by unix {bed.SOCKET}" in said
+    assert "it is replaced, and WebSockets fail from then until their process has restarted, one after the" in said
+    assert "tethys_asgi_layout changes from socket_per_process to shared_socket" in said
+    assert delivered(run), run.stdout
+    now = running(host)
+    assert now["container"] != before["container"]
+    assert not set(now["processes"]) & set(before["processes"])
+    assert len(now["processes"]) == N
+    assert now["supervisor"] == before["supervisor"]
+    assert figures["requests"] > 500
+    assert host.run("ss -Hltn sport = :6379").stdout == ""

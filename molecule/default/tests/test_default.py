@@ -101,7 +101,7 @@ def test_messages_pass_through_nginx(host: Any) -> None:
 
 def test_django_has_the_setting(host: Any) -> None:
     layer = bed.django_layers(host)["default"]
-    assert layer["BACKEND"] == "channels_redis.core.RedisChannelLayer"
+    assert layer["BACKEND"] == "channels_redis.pubsub.RedisPubSubChannelLayer"
     [server] = layer["CONFIG"]["hosts"]
     assert (server["address"], server["username"]) == (f"unix://{bed.SOCKET}", "tethys")
     assert server["socket_timeout"] == 15
@@ -135,7 +135,8 @@ def test_redis_refuses_whoever_does_not_log_in(host: Any, words: str) -> None:
         ("ACL", "LIST"),
         ("SHUTDOWN",),
         ("SET", "other", "1"),
-        ("ZCOUNT", "other", "0", "1"),
+        ("ZCOUNT", "asgi", "0", "1"),
+        ("PUBLISH", "other", "1"),
     ],
     ids=" ".join,
 )

@@ -134,6 +134,8 @@ class Stream:
                     if number not in listener.times:
                         lost += 1
                         lost_at[number] = at
+        # From the clock of this process to seconds since 1970.
+        clock = time.time() - time.monotonic()
         codes = Counter(str(each.close_code) for each in sockets if each.close_code is not None)
         return {
             "clients": len(self.rows),
@@ -144,6 +146,8 @@ class Stream:
             "lost": lost,
             "lost_messages": len(lost_at),
             "lost_within_seconds": round(max(lost_at.values()) - min(lost_at.values()), 2) if lost_at else 0,
+            "last_lost_at": round(max(lost_at.values()) + clock, 2) if lost_at else None,
+            "last_sent_at": round(self.sent[-1][0] + clock, 2) if self.sent else None,
             "unread": unread,
             "heard_by_nobody": len(self.sent) - len(heard),
             "refused": codes[str(FAILED)],

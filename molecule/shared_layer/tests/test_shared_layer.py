@@ -29,6 +29,15 @@ def redis_cli(host: str, *words: str, target: str = ONE) -> str:
     return " ".join((ran.stdout + ran.stderr).split())
 
 
+def told_root(name: str, command: str) -> str:
+    """What a shared Redis answers to root of its server."""
+    host = server(name)
+    kept = json.loads(host.check_output("cat /etc/tethys_channels/credentials.json"))
+    login = f"--user tethys_admin --pass {kept['admin_password']} --no-auth-warning"
+    tls = "--tls --cacert /etc/tethys-channels/ca.crt"
+    return str(host.check_output(f"docker exec tethys-channels-redis redis-cli {tls} {login} {command}"))
+
+
 # --- one Redis ------------------------------------------------------------------------------------------------------
 
 
@@ -84,7 +93,7 @@ def test_check_tells_of_both_portals(tmp_path: Path) -> None:
     said = bed.words(run)
     assert said.count("A run of tethys.channels.site would change nothing") == 2
     for name in (A, B):
-        assert re.search(rf"{name}: Tethys \S+ channels_redis \S+ RedisChannelLayer at rediss://", said), said
+        assert re.search(rf"{name}: Tethys \S+ channels_redis \S+ RedisPubSubChannelLayer at rediss://", said), said
     assert said.count("WebSockets received messages of 2 portals") == 2
     assert bed.changed(run) == 0
     rows = json.loads(status.read_text(encoding="utf-8"))
@@ -104,6 +113,31 @@ def test_no_secret_is_shown() -> None:
     text = run.stdout + bed.decoded(run.stdout)
     for secret in (kept["password"], kept["admin_password"], "PRIVATE KEY"):
         assert secret not in text
+
+
+def granted() -> set[str]:
+    """The commands that the shared Redis lets the portals send."""
+    [row] = [row for row in told_root(ONE, "acl list").splitlines() if row.startswith("user tethys ")]
+    return {word for word in row.split() if word[0] == "+"}
+
+
+def test_both_classes_are_let_in_until_the_last_portal_has_changed() -> None:
+    """One portal gets the other class, as a run with --limit leaves it, and the next run brings it back."""
+    started = server(ONE).check_output("docker inspect -f {{.State.StartedAt}} tethys-channels-redis")
+    core, classes = "channels_redis.core.RedisChannelLayer", {"+bzpopmin", "+publish"}
+    run = bed.playbook("site", "--limit", f"{A},{ONE}", tethys_layer_backend=core)
+    assert run.returncode == 0, run.stdout
+    assert "nor of another portal that has the other class. [layer-class-changes]" in bed.words(run)
+    assert bed.django_layers(server(A))["default"]["BACKEND"] == core
+    assert bed.django_layers(server(B))["default"]["BACKEND"] != core
+    assert granted() & classes == classes
+    run = bed.playbook("site")
+    assert run.returncode == 0, run.stdout
+    assert f"CHANNEL_LAYERS changes from {core} to" in bed.said(run, A)
+    assert granted() & classes == {"+publish"}
+    all_hear(A)
+    all_hear(B)
+    assert server(ONE).check_output("docker inspect -f {{.State.StartedAt}} tethys-channels-redis") == started
 
 
 def test_the_network_is_cut_and_comes_back() -> None:
@@ -202,14 +236,7 @@ def test_a_certificate_is_made_anew_before_it_ends(sharded: str) -> None:
 
 def calls(name: str) -> int:
     """How many messages went through a Redis."""
-    host = server(name)
-    kept = json.loads(host.check_output("cat /etc/tethys_channels/credentials.json"))
-    mount = "/etc/tethys-channels/ca.crt"
-    login = f"--user tethys_admin --pass {kept['admin_password']} --no-auth-warning"
-    told = host.check_output(
-        f"docker exec tethys-channels-redis redis-cli --tls --cacert {mount} {login} info commandstats"
-    )
-    found = re.search(r"cmdstat_zadd:calls=(\d+)", told)
+    found = re.search(r"cmdstat_publish:calls=(\d+)", told_root(name, "info commandstats"))
     return int(found.group(1)) if found else 0
 
 
@@ -218,7 +245,7 @@ def test_100_groups_are_heard_through_two_redis(sharded: str, sender: str) -> No
     before = [calls(name) for name in (ONE, TWO)]
     all_hear(sender, groups=100)
     more = [calls(name) - count for name, count in zip((ONE, TWO), before)]
-    print(f"calls of ZADD on the two: {more}")
+    print(f"calls of PUBLISH on the two: {more}")
     assert min(more) > 20
 
 
