@@ -10,9 +10,9 @@ from typing import Any
 import bed
 import pytest
 
-# What the administrator writes into the inventory after the upgrade: the class of the Tethys documentation, which is not
-# the default. At the default capacity of 100 a process that is two seconds behind, as on a busy machine, drops messages:
-# another question.
+# What the administrator writes into the inventory after the upgrade: the class of the Tethys documentation, which is no
+# longer the default. At the default capacity of 100 a process that is two seconds behind, as on a busy machine, drops
+# messages: another question.
 PRODUCTION = {
     "tethys_asgi_layout": "socket_per_process",
     "tethys_layer_backend": "channels_redis.core.RedisChannelLayer",
