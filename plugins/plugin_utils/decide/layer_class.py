@@ -36,11 +36,11 @@ def change(given: str, now: object, wanted: str, during: str) -> Problem | None:
     """
     if now not in (CORE_BACKEND, PUBSUB_BACKEND) or wanted not in (CORE_BACKEND, PUBSUB_BACKEND) or now == wanted:
         return None
-    keep = f" To keep the class, set {BACKEND} to {now}." if given == AUTO else ""
+    keep = f" To keep the class, set tethys_layer_backend to {now}." if given == AUTO else ""
     return Problem(
         "layer-class-changes",
         BACKEND,
-        f"{BACKEND} is {given}: CHANNEL_LAYERS changes from {now} to {wanted}. {during}{keep}",
+        f"tethys_layer_backend is {given}: CHANNEL_LAYERS changes from {now} to {wanted}. {during}{keep}",
     )
 
 
@@ -51,8 +51,8 @@ def kept(given: str, wanted: str, reason: str) -> Problem | None:
     return Problem(
         "layer-class-kept",
         BACKEND,
-        f"{BACKEND} is {given}: {reason}, so the layer's class is {wanted}. Set {BACKEND} to that class to keep it"
-        " without this message.",
+        f"tethys_layer_backend is {given}: {reason}, so the layer's class is {wanted}. Set"
+        " tethys_layer_backend to that class to keep it without this message.",
     )
 
 
@@ -71,7 +71,7 @@ class LayerClass(Subject):
             self.warn(
                 "workers-keep-class",
                 BACKEND,
-                f"{BACKEND} is {given}: processes of the portal that this collection does not restart may have read"
+                f"tethys_layer_backend is {given}: processes of the portal that this collection does not restart may have read"
                 f" the former class from portal_config.yml, and their messages then reach no WebSocket:"
                 f" {named_workers(workers)}. Restart them after the run.",
             )
