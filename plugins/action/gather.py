@@ -48,7 +48,13 @@ class ActionModule(Action):
         answer["packages"] = self._packages(variables, answer["portal"])
         hosts = variables.read("preflight_layer_hosts")
         if hosts:
-            redis = self.ask("redis_ping", variables.held, endpoints=redis_endpoints(hosts), backend=variables.backend)
+            redis = self.ask(
+                "redis_ping",
+                variables.held,
+                endpoints=redis_endpoints(hosts),
+                backend=variables.backend,
+                prefix=variables.prefix,
+            )
             if redis.get("failed"):
                 return redis
             answer["redis"] = redis

@@ -136,7 +136,9 @@ def probes(backend: str, prefix: str) -> list[list[str]]:
     """Commands that need the layer's rights and change nothing."""
     name = f"{prefix}_tethys_channels_ping"
     if ".pubsub." in backend:
-        return [["PING"], ["PUBLISH", name, ""]]
+        # Nothing is published where it subscribes, so that no message of another portal's run comes between the answers.
+        silent = f"{name}_silent"
+        return [["PING"], ["PUBLISH", name, ""], ["SUBSCRIBE", silent], ["UNSUBSCRIBE", silent]]
     # A group's channels are keys of many slots, which a Cluster refuses to take at once, also one of a single server.
     return [["PING"], ["ZCOUNT", name, "-inf", "+inf"], ["EVAL", "return 1", "2", f"{name}:a", f"{name}:b"]]
 
@@ -193,6 +195,7 @@ def sentence(endpoint: dict[str, Any], problem: str, container: str | None, logs
         )
     return (
         f"tethys_layer_hosts: the Redis at {where} {problem}: correct its address, its credentials or its access rules."
+        " Each class of the layer needs other rules; tethys_layer_backend selects the class."
     )
 
 

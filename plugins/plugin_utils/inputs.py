@@ -20,7 +20,13 @@ from ansible.release import __version__
 from ansible_collections.tethys.channels.plugins.module_utils.portal_names import PortalNames
 from ansible_collections.tethys.channels.plugins.plugin_utils import own_files
 from ansible_collections.tethys.channels.plugins.plugin_utils.docker_inputs import DockerInputs
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import MEMORY_BACKEND, Data, Inputs, names_of
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
+    AUTO,
+    MEMORY_BACKEND,
+    Data,
+    Inputs,
+    names_of,
+)
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import whole_number
 
 ROOT = Path(__file__).parents[2]
@@ -209,7 +215,7 @@ class Variables:
                 "tethys_layer_backend": self.backend,
             },
             options={
-                "layer_backend": self.read("preflight_layer_backend"),
+                "layer_backend": self.read("preflight_layer_backend") or AUTO,
                 "core_reason": self.core_reason,
                 "goal": "site" if looks else self.goal,
                 # As the play has them; the one that only looks has all at once.

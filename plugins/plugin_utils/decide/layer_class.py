@@ -71,8 +71,8 @@ class LayerClass(Subject):
             self.warn(
                 "workers-keep-class",
                 BACKEND,
-                f"tethys_layer_backend is {given}: processes of the portal that this collection does not restart may have read"
-                f" the former class from portal_config.yml, and their messages then reach no WebSocket:"
+                f"tethys_layer_backend is {given}: processes of the portal that this collection does not restart may"
+                " have read the former class from portal_config.yml, and their messages then reach no WebSocket:"
                 f" {named_workers(workers)}. Restart them after the run.",
             )
 

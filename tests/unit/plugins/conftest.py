@@ -191,6 +191,10 @@ class FakeRedis:
             return b"*2\r\n$%d\r\n%s\r\n*%d\r\n%s" % (len(after), after, len(page), rows)
         if command == "PING":
             return b"+PONG\r\n"
+        if command in ("SUBSCRIBE", "UNSUBSCRIBE"):
+            row = [command.lower(), *words[1:]]
+            texts = "".join(f"${len(each)}\r\n{each}\r\n" for each in row)
+            return f"*3\r\n{texts}:{int(command == 'SUBSCRIBE')}\r\n".encode()
         if command in ("ZCOUNT", "EVAL", "PUBLISH"):
             return b":1\r\n"
         return b"$-1\r\n" if command == "GET" else b"-ERR unknown command\r\n"

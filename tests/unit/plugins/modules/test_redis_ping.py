@@ -34,7 +34,15 @@ def ping(run_module: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, A
     ("backend", "sent"),
     [
         (CORE, [["PING"], ["ZCOUNT", "asgi_tethys_channels_ping", "-inf", "+inf"], EVAL]),
-        (PUBSUB, [["PING"], ["PUBLISH", "asgi_tethys_channels_ping", ""]]),
+        (
+            PUBSUB,
+            [
+                ["PING"],
+                ["PUBLISH", "asgi_tethys_channels_ping", ""],
+                ["SUBSCRIBE", "asgi_tethys_channels_ping_silent"],
+                ["UNSUBSCRIBE", "asgi_tethys_channels_ping_silent"],
+            ],
+        ),
     ],
 )
 def test_a_redis_that_is_good(ping: Start, redis: Start, backend: str, sent: list[list[str]]) -> None:
@@ -76,7 +84,7 @@ def test_a_redis_that_is_not(
     (problem,) = ping({**endpoint, **login})["problems"]
     assert problem == (
         f"tethys_layer_hosts: the Redis at 127.0.0.1:{endpoint['port']} {words}: correct its address, its credentials"
-        " or its access rules."
+        " or its access rules. Each class of the layer needs other rules; tethys_layer_backend selects the class."
     )
     assert "wr0ng" not in problem
 
