@@ -136,7 +136,7 @@ def probes(backend: str, prefix: str) -> list[list[str]]:
     """Commands that need the layer's rights and change nothing."""
     name = f"{prefix}_tethys_channels_ping"
     if ".pubsub." in backend:
-        # Nothing is published where it subscribes, so that no message of another portal's run comes between the answers.
+        # Nothing is published where it subscribes: no message of another portal's run comes between the answers.
         silent = f"{name}_silent"
         return [["PING"], ["PUBLISH", name, ""], ["SUBSCRIBE", silent], ["UNSUBSCRIBE", silent]]
     # A group's channels are keys of many slots, which a Cluster refuses to take at once, also one of a single server.
