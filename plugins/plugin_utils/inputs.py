@@ -249,7 +249,7 @@ class Variables:
         return given if isinstance(given, Mapping) else {}
 
     @property
-    def backend(self) -> Any:
+    def backend(self) -> str:
         """The class of the layer."""
         # Not above: each process that Ansible forks would load it to find any action plugin.
         from ansible_collections.tethys.channels.plugins.plugin_utils.layers import chosen_class

@@ -173,13 +173,13 @@ def core_reason(options: Any, hosts: Any, variable: str = "portal_config_layer_o
     return ""
 
 
-def chosen_class(asked: Any, options: Any, hosts: Any) -> Any:
+def chosen_class(asked: object, options: object, hosts: object) -> str:
     """Return the layer's class: the one asked for, or the one that fits where the choice is left to the run.
 
     The reasons for the default are in docs/docsite/rst/explanation_classes.rst.
     """
     if asked not in (None, AUTO):
-        return asked
+        return str(asked)  # what is no class is refused by itself
     return CORE_BACKEND if core_reason(options, hosts) else PUBSUB_BACKEND
 
 

@@ -61,8 +61,8 @@ class LayerClass(Subject):
 
     def class_reasons(self) -> None:
         """Announce another class, and what does not follow it."""
-        given = str(self.options.get("layer_backend", self.asked[BACKEND]))
-        wanted = self.asked[BACKEND]
+        wanted = str(self.asked[BACKEND])
+        given = str(self.options.get("layer_backend", wanted))
         why = kept(given, wanted, str(self.options.get("core_reason") or ""))
         changes = change(given, (self.portal.get("settings") or {}).get("layer_backend"), wanted, self._during())
         self.warnings += [each for each in (why, changes) if each]

@@ -107,7 +107,7 @@ def _sites(names: Iterable[str], hosts: Hosts) -> list[Site]:
         options = hosts[name].get("portal_config_layer_options")
         prefix = options.get("prefix") if isinstance(options, Mapping) else None
         backend = chosen_class(hosts[name].get("tethys_layer_backend") or AUTO, options, None)
-        found.append({"name": str(name), "backend": str(backend), "prefix": str(prefix or "asgi")})
+        found.append({"name": str(name), "backend": backend, "prefix": str(prefix or "asgi")})
     return found
 
 

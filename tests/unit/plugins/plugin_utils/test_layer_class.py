@@ -40,7 +40,7 @@ def test_what_needs_the_core_class(options: Any, hosts: Any, reason: str) -> Non
     assert bool(found) is bool(reason)
     for asked in (None, "auto"):
         assert chosen_class(asked, options, hosts) == (CORE_BACKEND if reason else PUBSUB_BACKEND)
-    for asked in (CORE_BACKEND, PUBSUB_BACKEND, MEMORY_BACKEND, "x", 7):
+    for asked in (CORE_BACKEND, PUBSUB_BACKEND, MEMORY_BACKEND, "x"):
         assert chosen_class(asked, options, hosts) == asked
 
 
