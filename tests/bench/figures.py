@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 CLASSES = {"core": "core", "pubsub": "pub/sub"}
 TRANSPORTS = {"published": "published port", "host": "host network", "unix": "unix socket"}
-DEFAULT = ("unix", "core")
+DEFAULT = ("unix", "pubsub")
 # If the idle machine uses more than this, other work affects the figures.
 QUIET_CORES = 0.3
 # Tasks that keep a host busy for longer are listed by name.

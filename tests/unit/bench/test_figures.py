@@ -229,7 +229,7 @@ def test_the_layers_table_has_the_manual_first_and_counts_losses() -> None:
     assert [row[:2] for row in table.rows] == [
         ["the manual's setup", "1"],
         ["published port, core", "1"],
-        ["unix socket, pub/sub", "2"],
+        ["unix socket, pub/sub (default)", "2"],
         ["unix socket, pub/sub, hiredis", "4"],
     ]
     assert "Messages lost: ours 7, manual 0, hiredis 0." in table.notes
@@ -239,9 +239,9 @@ def test_end_to_end_says_where_the_cores_are_the_limit() -> None:
     table = figures.daphne_table(DAPHNE)
     assert [row[:2] for row in table.rows] == [
         ["1 x the manual's", "1"],
-        ["1 x unix socket, core (default)", "1.5"],
+        ["1 x unix socket, core", "1.5"],
         ["4 x the manual's", "1"],
-        ["4 x unix socket, core (default)", "1"],
+        ["4 x unix socket, core", "1"],
     ]
     assert any(note.startswith("With 4 processes all 2 cores were busy") for note in table.notes)
     assert any("60,000 deliveries a second, 30 times the fastest row" in note for note in table.notes)
@@ -425,5 +425,5 @@ def test_bars_are_multiples_of_the_manual() -> None:
     assert len(groups) == 3
     assert all(group.bars[0].reference and group.bars[0].ratio.middle == 1 for group in groups)
     labels = [bar.label for bar in groups[0].bars]
-    assert labels[1:] == ["published port, core", "unix socket, pub/sub", "unix socket, pub/sub, hiredis"]
+    assert labels[1:] == ["published port, core", "unix socket, pub/sub (default)", "unix socket, pub/sub, hiredis"]
     assert [bar.ratio.middle for bar in groups[0].bars] == [1, 1, 2, 4]
