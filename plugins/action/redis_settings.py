@@ -26,7 +26,9 @@ class ActionModule(Action):
         variables, args = self.variables(task_vars or {}), self._task.args
         try:
             # A play of somebody's own may give this role another image than the preflight had.
-            users = {"acl": variables.redis_acl, "channel_rights": variables.channel_rights}
+            users: dict[str, Any] = {"acl": variables.redis_acl}
+            if variables.channel_rights is not None:
+                users["channel_rights"] = variables.channel_rights
             given = {**users, **_certificate(variables, args), **_common_secrets(variables, args), **args}
         except Refusal as refusal:
             return {**result, "failed": True, "msg": str(refusal)}

@@ -57,9 +57,10 @@ options:
     type: str
     default: channels_redis.core.RedisChannelLayer
   channel_rights:
-    description: Whether the server has rights on channels (Redis 6.2 and later).
+    description:
+      - Whether the server that reads this configuration has rights on channels (Redis 6.2 and later). Where it is not
+        given, the version of the running server decides, and one that does not run counts as a later one.
     type: bool
-    default: true
   maxmemory_mb:
     description: The memory in MiB at which Redis refuses new messages.
     type: int
@@ -252,7 +253,7 @@ ARGUMENTS = {
     "acl": {"type": "bool", "default": True},
     "prefix": {"type": "str", "default": "asgi"},
     "backend": {"type": "str", "default": "channels_redis.core.RedisChannelLayer"},
-    "channel_rights": {"type": "bool", "default": True},
+    "channel_rights": {"type": "bool"},
     "maxmemory_mb": {"type": "int", "required": True},
     # With no_log, Ansible would mask it in what is returned too, and the portal would get the mask.
     # The task's own no_log hides it, as the documentation says.

@@ -76,9 +76,12 @@ def has_users(asked: Any, image: Any) -> bool:
     return re.search(r":[1-5]([.@-]|$)", str(image)) is None
 
 
-def has_channel_rights(image: Any) -> bool:
-    """Return whether a Redis can confine a user to channels, by its image's tag: Redis 6.0 does not start with that."""
-    return re.search(r":6\.0([.@-]|$)", str(image)) is None
+def has_channel_rights(image: Any) -> bool | None:
+    """Return whether a Redis can confine a user to channels, by its image's tag, or None where that has no version."""
+    tag = str(image).partition("@")[0].rpartition("/")[2].partition(":")[2]
+    found = re.match(r"(\d+)(?:\.(\d+))?(?:[.-]|$)", tag)
+    # Of 6 alone it is the newest.
+    return (int(found.group(1)), int(found.group(2) or 99)) >= (6, 2) if found else None
 
 
 class RedisOptions(TypedDict):
@@ -238,8 +241,8 @@ class Variables:
         return has_users(self.of_role("redis_container_acl"), self.of_role("redis_container_image"))
 
     @property
-    def channel_rights(self) -> bool:
-        """Whether the layer's own Redis can confine a user to channels."""
+    def channel_rights(self) -> bool | None:
+        """Whether the layer's own Redis can confine a user to channels, None where its image does not tell."""
         return has_channel_rights(self.of_role("redis_container_image"))
 
     @property

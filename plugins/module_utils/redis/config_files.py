@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
+from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError
 from ansible_collections.tethys.channels.plugins.module_utils.redis.configuration import (
     REPLICATE_LABELLED,
     TLS_FILES,
@@ -27,6 +28,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.redis.users import
     ADMIN_USER,
     class_of,
     classes_in,
+    has_channel_rights,
     rights,
     sha256,
     tell,
@@ -107,6 +109,7 @@ class Files:
             rotate=params["rotate"],
             retire=params["retire"],
         )
+        self.channel_rights = self._channel_rights()
         first_class = self._classes(kept)
         self.credentials_text = json.dumps(self.credentials, indent=2) + "\n"
         now = sha256(self.credentials["password"])
@@ -142,7 +145,7 @@ class Files:
 
     def granted(self, classes: list[str]) -> str:
         """The portal's rights for these classes."""
-        return rights(self.params["prefix"], classes, self.params["channel_rights"])
+        return rights(self.params["prefix"], classes, self.channel_rights)
 
     def config(self, sums: list[str], classes: list[str]) -> str:
         """The whole configuration, with these digests of the portal's passwords, and the rights for these classes."""
@@ -204,15 +207,35 @@ class Files:
                 return False
         return True
 
-    def tell(self, check: bool) -> bool:
-        """Have the server that runs take the passwords and rights of the file; returns whether it lacked a password."""
+    def _login(self) -> Redis:
+        """Log in to the server that runs."""
         admin = {"username": ADMIN_USER, "password": self.credentials["admin_password"]}
         place: dict[str, Any] = {"host": "127.0.0.1", "port": self.params["port"]}
         if self.socket:
             place = {"path": str(self.socket)}
         elif self.tls:
             place.update(host=self.params["address"], tls=True, ca=str(self.redis_dir / TLS_FILES["tls_ca"]))
-        with login({**place, **admin}, Container(self.params["engine"], self.params["container"])) as redis:
-            # Where rights on channels exist, a user has all of them until they are taken away.
-            reset = "resetchannels " if self.params["channel_rights"] else ""
-            return tell(redis, self.sums, check, reset + self.granted(self.classes))
+        return login({**place, **admin}, Container(self.params["engine"], self.params["container"]))
+
+    def _channel_rights(self) -> bool:
+        """Whether the configuration can have rights on channels: Redis 6.0 does not start with them."""
+        given = self.params["channel_rights"]
+        if given is not None:
+            return bool(given)
+        if not (self.params["running"] and self.params["acl"]):
+            return True
+        try:
+            with self._login() as redis:
+                return has_channel_rights(redis.version())
+        except (OSError, RedisError):
+            # What cannot be asked is seen by whoever logs in to it afterwards.
+            return True
+
+    def tell(self, check: bool) -> bool:
+        """Have the server that runs take the passwords and rights of the file; returns whether it lacked a password."""
+        with self._login() as redis:
+            # It may be another version than the one that reads the file next.
+            known = has_channel_rights(redis.version())
+            granted = rights(self.params["prefix"], self.classes, known)
+            # Where rights on channels exist, a user may have more of them until they are taken away.
+            return tell(redis, self.sums, check, ("resetchannels " if known else "") + granted)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any, Iterable
 
 from ansible_collections.tethys.channels.plugins.module_utils.redis.client import Redis, RedisError, pairs, strings
@@ -58,6 +59,12 @@ def classes_in(config: str) -> list[str]:
     """Return the layer classes for which a configuration gives the portal rights."""
     rows = [line.split() for line in config.splitlines() if line.startswith(f"user {PORTAL_USER} ")]
     return [name for name, commands in COMMANDS.items() if any(commands.split()[0] in row for row in rows)]
+
+
+def has_channel_rights(version: str | None) -> bool:
+    """Return whether a Redis of this version has rights on channels; one that does not tell is a later one."""
+    found = re.match(r"(\d+)\.(\d+)", version or "")
+    return not found or (int(found.group(1)), int(found.group(2))) >= (6, 2)
 
 
 def rights(prefix: str, classes: Iterable[str], channel_rights: bool = True) -> str:

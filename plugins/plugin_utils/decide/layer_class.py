@@ -16,6 +16,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     PUBSUB_BACKEND,
     Problem,
 )
+from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import list_of, mapping_of
 
 BACKEND = "tethys_layer_backend"
 
@@ -66,6 +67,7 @@ class LayerClass(Subject):
         why = kept(given, wanted, str(self.options.get("core_reason") or ""))
         changes = change(given, (self.portal.get("settings") or {}).get("layer_backend"), wanted, self._during())
         self.warnings += [each for each in (why, changes) if each]
+        self._keepalive(wanted)
         workers = self.server.get("workers") or []
         if changes and workers:
             self.warn(
@@ -74,6 +76,26 @@ class LayerClass(Subject):
                 f"tethys_layer_backend is {given}: processes of the portal that this collection does not restart may"
                 " have read the former class from portal_config.yml, and their messages then reach no WebSocket:"
                 f" {named_workers(workers)}. Restart them after the run.",
+            )
+        shares_work = [row for row in workers if "runworker" in row["command"].split()]
+        if changes and shares_work and wanted == PUBSUB_BACKEND:
+            self.warn(
+                "workers-share-nothing",
+                BACKEND,
+                f"tethys_layer_backend is {given}: with {wanted}, each worker of a channel receives every message, and"
+                f" none that was sent while it did not run: {named_workers(shares_work)}. Set tethys_layer_backend to"
+                f" {CORE_BACKEND} if each message is for one of them.",
+            )
+
+    def _keepalive(self, wanted: str) -> None:
+        """Announce what changes in the hosts of a shared Redis although the class stays."""
+        settings = self.portal.get("settings") or {}
+        hosts = list_of(settings.get("layer_hosts"))
+        lacking = [host for host in hosts if "socket_keepalive" not in mapping_of(host)]
+        if self.redis == "shared" and wanted == PUBSUB_BACKEND == settings.get("layer_backend") and lacking:
+            self.announce.append(
+                "CHANNEL_LAYERS changes: its hosts get socket_keepalive, by which the pub/sub class finds out that a"
+                " shared Redis vanished. The processes restart one at a time."
             )
 
     def _during(self) -> str:

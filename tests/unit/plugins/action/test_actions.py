@@ -312,12 +312,22 @@ def test_redis_has_users_by_the_roles_own_variables(variables: dict[str, Any], a
 
 @pytest.mark.parametrize(
     ("image", "rights"),
-    [("redis:6.0", False), ("x/redis:6.0.16-alpine", False), ("redis:6", True), ("redis:6.2", True), ("redis", True)],
+    [
+        ("redis:6.0", False),
+        ("x:5000/redis:6.0.16-alpine", False),
+        ("redis:6", True),
+        ("redis:6.2", True),
+        ("valkey:8.1@sha256:1", True),
+        # The server is asked.
+        ("redis", None),
+        ("x:5000/redis@sha256:6.0", None),
+        ("redis:prod", None),
+    ],
 )
-def test_redis_6_0_has_no_rights_on_channels(image: str, rights: bool) -> None:
+def test_redis_6_0_has_no_rights_on_channels(image: str, rights: bool | None) -> None:
     given = {"redis_container_image": image}
     _result, calls = run(redis_settings, {"redis_settings": {}}, {"transport": "unix", "port": 6379}, **given)
-    assert calls["redis_settings"]["channel_rights"] is rights
+    assert calls["redis_settings"].get("channel_rights") is rights
 
 
 def peers(kept: str | None, offered: str) -> dict[str, Any]:

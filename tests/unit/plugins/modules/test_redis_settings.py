@@ -972,8 +972,12 @@ class Users:
         self.told: list[str] = []
         self.rights = ""
         self.there = True
+        self.version = "7.0.15"
 
     def answer(self, command: str, words: list[str]) -> bytes:
+        if command == "INFO":
+            text = f"redis_version:{self.version}\r\n".encode()
+            return b"$%d\r\n%s\r\n" % (len(text), text)
         assert (command, words[2]) == ("ACL", "tethys")
         if words[1] == "GETUSER":
             rows = b"".join(b"$64\r\n%s\r\n" % each.encode() for each in self.opens)
@@ -1341,12 +1345,25 @@ def test_one_that_does_not_run_is_replaced_for_another_class(run: Run, folder: P
 
 
 def test_redis_6_0_is_sent_nothing_about_channels(run: Run, folder: Path, server: Callable[..., Any]) -> None:
-    given = {"password": "one", "channel_rights": False}
-    users, port = server(run(**given)["credentials"]["admin_password"], "one")
-    run(**given, backend=PUBSUB, port=port, running=True)
+    users, port = server(run(password="one")["credentials"]["admin_password"], "one")
+    users.version = "6.0.16"
+    # By its image's tag, or, where that has no version, as it says itself.
+    for by_tag in ({"channel_rights": False}, {}):
+        run(password="one", **by_tag, backend=PUBSUB, port=port, running=True)
     assert "+publish" in users.rights
     assert "channels" not in users.rights + rights_in_file(folder)
     assert "&" not in users.rights + rights_in_file(folder)
+
+
+def test_redis_6_0_is_replaced_by_a_later_one(run: Run, folder: Path, server: Callable[..., Any]) -> None:
+    """The file is for the server to come, and the one that runs is sent what it knows."""
+    users, port = server(run(password="one")["credentials"]["admin_password"], "one")
+    users.version = "6.0.16"
+    run(password="one", channel_rights=True, backend=PUBSUB, port=port, running=True)
+    assert "&asgi*" in rights_in_file(folder)
+    assert "+publish" in users.rights
+    assert "&" not in users.rights
+    assert "resetchannels" not in users.rights
 
 
 def test_another_run_is_waited_for_and_not_for_ever(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,3 +95,27 @@ def test_workers_that_keep_the_former_class_are_named() -> None:
     _change, said = judge("auto", PUBSUB_BACKEND, CORE_BACKEND, workers=[worker])["warnings"]
     assert "/opt/conda/envs/tethys/bin/celery worker (process 7 of www-data). Restart them after the run." in said
     assert judge("auto", PUBSUB_BACKEND, PUBSUB_BACKEND, workers=[worker])["warnings"] == []
+
+
+def test_workers_of_a_channel_share_nothing_with_pubsub() -> None:
+    worker = {"pid": 7, "user": "www-data", "command": "/opt/conda/envs/tethys/bin/python manage.py runworker jobs"}
+    said = judge("auto", PUBSUB_BACKEND, CORE_BACKEND, workers=[worker])["warnings"]
+    assert len(said) == 3
+    assert "each worker of a channel receives every message, and none that was sent while it did not run" in said[2]
+    assert f"Set tethys_layer_backend to {CORE_BACKEND} if each message is for one of them." in said[2]
+    assert len(judge(CORE_BACKEND, CORE_BACKEND, PUBSUB_BACKEND, workers=[worker])["warnings"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("wanted", "host", "is_announced"),
+    [
+        (PUBSUB_BACKEND, {"address": "rediss://192.0.2.1:6379", "socket_timeout": 15}, True),
+        (PUBSUB_BACKEND, {"address": "rediss://192.0.2.1:6379", "socket_keepalive": True, "socket_timeout": 15}, False),
+        (CORE_BACKEND, {"address": "rediss://192.0.2.1:6379", "socket_timeout": 15}, False),
+    ],
+)
+def test_keepalive_for_a_shared_redis_is_announced(wanted: str, host: dict[str, Any], is_announced: bool) -> None:
+    asked = samples.asked(tethys_layer_backend=wanted, tethys_layer_redis=["redis"])
+    portal = samples.portal(settings={"layer_backend": wanted, "layer_hosts": [host]})
+    said = samples.planned(asked, samples.options(layer_backend=wanted), portal=portal, server=samples.server())
+    assert any("its hosts get socket_keepalive" in each for each in said["announce"]) is is_announced
