@@ -26,7 +26,7 @@ class ActionModule(Action):
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = self.variables(task_vars or {})
         names, hosts = variables.read("preflight_layer_redis"), variables.held["hostvars"]
-        shared = shared_redis(names, hosts, variables.read("__preflight_logins")["results"], variables.backend)
+        shared = shared_redis(names, hosts, variables.backend, variables.read("__preflight_logins")["results"])
         result.update(plain(shared))
         # In a dry run nothing has been put right yet of what this run would.
         would_change = variables.is_set("ansible_check_mode") and any(

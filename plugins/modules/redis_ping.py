@@ -72,7 +72,7 @@ options:
   backend:
     description: The layer class.
     type: str
-    default: channels_redis.core.RedisChannelLayer
+    required: true
   prefix:
     description: The prefix of the layer's keys and channels.
     type: str
@@ -100,6 +100,7 @@ EXAMPLES = r"""
       - host: redis.example.org
         port: 6379
         password: "{{ vault_redis_password }}"
+    backend: channels_redis.pubsub.RedisPubSubChannelLayer
 """
 
 RETURN = r"""
@@ -254,7 +255,7 @@ ARGUMENTS = {
             "sentinel": {"type": "str"},
         },
     },
-    "backend": {"type": "str", "default": "channels_redis.core.RedisChannelLayer"},
+    "backend": {"type": "str", "required": True},
     "prefix": {"type": "str", "default": "asgi"},
     "container": {"type": "str"},
     "engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},

@@ -55,7 +55,7 @@ options:
       - The layer class for which the portal's user gets its commands. Those for the class before are kept until a call
         with O(retire).
     type: str
-    default: channels_redis.core.RedisChannelLayer
+    required: true
   channel_rights:
     description:
       - Whether the server that reads this configuration has rights on channels (Redis 6.2 and later). Where it is not
@@ -164,6 +164,7 @@ EXAMPLES = r"""
 - name: Write Redis credentials and configuration
   tethys.channels.redis_settings:
     uid: 16379
+    backend: channels_redis.pubsub.RedisPubSubChannelLayer
     maxmemory_mb: 192
   register: redis_settings
   no_log: true
@@ -252,7 +253,7 @@ ARGUMENTS = {
     "uid": {"type": "int", "required": True},
     "acl": {"type": "bool", "default": True},
     "prefix": {"type": "str", "default": "asgi"},
-    "backend": {"type": "str", "default": "channels_redis.core.RedisChannelLayer"},
+    "backend": {"type": "str", "required": True},
     "channel_rights": {"type": "bool"},
     "maxmemory_mb": {"type": "int", "required": True},
     # With no_log, Ansible would mask it in what is returned too, and the portal would get the mask.

@@ -17,11 +17,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.sentinel im
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.hosts import Hosts, SharedServer
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import DEFAULT_PORT
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
-    CORE_BACKEND,
-    PUBSUB_BACKEND,
-    SHARED_CA_HERE,
-)
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import PUBSUB_BACKEND, SHARED_CA_HERE
 from ansible_collections.tethys.channels.plugins.plugin_utils.sentinel import (
     NOT_KNOWN_YET,
     SharedEndpoint,
@@ -75,16 +71,14 @@ class SharedRedis(TypedDict):
     unreached: list[str]
 
 
-def shared_redis(
-    names: Iterable[str], hosts: Hosts, logins: Sequence[LoginRow] = (), backend: str = CORE_BACKEND
-) -> SharedRedis:
+def shared_redis(names: Iterable[str], hosts: Hosts, backend: str, logins: Sequence[LoginRow] = ()) -> SharedRedis:
     """How a portal reaches the Redis that it shares with others.
 
     Args:
         names: the inventory's names of that Redis's servers, in any order.
         hosts: every host's variables by its name.
-        logins: what `redis_login` read on these servers, as a loop over the sorted names registers it.
         backend: the layer's class.
+        logins: what `redis_login` read on these servers, as a loop over the sorted names registers it.
 
     Where Sentinel watches, one login is enough.
     """

@@ -23,7 +23,7 @@ PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
 @pytest.fixture
 def ping(run_module: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
     def run(*endpoints: dict[str, Any], **arguments: Any) -> dict[str, Any]:
-        result = run_module(redis_ping.main, endpoints=list(endpoints), **arguments)
+        result = run_module(redis_ping.main, endpoints=list(endpoints), **{"backend": CORE, **arguments})
         assert result["changed"] is False
         return result
 

@@ -281,7 +281,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def run(run_module: Callable[..., dict[str, Any]], folder: Path) -> Callable[..., dict[str, Any]]:
     def run(check: bool = False, **arguments: Any) -> dict[str, Any]:
-        given = {"directory": str(folder), "uid": UID, "maxmemory_mb": 192, "container": "redis", **arguments}
+        given = {"directory": str(folder), "uid": UID, "maxmemory_mb": 192, "container": "redis", "backend": CORE}
+        given.update(arguments)
         return run_module(redis_settings.main, check, **given)
 
     return run

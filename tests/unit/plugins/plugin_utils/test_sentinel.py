@@ -81,7 +81,7 @@ def servers(variables: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_portals_ask_the_sentinels() -> None:
-    found = shared_redis(NAMES, hosts(redis_container_sentinel_port="26380"), [{"login": LOGIN}] * 3)
+    found = shared_redis(NAMES, hosts(redis_container_sentinel_port="26380"), CORE_BACKEND, [{"login": LOGIN}] * 3)
     [entry] = found["hosts"]
     assert entry["sentinels"] == [[f"192.0.2.{number}", 26380] for number in (1, 2, 3)]
     assert (entry["username"], entry["password"]) == ("tethys", "p@1")
@@ -99,27 +99,27 @@ def test_portals_ask_the_sentinels() -> None:
 
 @pytest.mark.parametrize("backend", [CORE_BACKEND, PUBSUB_BACKEND])
 def test_channels_redis_takes_them(backend: str) -> None:
-    found = shared_redis(NAMES, hosts(), [{"login": LOGIN}] * 3)["hosts"]
+    found = shared_redis(NAMES, hosts(), CORE_BACKEND, [{"login": LOGIN}] * 3)["hosts"]
     assert channel_layers(found, backend=backend)["default"]["CONFIG"]["hosts"] == found
     assert [row["sentinel"] for row in redis_endpoints(found)] == ["tethys-channels"] * 3
 
 
 def test_a_retry_that_redis_py_could_not_use_is_refused() -> None:
-    [entry] = shared_redis(NAMES, hosts(), [{"login": LOGIN}] * 3)["hosts"]
+    [entry] = shared_redis(NAMES, hosts(), CORE_BACKEND, [{"login": LOGIN}] * 3)["hosts"]
     entry["sentinel_kwargs"]["retry"] = 3
     with pytest.raises(Refusal, match="a retry under sentinel_kwargs that is not null"):
         channel_layers([entry])
 
 
 def test_one_server_is_enough_for_the_login() -> None:
-    found = shared_redis(NAMES, hosts(), [AWAY, {"login": {**LOGIN, "password": None}}, {"login": LOGIN}])
+    found = shared_redis(NAMES, hosts(), CORE_BACKEND, [AWAY, {"login": {**LOGIN, "password": None}}, {"login": LOGIN}])
     assert found["hosts"][0]["password"] == "p@1"
     assert (found["missing"], found["unreached"]) == ([], [])
 
 
 def test_none_has_a_login() -> None:
     nothing = {"login": {**LOGIN, "password": None, "ca": None}}
-    found = shared_redis(NAMES, hosts(), [AWAY, nothing, nothing])
+    found = shared_redis(NAMES, hosts(), CORE_BACKEND, [AWAY, nothing, nothing])
     assert found["missing"] == ["redis1", "redis2", "redis3"]
     assert found["unreached"] == ["redis1 (no route)"]
     assert found["hosts"][0]["password"] == "made by the run"
@@ -127,7 +127,7 @@ def test_none_has_a_login() -> None:
 
 def test_where_they_stand_alone_each_is_needed() -> None:
     alone = hosts(redis_container_topology="standalone")
-    found = shared_redis(NAMES, alone, [{"login": LOGIN}, AWAY, {"login": LOGIN}])
+    found = shared_redis(NAMES, alone, CORE_BACKEND, [{"login": LOGIN}, AWAY, {"login": LOGIN}])
     assert (found["missing"], found["unreached"]) == (["redis2"], ["redis2 (no route)"])
     assert len(found["hosts"]) == 3
 
@@ -143,9 +143,8 @@ def test_where_they_stand_alone_each_is_needed() -> None:
     ],
 )
 def test_why_one_is_not_reached(told: dict[str, Any], why: str) -> None:
-    found = shared_redis(
-        NAMES, hosts(redis_container_topology="standalone"), [{"login": LOGIN}, told, {"login": LOGIN}]
-    )
+    alone = hosts(redis_container_topology="standalone")
+    found = shared_redis(NAMES, alone, CORE_BACKEND, [{"login": LOGIN}, told, {"login": LOGIN}])
     assert found["unreached"] == [f"redis2 ({why})"]
 
 

@@ -46,8 +46,8 @@ GOOD = make("redis", AUTHORITY, ADDRESS)
 
 
 def test_every_portal_gets_the_same_hosts_in_the_same_order() -> None:
-    found = shared_redis(["redis2", "redis1"], HOSTS, ROWS)
-    assert found == shared_redis(["redis1", "redis2"], HOSTS, ROWS)
+    found = shared_redis(["redis2", "redis1"], HOSTS, CORE_BACKEND, ROWS)
+    assert found == shared_redis(["redis1", "redis2"], HOSTS, CORE_BACKEND, ROWS)
     assert [host["address"] for host in found["hosts"]] == ["rediss://[2001:db8::1]:6379", "rediss://192.0.2.2:7000"]
     assert [host["password"] for host in found["hosts"]] == ["p@1", "p2"]
     assert [(row["host"], row["port"], row["tls"]) for row in found["endpoints"]] == [
@@ -59,7 +59,7 @@ def test_every_portal_gets_the_same_hosts_in_the_same_order() -> None:
 
 @pytest.mark.parametrize("backend", [CORE_BACKEND, PUBSUB_BACKEND])
 def test_channels_redis_takes_them(backend: str) -> None:
-    hosts = shared_redis(["redis1"], HOSTS, ROWS, backend)["hosts"]
+    hosts = shared_redis(["redis1"], HOSTS, backend, ROWS)["hosts"]
     assert channel_layers(hosts, backend=backend)["default"]["CONFIG"]["hosts"] == hosts
     # Nobody waits for an answer with pub/sub: the kernel finds out that the server has gone.
     assert hosts[0].get("socket_keepalive_options", {}).get(18) == (30000 if backend == PUBSUB_BACKEND else None)
@@ -70,10 +70,10 @@ def test_channels_redis_takes_them(backend: str) -> None:
 
 def test_a_dry_run_before_there_is_a_login() -> None:
     nothing = {"username": "tethys", "password": None, "ca": None, "started_at": 0}
-    found = shared_redis(["redis1"], HOSTS, [{"login": nothing}])
+    found = shared_redis(["redis1"], HOSTS, CORE_BACKEND, [{"login": nothing}])
     assert found["missing"] == ["redis1"]
     assert found["hosts"][0]["password"] == "made by the run"
-    assert shared_redis([], HOSTS)["hosts"] == []
+    assert shared_redis([], HOSTS, CORE_BACKEND)["hosts"] == []
 
 
 @pytest.mark.parametrize(
