@@ -129,6 +129,8 @@ from ansible_collections.tethys.channels.plugins.module_utils.redis.sentinels im
 # How a server of a Cluster answers for keys that are another's, or for keys of several servers at once.
 CLUSTER = ("MOVED", "ASK ", "CLUSTERDOWN", "CROSSSLOT")
 
+# How a server answers that lets a user in and does not let it send this.
+NO_RIGHT = "NOPERM"
 # What OpenSSL says of a certificate that has another host name, or another address.
 OTHER_HOST = (62, 64)
 
@@ -189,14 +191,21 @@ def sentence(endpoint: dict[str, Any], problem: str, container: str | None, logs
         return f"Container {container}: its Redis at {where} {problem}: read `{logs}`."
     if endpoint.get("inventory_name"):
         kind = "Sentinel" if endpoint.get("sentinel") else "Redis"
+        if NO_RIGHT in problem and not endpoint.get("sentinel"):
+            return (
+                f"The shared Redis at {where} ({endpoint['inventory_name']}) {problem}, queried from this portal: its"
+                " user has the rights of another class of the layer (tethys_layer_backend), or of another prefix. Run"
+                " tethys.channels.site without --limit, or with the Redis hosts in it."
+            )
         return (
             f"The shared {kind} at {where} ({endpoint['inventory_name']}) {problem}, queried from this portal: let this"
             " server reach that port (firewalls included), or correct redis_container_address; if the"
             " password or the certificate is what differs, run tethys.channels.site without --limit."
         )
+    hint = " Each class of the layer needs other rules; tethys_layer_backend selects the class."
     return (
         f"tethys_layer_hosts: the Redis at {where} {problem}: correct its address, its credentials or its access rules."
-        " Each class of the layer needs other rules; tethys_layer_backend selects the class."
+        f"{hint if NO_RIGHT in problem else ''}"
     )
 
 

@@ -82,9 +82,10 @@ def test_a_redis_that_is_not(
 ) -> None:
     _fake, endpoint = redis(**server)
     (problem,) = ping({**endpoint, **login})["problems"]
+    hint = " Each class of the layer needs other rules; tethys_layer_backend selects the class."
     assert problem == (
         f"tethys_layer_hosts: the Redis at 127.0.0.1:{endpoint['port']} {words}: correct its address, its credentials"
-        " or its access rules. Each class of the layer needs other rules; tethys_layer_backend selects the class."
+        f" or its access rules.{hint if 'NOPERM' in words else ''}"
     )
     assert "wr0ng" not in problem
 
@@ -171,6 +172,17 @@ def test_a_certificate_that_fits(ping: Start, encrypted: Start) -> None:
     endpoint, authority = encrypted()
     result = ping({**endpoint, "ca_data": authority})
     assert (result["problems"], result["versions"]) == ([], ["7.0.15"])
+
+
+def test_a_user_with_the_rights_of_another_class(ping: Start, encrypted: Start) -> None:
+    # Ansible masks the password wherever it occurs in the sentence.
+    login = {"username": "tethys", "password": "q9z8"}
+    fake = FakeRedis(user=login["username"], password=login["password"], refused=("PUBLISH",))
+    endpoint, authority = encrypted(fake=fake)
+    [problem] = ping({**endpoint, **login, "ca_data": authority}, backend=PUBSUB)["problems"]
+    assert "queried from this portal: its user has the rights of another class of the layer" in problem
+    assert problem.endswith("Run tethys.channels.site without --limit, or with the Redis hosts in it.")
+    assert "firewall" not in problem
 
 
 def test_a_certificate_of_somebody_else(ping: Start, encrypted: Start) -> None:
