@@ -134,7 +134,7 @@ class Files:
         the rights at once, so its label, by which it would be replaced, stays that of the class it was made for.
         """
         self.wanted = class_of(self.params["backend"])
-        had = classes_in(self.before) if self.params["acl"] else []
+        had = classes_in(self.before or self._other_configs()) if self.params["acl"] else []
         self.classes = [self.wanted] if self.params["retire"] else sorted({self.wanted, *had})
         if not self.params["running"] or not had:
             return self.wanted
@@ -142,6 +142,11 @@ class Files:
         if first != self.wanted:
             self.credentials["first_class"] = first
         return first
+
+    def _other_configs(self) -> str:
+        """What a server reads that is still reached otherwise, or stands in another topology."""
+        found = sorted(self.redis_dir.glob("redis*.conf")) if not self.before else []
+        return "".join(atomic_file.read(str(path)).decode("utf-8") for path in found)
 
     def granted(self, classes: list[str]) -> str:
         """The portal's rights for these classes."""

@@ -1318,6 +1318,22 @@ def test_both_classes_have_their_rights_until_the_old_ones_are_retired(
     assert "first_class" not in kept(folder)
 
 
+def test_another_way_may_come_with_another_class(run: Run, folder: Path) -> None:
+    """A server that stands alone comes under Sentinel, or gets a socket: its file has another name then."""
+    run(password="one")
+    second = run(password="one", backend=PUBSUB, transport="host", port=6390)
+    text = (folder / "redis" / "redis-host-6390.conf").read_text(encoding="utf-8")
+    assert second["leaving"] == ["the rights of the core class"]
+    assert rights("asgi", ["core", "pubsub"]) in text
+    running = {"password": "one", "backend": PUBSUB, "transport": "host", "port": 6390}
+    assert run(**running)["leaving"] == ["the rights of the core class"]
+    assert run(**running, retire=True)["leaving"] == []
+    # The file of the way before, which is there until its server has gone, brings nothing back.
+    assert (folder / "redis" / "redis.conf").exists()
+    again = run(**running)
+    assert (again["changed"], again["leaving"]) == (False, [])
+
+
 def test_a_rotation_may_come_with_another_class(run: Run, folder: Path, server: Callable[..., Any]) -> None:
     first = run(password="one")
     users, port = server(first["credentials"]["admin_password"], "one")
