@@ -77,11 +77,15 @@ def has_users(asked: Any, image: Any) -> bool:
 
 
 def has_channel_rights(image: Any) -> bool | None:
-    """Return whether a Redis can confine a user to channels, by its image's tag, or None where that has no version."""
+    """Return whether a Redis can confine a user to channels, by its image's tag, or None where that does not say it.
+
+    Redis 6.0 does not start with such rights. A tag that has only the 6 may be of an image that was fetched long ago.
+    """
     tag = str(image).partition("@")[0].rpartition("/")[2].partition(":")[2]
     found = re.match(r"(\d+)(?:\.(\d+))?(?:[.-]|$)", tag)
-    # Of 6 alone it is the newest.
-    return (int(found.group(1)), int(found.group(2) or 99)) >= (6, 2) if found else None
+    if not found or (found.group(1) == "6" and not found.group(2)):
+        return None
+    return (int(found.group(1)), int(found.group(2) or 0)) >= (6, 2)
 
 
 class RedisOptions(TypedDict):

@@ -315,13 +315,16 @@ def test_redis_has_users_by_the_roles_own_variables(variables: dict[str, Any], a
     [
         ("redis:6.0", False),
         ("x:5000/redis:6.0.16-alpine", False),
-        ("redis:6", True),
+        ("redis:7", True),
         ("redis:6.2", True),
         ("valkey:8.1@sha256:1", True),
         # The server is asked.
         ("redis", None),
         ("x:5000/redis@sha256:6.0", None),
         ("redis:prod", None),
+        # Of an image that was fetched long ago, it may be 6.0.
+        ("redis:6", None),
+        ("redis:6-alpine", None),
     ],
 )
 def test_redis_6_0_has_no_rights_on_channels(image: str, rights: bool | None) -> None:
