@@ -52,7 +52,7 @@ class ActionModule(Action):
                 "redis_ping",
                 variables.held,
                 endpoints=redis_endpoints(hosts),
-                backend=variables.backend,
+                backend=variables.with_found(answer).backend,
                 prefix=variables.prefix,
             )
             if redis.get("failed"):
@@ -81,8 +81,8 @@ class ActionModule(Action):
             port_count=len(ports),
             upstream=variables.of_role("nginx_upstream_name"),
             upstream_wanted=variables.read("preflight_asgi_layout") == "socket_per_process",
-            # They keep what a rotation or a change of the class replaces.
-            workers=variables.goal == "site",
+            # They keep what a rotation or a change of the class replaces, and some need the core class.
+            workers=True,
             engine=variables.of_role("redis_container_engine"),
             container_name=variables.of_role("redis_container_name"),
             container_image=variables.of_role("redis_container_image"),

@@ -276,8 +276,8 @@ server:
       elements: dict
     workers:
       description:
-        - Processes with the portal's TETHYS_HOME or environment that serve no requests, as C(pid), C(user) and
-          C(command); empty without O(workers).
+        - Processes with the portal's TETHYS_HOME or environment that serve no requests, as C(pid), C(user), C(command)
+          and C(of_channels), which is whether it is a C(runworker) of Channels; empty without O(workers).
       type: list
       elements: dict
     redis_address_here:

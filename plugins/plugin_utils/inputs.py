@@ -22,7 +22,9 @@ from ansible_collections.tethys.channels.plugins.plugin_utils import own_files
 from ansible_collections.tethys.channels.plugins.plugin_utils.docker_inputs import DockerInputs
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     AUTO,
+    CORE_BACKEND,
     MEMORY_BACKEND,
+    PUBSUB_BACKEND,
     Data,
     Inputs,
     names_of,
@@ -33,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("playbooks", "plugins", "roles")
 # Variables that only affect the run itself, and no state on the server.
 OF_THE_RUN = re.compile(
-    r"(tethys_hosts|tethys_serial|preflight_pipelining|(layer_check|fleet_check|tethys_docker)_.*)$"
+    r"(tethys_hosts|tethys_serial|preflight_pipelining|preflight_portals|(layer_check|fleet_check|tethys_docker)_.*)$"
 )
 # The variables that a run checks by their names.
 JUDGED = re.compile(
@@ -189,8 +191,14 @@ class Variables:
 
     @cached_property
     def found(self) -> Any:
-        """What `gather` found on the host."""
+        """What `gather` found on the host, or None before it has."""
         return self.read("__preflight_found")
+
+    def with_found(self, found: Any) -> Variables:
+        """Return the variables with what was just found, by which a role's variable may be chosen."""
+        more = Variables(self.held, self.template, self.read_file)
+        more.found = found
+        return more
 
     @cached_property
     def values(self) -> Data:
@@ -255,21 +263,31 @@ class Variables:
         given = self.read("portal_config_layer_options")
         return given if isinstance(given, Mapping) else {}
 
-    @property
+    @cached_property
     def backend(self) -> str:
         """The class of the layer."""
         # Not above: each process that Ansible forks would load it to find any action plugin.
-        from ansible_collections.tethys.channels.plugins.plugin_utils.layers import chosen_class
+        from ansible_collections.tethys.channels.plugins.plugin_utils.class_choice import chosen_class
 
-        asked, hosts = self.read("preflight_layer_backend"), self.read("preflight_layer_hosts")
-        return chosen_class(asked, self.layer_options, hosts)
+        return chosen_class(self.read("preflight_layer_backend"), self.core_reason)
+
+    @cached_property
+    def core_reason(self) -> str:
+        """What needs the core class, of the variables, of what was found so far, or of portals that share the Redis."""
+        from ansible_collections.tethys.channels.plugins.plugin_utils.class_choice import core_reason
+
+        redis = self.read("preflight_layer_redis")
+        hosts = None if redis else self.read("preflight_layer_hosts")
+        # Once for all portals, since it takes the variables of each.
+        shared = (self.read("__preflight_class") or {}).get("reason") if redis else ""
+        return core_reason(self.layer_options, hosts, self.found or {}) or str(shared or "")
 
     @property
-    def core_reason(self) -> str:
-        """What of the variables only the core class has."""
-        from ansible_collections.tethys.channels.plugins.plugin_utils.layers import core_reason
-
-        return core_reason(self.layer_options, self.read("preflight_layer_hosts"))
+    def backend_now(self) -> str:
+        """The class that the processes have: a run of `site` gives them its own, any other leaves them theirs."""
+        portal = (self.found or {}).get("portal") or {}
+        now = str((portal.get("settings") or {}).get("layer_backend"))
+        return now if now in (CORE_BACKEND, PUBSUB_BACKEND) and self.goal not in ("site", "look") else self.backend
 
     @property
     def prefix(self) -> str:

@@ -10,13 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypedDict, cast
 
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import HOSTS
-from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import (
-    credentials_for,
-    read_hosts,
-    redis_endpoints,
-)
+from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import credentials_for, read_hosts
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
-    AUTO,
     BACKENDS,
     CORE_BACKEND,
     MEMORY_BACKEND,
@@ -135,6 +130,9 @@ def _read_options(options: Any, backend: str) -> LayerConfig:
                     "hosts",
                     f"The channel layer's options have hosts among them: set {HOSTS} instead.",
                 )
+            # A role's defaults hand over what was not set as null, also what another class takes.
+            if value is None and any(name in others for others in _OPTIONS.values()):
+                continue
             if name not in readers:
                 raise refused(
                     "option-unknown",
@@ -142,9 +140,7 @@ def _read_options(options: Any, backend: str) -> LayerConfig:
                     f"The channel layer's option {show(name)}{closest(name, readers)} is not an option of"
                     f" {backend}: remove it, or use one of {', '.join(sorted(readers))}.",
                 )
-            # A role's defaults hand over what was not set as null.
-            if value is not None:
-                read.append((str(name), readers[name](name, value)))
+            read.append((str(name), readers[name](name, value)))
         except Refusal as refusal:
             problems.extend(refusal.problems)
     if problems:
@@ -152,35 +148,10 @@ def _read_options(options: Any, backend: str) -> LayerConfig:
     return cast(LayerConfig, dict(read))
 
 
-def core_reason(options: Any, hosts: Any, variable: str = "portal_config_layer_options") -> str:
-    """Return what only the core class has of these options and hosts, or an empty text.
-
-    Args:
-        options: what else the layer's class takes.
-        hosts: those of a Redis that exists already.
-        variable: the variable that has the options.
-    """
-    given = set(options) if isinstance(options, Mapping) else set()
-    found = sorted(given & (set(_OPTIONS[CORE_BACKEND]) - set(_OPTIONS[PUBSUB_BACKEND])))
-    if found:
-        return f"{variable} has {', '.join(found)}, which only the core class takes"
-    try:
-        databases = [endpoint["db"] for endpoint in redis_endpoints(hosts)] if hosts else []
-    except Refusal:
-        databases = []  # refused by itself
-    if any(databases):
-        return f"{HOSTS} has a database, and a message of the pub/sub class is received in all databases of a Redis"
-    return ""
-
-
-def chosen_class(asked: object, options: object, hosts: object) -> str:
-    """Return the layer's class: the one asked for, or the one that fits where the choice is left to the run.
-
-    The reasons for the default are in docs/docsite/rst/explanation_classes.rst.
-    """
-    if asked not in (None, AUTO):
-        return str(asked)  # what is no class is refused by itself
-    return CORE_BACKEND if core_reason(options, hosts) else PUBSUB_BACKEND
+def only_of_core(options: object) -> list[str]:
+    """Return the names of the options among these that the pub/sub class does not take."""
+    given = {name for name, value in options.items() if value is not None} if isinstance(options, Mapping) else set()
+    return sorted(given & (set(_OPTIONS[CORE_BACKEND]) - set(_OPTIONS[PUBSUB_BACKEND])))
 
 
 def channel_layers(

@@ -240,8 +240,7 @@ def test_another_configuration_goes_from_server_to_server() -> None:
     with stream() as figures:
         run = bed.playbook("site", redis_container_memory_mb=200)
     assert run.returncode == 0, run.stdout
-    # The processes subscribe at the next primary: no WebSocket is closed.
-    assert figures["opened_again"] == 0
+    assert figures["opened_again"] > 0
     assert f"Redis on {name} gets another configuration or certificate and is replaced" in bed.words(run)
     judge("another configuration", figures)
     assert settled() != name

@@ -17,18 +17,23 @@ from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 _SERVING = ("tethys_portal.asgi", "supervisord")
 # More than an administrator would read.
 _MOST = 10
+# The command of Channels by which a process receives from channels by their names.
+_OF_CHANNELS = "runworker"
 
 
 class Worker(TypedDict):
-    """Such a process, without those that it has started itself."""
+    """Such a process; `of_channels` is whether it receives from channels by their names."""
 
     pid: int
     user: str
     command: str
+    of_channels: bool
 
 
 def workers_of(home: str, prefix: str, root: str = proc.ROOT) -> list[Worker]:
     """Return the Pythons with this TETHYS_HOME, and those of the environment without any, that serve no requests.
+
+    What one of them has started itself is left out, unless it receives from channels. Those that do come first.
 
     Args:
         home: the portal's TETHYS_HOME.
@@ -47,8 +52,10 @@ def workers_of(home: str, prefix: str, root: str = proc.ROOT) -> list[Worker]:
         if is_its and not any(one in word for one in _SERVING for word in words) and proc.is_of_this_server(pid, root):
             uid = proc.user_id(pid, root)
             user = "" if uid is None else proc.user_name(uid)
-            found[pid] = {"pid": pid, "user": user, "command": _name(words)}
-    return [worker for pid, worker in found.items() if proc.parent(pid, root) not in found][:_MOST]
+            named = _OF_CHANNELS in words
+            found[pid] = {"pid": pid, "user": user, "command": _name(words), "of_channels": named}
+    first = [worker for pid, worker in found.items() if worker["of_channels"] or proc.parent(pid, root) not in found]
+    return sorted(first, key=lambda worker: not worker["of_channels"])[:_MOST]
 
 
 def _ancestors(pid: int, root: str) -> Iterator[int]:

@@ -6,9 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from ansible_collections.tethys.channels.plugins.module_utils.server.workers import Worker
+from ansible_collections.tethys.channels.plugins.plugin_utils.class_choice import channel_workers, named_workers
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     AUTO,
@@ -19,11 +17,6 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
 from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import list_of, mapping_of
 
 BACKEND = "tethys_layer_backend"
-
-
-def named_workers(workers: Sequence[Worker]) -> str:
-    """Return processes as an administrator finds them."""
-    return ", ".join(f"{row['command']} (process {row['pid']} of {row['user']})" for row in workers)
 
 
 def change(given: str, now: object, wanted: str, during: str) -> Problem | None:
@@ -69,22 +62,29 @@ class LayerClass(Subject):
         self.warnings += [each for each in (why, changes) if each]
         self._keepalive(wanted)
         workers = self.server.get("workers") or []
+        # One that is not ours has the rights that its administrator gave.
+        own = self.redis in ("container", "shared")
         if changes and workers:
+            refuses = ", and after the run Redis refuses them" if own else ""
             self.warn(
                 "workers-keep-class",
                 BACKEND,
                 f"tethys_layer_backend is {given}: processes of the portal that this collection does not restart may"
-                " have read the former class from portal_config.yml, and their messages then reach no WebSocket:"
+                f" have read the former class from portal_config.yml. Their messages then reach no WebSocket{refuses}:"
                 f" {named_workers(workers)}. Restart them after the run.",
             )
-        shares_work = [row for row in workers if "runworker" in row["command"].split()]
-        if changes and shares_work and wanted == PUBSUB_BACKEND:
+        of_channels = channel_workers(workers)
+        if of_channels and wanted == PUBSUB_BACKEND:
+            effect = (
+                "Redis refuses a channel that is named without the layer's prefix, so these workers receive nothing"
+                if own
+                else "each worker of a channel receives every message, and none that was sent while it did not run"
+            )
             self.warn(
-                "workers-share-nothing",
+                "workers-need-core",
                 BACKEND,
-                f"tethys_layer_backend is {given}: with {wanted}, each worker of a channel receives every message, and"
-                f" none that was sent while it did not run: {named_workers(shares_work)}. Set tethys_layer_backend to"
-                f" {CORE_BACKEND} if each message is for one of them.",
+                f"tethys_layer_backend is {given}: with {wanted}, {effect}: {named_workers(of_channels)}. Set"
+                f" tethys_layer_backend to {CORE_BACKEND} to use them.",
             )
 
     def _keepalive(self, wanted: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Server
+from ansible_collections.tethys.channels.plugins.plugin_utils.class_choice import chosen_class, shared_reason
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import trust
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.certificate import (
     AUTHORITY_KEY,
@@ -41,11 +42,8 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.variables i
 from ansible_collections.tethys.channels.plugins.plugin_utils.flat_plan import Plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.hosts import Hosts
 from ansible_collections.tethys.channels.plugins.plugin_utils.inputs import RedisOptions
-from ansible_collections.tethys.channels.plugins.plugin_utils.layers import chosen_class
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
-    AUTO,
     MEMORY_BACKEND,
-    PUBSUB_BACKEND,
     Data,
     Facts,
     Inputs,
@@ -58,11 +56,12 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.values import show
 
 
 class Site(TypedDict):
-    """What a portal needs of the Redis that it shares."""
+    """What a portal needs of the Redis that it shares; `core_reason` is why it has core where it names no class."""
 
     name: str
     backend: str
     prefix: str
+    core_reason: str
 
 
 class RedisFound(CertificateFound):
@@ -88,26 +87,29 @@ def site_reasons(portals: Sequence[Site]) -> list[Problem]:
         values = {portal[key]: portal["name"] for portal in reversed(portals)}
         if len(values) > 1:
             told = " and ".join(f"{show(value)} on {name}" for value, name in sorted(values.items()))
+            reason = portals[0]["core_reason"]
+            why = f" ({reason})" if key == "backend" and reason else ""
             reasons.append(
                 Problem(
                     "portals-differ",
                     key,
-                    f"{variable} is {told}, and they share one Redis: give them the same, or, where they have nothing"
-                    " to say to each other, a group of Redis hosts each (-e tethys_layer_redis=… with -e"
+                    f"{variable} is {told}{why}, and they share one Redis: give them the same, or, where they have"
+                    " nothing to say to each other, a group of Redis hosts each (-e tethys_layer_redis=… with -e"
                     " tethys_hosts=…).",
                 )
             )
     return reasons
 
 
-def _sites(names: Iterable[str], hosts: Hosts) -> list[Site]:
+def _sites(names: Iterable[str], hosts: Hosts, core_reason: str) -> list[Site]:
     """Return what each portal requires of its Redis."""
     found: list[Site] = []
     for name in sorted(names):
-        options = hosts[name].get("portal_config_layer_options")
-        prefix = options.get("prefix") if isinstance(options, Mapping) else None
-        backend = chosen_class(hosts[name].get("tethys_layer_backend") or AUTO, options, None)
-        found.append({"name": str(name), "backend": backend, "prefix": str(prefix or "asgi")})
+        variables = hosts[name]
+        options = variables.get("portal_config_layer_options")
+        prefix = str((options.get("prefix") if isinstance(options, Mapping) else None) or "asgi")
+        backend = chosen_class(variables.get("tethys_layer_backend"), core_reason)
+        found.append({"name": str(name), "backend": backend, "prefix": prefix, "core_reason": core_reason})
     return found
 
 
@@ -236,8 +238,9 @@ def redis_plan(options: RedisOptions, found: RedisFound, hosts: Hosts) -> Plan:
         `authority_due`, whether the CA's own certificate has to be renewed too, and `sentinel`, if it monitors this
         Redis.
     """
-    portals = _sites(options["portals"], hosts)
-    backend = portals[0]["backend"] if portals else PUBSUB_BACKEND
+    core_reason = shared_reason(options["portals"], hosts, options["names"])
+    portals = _sites(options["portals"], hosts, core_reason)
+    backend = portals[0]["backend"] if portals else chosen_class(None, core_reason)
     # The part of the portals' variables that matters here.
     asked: dict[str, object] = {"tethys_layer_backend": backend, "tethys_layer_hosts": [], "tethys_layer_redis": []}
     watched = options.get("topology") == SENTINEL

@@ -31,7 +31,8 @@ def verdict(run: Subject, step: Mapping[str, object], refused: bool) -> Plan:
     portal, server = run.portal, run.server
     nginx = server.get("nginx")
     path = nginx.get("path") if nginx else None
-    of_portal = [portal.get("group"), portal.get("site_packages")]
+    # Which class the layer has may depend on what else runs there.
+    of_portal = [portal.get("group"), portal.get("site_packages"), run.asked["tethys_layer_backend"]]
     digest = _digest([step[name] for name in GONE_BY], of_portal, path)
     as_proved = (
         run.goal == "site"

@@ -13,9 +13,9 @@ from pathlib import PurePosixPath
 from ansible_collections.tethys.channels.plugins.module_utils.portal_names import LONGEST_NAME, PortalNames, is_name
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import is_shared
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Server
+from ansible_collections.tethys.channels.plugins.plugin_utils.class_choice import named_workers
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import processes as processes_place
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.bokeh import asgi_processes
-from ansible_collections.tethys.channels.plugins.plugin_utils.decide.layer_class import named_workers
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import MOST_SOCKET_PATH
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers

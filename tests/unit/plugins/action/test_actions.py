@@ -16,11 +16,12 @@ from ansible_collections.tethys.channels.plugins.action import (
     layer_health,
     proof_record,
     redis_settings,
+    shared_class,
     shared_redis,
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils import inputs
 from ansible_collections.tethys.channels.plugins.plugin_utils.action import Action
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import CORE_BACKEND, PUBSUB_BACKEND
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import CORE_BACKEND, MEMORY_BACKEND, PUBSUB_BACKEND
 from ansible_collections.tethys.channels.tests.unit.plugins.action.run_action import Answers
 from ansible_collections.tethys.channels.tests.unit.plugins.action.run_action import run_action as run
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
@@ -217,7 +218,7 @@ def test_the_restart_of_a_shared_redis_is_by_this_servers_clock() -> None:
         ({"tethys_layer_backend": "auto"}, PUBSUB_BACKEND),
         ({"tethys_layer_backend": CORE_BACKEND}, CORE_BACKEND),
         ({"portal_config_layer_options": {"capacity": 200}}, CORE_BACKEND),
-        ({"portal_config_layer_options": {"prefix": "x", "capacity": None}}, CORE_BACKEND),
+        ({"portal_config_layer_options": {"prefix": "x", "capacity": None}}, PUBSUB_BACKEND),
         ({"portal_config_layer_options": {"prefix": "x"}}, PUBSUB_BACKEND),
         ({"portal_config_layer_options": {"capacity": 200}, "tethys_layer_backend": "auto"}, CORE_BACKEND),
     ],
@@ -229,6 +230,85 @@ def test_every_role_goes_by_the_chosen_class(variables: dict[str, Any], backend:
     classes = [result["redis_container"]["backend"], result["portal_config"]["backend"]]
     assert classes == [backend] * 2
     assert result["layer_check"]["backlog"] is (backend == CORE_BACKEND)
+
+
+RUNWORKER = {"pid": 7, "user": "www-data", "command": "python manage.py runworker jobs", "of_channels": True}
+
+
+def has_class(found: dict[str, Any], backend: str, **settings: Any) -> dict[str, Any]:
+    """What was found of a portal with this class."""
+    there = found["__preflight_found"]
+    portal = {**there["portal"], "settings": {**there["portal"]["settings"], "layer_backend": backend, **settings}}
+    return {"__preflight_found": {**there, "portal": portal}}
+
+
+def test_what_was_found_on_the_server_counts() -> None:
+    layers = {"channel_layers": {"jobs": {"BACKEND": CORE_BACKEND}}}
+    for there in (found(workers=[RUNWORKER]), has_class(found(), MEMORY_BACKEND, **layers)):
+        for more, backend in (({}, CORE_BACKEND), ({"tethys_layer_backend": PUBSUB_BACKEND}, PUBSUB_BACKEND)):
+            result, _calls = run(decide, **there, **more)
+            assert not result.get("failed"), result
+            assert result["portal_config"]["backend"] == backend
+            assert any("so the layer's class is" in said for said in result["cautions"]) is (backend == CORE_BACKEND)
+
+
+def test_a_class_that_the_server_chooses_is_another_plan() -> None:
+    digest = run(decide, **found())[0]["layer_check"]["digest"]
+    assert run(decide, **found(proved_plan=digest))[0]["layer_check"]["is_unchanged"]
+    assert not run(decide, **found(proved_plan=digest, workers=[RUNWORKER]))[0]["layer_check"]["is_unchanged"]
+
+
+def test_a_given_redis_is_asked_for_the_rights_of_the_class_that_the_server_chooses() -> None:
+    for workers, backend in (([], PUBSUB_BACKEND), ([RUNWORKER], CORE_BACKEND)):
+        answers = {"server_info": {"portal": samples.portal(lacking=[]), "server": samples.server(workers=workers)}}
+        _result, calls = run(gather, {**answers, "redis_ping": {"problems": []}}, tethys_layer_hosts=["redis://a"])
+        assert calls["server_info"]["workers"] is True
+        assert calls["redis_ping"]["backend"] == backend
+
+
+def test_portals_that_share_a_redis_have_one_class() -> None:
+    known: dict[str, Any] = {"preflight_layer_redis": ["redis"], "preflight_portals": ["portal", "other"]}
+    cases: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+        ({}, {}, ""),
+        ({"portal_config_layer_options": {"capacity": 9}}, {}, "for other, which shares the Redis, portal_config_"),
+        ({"tethys_layer_backend": CORE_BACKEND}, {}, f"it is {CORE_BACKEND} for other"),
+        (found(workers=[RUNWORKER]), {}, "for other, which shares the Redis, a worker receives"),
+        ({}, {"redis_container_topology": "sentinel"}, "redis_container_topology is sentinel, and"),
+    ]
+    for other, redis, reason in cases:
+        answer, calls = run(shared_class, hosts={"other": other, "redis": redis}, **found(), **known)
+        assert answer["reason"].startswith(reason), (other, redis)
+        assert (bool(answer["reason"]), calls) == (bool(reason), {})
+        mine = {**known, "__preflight_class": answer, "__preflight_shared": {"redis": {"problems": []}}}
+        result, _calls = run(decide, **found(), **mine)
+        assert not result.get("failed"), result
+        assert result["portal_config"]["backend"] == (CORE_BACKEND if reason else PUBSUB_BACKEND)
+    # It is for those only.
+    assert run(decide, **found(), __preflight_class={"reason": "x"})[0]["portal_config"]["backend"] == PUBSUB_BACKEND
+
+
+def test_a_check_goes_by_the_class_that_the_portal_has() -> None:
+    result, _calls = run(decide, **has_class(found(), CORE_BACKEND), preflight_goal="check")
+    page, step = result["layer_check"]["page"], result["layer_check"]
+    assert (page["asked"]["backend"], page["plan"]["backend"]) == (CORE_BACKEND, PUBSUB_BACKEND)
+    assert step["backlog"] is True
+    assert result["portal_config"]["backend"] == PUBSUB_BACKEND
+    assert result["asgi_service"]["redis_container"] == "tethys-channels-redis"
+    # One that was never set up has none of them.
+    result, _calls = run(decide, **found(), preflight_goal="check")
+    assert result["layer_check"]["page"]["asked"]["backend"] == PUBSUB_BACKEND
+    assert result["layer_check"]["backlog"] is False
+    # A run of site gives it the other class.
+    assert run(decide, **has_class(found(), CORE_BACKEND))[0]["layer_check"]["backlog"] is False
+
+
+def test_a_role_cannot_have_another_class() -> None:
+    given = {"tethys_layer_backend": PUBSUB_BACKEND, "portal_config_layer_backend": CORE_BACKEND}
+    result, calls = run(gather, **given)
+    assert result["failed"]
+    assert "portal_config_layer_backend is 'channels_redis.core" in result["msg"][1]
+    assert "set tethys_layer_backend only" in result["msg"][1]
+    assert calls == {}
 
 
 def test_a_host_of_a_shared_redis_is_judged_by_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

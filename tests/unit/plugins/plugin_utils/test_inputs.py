@@ -42,7 +42,9 @@ def test_another_value_is_another_sum(values: dict[str, object]) -> None:
     assert sum_of(values) != sum_of(VALUES)
 
 
-@pytest.mark.parametrize("name", ["tethys_hosts", "tethys_serial", "preflight_pipelining", "layer_check_timeout"])
+@pytest.mark.parametrize(
+    "name", ["tethys_hosts", "tethys_serial", "preflight_pipelining", "preflight_portals", "layer_check_timeout"]
+)
 def test_what_decides_nothing_on_the_server_does_not_count(name: str) -> None:
     assert sum_of({**VALUES, name: "another"}) == sum_of(VALUES)
 

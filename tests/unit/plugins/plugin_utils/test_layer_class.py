@@ -8,11 +8,22 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.tethys.channels.plugins.plugin_utils.layers import chosen_class, core_reason
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import CORE_BACKEND, MEMORY_BACKEND, PUBSUB_BACKEND
+from ansible_collections.tethys.channels.plugins.plugin_utils.class_choice import (
+    chosen_class,
+    core_reason,
+    shared_reason,
+)
+from ansible_collections.tethys.channels.plugins.plugin_utils.layers import channel_layers
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
+    CORE_BACKEND,
+    MEMORY_BACKEND,
+    PUBSUB_BACKEND,
+    Refusal,
+)
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
 
 HOST = [{"host": "127.0.0.1", "port": 6379}]
+SENTINEL = {"master_name": "layer", "sentinels": [["192.0.2.1", 26379], ["192.0.2.2", 26379]]}
 
 
 @pytest.mark.parametrize(
@@ -28,6 +39,11 @@ HOST = [{"host": "127.0.0.1", "port": 6379}]
         ({}, ["redis://127.0.0.1:6379/1"], "tethys_layer_hosts has a database, and a message of the pub/sub class"),
         ({}, [{"host": "127.0.0.1", "port": 6379, "db": 2}], "tethys_layer_hosts has a database"),
         ({}, ["redis://127.0.0.1:6379/0"], ""),
+        ({}, [SENTINEL], "tethys_layer_hosts names sentinels, and with the pub/sub class, messages are lost"),
+        ({}, [{**SENTINEL, "db": 2}], "tethys_layer_hosts names sentinels"),
+        # A role's defaults hand over what was not set as null.
+        ({"capacity": None, "expiry": None}, None, ""),
+        ({"capacity": None, "expiry": 9}, None, "portal_config_layer_options has expiry, which"),
         # These are refused by themselves.
         ("no mapping", None, ""),
         ({}, [["127.0.0.1", "b"]], ""),
@@ -38,10 +54,102 @@ def test_what_needs_the_core_class(options: Any, hosts: Any, reason: str) -> Non
     found = core_reason(options, hosts)
     assert found.startswith(reason)
     assert bool(found) is bool(reason)
-    for asked in (None, "auto"):
-        assert chosen_class(asked, options, hosts) == (CORE_BACKEND if reason else PUBSUB_BACKEND)
+    for asked in (None, "", "auto"):
+        assert chosen_class(asked, found) == (CORE_BACKEND if reason else PUBSUB_BACKEND)
     for asked in (CORE_BACKEND, PUBSUB_BACKEND, MEMORY_BACKEND, "x"):
-        assert chosen_class(asked, options, hosts) == asked
+        assert chosen_class(asked, found) == asked
+
+
+def test_an_option_that_is_null_is_not_given() -> None:
+    layer = channel_layers(HOST, options={"capacity": None, "prefix": "x"}, backend=PUBSUB_BACKEND)["default"]
+    assert set(layer["CONFIG"]) == {"hosts", "prefix"}
+    with pytest.raises(Refusal, match="capcity"):
+        channel_layers(HOST, options={"capcity": None}, backend=PUBSUB_BACKEND)
+
+
+def worker(command: str, of_channels: bool = False) -> dict[str, Any]:
+    return {"pid": 7, "user": "www-data", "command": command, "of_channels": of_channels}
+
+
+RUNWORKER = worker("/opt/conda/envs/tethys/bin/python manage.py runworker jobs", of_channels=True)
+CELERY = worker("/opt/conda/envs/tethys/bin/celery worker")
+
+
+def there(now: Any = PUBSUB_BACKEND, workers: Any = (), layers: Any = None) -> Any:
+    """What was found of a portal that has the class `now`."""
+    settings = {"layer_backend": now, "channel_layers": layers}
+    return {"portal": samples.portal(settings=settings), "server": samples.server(workers=list(workers))}
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        ({}, ""),
+        ({"portal": {"settings": None}, "server": {}}, ""),
+        (there(workers=[CELERY]), ""),
+        (
+            there(workers=[CELERY, RUNWORKER]),
+            "a worker receives from a channel by its name, which needs the core class:"
+            " /opt/conda/envs/tethys/bin/python manage.py runworker jobs (process 7 of www-data)",
+        ),
+        (there(layers={"default": {"BACKEND": CORE_BACKEND}, "chat": {"BACKEND": PUBSUB_BACKEND}}), ""),
+        (there(layers={"default": {"BACKEND": PUBSUB_BACKEND}, "odd": "x", "memory": {"BACKEND": MEMORY_BACKEND}}), ""),
+        (
+            there(layers={"default": {}, "jobs": {"BACKEND": CORE_BACKEND}, "chat": {"BACKEND": CORE_BACKEND}}),
+            "CHANNEL_LAYERS has the core class under chat, jobs as well, and Redis is to accept one class",
+        ),
+        (there(layers="no mapping"), ""),
+    ],
+)
+def test_what_of_a_server_needs_the_core_class(found: Any, reason: str) -> None:
+    assert core_reason({}, None, found) == reason
+    # What the inventory says comes first.
+    assert core_reason({"capacity": 2}, None, found).startswith("portal_config_layer_options has capacity")
+
+
+NEEDS = {"portal_config_layer_options": {"capacity": 200}}
+
+
+@pytest.mark.parametrize(
+    ("portals", "redis", "reason"),
+    [
+        ({"a": {}, "b": {}}, {}, ""),
+        ({"a": {}, "b": {}}, {"redis_container_topology": "standalone"}, ""),
+        (
+            {"a": {}, "b": {}},
+            {"redis_container_topology": "sentinel"},
+            "redis_container_topology is sentinel, and with the pub/sub class, messages are lost for a minute where the"
+            " server of the primary vanishes",
+        ),
+        ({"a": {}, "b": NEEDS}, {}, "for b, which shares the Redis, portal_config_layer_options has capacity, which"),
+        (
+            {"a": {"__preflight_found": there(workers=[RUNWORKER])}, "b": {}},
+            {},
+            "for a, which shares the Redis, a worker receives",
+        ),
+        (
+            {"a": {"tethys_layer_backend": CORE_BACKEND}, "b": {}},
+            {},
+            f"it is {CORE_BACKEND} for a, which shares the Redis",
+        ),
+        # They were asked for a class, which is compared elsewhere.
+        ({"a": {"tethys_layer_backend": PUBSUB_BACKEND, **NEEDS}, "b": {}}, {}, ""),
+        ({"a": {"tethys_layer_backend": "auto"}, "b": {"tethys_layer_backend": PUBSUB_BACKEND}}, {}, ""),
+        # A run that does not see every portal does not change the class.
+        (
+            {"a": {"__preflight_found": there(CORE_BACKEND)}, "b": {}},
+            {},
+            "this run does not inspect b, which may need the core class and shares the Redis",
+        ),
+        ({"a": {"__preflight_found": there(CORE_BACKEND)}, "b": {"__preflight_found": there(CORE_BACKEND)}}, {}, ""),
+        ({"a": {"__preflight_found": there(PUBSUB_BACKEND)}, "b": {}}, {}, ""),
+        ({"a": {"__preflight_found": there(MEMORY_BACKEND)}, "b": {}}, {}, ""),
+    ],
+)
+def test_what_of_portals_that_share_a_redis_needs_the_core_class(portals: Any, redis: Any, reason: str) -> None:
+    found = shared_reason(["b", "a"], {**portals, "redis": redis}, ["redis"])
+    assert found.startswith(reason)
+    assert bool(found) is bool(reason)
 
 
 def judge(
@@ -91,19 +199,27 @@ def test_a_portal_that_keeps_core_is_told_why() -> None:
 
 
 def test_workers_that_keep_the_former_class_are_named() -> None:
-    worker = {"pid": 7, "user": "www-data", "command": "/opt/conda/envs/tethys/bin/celery worker"}
-    _change, said = judge("auto", PUBSUB_BACKEND, CORE_BACKEND, workers=[worker])["warnings"]
-    assert "/opt/conda/envs/tethys/bin/celery worker (process 7 of www-data). Restart them after the run." in said
-    assert judge("auto", PUBSUB_BACKEND, PUBSUB_BACKEND, workers=[worker])["warnings"] == []
+    _change, said = judge("auto", PUBSUB_BACKEND, CORE_BACKEND, workers=[CELERY])["warnings"]
+    assert "reach no WebSocket, and after the run Redis refuses them: /opt/conda/envs/tethys/bin/celery worker" in said
+    assert said.endswith(" (process 7 of www-data). Restart them after the run.")
+    assert judge("auto", PUBSUB_BACKEND, PUBSUB_BACKEND, workers=[CELERY])["warnings"] == []
+    # A Redis that is not ours lets them in as before.
+    _change, said = judge("auto", PUBSUB_BACKEND, CORE_BACKEND, hosts=HOST, workers=[CELERY])["warnings"]
+    assert "reach no WebSocket: /opt/conda" in said
 
 
-def test_workers_of_a_channel_share_nothing_with_pubsub() -> None:
-    worker = {"pid": 7, "user": "www-data", "command": "/opt/conda/envs/tethys/bin/python manage.py runworker jobs"}
-    said = judge("auto", PUBSUB_BACKEND, CORE_BACKEND, workers=[worker])["warnings"]
+def test_workers_that_receive_nothing_with_pubsub_are_named() -> None:
+    fix = f"Set tethys_layer_backend to {CORE_BACKEND} to use them."
+    said = judge(PUBSUB_BACKEND, PUBSUB_BACKEND, CORE_BACKEND, workers=[RUNWORKER])["warnings"]
     assert len(said) == 3
-    assert "each worker of a channel receives every message, and none that was sent while it did not run" in said[2]
-    assert f"Set tethys_layer_backend to {CORE_BACKEND} if each message is for one of them." in said[2]
-    assert len(judge(CORE_BACKEND, CORE_BACKEND, PUBSUB_BACKEND, workers=[worker])["warnings"]) == 2
+    refused = "Redis refuses a channel that is named without the layer's prefix, so these workers receive nothing:"
+    assert refused in said[2]
+    assert said[2].endswith(fix)
+    # Also in every run that leaves the class.
+    assert judge(PUBSUB_BACKEND, PUBSUB_BACKEND, PUBSUB_BACKEND, workers=[RUNWORKER])["warnings"] == [said[2]]
+    [said] = judge(PUBSUB_BACKEND, PUBSUB_BACKEND, PUBSUB_BACKEND, hosts=HOST, workers=[RUNWORKER])["warnings"]
+    assert "each worker of a channel receives every message, and none that was sent while it did not run" in said
+    assert len(judge(CORE_BACKEND, CORE_BACKEND, PUBSUB_BACKEND, workers=[RUNWORKER])["warnings"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -1041,7 +1041,7 @@ def test_another_image_is_announced(runs: str, asked: str, same: bool) -> None:
 def test_a_new_password_is_announced_or_refused(value: Any) -> None:
     rotate = {"redis_container_rotate": value}
     assert "Redis gets a new password" in judge(values=rotate)["announce"][0]
-    rows = [{"pid": 812, "user": "www-data", "command": "celery -A app worker"}]
+    rows = [{"pid": 812, "user": "www-data", "command": "celery -A app worker", "of_channels": False}]
     (warning,) = judge(values=rotate, server={"workers": rows})["warnings"]
     assert "celery -A app worker (process 812 of www-data)" in warning
     assert judge(values=rotate)["warnings"] == judge(values={}, server={"workers": rows})["warnings"] == []

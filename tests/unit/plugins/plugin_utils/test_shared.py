@@ -33,6 +33,7 @@ HOSTS: dict[str, dict[str, Any]] = {
     "portal1": {"portal_config_layer_options": None},
     "portal2": {},
 }
+WATCHED = {"redis_container_address": "2001:db8::1", "redis_container_topology": "sentinel"}
 # In two, as a test of the tarball takes the whole of it for a secret.
 LOCKED = "ENCRYPTED" + " PRIVATE KEY"
 ROWS = [
@@ -154,6 +155,26 @@ def test_all_is_well() -> None:
     assert judge(hosts={"portal1": options, "portal2": options})["backend"] == CORE_BACKEND
 
 
+CORE = {"tethys_layer_backend": CORE_BACKEND}
+NEEDS = {"portal_config_layer_options": {"expiry": 30}}
+
+
+@pytest.mark.parametrize(
+    "hosts", [{"portal2": NEEDS}, {"portal1": CORE}, {"portal1": CORE, "portal2": NEEDS}, {"redis1": WATCHED}], ids=str
+)
+def test_all_portals_have_core_where_one_needs_it(hosts: dict[str, Any]) -> None:
+    plan_ = judge(hosts=hosts)
+    assert [reason for reason in plan_["refusals"] if "share one Redis" in reason] == []
+    assert plan_["backend"] == CORE_BACKEND
+
+
+def test_a_portal_that_asks_for_pubsub_beside_one_that_needs_core_is_refused_with_the_reason() -> None:
+    pubsub = {"tethys_layer_backend": PUBSUB_BACKEND}
+    [reason] = judge(hosts={"portal1": pubsub, "portal2": NEEDS})["refusals"]
+    why = "for portal2, which shares the Redis, portal_config_layer_options has expiry, which only the core class takes"
+    assert f"{CORE_BACKEND!r} on portal2 and {PUBSUB_BACKEND!r} on portal1 ({why}), and they share one Redis" in reason
+
+
 STRANGER = {"port": 6379, "pid": 7, "user": "ana", "command": "redis-server"}
 FOREIGN = {"id": "0123456789ab", "name": "busy", "image": "redis:5", "running": True, "redis": {}}
 
@@ -202,7 +223,12 @@ def ours(place: str) -> dict[str, Any]:
             "tethys_layer_backend is channels.layers.InMemoryChannelLayer on portal1",
         ),
         (
-            {"hosts": {"portal2": {"tethys_layer_backend": CORE_BACKEND}}},
+            {
+                "hosts": {
+                    "portal1": {"tethys_layer_backend": PUBSUB_BACKEND},
+                    "portal2": {"tethys_layer_backend": CORE_BACKEND},
+                }
+            },
             "tethys_layer_backend is 'channels_redis.core",
         ),
         (

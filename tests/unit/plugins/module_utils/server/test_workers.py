@@ -61,3 +61,15 @@ def test_processes_of_the_portal_that_serve_no_requests(tmp_path: Path, prefix: 
         assert {worker["user"] for worker in found} == {getpass.getuser()}
         # What follows the first option may be a password.
         assert {worker["command"] for worker in found} == {sys.executable, python}
+        assert not any(worker["of_channels"] for worker in found)
+
+
+def test_one_that_receives_from_channels_is_known_whatever_started_it(tmp_path: Path, prefix: Path) -> None:
+    """The word may follow an option, and the process may be the child of another program of the environment."""
+    python, home = str(prefix / "bin" / "python"), str(tmp_path / "home")
+    with ExitStack() as stack:
+        other = stack.enter_context(running(python, "-c", PARENT, python))
+        parent = stack.enter_context(running(python, "-c", PARENT, python, "-X", "runworker"))
+        found = workers_of(home, str(prefix))
+        assert [worker["of_channels"] for worker in found] == [True, True, False]
+        assert (parent in [worker["pid"] for worker in found[:2]], found[2]["pid"]) == (True, other)

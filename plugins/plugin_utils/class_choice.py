@@ -1,0 +1,135 @@
+# Copyright: (c) 2026, tethys.channels contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which class a portal's layer has where the inventory leaves the choice to the run, and why.
+
+The reasons for the default are in docs/docsite/rst/explanation_classes.rst. Each reason here continues a sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal, Settings
+from ansible_collections.tethys.channels.plugins.module_utils.server.workers import Worker
+from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Server
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.sentinel import SENTINEL, topology_of
+from ansible_collections.tethys.channels.plugins.plugin_utils.hosts import FoundThere, Hosts
+from ansible_collections.tethys.channels.plugins.plugin_utils.layer_entry import HOSTS
+from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints
+from ansible_collections.tethys.channels.plugins.plugin_utils.layers import only_of_core
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
+    AUTO,
+    CORE_BACKEND,
+    PUBSUB_BACKEND,
+    Refusal,
+)
+from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import mapping_of
+
+WATCHED = "with the pub/sub class, messages are lost for a minute where the server of the primary vanishes"
+NOTHING: FoundThere = {}
+NO_SETTINGS: Settings = {}
+
+
+def chosen_class(asked: object, reason: str) -> str:
+    """Return the layer's class: the one asked for, or, where the choice is left to the run, core for a reason."""
+    if asked not in (None, "", AUTO):
+        return str(asked)  # what is no class is refused by itself
+    return CORE_BACKEND if reason else PUBSUB_BACKEND
+
+
+def core_reason(options: object, hosts: object, found: FoundThere = NOTHING) -> str:
+    """Return what of one portal needs the core class, or an empty text.
+
+    Args:
+        options: portal_config_layer_options.
+        hosts: tethys_layer_hosts.
+        found: what was found on the portal's server; nothing before it was inspected.
+    """
+    of_variables = _of_options(options) or _of_hosts(hosts)
+    return of_variables or _of_server(found.get("server")) or _of_portal(found.get("portal"))
+
+
+def _of_options(options: object) -> str:
+    found = only_of_core(options)
+    return f"portal_config_layer_options has {', '.join(found)}, which only the core class takes" if found else ""
+
+
+def _of_hosts(hosts: object) -> str:
+    try:
+        endpoints = redis_endpoints(hosts) if hosts else []
+    except Refusal:
+        return ""  # refused by itself
+    if any(endpoint["sentinel"] for endpoint in endpoints):
+        return f"{HOSTS} names sentinels, and {WATCHED}"
+    if any(endpoint["db"] for endpoint in endpoints):
+        return f"{HOSTS} has a database, and a message of the pub/sub class is received in all databases of a Redis"
+    return ""
+
+
+def named_workers(workers: Sequence[Worker]) -> str:
+    """Return processes as an administrator finds them."""
+    return ", ".join(f"{row['command']} (process {row['pid']} of {row['user']})" for row in workers)
+
+
+def channel_workers(workers: Sequence[Worker]) -> list[Worker]:
+    """Return those that receive from channels by their names."""
+    return [row for row in workers if row["of_channels"]]
+
+
+def _of_server(server: Server | None) -> str:
+    found = channel_workers(server.get("workers") or []) if server else []
+    if not found:
+        return ""
+    return f"a worker receives from a channel by its name, which needs the core class: {named_workers(found[:1])}"
+
+
+def _of_portal(portal: Portal | None) -> str:
+    layers = mapping_of(_settings(portal).get("channel_layers"))
+    others = [name for name, layer in layers.items() if name != "default" and _class(layer) == CORE_BACKEND]
+    if not others:
+        return ""
+    names = ", ".join(sorted(others))
+    return f"CHANNEL_LAYERS has the core class under {names} as well, and Redis is to accept one class"
+
+
+def _class(layer: object) -> object:
+    return mapping_of(layer).get("BACKEND")
+
+
+def _settings(portal: Portal | None) -> Settings:
+    return (portal.get("settings") or NO_SETTINGS) if portal else NO_SETTINGS
+
+
+def shared_reason(portals: Sequence[str], hosts: Hosts, redis: Sequence[str]) -> str:
+    """Return why portals that share a Redis have the core class, all of them; empty where none needs it.
+
+    Args:
+        portals: the inventory's names of the portals.
+        hosts: every host's variables by its name, with what was found there.
+        redis: the inventory's names of the Redis's servers.
+    """
+    if any(topology_of(hosts[name]) == SENTINEL for name in redis):
+        return f"redis_container_topology is sentinel, and {WATCHED}"
+    # Each of them once: Ansible puts a host's variables together whenever they are asked for.
+    known = {name: hosts[name] for name in sorted(portals)}
+    found = {name: variables.get("__preflight_found") or NOTHING for name, variables in known.items()}
+    for name, variables in known.items():
+        asked = variables.get("tethys_layer_backend") or AUTO
+        if asked == CORE_BACKEND:
+            return f"it is {CORE_BACKEND} for {name}, which shares the Redis"
+        options = variables.get("portal_config_layer_options")
+        reason = core_reason(options, None, found[name]) if asked == AUTO else ""
+        if reason:
+            return f"for {name}, which shares the Redis, {reason}"
+    return _of_unseen(found)
+
+
+def _of_unseen(found: Mapping[str, FoundThere]) -> str:
+    """Return why a run that does not inspect every portal leaves the class as it is."""
+    unseen = [name for name, there in found.items() if "server" not in there]
+    now = [_settings(there.get("portal")).get("layer_backend") for there in found.values()]
+    if not unseen or CORE_BACKEND not in now:
+        return ""
+    return f"this run does not inspect {', '.join(unseen)}, which may need the core class and shares the Redis"
