@@ -50,7 +50,7 @@ class ActionModule(Action):
             decided["layer_check"]["page"] = {
                 "plan": plan,
                 "asked": {
-                    "backend": variables.backend,
+                    "backend": variables.backend_now,
                     "container_name": variables.of_role("redis_container_name"),
                     "image": variables.of_role("redis_container_image"),
                 },
@@ -82,6 +82,7 @@ def _of_portal(variables: Variables) -> Plan:
             "watch": boolean(variables.of_role("asgi_service_watch"), strict=False),
             "redis_acl": variables.redis_acl,
             "backend": variables.backend,
+            "backend_now": variables.backend_now,
             "redis_started_at": started_at or 0,
         }
     )

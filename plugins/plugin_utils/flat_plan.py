@@ -32,6 +32,7 @@ class OfRedis(TypedDict, total=False):
 
     redis: str
     backend: str
+    backend_now: str
     prefix: str
     container_name: str
     engine: str

@@ -342,7 +342,7 @@ def settings_step(plan: Plan) -> SettingsStep:
 def processes_step(plan: Plan) -> ProcessesStep:
     """Return the step of `asgi_service`."""
     portal, server, names = plan["portal"], plan["server"], PortalNames(plan["portal_name"])
-    loses_groups = plan["backend"] == CORE_BACKEND
+    loses_groups = plan["backend_now"] == CORE_BACKEND
     state, path = server.get("state") or [], plan["program_path"]
     kept = plan["upstream"] if NGINX_STATE in state else ""
     return ProcessesStep(
@@ -438,7 +438,7 @@ def delivery_step(plan: Plan) -> DeliveryStep:
         redis_askable=_askable(plan),
         redis_started_at=plan["redis_started_at"] if plan["redis"] == "shared" else None,
         prefix=plan["prefix"],
-        backlog=".pubsub." not in plan["backend"],
+        backlog=".pubsub." not in plan["backend_now"],
         files=[
             f"{plan['home']}/portal_config.yml",
             str(PurePosixPath(plan["redis_socket"]).parent),

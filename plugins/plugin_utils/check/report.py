@@ -18,7 +18,7 @@ RESTART = "tethys.channels.restart"
 
 
 class Wanted(TypedDict):
-    """The variables that it is evaluated by."""
+    """The variables that it is evaluated by; `backend` is the class that the portal has now."""
 
     backend: str
     container_name: str

@@ -27,11 +27,13 @@ def judge(report: Report) -> None:
     if report.would_change("portal_config"):
         path = (report.portal.get("config") or {}).get("path") or "portal_config.yml"
         report.changes.append(f"CHANNEL_LAYERS in {path}")
+        now, wanted = report.asked["backend"], report.plan["backend"]
         report.report(
             "config-differs",
             path,
-            f"CHANNEL_LAYERS in {path} is not what {SITE} would write: run it, with --check --diff first to see the"
-            " difference.",
+            f"CHANNEL_LAYERS in {path} is not what {SITE} would write"
+            f"{f' (the class changes from {now} to {wanted})' if now != wanted else ''}: run it, with --check --diff"
+            " first to see the difference.",
         )
     recounted = report.health["supervisor"]["running"] and len(report.rows) != report.plan["processes"]
     programs = {program["path"] for program in report.server.get("programs") or []}

@@ -24,6 +24,7 @@ BETWEEN = "asgi:tethys_asgi0, asgi:tethys_asgi1 and asgi:tethys_asgi2"
 SEEN: dict[str, Any] = {
     "plan": {
         "redis": "container",
+        "backend": "channels_redis.core.RedisChannelLayer",
         "engine": "docker",
         "layout": "shared_socket",
         "processes": 3,
@@ -52,6 +53,7 @@ SEEN: dict[str, Any] = {
             "state": ["credentials.json", "processes.json"],
         },
     },
+    # The class that the portal has.
     "asked": {
         "backend": "channels_redis.core.RedisChannelLayer",
         "container_name": "tethys-channels-redis",
@@ -527,6 +529,17 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
             f" first to see"
             " the difference.",
             LOST,
+        ],
+    ),
+    "another class to come": (
+        [
+            put("site.portal_config.changed", True),
+            put("plan.backend", "channels_redis.pubsub.RedisPubSubChannelLayer"),
+        ],
+        [
+            f"CHANNEL_LAYERS in {CONFIG} is not what tethys.channels.site would write (the class changes from"
+            " channels_redis.core.RedisChannelLayer to channels_redis.pubsub.RedisPubSubChannelLayer): run it, with"
+            " --check --diff first to see the difference.",
         ],
     ),
     "CHANNEL_LAYERS changed elsewhere": (

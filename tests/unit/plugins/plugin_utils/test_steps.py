@@ -44,6 +44,7 @@ MORE = {
     "recorded": True,
     "prefix": "asgi",
     "backend": samples.CORE_BACKEND,
+    "backend_now": samples.CORE_BACKEND,
     "redis_started_at": 7,
     "home": samples.HOME,
     "conda_prefix": samples.PREFIX,
