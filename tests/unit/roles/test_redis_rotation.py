@@ -40,6 +40,17 @@ def test_a_portal_has_gone_through_all_roles(missing: str | None) -> None:
     assert rotated("portal", {"here": found}, rotating=False) is False
 
 
+def test_processes_that_no_run_restarts_are_named_at_the_end() -> None:
+    def has(*commands: str) -> dict[str, Any]:
+        return {"__preflight_found": {"server": {"workers": [{"command": each} for each in commands]}}}
+
+    known = trusted(yaml.safe_load((ROLE / "vars/main.yml").read_text(encoding="utf-8")))
+    known.update(preflight_kind="redis", preflight_portals=["one", "two", "three", "four"])
+    known["hostvars"] = {"one": has("celery"), "two": has("celery", "runworker"), "three": {}, "four": has()}
+    found = Templar(loader=DataLoader(), variables=known).template(known["__redis_container_keepers"])
+    assert found == ["celery", "runworker"]
+
+
 def test_a_message_that_did_not_arrive_keeps_the_old_password() -> None:
     assert rotated("portal", {"here": {**DONE, "__layer_check_result": {"probe": {"ok": False}}}}) is False
 
