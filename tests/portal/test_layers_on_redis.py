@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import CORE_BACKEND
 
 PYTHON = os.environ.get("TETHYS_TEST_PYTHON", "")
 Portal = Callable[..., "dict[str, Any]"]
@@ -55,6 +56,19 @@ asyncio.run(main(**json.load(sys.stdin)))
 """
 
 
+# One layer sends to a channel by its name, as an app does for a `runworker`, and another one receives from it.
+NAMED = (
+    TALK.partition("async def listen")[0]
+    + """
+async def main(described):
+    await layer(described).send("thumbnails", {"type": "made"})
+    print((await asyncio.wait_for(layer(described).receive("thumbnails"), 10))["type"])
+
+asyncio.run(main(json.load(sys.stdin)))
+"""
+)
+
+
 @pytest.fixture
 def portal(redis: Any) -> Portal:
     """Return CHANNEL_LAYERS of portals on a Redis whose one user reaches what begins with `portal_`."""
@@ -74,6 +88,19 @@ def talk(receivers: dict[str, Any], senders: list[tuple[str, Any]], folder: Path
     )
     found: dict[str, list[str]] = json.loads(done.stdout)
     return found
+
+
+def test_a_channel_by_its_name_needs_the_core_class(portal: Portal, tmp_path: Path) -> None:
+    """The reason for which a portal with a `runworker` keeps it: pub/sub sends the name without the prefix."""
+    mine = portal(prefix="portal_")
+    done = subprocess.run(
+        [PYTHON, "-c", NAMED], input=json.dumps(mine), text=True, check=False, timeout=60, cwd=tmp_path,
+        capture_output=True,
+    )  # fmt: skip
+    if mine["default"]["BACKEND"] == CORE_BACKEND:
+        assert (done.returncode, done.stdout) == (0, "made\n"), done.stderr
+    else:
+        assert "NoPermissionError" in done.stderr
 
 
 @pytest.mark.parametrize("keys", [{}, {"symmetric_encryption_keys": ["one key for both"]}], ids=["plain", "encrypted"])
