@@ -4,8 +4,8 @@
 """An earlier release, then this state: nothing restarts that need not, what has to is announced, and loses no request.
 
 The tests stand in the order of the story: provisioned by the release, the new default class of the layer under load,
-then the new defaults of the way to Redis and of the layout. The last test of the scenario sees that what came before
-the release comes back.
+then the new defaults of the way to Redis and of the layout, in which the class changes back. The last test of the
+scenario sees that what came before the release comes back.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ N = 2
 CORE, PUBSUB = "channels_redis.core.RedisChannelLayer", "channels_redis.pubsub.RedisPubSubChannelLayer"
 # What the administrator of the release has in the inventory: the layout that loses no request, and a port for Redis.
 INVENTORY = {"tethys_asgi_layout": "socket_per_process", "redis_container_transport": "published"}
+# With one socket for all: requests in flight in a process while it ends, four at a time, for each, and each once again.
+IN_FLIGHT = 16
 # What of a WebSocket's messages is judged after the last process has restarted.
 AFTER_SECONDS = 10
 THROUGH_NGINX = ("--url", bed.CHAT.replace(":8000", ""), "--host-header", "portal.example.org")
@@ -139,15 +141,6 @@ def test_the_new_class_is_announced_and_loses_no_request(host: Any, provisioned:
     assert "+bzpopmin" not in granted
 
 
-def test_a_second_run_changes_nothing(host: Any) -> None:
-    before = running(host)
-    run = bed.playbook("site", **INVENTORY)
-    assert run.returncode == 0, run.stdout
-    assert "CHANNEL_LAYERS changes" not in run.stdout
-    assert bed.changed(run) == 0, run.stdout
-    assert running(host) == before
-
-
 def test_the_default_way_and_layout_are_announced_and_roll(host: Any, provisioned: dict[str, Any]) -> None:
     before = running(host)
     with bed.load(host) as figures:
@@ -165,4 +158,37 @@ def test_the_default_way_and_layout_are_announced_and_roll(host: Any, provisione
     assert len(now["processes"]) == N
     assert now["supervisor"] == before["supervisor"]
     assert figures["requests"] > 500
+    assert figures["failed"] == 0, figures
     assert host.run("ss -Hltn sport = :6379").stdout == ""
+
+
+def test_the_class_changes_back_in_the_layout_with_one_socket(host: Any) -> None:
+    """Redis keeps running, and one process serves while the other restarts."""
+    before = running(host)
+    with bed.load(host) as figures:
+        run = bed.playbook("site", tethys_layer_backend=CORE)
+    print(f"requests while the class changed, with one socket for all processes: {json.dumps(figures)}")
+    assert run.returncode == 0, run.stdout
+    said = bed.words(run)
+    assert f"tethys_layer_backend is {CORE}: CHANNEL_LAYERS changes from {PUBSUB} to {CORE}. Every process" in said
+    assert "To keep the class" not in said
+    assert delivered(run), run.stdout
+    now = running(host)
+    assert not set(now.pop("processes")) & set(before.pop("processes"))
+    assert now == before
+    assert figures["requests"] > 500
+    assert figures["failed"] <= IN_FLIGHT, figures
+    granted = rights(host)
+    assert "+bzpopmin" in granted
+    assert "+publish" not in granted
+
+
+def test_a_second_run_changes_nothing(host: Any) -> None:
+    """After another way to Redis and another class, of which nothing is left."""
+    before = running(host)
+    run = bed.playbook("site", tethys_layer_backend=CORE)
+    assert run.returncode == 0, run.stdout
+    assert "CHANNEL_LAYERS changes" not in run.stdout
+    assert bed.changed(run) == 0, run.stdout
+    assert running(host) == before
+    assert host.run("ls /etc/tethys_channels/redis").stdout.split() == ["redis-unix.conf"]

@@ -120,14 +120,23 @@ def betrayed(host: Any, secrets: list[str]) -> str:
 
 
 def test_a_dry_run_tells_of_the_new_password_and_makes_none(host: Any) -> None:
+    """Where a worker runs that needs the core class, the default is that class."""
     before, was = bed.snapshot(host), password(host)
-    sleep = shlex.quote("import time; time.sleep(3000)")
-    worker = f"systemd-run -q --unit worker -E TETHYS_HOME={bed.HOME} {bed.PREFIX}/bin/python -c {sleep}"
-    with bed.during(host, worker, "systemctl stop worker"):
-        run = site("--check", "--diff", redis_container_rotate=True)
+    manage = host.check_output(f"ls {bed.PREFIX}/lib/python3*/site-packages/tethys_portal/manage.py")
+    command = f"{bed.PREFIX}/bin/python {manage} runworker thumbnails"
+    kept = f"-E TETHYS_HOME={bed.HOME} -E PYTHONDONTWRITEBYTECODE=1"
+    with bed.during(host, f"systemd-run -q --unit worker {kept} {command}", "systemctl stop worker"):
+        default = {"tethys_layer_backend": "auto", "portal_config_layer_options": {}}
+        run = site("--check", "--diff", redis_container_rotate=True, **default)
     assert bed.changed(run) >= 4, run.stdout
-    assert "Redis gets a new password" in run.stdout
-    assert re.search(rf"{bed.PREFIX}/bin/python \(process \d+ of root\)", " ".join(run.stdout.split())), run.stdout
+    said = bed.words(run)
+    assert "Redis gets a new password" in said
+    worker = rf"{command} \(process \d+ of root\)"
+    assert re.search(rf"Redis will refuse the old password, .* portal_config.yml: {worker}\. Restart", said), said
+    reason = "a worker receives from a channel by its name, which needs the core class"
+    chosen = "so the layer's class is channels_redis.core.RedisChannelLayer"
+    assert re.search(rf"tethys_layer_backend is auto: {reason}: {worker}, {chosen}\.", said), said
+    assert "CHANNEL_LAYERS changes from" not in said
     assert (bed.snapshot(host), password(host), opening(host)) == (before, was, 1)
 
 

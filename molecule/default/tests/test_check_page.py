@@ -77,11 +77,12 @@ STATES = {
         ],
         f"docker start {REDIS} && {WAIT_REDIS} && {RESTART}",
     ),
-    "CHANNEL_LAYERS changed by hand": State(
-        EDIT.format("s/redis[.]sock/other.sock/"),
+    "another class in CHANNEL_LAYERS": State(
+        EDIT.format("s/pubsub[.]RedisPubSubChannelLayer/core.RedisChannelLayer/"),
         [
             f"{ALL} run with settings or packages older than those on disk: run tethys.channels.site.",
-            f"CHANNEL_LAYERS in {bed.CONFIG} is not what tethys.channels.site would write: run it, with --check --diff",
+            f"CHANNEL_LAYERS in {bed.CONFIG} is not what tethys.channels.site would write (the class changes from"
+            " channels_redis.core.RedisChannelLayer to channels_redis.pubsub.RedisPubSubChannelLayer): run it,",
             "Nothing can be sent through the channel layer with the portal's settings",
         ],
         BACK,

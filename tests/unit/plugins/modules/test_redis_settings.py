@@ -1230,6 +1230,13 @@ def test_one_that_is_not_there_is_for_others_to_start(run: Run, folder: Path) ->
     assert kept(folder)["previous"] == [sums("one")]
 
 
+def rights_in_file(folder: Path) -> str:
+    """The portal's rights in the configuration."""
+    text = (folder / "redis" / "redis.conf").read_text(encoding="utf-8")
+    [line] = [row for row in text.splitlines() if row.startswith("user tethys ")]
+    return " ".join(word for word in line.split()[3:] if word[0] != "#")
+
+
 class Killed(BaseException):
     """The end of a run that nobody sees coming."""
 
@@ -1246,10 +1253,12 @@ def test_killed_anywhere_and_run_again(
     after: bool,
     retire: bool,
 ) -> None:
+    """A rotation and another class of the layer in one run."""
     admin = run(password="one")["credentials"]["admin_password"]
     users, port = server(admin, "one")
+    after_it = {"password": "two", "backend": PUBSUB, "port": port, "running": True}
     if retire:
-        run(password="two", port=port, running=True)
+        run(**after_it)
     left = [calls]
 
     def until(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -1268,25 +1277,23 @@ def test_killed_anywhere_and_run_again(
         for name in ("put", "tell"):
             patched.setattr(config_files, name, until(getattr(config_files, name)))
         with pytest.raises(Killed):
-            run(password="two", port=port, running=True, retire=retire)
+            run(**after_it, retire=retire)
     # What the portal may have until then opens, also after a restart.
     for opens in (opens_in_file(folder), users.opens):
         assert sums("two" if retire else "one") in opens
-    run(password="two", port=port, running=True)
-    run(password="two", port=port, running=True, retire=True)
+    # A server that was not asked yet has the rights that it started with.
+    for granted in (rights_in_file(folder), users.rights or rights("asgi", ["core"])):
+        assert (OF_PUBSUB if retire else OF_CORE) in granted
+    run(**after_it)
+    run(**after_it, retire=True)
     assert users.opens == opens_in_file(folder) == [sums("two")]
-    assert set(kept(folder)) == {"password", "admin_password", "first"}
-    assert not run(password="two", port=port, running=True)["changed"]
+    alone = rights("asgi", ["pubsub"])
+    assert (rights_in_file(folder), users.rights) == (alone, f"resetchannels {alone}")
+    assert set(kept(folder)) == {"password", "admin_password", "first", "first_class"}
+    assert not run(**after_it)["changed"]
 
 
 # --- another class of the layer -------------------------------------------------------------------------------------
-
-
-def rights_in_file(folder: Path) -> str:
-    """The portal's rights in the configuration."""
-    text = (folder / "redis" / "redis.conf").read_text(encoding="utf-8")
-    [line] = [row for row in text.splitlines() if row.startswith("user tethys ")]
-    return " ".join(word for word in line.split()[3:] if word[0] != "#")
 
 
 @pytest.mark.parametrize(("before", "after"), [(CORE, PUBSUB), (PUBSUB, CORE)])

@@ -16,8 +16,12 @@ from pathlib import Path
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils.server.workers import workers_of
 
-# Starts a child, as Celery does, and reports that it runs.
-PARENT = "import subprocess, sys; p = subprocess.Popen([*sys.argv[1:], '-c', 'input()']); print(flush=True); input()"
+# Starts a child, as Celery does, and reports that it runs: its command line is there a moment after Popen has returned.
+CHILD = "print(flush=True); input()"
+PARENT = (
+    f"import subprocess, sys; p = subprocess.Popen([*sys.argv[1:], '-c', '{CHILD}'], stdout=-1);"
+    f" p.stdout.readline(); {CHILD}"
+)
 
 
 @contextmanager
