@@ -26,4 +26,7 @@ class ActionModule(Action):
         variables = self.variables(task_vars or {})
         redis = variables.read("preflight_layer_redis")
         portals = {*variables.read("preflight_portals"), *variables.read("ansible_play_batch")} - set(redis)
-        return {**result, "reason": shared_reason(sorted(portals), variables.held["hostvars"], redis)}
+        # A server that cannot be reached returns nothing.
+        logins = [row["login"] for row in variables.read("__preflight_logins")["results"] if "login" in row]
+        classes = {name for login in logins for name in login["classes"]}
+        return {**result, "reason": shared_reason(sorted(portals), variables.held["hostvars"], redis, classes)}

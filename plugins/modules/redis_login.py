@@ -76,6 +76,10 @@ login:
         - When the Redis last started, in seconds since 1970, by the clock of O(controller_time) where that is given,
           else by the server's own; 0 where it does not run.
       type: float
+    classes:
+      description: For which classes of the layer the portals' user has rights there, C(core), C(pubsub), both or none.
+      type: list
+      elements: str
     kept:
       description: With O(for_peers), C(password) and C(peer_password) as kept on this server, else null.
       type: dict
@@ -91,10 +95,18 @@ from pathlib import Path
 from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER
+from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER, classes_in
 
 CA = "redis/ca.crt"
 SHARED_AMONG_PEERS = ("password", "peer_password")
+
+
+def configuration(base: Path) -> str:
+    """Return what the server reads, of each way in which it may be reached; empty where it was not set up yet."""
+    try:
+        return "".join(atomic_file.read(str(path)).decode("utf-8") for path in sorted(base.glob("redis/redis*.conf")))
+    except OSError:
+        return ""
 
 
 def main() -> None:
@@ -123,6 +135,7 @@ def main() -> None:
         "password": kept.get("password"),
         "ca": ca,
         "started_at": started_at and started_at - ahead,
+        "classes": classes_in(configuration(base)),
     }
     if params["for_peers"]:
         login["kept"] = {name: kept.get(name) for name in SHARED_AMONG_PEERS}

@@ -15,8 +15,8 @@ author:
 description:
   - Portals of different classes of the channel layer do not receive each other's messages. Where one of them needs the
     core class, those without a class in the inventory get it as well.
-  - It goes by the variables of all portals, and by what this run has found on their servers. One task with C(run_once)
-    is enough.
+  - It goes by the variables of all portals, by what this run has found on their servers, and by what
+    M(tethys.channels.redis_login) has returned on those of the Redis. One task with C(run_once) is enough.
   - The role C(tethys.channels.preflight) uses it. It takes no options.
 options: {}
 extends_documentation_fragment:

@@ -9,7 +9,8 @@ The reasons for the default are in docs/docsite/rst/explanation_classes.rst. Eac
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from ipaddress import ip_address
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal, Settings
 from ansible_collections.tethys.channels.plugins.module_utils.server.workers import Worker
@@ -65,7 +66,19 @@ def _of_hosts(hosts: object) -> str:
         return f"{HOSTS} names sentinels, and {WATCHED}"
     if any(endpoint["db"] for endpoint in endpoints):
         return f"{HOSTS} has a database, and a message of the pub/sub class is received in all databases of a Redis"
+    if any(endpoint["host"] and not _is_here(endpoint["host"]) for endpoint in endpoints):
+        return (
+            f"{HOSTS} names a Redis that is reached over the network, and without TCP keepalive, the pub/sub class does"
+            " not notice that a connection was cut"
+        )
     return ""
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def named_workers(workers: Sequence[Worker]) -> str:
@@ -102,13 +115,14 @@ def _settings(portal: Portal | None) -> Settings:
     return (portal.get("settings") or NO_SETTINGS) if portal else NO_SETTINGS
 
 
-def shared_reason(portals: Sequence[str], hosts: Hosts, redis: Sequence[str]) -> str:
+def shared_reason(portals: Sequence[str], hosts: Hosts, redis: Sequence[str], classes: Collection[str] = ()) -> str:
     """Return why portals that share a Redis have the core class, all of them; empty where none needs it.
 
     Args:
         portals: the inventory's names of the portals.
         hosts: every host's variables by its name, with what was found there.
         redis: the inventory's names of the Redis's servers.
+        classes: for which of the classes the portals have rights there, by their names in `COMMANDS`, where known.
     """
     if any(topology_of(hosts[name]) == SENTINEL for name in redis):
         return f"redis_container_topology is sentinel, and {WATCHED}"
@@ -123,13 +137,15 @@ def shared_reason(portals: Sequence[str], hosts: Hosts, redis: Sequence[str]) ->
         reason = core_reason(options, None, found[name]) if asked == AUTO else ""
         if reason:
             return f"for {name}, which shares the Redis, {reason}"
-    return _of_unseen(found)
+    return _of_unseen(found, "core" in classes)
 
 
-def _of_unseen(found: Mapping[str, FoundThere]) -> str:
+def _of_unseen(found: Mapping[str, FoundThere], has_core_rights: bool) -> str:
     """Return why a run that does not inspect every portal leaves the class as it is."""
     unseen = [name for name, there in found.items() if "server" not in there]
     now = [_settings(there.get("portal")).get("layer_backend") for there in found.values()]
-    if not unseen or CORE_BACKEND not in now:
+    # A portal that is new has the class of those that are there.
+    is_core = CORE_BACKEND in now or (has_core_rights and PUBSUB_BACKEND not in now)
+    if not unseen or not is_core:
         return ""
     return f"this run does not inspect {', '.join(unseen)}, which may need the core class and shares the Redis"

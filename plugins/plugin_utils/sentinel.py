@@ -33,12 +33,13 @@ NOT_KNOWN_YET = "made by the run"
 
 
 class SharedLogin(TypedDict):
-    """The portals' login to a server, without a password where it was not set up yet."""
+    """The portals' login to a server, without a password where it was not set up yet; `classes` have rights there."""
 
     username: str | None
     password: str | None
     ca: str | None
     started_at: float
+    classes: list[str]
 
 
 class SharedEndpoint(TypedDict, total=False):

@@ -39,7 +39,7 @@ PATIENCE_OF_PUBSUB = {
     "socket_keepalive": True,
     "socket_keepalive_options": {4: 10, 5: 5, 6: 4, 18: 30000},
 }
-NOBODY: SharedLogin = {"username": PORTAL_USER, "password": None, "ca": None, "started_at": 0}
+NOBODY: SharedLogin = {"username": PORTAL_USER, "password": None, "ca": None, "started_at": 0, "classes": []}
 
 
 class LoginRow(TypedDict, total=False):

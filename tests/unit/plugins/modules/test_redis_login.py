@@ -13,6 +13,7 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
+from ansible_collections.tethys.channels.plugins.module_utils.redis.users import rights, users
 from ansible_collections.tethys.channels.plugins.modules import redis_login
 
 
@@ -32,7 +33,7 @@ def login(
 
 
 def test_nothing_is_kept_yet(login: Callable[..., dict[str, Any]]) -> None:
-    assert login() == {"username": "tethys", "password": None, "ca": None, "started_at": 7.5}
+    assert login() == {"username": "tethys", "password": None, "ca": None, "started_at": 7.5, "classes": []}
 
 
 def test_the_login(login: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
@@ -40,7 +41,10 @@ def test_the_login(login: Callable[..., dict[str, Any]], tmp_path: Path) -> None
     (tmp_path / "redis" / "ca.crt").write_text("authority", encoding="utf-8")
     kept = {"password": "p", "admin_password": "a", "previous": ["sum"]}
     (tmp_path / "credentials.json").write_text(json.dumps(kept), encoding="utf-8")
-    assert login() == {"username": "tethys", "password": "p", "ca": "authority", "started_at": 7.5}
+    lines = users(kept, rights("asgi", ["core"]))
+    (tmp_path / "redis" / "redis-tls.conf").write_text("\n".join(lines), encoding="utf-8")
+    found = {"username": "tethys", "password": "p", "ca": "authority", "started_at": 7.5, "classes": ["core"]}
+    assert login() == found
 
 
 def test_the_start_by_the_controllers_clock(login: Callable[..., dict[str, Any]]) -> None:
@@ -77,7 +81,7 @@ def test_what_peers_are_told(
     found = login(for_peers=True)
     assert found["kept"] == told
     assert found["password"] == told["password"]
-    assert set(found) == {"username", "password", "ca", "started_at", "kept", "offered"}
+    assert set(found) == {"username", "password", "ca", "started_at", "classes", "kept", "offered"}
 
 
 def test_new_passwords_are_offered_and_kept_nowhere(login: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
@@ -95,4 +99,4 @@ def test_new_passwords_are_offered_and_kept_nowhere(login: Callable[..., dict[st
 
 
 def test_nobody_else_is_told_of_peers(login: Callable[..., dict[str, Any]]) -> None:
-    assert set(login()) == {"username", "password", "ca", "started_at"}
+    assert set(login()) == {"username", "password", "ca", "started_at", "classes"}

@@ -39,6 +39,11 @@ SENTINEL = {"master_name": "layer", "sentinels": [["192.0.2.1", 26379], ["192.0.
         ({}, ["redis://127.0.0.1:6379/1"], "tethys_layer_hosts has a database, and a message of the pub/sub class"),
         ({}, [{"host": "127.0.0.1", "port": 6379, "db": 2}], "tethys_layer_hosts has a database"),
         ({}, ["redis://127.0.0.1:6379/0"], ""),
+        ({}, ["redis://localhost:6379"], ""),
+        ({}, [["::1", 6379]], ""),
+        ({}, ["unix:///run/redis.sock"], ""),
+        ({}, [*HOST, ["192.0.2.1", 6379]], "tethys_layer_hosts names a Redis that is reached over the network, and"),
+        ({}, ["rediss://redis.example.org:6379"], "tethys_layer_hosts names a Redis that is reached over the network"),
         ({}, [SENTINEL], "tethys_layer_hosts names sentinels, and with the pub/sub class, messages are lost"),
         ({}, [{**SENTINEL, "db": 2}], "tethys_layer_hosts names sentinels"),
         # A role's defaults hand over what was not set as null.
@@ -150,6 +155,26 @@ def test_what_of_portals_that_share_a_redis_needs_the_core_class(portals: Any, r
     found = shared_reason(["b", "a"], {**portals, "redis": redis}, ["redis"])
     assert found.startswith(reason)
     assert bool(found) is bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("now", "classes", "reason"),
+    [
+        (None, {"core"}, "this run does not inspect b, which may need the core class"),
+        (None, {"core", "pubsub"}, "this run does not inspect b"),
+        (None, {"pubsub"}, ""),
+        (None, set(), ""),
+        # A change that a run has begun goes on.
+        (PUBSUB_BACKEND, {"core", "pubsub"}, ""),
+        (CORE_BACKEND, {"pubsub"}, "this run does not inspect b"),
+    ],
+)
+def test_a_new_portal_has_the_class_of_those_that_a_run_does_not_inspect(now: Any, classes: Any, reason: str) -> None:
+    hosts: Any = {"a": {"__preflight_found": there(now)}, "b": {}, "redis": {}}
+    found = shared_reason(["a", "b"], hosts, ["redis"], classes)
+    assert (found.startswith(reason), bool(found)) == (True, bool(reason))
+    hosts["b"] = {"__preflight_found": there(now)}
+    assert shared_reason(["a", "b"], hosts, ["redis"], classes) == ""
 
 
 def judge(
