@@ -15,8 +15,9 @@ from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 
 # What stands in the command of a process that serves requests, or of what starts those.
 _SERVING = ("tethys_portal.asgi", "supervisord")
-# More than an administrator would read.
+# More than an administrator would read. A Python and its program in an environment take 90 characters.
 _MOST = 10
+_LONGEST = 200
 # The command of Channels by which a process receives from channels by their names.
 _OF_CHANNELS = "runworker"
 
@@ -73,4 +74,4 @@ def _home(pid: int, root: str) -> str:
 
 def _name(words: list[str]) -> str:
     """Return the program and the words before its first option: any other may be a password, as in a broker's URL."""
-    return " ".join(takewhile(lambda word: not word.startswith("-") and "://" not in word, words))[:100]
+    return " ".join(takewhile(lambda word: not word.startswith("-") and "://" not in word, words))[:_LONGEST]
