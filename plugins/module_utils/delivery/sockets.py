@@ -65,12 +65,13 @@ def forgive_once(check: Check, portal: portal_env.PortalProcess, may_be_stale: b
     HTTP 403, and a connection that is dropped: daphne gives up a WebSocket that the portal has not accepted in
     time, as happens on a busy server. HTTP 500: after a failover redis-py takes a connection to the primary of
     before, which its kernel gave up, for a good one, and connects it to that server again. After a restart of
-    Redis, redis-py 8.1 does so with each connection that Redis closed. So a process that nobody has used since
-    refuses once for each of them, and then never.
+    Redis, redis-py 8.1 does so with each connection that Redis closed, and each redis-py with the one by which the
+    pub/sub class subscribes, while nothing is subscribed. So a process that nobody has used since refuses once for
+    each of them, and then never.
 
     Args:
         portal: the portal's Python.
-        may_be_stale: whether this redis-py may keep such connections.
+        may_be_stale: whether this redis-py, or this class of the layer, may keep such connections.
     """
     held = Counter(check.holder.values())
     passing = {*GIVEN_UP, 500} if may_be_stale else GIVEN_UP

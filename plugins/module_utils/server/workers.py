@@ -31,7 +31,7 @@ class Worker(TypedDict):
     of_channels: bool
 
 
-def workers_of(home: str, prefix: str, root: str = proc.ROOT) -> list[Worker]:
+def workers_of(home: str, prefix: str, root: str = proc.ROOT, me: int | None = None) -> list[Worker]:
     """Return the Pythons with this TETHYS_HOME, and those of the environment without any, that serve no requests.
 
     What one of them has started itself is left out, unless it receives from channels. Those that do come first.
@@ -40,9 +40,11 @@ def workers_of(home: str, prefix: str, root: str = proc.ROOT) -> list[Worker]:
         home: the portal's TETHYS_HOME.
         prefix: the portal's environment.
         root: where the kernel's files are.
+        me: this process, which may have started a Python of the portal to read its settings.
     """
+    me = os.getpid() if me is None else me
     found: dict[int, Worker] = {}
-    ours = set(_ancestors(os.getpid(), root))
+    ours = set(_ancestors(me, root))
     for pid in proc.pids(root):
         words = [word for word in proc.text(pid, "cmdline", root).split("\0") if word]
         if pid in ours or not words or not Path(proc.program(pid, root)).name.startswith("python"):
@@ -50,7 +52,8 @@ def workers_of(home: str, prefix: str, root: str = proc.ROOT) -> list[Worker]:
         # Several portals may have one environment.
         given = _home(pid, root)
         is_its = given == os.path.realpath(home) or (not given and words[0].startswith(f"{prefix}/bin/"))
-        if is_its and not any(one in word for one in _SERVING for word in words) and proc.is_of_this_server(pid, root):
+        serves = any(one in word for one in _SERVING for word in words)
+        if is_its and not serves and proc.is_of_this_server(pid, root) and me not in _ancestors(pid, root):
             uid = proc.user_id(pid, root)
             user = "" if uid is None else proc.user_name(uid)
             named = _OF_CHANNELS in words

@@ -276,6 +276,15 @@ def test_redis_py_that_uses_closed_connections_may_refuse_once(
     assert any("refused, and none after them" in warning for warning in probe["warnings"]) is forgiven
 
 
+def test_a_process_that_subscribed_before_redis_restarted_may_refuse_once(portal: Portal, tmp_path: Path) -> None:
+    """Whatever redis-py it has: while nothing is subscribed, the class does not read from that connection."""
+    portal.about.update(backend="channels_redis.pubsub.RedisPubSubChannelLayer", versions={"redis": "8.0.1"})
+    portal.failed, portal.fails_so_often = REFUSED, 2
+    probe = prove(tmp_path)
+    assert probe["ok"], probe["problems"]
+    assert any("a process that nobody used since Redis restarted" in warning for warning in probe["warnings"])
+
+
 @pytest.mark.parametrize("first", [[failed(403)], [DROPPED, DROPPED], [DROPPED, failed(403)]])
 def test_a_busy_process_that_refuses_is_asked_again(portal: Portal, tmp_path: Path, first: list[Any]) -> None:
     portal.failed, portal.fails_so_often = first, 2

@@ -23,6 +23,9 @@ PARENT = (
     f" p.stdout.readline(); {CHILD}"
 )
 
+# A process that has started none of them.
+STRANGER = 0
+
 
 @contextmanager
 def running(*words: str, home: Path | None = None) -> Iterator[int]:
@@ -57,9 +60,11 @@ def test_processes_of_the_portal_that_serve_no_requests(tmp_path: Path, prefix: 
         stack.enter_context(running(sys.executable, "-c", PARENT, sys.executable, home=tmp_path / "other"))
         stack.enter_context(running(python, "-c", PARENT, python, home=tmp_path / "other"))
         stack.enter_context(running(sys.executable, "-c", PARENT, sys.executable, str(home)))
-        found = workers_of(str(home), str(prefix))
+        found = workers_of(str(home), str(prefix), me=STRANGER)
         (tmp_path / "link").symlink_to(home)
-        assert workers_of(str(tmp_path / "link"), str(prefix)) == found
+        assert workers_of(str(tmp_path / "link"), str(prefix), me=STRANGER) == found
+        # What this process has started itself, such as a portal's Python that reads its settings, is no worker.
+        assert workers_of(str(home), str(prefix)) == []
         # The children are the business of their parents.
         assert [worker["pid"] for worker in found] == sorted([by_home, by_python])
         assert {worker["user"] for worker in found} == {getpass.getuser()}
@@ -74,6 +79,6 @@ def test_one_that_receives_from_channels_is_known_whatever_started_it(tmp_path: 
     with ExitStack() as stack:
         other = stack.enter_context(running(python, "-c", PARENT, python))
         parent = stack.enter_context(running(python, "-c", PARENT, python, "-X", "runworker"))
-        found = workers_of(home, str(prefix))
+        found = workers_of(home, str(prefix), me=STRANGER)
         assert [worker["of_channels"] for worker in found] == [True, True, False]
         assert (parent in [worker["pid"] for worker in found[:2]], found[2]["pid"]) == (True, other)
