@@ -13,12 +13,13 @@ version_added: 0.9.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Makes the two passwords once, on the server, in a folder that only root can enter, and reuses them in later runs.
-  - Writes the C(redis.conf) that the container mounts. From Redis 6 it holds the passwords' SHA-256 sums only.
-  - From Redis 6 a new password is added beside the one it follows, in the file and, with O(running), in the running
-    server. Both open until a call with O(retire) takes the old one away, so that nobody is refused while the portal
-    changes. In the same way the rights for another O(backend) are added beside those for the one before.
-  - Run the task with C(no_log), since it returns the passwords.
+  - Creates the two passwords once, on the server, in a folder that only root can enter. Later runs use them again.
+  - Writes the C(redis.conf) that the container mounts. For Redis 6 and later, this file contains only the SHA-256
+    digests of the passwords.
+  - For Redis 6 and later, adds a new password to the file and, with O(running), to the running server, in addition to
+    the old one. Both passwords are valid until a call with O(retire) removes the old one, so the portal can always log
+    in. The rights for another O(backend) are added to those for the previous one in the same way.
+  - Run the task with C(no_log), because it returns the passwords.
 seealso:
   - module: tethys.channels.redis_ping
 extends_documentation_fragment:
@@ -52,8 +53,8 @@ options:
     default: asgi
   backend:
     description:
-      - The layer class for which the portal's user gets its commands. Those for the class before are kept until a call
-        with O(retire).
+      - The layer class. The portal's user can run the commands of this class and, until a call with O(retire), those
+        of the previous one.
     type: str
     required: true
   channel_rights:
@@ -75,8 +76,8 @@ options:
     default: false
   retire:
     description:
-      - Take away the passwords that were followed by another, and the rights for a class before O(backend); for when
-        nobody uses them any more.
+      - Whether the module removes passwords that were replaced, and the rights for a class other than O(backend). Use
+        it when nothing uses them anymore.
     type: bool
     default: false
   transport:
@@ -146,8 +147,8 @@ options:
     type: str
   running:
     description:
-      - Whether a server runs that has read this configuration, and gets another password and other rights at once.
-      - Without O(acl) the running server gets nothing.
+      - Whether a server is running with this configuration, so that it gets new passwords and rights immediately.
+      - Without O(acl), the running server does not get them.
     type: bool
     default: false
   container:
@@ -178,16 +179,16 @@ credentials:
 config_sum:
   description:
     - A digest of the configuration, which changes whenever the container has to read it again.
-    - A new password and the rights of another class, which the running server gets, do not change it.
+    - It does not change for a new password or the rights of another class, which the running server gets immediately.
   returned: always
   type: str
 rotating:
-  description: Whether there is something for a call with O(retire) to take away.
+  description: Whether a password that was replaced, or the rights for another class, are still valid.
   returned: always
   type: bool
   sample: false
 leaving:
-  description: What that is, as a person reads it.
+  description: The names of what a call with O(retire) removes.
   returned: always
   type: list
   elements: str
