@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from ansible_collections.tethys.channels.plugins.module_utils import portal_look, portal_wire
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
     Either,
     Flag,
@@ -28,6 +27,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
     Whole,
     needs_all,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.portal_common import DELIVERY_PACKAGES, PACKAGES
 
 # A number of a socket as a key, which JSON has as text.
 _DIGITS = Match("[0-9]{1,9}")
@@ -147,7 +147,7 @@ SETTINGS = needs_all(
 )
 LOOK_ANSWER = Record(
     {
-        "versions": Table(Maybe(Text(100)), OneOf(portal_look.PACKAGES)),
+        "versions": Table(Maybe(Text(100)), OneOf(PACKAGES)),
         "config_problem": _REASON,
         "lacking": Listing(Text(1000), 1000),
         "settings": SETTINGS,
@@ -250,7 +250,7 @@ _IDS = Listing(Whole(0, 10**9), _SOCKETS)
 WIRE_ABOUT = needs_all(
     backend=Maybe(Text(300)),
     settings_match=Maybe(Flag()),
-    versions=Table(Maybe(Text(100)), OneOf(portal_wire.PACKAGES)),
+    versions=Table(Maybe(Text(100)), OneOf(DELIVERY_PACKAGES)),
     # They become part of an HTTP request.
     host=Match("[A-Za-z0-9.-]{1,253}"),
     prefix_url=Match("[!-~]{0,1000}"),

@@ -8,6 +8,23 @@ from __future__ import annotations
 import importlib.metadata
 from typing import Iterable
 
+# The distributions whose versions an inspection returns, and those that carry a message.
+PACKAGES = (
+    "tethys_platform",
+    "django",
+    "channels",
+    "channels_redis",
+    "redis",
+    "daphne",
+    "asgiref",
+    "bokeh",
+    "bokeh_django",
+    "hiredis",
+    "msgpack",
+    "autobahn",
+)
+DELIVERY_PACKAGES = ("tethys_platform", "channels", "channels_redis", "redis", "daphne", "autobahn")
+
 
 def versions(names: Iterable[str]) -> dict[str, str | None]:
     """The installed versions of these distributions; None for one that is not installed."""

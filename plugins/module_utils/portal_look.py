@@ -19,7 +19,8 @@ import sys
 from pathlib import Path
 from typing import Any, Callable
 
-from ansible_collections.tethys.channels.plugins.module_utils.portal_common import sentence, versions
+from ansible_collections.tethys.channels.plugins.module_utils.portal_bokeh import Postponed
+from ansible_collections.tethys.channels.plugins.module_utils.portal_common import PACKAGES, sentence, versions
 from ansible_collections.tethys.channels.plugins.module_utils.portal_database import (
     ANYTHING,
     connection_limit,
@@ -35,20 +36,6 @@ from ansible_collections.tethys.channels.plugins.module_utils.portal_source impo
 )
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import Hider, masked, secrets_in
 
-PACKAGES = (
-    "tethys_platform",
-    "django",
-    "channels",
-    "channels_redis",
-    "redis",
-    "daphne",
-    "asgiref",
-    "bokeh",
-    "bokeh_django",
-    "hiredis",
-    "msgpack",
-    "autobahn",
-)
 # Why the Bokeh handlers are read from the source, until Tethys has started.
 NO_END = "the start of Tethys came to no end"
 
@@ -67,8 +54,9 @@ def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], _command
         tell({"lacking": sys.modules[params["packages_look"]].lacking(params["requirements"])})
     heard = _Listener()
     try:
-        settings = importlib.import_module("django.conf").settings
-        hide.learn(*_secrets(settings))
+        with Postponed():
+            settings = importlib.import_module("django.conf").settings
+            hide.learn(*_secrets(settings))
         unread = _unread_config(heard)
         tell({"settings": _settings(settings), "settings_problem": unread})
     except ANYTHING as error:
@@ -77,9 +65,10 @@ def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], _command
         return
     tell(_by_source(settings, NO_END))
     try:
-        prevent_writes(settings)
-        # With a bare argv Tethys leaves the harvest to us.
-        importlib.import_module("django").setup()
+        with Postponed():
+            prevent_writes(settings)
+            # With a bare argv Tethys leaves the harvest to us.
+            importlib.import_module("django").setup()
     except ANYTHING as error:
         tell({"start_problem": f"Tethys cannot be started: {sentence(error)}."})
         tell(_by_source(settings, "Tethys cannot be started"))
@@ -117,7 +106,8 @@ def _check_yaml(checker: str, config_file: str) -> str | None:
 def _lifecycle_consumer() -> bool | None:
     """Whether this Tethys has the consumer by which delivery is verified; read from its routes, not its version."""
     try:
-        routes = importlib.import_module("tethys_portal.urls").websocket_urlpatterns
+        with Postponed():
+            routes = importlib.import_module("tethys_portal.urls").websocket_urlpatterns
         return any("ws/app-lifecycle" in str(route.pattern) for route in routes)
     except ANYTHING:
         # The routes include every app's, one of which may be what fails.

@@ -31,6 +31,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
 )
 from ansible_collections.tethys.channels.plugins.module_utils.facts import BLOCKED, LEFTOVERS, LOOK_ANSWER, Leftover
 from ansible_collections.tethys.channels.plugins.module_utils.files.owned_file import Refused, owned_file
+from ansible_collections.tethys.channels.plugins.module_utils.portal_common import PACKAGES
 from ansible_collections.tethys.channels.plugins.module_utils.read_as import ask_as
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import (
     Account,
@@ -95,7 +96,7 @@ class Look:
             prefix_owner=owner_of(prefix),
             python=None,
             site_packages=portal_env.site_packages_of(prefix),
-            versions=dict.fromkeys(portal_look.PACKAGES),
+            versions=dict.fromkeys(PACKAGES),
             config=config_facts(str(Path(home, "portal_config.yml")), self._who),
             apps=[],
             app_problems=[],

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any, Callable
 from urllib.parse import parse_qs, urlsplit
 
-from ansible_collections.tethys.channels.plugins.module_utils.portal_common import sentence, versions
+from ansible_collections.tethys.channels.plugins.module_utils.portal_bokeh import Postponed
+from ansible_collections.tethys.channels.plugins.module_utils.portal_common import DELIVERY_PACKAGES, sentence, versions
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import Hider, secrets_in
 
 # With six processes on one listening socket, 36 WebSockets opened at this pace met all six in 28 of 28 trials; opened
@@ -40,13 +41,13 @@ FAREWELLS = 3
 CORE = "channels_redis.core.RedisChannelLayer"
 # How long the core class has Redis wait for a message.
 BLOCKING_SECONDS = 5.0
-PACKAGES = ("tethys_platform", "channels", "channels_redis", "redis", "daphne", "autobahn")
 
 
 def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], commands: Any) -> None:
     """Print the portal's settings, then run commands until they end."""
-    settings = importlib.import_module("django.conf").settings
-    layers = settings.CHANNEL_LAYERS
+    with Postponed():
+        settings = importlib.import_module("django.conf").settings
+        layers = settings.CHANNEL_LAYERS
     default = layers.get("default") or {} if isinstance(layers, dict) else {}
     hide = Hider()
     hide.learn(*secrets_in(layers))
@@ -58,7 +59,7 @@ def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], commands
         {
             "backend": default.get("BACKEND"),
             "settings_match": None if expected is None else has_layers(layers, expected),
-            "versions": versions(PACKAGES),
+            "versions": versions(DELIVERY_PACKAGES),
             "host": host_name(settings.ALLOWED_HOSTS),
             "prefix_url": prefix,
             "consumer": has_consumer(),

@@ -12,8 +12,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ansible_collections.tethys.channels.plugins.module_utils import portal_wire
 from ansible_collections.tethys.channels.plugins.module_utils.front_check import FrontCheck
+from ansible_collections.tethys.channels.plugins.module_utils.portal_common import DELIVERY_PACKAGES
 from ansible_collections.tethys.channels.plugins.module_utils.problem import Problem, codes, texts
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
@@ -66,7 +66,7 @@ class Check:
             "front": None,
             "settings_match": None,
             "backend": None,
-            "versions": dict.fromkeys(portal_wire.PACKAGES),
+            "versions": dict.fromkeys(DELIVERY_PACKAGES),
         }
 
     def report_problem(self, code: str, subject: str, text: str) -> None:
