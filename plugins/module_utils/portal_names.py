@@ -18,6 +18,8 @@ _WORDS = r"[a-z0-9]+(?:[_-][a-z0-9]+)*"
 _ASGI_GROUP = re.compile(rf"(?:asgi|tethys_(?:(?P<portal>{_WORDS})_)?asgi(?P<number>0|[1-9][0-9]*)?)")
 _STATE = "tethys_channels"
 REDIS_UNIT = "tethys-channels-redis"
+# What the program file that tethys.channels.asgi_service writes begins with.
+OUR_HEADER = "The role tethys.channels.asgi_service writes this file"
 
 
 def is_name(name: Any) -> bool:

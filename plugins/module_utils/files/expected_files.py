@@ -18,6 +18,7 @@ from typing import Any, Iterator
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.folder import opened
 from ansible_collections.tethys.channels.plugins.module_utils.files.owned_file import Refused, owned_file
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import OUR_HEADER
 from ansible_collections.tethys.channels.plugins.module_utils.problem import Problem
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import group_name, user_name
 
@@ -173,8 +174,6 @@ def put_right(expected: dict[str, Any]) -> None:
         os.fchmod(descriptor, mode)
 
 
-# What the program file that tethys.channels.asgi_service writes begins with.
-OUR_HEADER = "The role tethys.channels.asgi_service writes this file"
 _PROGRAM = re.compile(r"^\[(?:fcgi-)?program:", re.MULTILINE)
 _ENVIRONMENT = re.compile(r"^environment\s*=.*(?:\n[ \t]+.*)*", re.MULTILINE)
 _VARIABLE = re.compile(r"([A-Za-z_]\w*)=(\"[^\"]*\"|'[^']*'|[^,\s]*)")

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Iterator, NamedTuple
 
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import clean
-from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import OUR_HEADER
 from ansible_collections.tethys.channels.plugins.module_utils.portal_names import (
+    OUR_HEADER,
     asgi_groups,
     asgi_number,
     is_asgi_group,
