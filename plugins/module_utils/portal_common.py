@@ -24,6 +24,9 @@ PACKAGES = (
     "autobahn",
 )
 DELIVERY_PACKAGES = ("tethys_platform", "channels", "channels_redis", "redis", "daphne", "autobahn")
+# Why the Bokeh handlers are read from the source, until Tethys has started.
+NO_END = "the start of Tethys came to no end"
+CORE = "channels_redis.core.RedisChannelLayer"
 
 
 def versions(names: Iterable[str]) -> dict[str, str | None]:

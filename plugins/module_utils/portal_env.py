@@ -26,7 +26,6 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Iterable, Mapping, NamedTuple
 
 from ansible_collections.tethys.channels.plugins.module_utils import boundary, portal_user, read_as
@@ -40,6 +39,10 @@ from ansible_collections.tethys.channels.plugins.module_utils.server.conda_varia
 from ansible_collections.tethys.channels.plugins.module_utils.server.kept_environment import of_portal
 
 _HERE = __name__.rpartition(".")[0]
+# The programs by name: the module that sends one need not load it.
+INSPECTION = f"{_HERE}.portal_look"
+DELIVERY = f"{_HERE}.portal_wire"
+PACKAGES = f"{_HERE}.layer_packages"
 _COLOR = re.compile(rb"\x1b\[[0-9;]*m")
 _VERSIONED = re.compile(r"python3\.[0-9]+t?")
 # What one start may write to the pipe, and how much of what it prints is kept for a message.
@@ -240,12 +243,12 @@ def _unnamed(text: str) -> int:
         return os.dup(handle.fileno())
 
 
-def _job_file(program: ModuleType, params: dict[str, Any], extras: Iterable[str], answers: int) -> int:
+def _job_file(program: str, params: dict[str, Any], extras: Iterable[str], answers: int) -> int:
     """A file descriptor to read the program's job from: its source, its parameters, and where its answers go."""
-    names = [*with_helpers(program.__name__), *(name for extra in extras for name in with_helpers(extra))]
+    names = [*with_helpers(program), *(name for extra in extras for name in with_helpers(extra))]
     job = {
         "answers": answers,
-        "program": program.__name__,
+        "program": program,
         "modules": [(name, source_of(name)) for name in dict.fromkeys(names)],
         "params": params,
     }
@@ -260,7 +263,7 @@ class PortalProcess:
         prefix: str,
         home: str,
         who: Account | None,
-        program: ModuleType,
+        program: str,
         params: dict[str, Any],
         extras: Iterable[str] = (),
         portal_name: str = "",
@@ -429,7 +432,7 @@ class PortalJob:
         prefix: str,
         home: str,
         who: Account | None,
-        program: ModuleType,
+        program: str,
         params: dict[str, Any],
         timeout: float,
         schema: Schema,
@@ -488,7 +491,7 @@ def run_in_portal(
     prefix: str,
     home: str,
     who: Account | None,
-    program: ModuleType,
+    program: str,
     params: dict[str, Any],
     timeout: float,
     schema: Schema,

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ansible_collections.tethys.channels.plugins.module_utils.portal_bokeh import Postponed
-from ansible_collections.tethys.channels.plugins.module_utils.portal_common import PACKAGES, sentence, versions
+from ansible_collections.tethys.channels.plugins.module_utils.portal_common import NO_END, PACKAGES, sentence, versions
 from ansible_collections.tethys.channels.plugins.module_utils.portal_database import (
     ANYTHING,
     connection_limit,
@@ -35,9 +35,6 @@ from ansible_collections.tethys.channels.plugins.module_utils.portal_source impo
     page_url,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import Hider, masked, secrets_in
-
-# Why the Bokeh handlers are read from the source, until Tethys has started.
-NO_END = "the start of Tethys came to no end"
 
 
 def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], _commands: Any) -> None:

@@ -13,12 +13,10 @@ import re
 import stat
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
 from ansible_collections.tethys.channels.plugins.module_utils import (
-    layer_packages,
     portal_env,
-    portal_look,
     portal_user,
     portal_yaml,
 )
@@ -31,12 +29,16 @@ from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
 )
 from ansible_collections.tethys.channels.plugins.module_utils.facts import BLOCKED, LEFTOVERS, LOOK_ANSWER, Leftover
 from ansible_collections.tethys.channels.plugins.module_utils.files.owned_file import Refused, owned_file
-from ansible_collections.tethys.channels.plugins.module_utils.portal_common import PACKAGES
+from ansible_collections.tethys.channels.plugins.module_utils.portal_common import NO_END, PACKAGES
 from ansible_collections.tethys.channels.plugins.module_utils.read_as import ask_as
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import (
     Account,
     account_of,
 )
+
+if TYPE_CHECKING:
+    # Ansible sends them along; only the portal's Python loads them.
+    from ansible_collections.tethys.channels.plugins.module_utils import layer_packages, portal_look  # noqa: F401
 
 # The options of a module that inspects a portal.
 OPTIONS: dict[str, Any] = {
@@ -107,9 +109,8 @@ class Look:
         self._job: portal_env.PortalJob | None = None
         if self._who and not any(self._portal[f"{what}_problem"] for what in ("prefix", "home", "user")):
             params, extras = self._questions(requirements)
-            self._job = portal_env.PortalJob(
-                prefix, home, self._who, portal_look, params, timeout, LOOK_ANSWER, extras, if_late, portal_name
-            )
+            program = (prefix, home, self._who, portal_env.INSPECTION)
+            self._job = portal_env.PortalJob(*program, params, timeout, LOOK_ANSWER, extras, if_late, portal_name)
 
     def __enter__(self) -> Look:
         return self
@@ -128,8 +129,8 @@ class Look:
             params = {"yaml_check": portal_yaml.__name__, "config_file": config["path"]}
             extras.append(portal_yaml.__name__)
         if requirements:
-            params.update(packages_look=layer_packages.__name__, requirements=requirements)
-            extras.append(layer_packages.__name__)
+            params.update(packages_look=portal_env.PACKAGES, requirements=requirements)
+            extras.append(portal_env.PACKAGES)
         return params, extras
 
     def facts(self) -> dict[str, Any]:
@@ -173,7 +174,7 @@ def fill_in(portal: dict[str, Any], prefix: str, run: portal_env.PortalRun) -> s
         portal["start_problem"] = portal["start_problem"] or run.problem
     if run.problem and portal["bokeh_problem"]:
         # What the source showed was to hold until Tethys had started.
-        portal["bokeh_problem"] = portal["bokeh_problem"].replace(portal_look.NO_END, run.problem.rstrip("."))
+        portal["bokeh_problem"] = portal["bokeh_problem"].replace(NO_END, run.problem.rstrip("."))
     if portal["python"] and not portal["versions"]["tethys_platform"]:
         portal["prefix_problem"] = f"tethys-platform is not installed in {prefix}."
     elif portal["python"] and not portal["site_packages"]:

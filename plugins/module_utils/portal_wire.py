@@ -24,7 +24,12 @@ from typing import Any, Callable
 from urllib.parse import parse_qs, urlsplit
 
 from ansible_collections.tethys.channels.plugins.module_utils.portal_bokeh import Postponed
-from ansible_collections.tethys.channels.plugins.module_utils.portal_common import DELIVERY_PACKAGES, sentence, versions
+from ansible_collections.tethys.channels.plugins.module_utils.portal_common import (
+    CORE,
+    DELIVERY_PACKAGES,
+    sentence,
+    versions,
+)
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import Hider, secrets_in
 
 # With six processes on one listening socket, 36 WebSockets opened at this pace met all six in 28 of 28 trials; opened
@@ -38,7 +43,6 @@ GREETING_SECONDS = 0.3
 MANY_PORTALS = 10
 ANSWER_SECONDS = 10.0
 FAREWELLS = 3
-CORE = "channels_redis.core.RedisChannelLayer"
 # How long the core class has Redis wait for a message.
 BLOCKING_SECONDS = 5.0
 

@@ -240,19 +240,22 @@ probe:
 """
 
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.tethys.channels.plugins.module_utils import (
     facts,
     portal_env,
     portal_user,
-    portal_wire,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.delivery import front, messages, pages, processes, sockets
 from ansible_collections.tethys.channels.plugins.module_utils.delivery.check import Check
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
 from ansible_collections.tethys.channels.plugins.module_utils.secrets import secrets_in
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
+
+if TYPE_CHECKING:
+    # Ansible sends it along; only the portal's Python loads it.
+    from ansible_collections.tethys.channels.plugins.module_utils import portal_wire  # noqa: F401
 
 IN_MEMORY = "channels.layers.InMemoryChannelLayer"
 # Through the web server in front, it is unknown which process answers.
@@ -273,8 +276,8 @@ def verify(given: dict[str, Any]) -> dict[str, Any]:
         try:
             # First, since it takes longest to start.
             if who:
-                place = (given["prefix"], given["home"])
-                portal = portal_env.PortalProcess(*place, who, portal_wire, params, portal_name=given["portal_name"])
+                program = (given["prefix"], given["home"], who, portal_env.DELIVERY)
+                portal = portal_env.PortalProcess(*program, params, portal_name=given["portal_name"])
                 stack.enter_context(portal)
         except portal_env.PortalEnded as error:
             problem = str(error)

@@ -283,7 +283,14 @@ class PortalSettings:
         who = runner_for(self.params["user"], home)
         job = {"text": text, "settings": settings, "remove": remove}
         answer, problem, _warnings = run_in_portal(
-            prefix, home, who, portal_yaml, job, PREDICT_SECONDS, PREDICTED, portal_name=self.params["portal_name"]
+            prefix,
+            home,
+            who,
+            portal_yaml.__name__,
+            job,
+            PREDICT_SECONDS,
+            PREDICTED,
+            portal_name=self.params["portal_name"],
         )
         if problem or not answer:
             raise Refused(f"{NO_YAML}; and {problem or 'the portal has no answer'}".rstrip("."))

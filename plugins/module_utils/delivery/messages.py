@@ -9,11 +9,12 @@ import time
 from collections import Counter
 from typing import Any
 
-from ansible_collections.tethys.channels.plugins.module_utils import facts, portal_env, portal_wire
+from ansible_collections.tethys.channels.plugins.module_utils import facts, portal_env
 from ansible_collections.tethys.channels.plugins.module_utils.delivery.check import HANDSHAKE_SECONDS, Check
+from ansible_collections.tethys.channels.plugins.module_utils.portal_common import CORE
 
 # Measured with redis-py 5 to 8.1: of these only the first loses idle WebSockets, and only with a short read timeout.
-QUIET_CLASSES = (portal_wire.CORE, "channels_redis.pubsub.RedisPubSubChannelLayer")
+QUIET_CLASSES = (CORE, "channels_redis.pubsub.RedisPubSubChannelLayer")
 ARRIVAL_SECONDS = 4.0
 MESSAGES = 3
 

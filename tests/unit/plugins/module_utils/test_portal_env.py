@@ -13,7 +13,6 @@ import sys
 import time
 import tracemalloc
 from pathlib import Path
-from types import ModuleType
 from typing import Callable
 
 import pytest
@@ -21,7 +20,7 @@ from ansible_collections.tethys.channels.plugins.module_utils import boundary, p
 from ansible_collections.tethys.channels.plugins.module_utils.server import accounts
 
 ME = accounts.account_of(os.geteuid())
-Program = Callable[[str], ModuleType]
+Program = Callable[[str], str]
 # What the programs of these tests say.
 SAID = boundary.Record(
     dict.fromkeys((*"ab", "end", "env", "cwd", "pid", "two", "ids", "groups", "home", "done"), boundary.Plain())
@@ -42,18 +41,18 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
     """Makes a module of the text, to be run in the portal's Python."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    def make(body: str) -> ModuleType:
+    def make(body: str) -> str:
         name = f"program_{abs(hash(body))}"
         lines = "".join(f"    {line}\n" for line in body.splitlines())
         text = f"import os, sys, time\n\n\ndef main(params, say, commands):\n{lines}"
         (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
         importlib.invalidate_caches()
-        return importlib.import_module(name)
+        return name
 
     return make
 
 
-def run(prefix: Path, program: ModuleType, timeout: float = 20, **params: object) -> portal_env.PortalRun:
+def run(prefix: Path, program: str, timeout: float = 20, **params: object) -> portal_env.PortalRun:
     return portal_env.run_in_portal(str(prefix), "/srv/portal", ME, program, params, timeout, SAID)
 
 
@@ -291,6 +290,7 @@ def test_a_hanging_activation_script_does_not_hold_a_big_job_up(prefix: Path, pr
 def test_helpers_are_sent_along() -> None:
     here = portal_env.__name__.rpartition(".")[0]
     assert portal_env.with_helpers(f"{here}.portal_wire") == [
+        f"{here}.portal_bokeh",
         f"{here}.portal_common",
         f"{here}.secrets",
         f"{here}.portal_wire",

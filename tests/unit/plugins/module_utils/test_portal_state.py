@@ -15,7 +15,6 @@ import sys
 import textwrap
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Callable, Dict
 from unittest.mock import Mock
 
@@ -458,7 +457,7 @@ def test_nothing_is_started_as_root(
     assert not started.exists()
     assert portal_user.runner_for(user, str(home)) is None
     with pytest.raises(portal_env.PortalEnded, match="not started as root"):
-        portal_env.PortalProcess(str(prefix), str(home), root, portal_look, {})
+        portal_env.PortalProcess(str(prefix), str(home), root, portal_env.INSPECTION, {})
     assert not started.exists()
 
 
@@ -709,10 +708,9 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "def main(params, say, commands):\n    django.setup()\n    call_command('migrate', verbosity=0)\n",
         encoding="utf-8",
     )
-    migration = ModuleType("migration")
     sys.path.insert(0, str(folder))
     try:
-        problem = portal_env.run_in_portal(str(prefix), str(home), ME, migration, {}, 120, facts.LOOK_ANSWER).problem
+        problem = portal_env.run_in_portal(str(prefix), str(home), ME, "migration", {}, 120, facts.LOOK_ANSWER).problem
     finally:
         sys.path.remove(str(folder))
     assert problem is None
