@@ -26,11 +26,18 @@ _URL = re.compile(r"([a-z][a-z0-9+.-]*://)(?:([^/]*)@)?", re.IGNORECASE)
 _QUERY_PART = re.compile(r"([?&])([^=&]*)=([^&]*)")
 _ASSIGNMENT = re.compile(rf"((?!(?<=\bssl_)keyfile=)(?:{_WORDS})[^\s&;,?=/@]*=)([^&;, ]+)", re.IGNORECASE)
 _LOGIN_IN_TEXT = re.compile(r"(://)[^/\s@]+@")
+# Of a text in no known form. "Key" and "auth" are in too many words.
+_HINTS = re.compile(r"passw|secret|token|encryption|://[^'\"\s]*@", re.IGNORECASE)
 
 
 def is_secret(name: Any) -> bool:
     """Return whether the value of a setting, an option or a query parameter of that name is a secret."""
     return str(name) != _KEY_FILE and bool(_SECRET_NAME.search(str(name)))
+
+
+def may_hold_secret(text: str) -> bool:
+    """Return whether a text in no known form, such as a line of a log, is not to be shown at all."""
+    return bool(_HINTS.search(text))
 
 
 # -- find ----------------------------------------------------------------------------------------------------------

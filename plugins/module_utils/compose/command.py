@@ -15,6 +15,7 @@ from typing import Any
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, clean
 from ansible_collections.tethys.channels.plugins.module_utils.read_as import read_file
 from ansible_collections.tethys.channels.plugins.module_utils.run_command import CommandFailed, run_command
+from ansible_collections.tethys.channels.plugins.module_utils.secrets import may_hold_secret
 
 # A compose file, a Dockerfile or `.env`; and what Compose makes of all of them.
 MOST_TEXT = 256 * 1024
@@ -61,7 +62,7 @@ def chosen(pairs: Any) -> dict[str, str]:
     if isinstance(pairs, list):
         pairs = dict(str(pair).partition("=")[::2] for pair in pairs)
     found = {name: str(value) for name, value in (pairs or {}).items() if name in VARIABLES}
-    if re.search(r"password|secret|encryption|://[^'\" ]*@", found.get("CHANNEL_LAYERS_CONFIG", ""), re.IGNORECASE):
+    if may_hold_secret(found.get("CHANNEL_LAYERS_CONFIG", "")):
         found["CHANNEL_LAYERS_CONFIG"] = "not shown"
     return found
 

@@ -26,6 +26,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.compose.command im
     named_in_dotenv,
     read,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.secrets import may_hold_secret
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 
 MOST_CONFIG = 4 * 1024 * 1024
@@ -54,7 +55,6 @@ _UNSET = re.compile(r'The \\*"(\w{1,200})\\*" variable is not set')
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 # How a log shows that somebody printed portal_config.yml: what Tethys Docker itself prints has no such line.
 _SETTINGS_LINE = re.compile(r"^\s*CHANNEL_LAYERS:\s*$", re.MULTILINE)
-_SECRET_WORDS = re.compile(r"passw|secret|token|://[^/\s]*@", re.IGNORECASE)
 LAST_LINES = 5
 # How long after its start a container's log is searched: what Tethys Docker prints before it serves.
 LOG_SECONDS = 1200
@@ -436,7 +436,7 @@ class Look:
         """The last lines of a container's log, without those that may hold a secret."""
         _code, out, err = call(self.docker, "logs", "--tail", str(LAST_LINES), container)
         lines = [line.strip() for line in f"{out}{err}".splitlines() if line.strip()]
-        shown = ["(not shown: it may hold a secret)" if _SECRET_WORDS.search(line) else line for line in lines]
+        shown = ["(not shown: it may hold a secret)" if may_hold_secret(line) else line for line in lines]
         return clean(" / ".join(shown), MOST_SAID) or "(it has none)"
 
     def has_ended(self, restarts: int) -> bool:

@@ -219,3 +219,19 @@ def test_no_secret_is_left_in_a_url(url: str, secret: str) -> None:
 )
 def test_the_rest_of_a_url_stays(url: str, left: str) -> None:
     assert secrets.without_secrets(url) == left
+
+
+@pytest.mark.parametrize(
+    ("text", "may"),
+    [
+        ("NOAUTH Authentication required; PASSWORD is missing", True),
+        ("redis://portal:a/b@redis:6379/0", True),
+        ("symmetric_encryption_keys: [geheim]", True),
+        ("auth_token=abc", True),
+        ("Listening on TCP address 127.0.0.1:8000", False),
+        ('{"hosts": ["unix:///run/tethys_channels/redis.sock"]}', False),
+        ("Key error in author's app: mail to someone@example.org", False),
+    ],
+)
+def test_a_text_in_no_known_form_may_hold_a_secret(text: str, may: bool) -> None:
+    assert secrets.may_hold_secret(text) is may
