@@ -44,7 +44,7 @@ announce:
   type: list
   elements: str
 trust:
-  description: Who besides root can change what root obeys on the server, as C(lines) to print and as C(problems).
+  description: The trust report, as C(lines) to print and as C(problems).
   returned: success
   type: dict
 """

@@ -300,8 +300,8 @@ server:
       type: str
     trust:
       description:
-        - Who besides root can change what root executes or obeys on this server, or null where the module does not
-          run as root.
+        - Who besides root can change what root executes or reads as configuration on this server. Null if the module
+          does not run as root.
         - The number of C(files), and those of them that are C(open), each with its C(path), its C(use), its
           C(target) where it is a link, and its C(writers). A writer has the C(path) that the right is for, C(how) it is
           given, the C(name) of the owner, user or group, C(who) has it, the C(link) on the way and the command for a

@@ -203,7 +203,9 @@ docker:
       description: The folder of the project whose credentials O(credentials_dir) holds, or null where nobody noted it.
       type: str
     trust:
-      description: Who besides root can change what root executes or obeys, as M(tethys.channels.server_info) has it.
+      description:
+        - Who besides root can change what root executes or reads as configuration, as in
+          M(tethys.channels.server_info).
       type: dict
     wait_problem:
       description: Why the portal did not become ready in time, or null.

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files that root executes or obeys for a portal, and who besides root can change them."""
+"""The files that root executes or reads as configuration for a portal, and who besides root can change them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FIRST = PortalNames()
 
 
 class OpenFile(TypedDict):
-    """A file or folder that root executes or obeys, and others can change."""
+    """A file or folder that root executes or reads as configuration, and others can change."""
 
     path: str
     # What root does with it: python, supervisor, program, nginx, site, state, folder, unit, compose, engine or
@@ -41,7 +41,7 @@ class OpenFile(TypedDict):
 
 
 class Trust(TypedDict):
-    """Who besides root can change what root executes or obeys."""
+    """Who besides root can change what root executes or reads as configuration."""
 
     # How many files and folders there are.
     files: int
@@ -125,7 +125,7 @@ def survey(
     log_dir: str | None = None,
     names: PortalNames = FIRST,
 ) -> Trust:
-    """Return who besides root can change what root executes or obeys on this server.
+    """Return who besides root can change what root executes or reads as configuration on this server.
 
     Args:
         supervisor: whose configuration and programs root runs.

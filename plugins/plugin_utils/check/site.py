@@ -49,7 +49,7 @@ def judge(report: Report) -> None:
     ]
     if restarts:
         noun = "process" if len(restarts) == 1 else "processes"
-        report.changes.append(f"the {noun} {', '.join(restarts)}, which it would restart")
+        report.changes.append(f"the {noun} {', '.join(restarts)} (restart)")
     if drift:
         report.report(
             "site-would-change",
@@ -73,7 +73,7 @@ def container_changes(report: Report) -> list[str]:
         found.append(f"the engine of Redis's container, {before} -> {after}")
     elif container is None or not container["running"]:
         away = container is None and report.engine_answers
-        change = f"the container {name}, which it would {'make' if away else 'start'}"
+        change = f"the container {name} ({'create' if away else 'start'})"
         # This is the fix of the problem that Redis does not answer, which was reported already.
         (report.changes if lost else found).append(change)
     elif container["labels"].get(TRANSPORT_LABEL) != report.plan["redis_way"]:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who besides root can change what root executes or obeys on a server: what is refused, and the trust report."""
+"""Who besides root can change what root executes or reads as configuration: what is refused, and the trust report."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ USES = {
     "unit": "systemd runs as root and reads {path}",
     "compose": "Docker Compose runs as root and reads {path}",
     "engine": "Root executes {path}",
-    "socket": "{path} takes commands that root's programs obey",
+    "socket": "Root's programs execute commands from {path}",
 }
 # What matters on a server of the Redis that portals share.
 OF_REDIS = ("python", "state", "unit", "engine", "socket")
@@ -80,7 +80,7 @@ def verdict(
     for files, writer in _by_writer(file for file in trust["open"] if file["use"] in kinds and file["path"] != adopted):
         text = sentence(files, writer, suffix)
         if files[0]["use"] == "socket" and writer["how"] != "everybody":
-            report.append(f"{files[0]['path']}: {who_can(writer)} can send commands that root's programs obey")
+            report.append(f"{files[0]['path']}: {who_can(writer)} can send commands to root's programs")
             continue
         report.append(f"{_names(files)}: {who_can(writer)} can change {writer['path']}")
         is_manuals = _is_manuals(files, writer, starts_nginx)
@@ -92,7 +92,7 @@ def verdict(
         way = f"{writer['link']} to {writer['path']}" if writer["link"] else writer["path"]
         problem = Problem("open-to-others", f"{way} ({who_can(writer)})", text)
         (warnings if is_manuals else refusals).append(problem)
-    clean = f"only root can change the {trust['files']} files and folders that root executes or obeys"
+    clean = f"only root can change the {trust['files']} files and folders that root executes or reads as configuration"
     return Verdict(refusals, warnings, report or [clean])
 
 
@@ -192,7 +192,7 @@ def lines(found: Verdict, portal: Portal) -> list[str]:
     prefix: Owner | None = portal.get("prefix_owner")
     rows = ((config.get("path"), config.get("owner")), ("the environment", prefix["user"] if prefix else None))
     owned = [f"{what} ({owner})" for what, owner in rows if what and owner and owner != "root"]
-    ends = f"; used with the owner's rights: {', '.join(owned)}" if owned else ""
+    ends = f"; used with the owner's permissions: {', '.join(owned)}" if owned else ""
     return (
         [*(f"Trust: {line}" for line in found.report[:-1]), f"Trust: {found.report[-1]}{ends}"] if found.report else []
     )

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which files root executes or obeys, and which of them somebody else can change."""
+"""Which files root executes or reads as configuration, and which of them somebody else can change."""
 
 from __future__ import annotations
 

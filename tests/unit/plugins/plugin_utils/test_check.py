@@ -688,7 +688,7 @@ def test_the_lines_of_a_healthy_server() -> None:
         ([stopped(1)], "Process asgi:tethys_asgi1: STOPPED"),
         (
             [stopped(1)],
-            "A run of tethys.channels.site would change the process asgi:tethys_asgi1, which it would restart",
+            "A run of tethys.channels.site would change the process asgi:tethys_asgi1 (restart)",
         ),
         (
             [row(0, frozen=True)],
@@ -697,8 +697,7 @@ def test_the_lines_of_a_healthy_server() -> None:
         ),
         (
             [row(0, frozen=True), row(2, before_redis=True)],
-            "A run of tethys.channels.site would change the processes asgi:tethys_asgi0, asgi:tethys_asgi2, which it"
-            " would restart",
+            "A run of tethys.channels.site would change the processes asgi:tethys_asgi0, asgi:tethys_asgi2 (restart)",
         ),
         (
             [row(0, outdated=True, before_redis=True)],
@@ -745,11 +744,11 @@ def test_the_lines_of_a_healthy_server() -> None:
         ),
         (
             [UNREACHABLE, put("plan.server.container", None)],
-            "A run of tethys.channels.site would change the container tethys-channels-redis, which it would make",
+            "A run of tethys.channels.site would change the container tethys-channels-redis (create)",
         ),
         (
             [UNREACHABLE, put("plan.server.container", None), put("plan.server.docker.running", False)],
-            "A run of tethys.channels.site would change the container tethys-channels-redis, which it would start",
+            "A run of tethys.channels.site would change the container tethys-channels-redis (start)",
         ),
         ([put("probe.warnings", ["It took 2 messages."])], "Delivery: It took 2 messages."),
     ],

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 HOME = "/var/lib/tethys"
 CONF_D = "/etc/supervisor/conf.d"
-CLEAN = "only root can change the 12 files and folders that root executes or obeys"
+CLEAN = "only root can change the 12 files and folders that root executes or reads as configuration"
 
 
 def writer(path: str, how: str = "owner", name: str = "alice", **more: Any) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def test_a_server_of_roots_alone_is_one_line() -> None:
     assert lines(found, {}) == [f"Trust: {CLEAN}"]
     portal = {"config": {"path": f"{HOME}/portal_config.yml", "owner": "www-data"}, "prefix_owner": {"user": "root"}}
     [line] = lines(found, portal)
-    assert line == f"Trust: {CLEAN}; used with the owner's rights: {HOME}/portal_config.yml (www-data)"
+    assert line == f"Trust: {CLEAN}; used with the owner's permissions: {HOME}/portal_config.yml (www-data)"
 
 
 @pytest.mark.parametrize("use", sorted(set(USES) - {"site", "compose", "logs"}))
@@ -162,9 +162,7 @@ def test_the_owner_of_a_project_of_compose_is_a_warning() -> None:
 def test_the_group_of_docker_is_told_and_not_refused() -> None:
     found = verdict(trust(opened("/var/run/docker.sock", "socket", writer("/run/docker.sock", "group", "docker"))))
     assert found[:2] == ([], [])
-    assert found.report == [
-        "/var/run/docker.sock: its group docker (alice) can send commands that root's programs obey"
-    ]
+    assert found.report == ["/var/run/docker.sock: its group docker (alice) can send commands to root's programs"]
 
 
 def test_without_a_command_it_says_what_to_do() -> None:

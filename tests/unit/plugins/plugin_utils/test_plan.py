@@ -1547,5 +1547,5 @@ def test_a_site_of_nginx_matters_where_the_run_starts_nginx() -> None:
 
 
 def test_nothing_to_report_is_one_line() -> None:
-    line = "Trust: only root can change the 9 files and folders that root executes or obeys"
+    line = "Trust: only root can change the 9 files and folders that root executes or reads as configuration"
     assert with_open()["trust"] == {"lines": [line], "problems": []}

@@ -193,7 +193,7 @@ def test_the_trust_report_is_shown() -> None:
         "fix": "chown -h root /srv/x",
     }
     file = {"path": "/srv/x/docker-compose.yml", "use": "compose", "target": "", "writers": [writer]}
-    clean = "Trust: only root can change the 7 files and folders that root executes or obeys"
+    clean = "Trust: only root can change the 7 files and folders that root executes or reads as configuration"
     assert plan(asked(), look(trust={"files": 7, "open": []}))["trust"] == [clean]
     report = plan(asked(), look(trust={"files": 7, "open": [file]}))["trust"]
     assert report == ["Trust: /srv/x/docker-compose.yml: its owner ann can change /srv/x"]
