@@ -8,16 +8,16 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: shared_class
-short_description: Find out whether portals that share a Redis need the core class
+short_description: Determine whether portals that share a Redis need the core class
 version_added: 0.10.0
 author:
   - tethys.channels contributors (@tethys-channels)
 description:
-  - Portals of different classes of the channel layer do not receive each other's messages. Where one of them needs the
-    core class, those without a class in the inventory get it as well.
-  - It goes by the variables of all portals, by what this run has found on their servers, and by what
-    M(tethys.channels.redis_login) has returned on those of the Redis. One task with C(run_once) is enough.
-  - The role C(tethys.channels.preflight) uses it. It takes no options.
+  - Portals with different layer classes do not receive each other's messages. If one portal needs the core class, all
+    portals without a class in the inventory get it too.
+  - Uses the variables of all portals, the facts that this run has gathered on their servers, and the results of
+    M(tethys.channels.redis_login) on the Redis servers. One task with C(run_once) is enough.
+  - Used by the role C(tethys.channels.preflight). It has no options.
 options: {}
 extends_documentation_fragment:
   - tethys.channels.attributes.controller
@@ -32,7 +32,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 reason:
-  description: Why all of them have the core class, empty where none needs it.
+  description: The reason why all of them get the core class. Empty if none of them needs it.
   returned: success
   type: str
 """
