@@ -10,8 +10,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from ansible.module_utils.parsing.convert_bool import boolean
+from ansible_collections.tethys.channels.plugins.plugin_utils import plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.action import Action, plain
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide import shared
+from ansible_collections.tethys.channels.plugins.plugin_utils.display import shown
 from ansible_collections.tethys.channels.plugins.plugin_utils.inputs import Variables
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Facts, Gathered
+from ansible_collections.tethys.channels.plugins.plugin_utils.steps import steps
 
 if TYPE_CHECKING:
     from ansible_collections.tethys.channels.plugins.plugin_utils.flat_plan import Plan
@@ -24,10 +29,6 @@ class ActionModule(Action):
 
     def run(self, tmp: Any = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the plan of the run."""
-        # Not above: each process that Ansible forks would load them to find any action plugin.
-        from ansible_collections.tethys.channels.plugins.plugin_utils.display import shown
-        from ansible_collections.tethys.channels.plugins.plugin_utils.steps import steps
-
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = self.variables(task_vars or {})
         is_redis = variables.read("preflight_kind") == "redis"
@@ -60,9 +61,6 @@ class ActionModule(Action):
 
 
 def _of_portal(variables: Variables) -> Plan:
-    from ansible_collections.tethys.channels.plugins.plugin_utils import plan
-    from ansible_collections.tethys.channels.plugins.plugin_utils.model import Facts, Gathered
-
     found = variables.found
     shared = variables.read("__preflight_shared", {})
     decision = plan.decide(variables.inputs, Facts.given(cast(Gathered, {"redis": shared.get("redis"), **found})))
@@ -90,8 +88,6 @@ def _of_portal(variables: Variables) -> Plan:
 
 
 def _of_redis_host(variables: Variables) -> Plan:
-    from ansible_collections.tethys.channels.plugins.plugin_utils.decide import shared
-
     files, unread = variables.certificate_files()
     found: shared.RedisFound = {
         "names": list(variables.values),

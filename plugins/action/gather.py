@@ -10,8 +10,13 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+# The process that forks the workers loads them, once for this action, `decide` and `report` on all hosts.
+from ansible_collections.tethys.channels.plugins.plugin_utils import plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.action import Action
+from ansible_collections.tethys.channels.plugins.plugin_utils.display import refused, shown
 from ansible_collections.tethys.channels.plugins.plugin_utils.inputs import Variables
+from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import Facts
 
 if TYPE_CHECKING:
     from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem
@@ -28,12 +33,6 @@ class ActionModule(Action):
         return {**result, **found(variables)}
 
     def _portal(self, variables: Variables) -> dict[str, Any]:
-        # Not above: each process that Ansible forks would load them to find any action plugin.
-        from ansible_collections.tethys.channels.plugins.plugin_utils import plan
-        from ansible_collections.tethys.channels.plugins.plugin_utils.display import refused, shown
-        from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints
-        from ansible_collections.tethys.channels.plugins.plugin_utils.model import Facts
-
         conflicts = _conflicts(variables)
         if conflicts:
             return {"failed": True, "msg": refused(conflicts)}
