@@ -17,6 +17,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
 ROLE = Path(__file__).parents[3] / "roles" / "redis_container"
+CONTAINER = "community.docker.docker_container"
 SETTINGS = {
     "config_dir": "/etc/tethys_channels/redis",
     "config_file": "redis-unix.conf",
@@ -105,6 +106,19 @@ def test_under_selinux_it_may_read_its_folders() -> None:
     told = options(unit(selinux=True))
     assert "--volume=/etc/tethys_channels/redis:/etc/tethys-channels:ro,Z" in told
     assert "--volume=/var/lib/tethys_channels:/run/tethys-channels:Z" in told
+
+
+def test_a_sentinel_is_hardened_as_redis_is() -> None:
+    def container(file: str) -> dict[str, Any]:
+        tasks = yaml.safe_load((ROLE / "tasks" / file).read_text(encoding="utf-8"))
+        (found,) = [task[CONTAINER] for task in tasks if CONTAINER in task]
+        return dict(found)
+
+    redis, sentinel = container("docker.yml"), container("sentinel.yml")
+    hardening = ("user", "read_only", "cap_drop", "security_opts", "pids_limit", "keep_volumes", "restart_policy")
+    for name in (*hardening, "log_driver", "log_options"):
+        assert sentinel[name] == redis[name]
+    assert sentinel["memory"] == sentinel["memory_swap"]
 
 
 def test_it_asks_for_no_less_than_dockers_task() -> None:
