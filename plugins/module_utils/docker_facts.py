@@ -90,7 +90,7 @@ class Inside(TypedDict, total=False):
     listens: bool
     ready: bool
     processes: int | None
-    cannot_serve: str | None
+    cannot_serve: list[str]
     others_can_read: bool
     kept: Kept | None
     oldest: float | None

@@ -117,14 +117,13 @@ def portal_program(raw: bytes) -> Program | None:
     return named
 
 
-def _cannot_serve(program: Program | None, lacks_endpoint: bool) -> str | None:
-    """Return why no process of the program can take a connection of the port that Supervisor holds."""
+def _cannot_serve(program: Program | None, lacks_endpoint: bool) -> list[str]:
+    """Return all reasons why no process of the program can take a connection of the port that Supervisor holds."""
     words = words_of(program.command) if program else []
     if not any(word.rpartition("/")[2] == "daphne" for word in words):
-        return None
-    if not any(word == "--fd" or word.startswith(("--fd=", "fd:")) for word in words):
-        return NO_FD
-    return NO_ENDPOINT if lacks_endpoint else None
+        return []
+    has_fd = any(word == "--fd" or word.startswith(("--fd=", "fd:")) for word in words)
+    return [reason for reason, holds in ((NO_FD, not has_fd), (NO_ENDPOINT, lacks_endpoint)) if holds]
 
 
 def state_of(raw: str) -> dict[str, Any]:

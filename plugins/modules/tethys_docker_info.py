@@ -185,8 +185,8 @@ docker:
       description:
         - What is in the portal's container and on its volume, with C(set_up), C(set_up_at) in seconds since 1970,
           C(ready), C(listens), C(processes), C(others_can_read), C(kept), C(oldest), when the oldest of the processes
-          was started, and C(cannot_serve), why its program cannot answer on the portal's port (V(no-fd) or
-          V(no-endpoint)) or null; null where no container runs.
+          was started, and C(cannot_serve), why its program cannot answer on the portal's port (V(no-fd),
+          V(no-endpoint) or both), empty where it can; null where no container runs.
       type: dict
     redis_container:
       description:

@@ -220,19 +220,21 @@ class _Plan(Project):
         self.problems += compose.cannot_serve(inside, self.container.get("name"))
         if container and self.recreates:
             self.loose_data(container)
+        elif container and not (self.absent or look["project"]):
+            # The administrator replaces it, for the image with our variables.
+            data = (self.portal.get("settings") or {}).get("data") or []
+            self.warnings += compose.loose_data(data, container["mounts"], container["name"])
         if not self.absent:
             self.warnings += compose.volume_warnings(look, self.service)
             if container and look["log_has_settings"] and self.redis in REDIS:
                 self.warnings.append(compose.log_warning(container["name"]))
         if not container or not self.processes or self.asked.state == "absent":
             return
-        if self.asked.start and self.asked.carrier == "compose" and look["project"]:
-            wanted = environment(self.asked, "compose")
-            if any(container["env"].get(name) != value for name, value in wanted.items()):
-                self.announce.append(
-                    f"Container {container['name']} is recreated, since its variables change: the portal does not"
-                    " answer until it has started again."
-                )
+        if self.recreates:
+            self.announce.append(
+                f"Container {container['name']} is recreated, since {self.recreates}: the portal does not answer until"
+                " it has started again."
+            )
         if inside.get("set_up"):
             self.old_volume(inside.get("processes"))
         if not container["persisted"]:
@@ -282,16 +284,21 @@ class _Plan(Project):
             )
 
     @property
-    def recreates(self) -> bool:
-        """Whether the run makes Compose replace the portal's container."""
-        ours, container = self.look["override"]["ours"], self.container
+    def recreates(self) -> str:
+        """Why the run makes Compose replace the portal's container; empty where it does not."""
+        ours, asked, project = self.look["override"]["ours"], self.asked, self.project
         if self.absent:
-            return bool(ours)
-        if not self.processes or not self.asked.start or self.asked.carrier != "compose":
-            return False
-        wanted, image = environment(self.asked, "compose"), self.look["image_id"]
-        newer = bool(image) and image != container["image_id"]
-        return not ours or newer or any(container["env"].get(name) != value for name, value in wanted.items())
+            return "its own compose file applies again" if ours else ""
+        if not (self.processes and asked.start and project):
+            return ""
+        has, image = self.container.get("env") or {}, self.look["image_id"]
+        wanted = environment(asked, "compose") if asked.carrier == "compose" else {}
+        if any(has.get(name) != value for name, value in wanted.items()):
+            return "its variables change"
+        if image and image != self.container.get("image_id"):
+            return "its image has changed"
+        # Our file adds a network to it.
+        return "its service in Compose changes" if self.redis in REDIS and not ours else ""
 
     def further_layers(self, layers: Any) -> None:
         """Layers besides `default` on the Redis that gets a password."""

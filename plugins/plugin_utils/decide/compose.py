@@ -198,33 +198,38 @@ def loose_data(data: Sequence[DataPlace], mounts: Sequence[str], container: str)
 
 def cannot_serve(inside: Inside, container: str | None) -> list[Problem]:
     """Return why the portal's processes cannot answer on its port, by the program on its volume and by daphne."""
-    why = inside.get("cannot_serve")
-    if why == NO_FD:
-        return [
-            Problem(
-                "program-without-fd",
-                "asgi_supervisord.conf",
-                f"asgi_supervisord.conf in container {container} starts daphne without `--fd 0`: Supervisor holds the"
-                " portal's port, and no process accepts its connections. Take the command that removes `--fd 0` out of"
-                " your Salt states or your image, and start the portal again.",
-            )
-        ]
-    if why == NO_ENDPOINT:
-        return [
-            Problem(
-                "daphne-without-endpoint",
-                "daphne",
-                f"daphne in container {container} lacks twisted/plugins/fd_endpoint.py, as the wheel of daphne 4.2.0"
-                " does: it cannot accept the connections of Supervisor's port (`--fd 0`). Install daphne 4.2.1 or later"
-                " in your image.",
-            )
-        ]
-    return []
+    problems = {
+        NO_FD: Problem(
+            "program-without-fd",
+            "asgi_supervisord.conf",
+            f"asgi_supervisord.conf in container {container} starts daphne without `--fd 0`: Supervisor holds the"
+            " portal's port, and no process accepts its connections. Take the command that removes `--fd 0` out of"
+            " your Salt states or your image, and start the portal again.",
+        ),
+        NO_ENDPOINT: Problem(
+            "daphne-without-endpoint",
+            "daphne",
+            f"daphne in container {container} lacks twisted/plugins/fd_endpoint.py, as the wheel of daphne 4.2.0"
+            " does: it cannot accept the connections of Supervisor's port (`--fd 0`). Install daphne 4.2.1 or later"
+            " in your image.",
+        ),
+    }
+    return [problems[why] for why in inside.get("cannot_serve", ())]
 
 
 def volume_warnings(look: DockerFacts, service: str) -> list[Problem]:
-    """Return a warning where the portal's data is on a volume that Compose did not name."""
+    """Return a warning where the portal's data is on a volume without a name."""
     container = look["container"]
+    if not look["project"] and container and container["unnamed"]:
+        return [
+            Problem(
+                "volume-unnamed",
+                container["name"],
+                f"The volume of container {container['name']} at TETHYS_PERSIST has no name: the next `docker run`"
+                " begins with an empty one, and until the next run of this playbook its portal cannot log in to Redis."
+                " Copy its content to a volume with a name, and start the portal with that (`docker run -v`).",
+            )
+        ]
     if look["project"] and (container["unnamed"] if container else look["persist_mounted"] is False):
         return [
             Problem(

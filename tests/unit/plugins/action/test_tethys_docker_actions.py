@@ -48,7 +48,7 @@ def test_a_required_variable_and_a_misspelt_one_are_refused() -> None:
 
 def test_what_a_server_makes_impossible_is_refused_with_its_code() -> None:
     """Each refusal, and again what only a started portal shows."""
-    args = {"docker": look(container=container(), inside=inside(cannot_serve="no-fd"), unset=["SITE"])}
+    args = {"docker": look(container=container(), inside=inside(cannot_serve=["no-fd"]), unset=["SITE"])}
     refused = run(tethys_docker_plan, {**args, "portal": {}}, asgi_processes=1)
     assert [reason.rpartition(" ")[2] for reason in refused["msg"][1:]] == [
         "[shell-variable-unset]",
@@ -59,7 +59,7 @@ def test_what_a_server_makes_impossible_is_refused_with_its_code() -> None:
 
 
 def test_the_projects_facts_alone_refuse_nothing_yet() -> None:
-    args = {"docker": look(container=container(), inside=inside(cannot_serve="no-fd"))}
+    args = {"docker": look(container=container(), inside=inside(cannot_serve=["no-fd"]))}
     plan = run(tethys_docker_plan, args, asgi_processes=1)
     assert not plan.get("failed")
     assert len(plan["after_start"]) == 1

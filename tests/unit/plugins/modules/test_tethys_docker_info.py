@@ -40,7 +40,7 @@ INSIDE = {
     "listens": True,
     "ready": True,
     "processes": 3,
-    "cannot_serve": None,
+    "cannot_serve": [],
     "others_can_read": False,
     "kept": {"fresh": True, "processes": 1},
     "oldest": 1795347001.0,
@@ -602,7 +602,7 @@ def test_a_wait_ends_with_the_container(
 def test_a_wait_ends_where_nobody_can_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = {**SAID, "answers": False, "program": [line.replace("--fd 0", "") for line in PROGRAM]}
     found = waiting(tmp_path, monkeypatch, [state("running")], said).found
-    assert (found["inside"]["cannot_serve"], found["wait_problem"]) == ("no-fd", None)
+    assert (found["inside"]["cannot_serve"], found["wait_problem"]) == (["no-fd"], None)
 
 
 def test_a_container_that_was_restarted_long_ago_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

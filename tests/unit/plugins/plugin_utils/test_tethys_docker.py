@@ -160,7 +160,7 @@ def inside(**changes: Any) -> dict[str, Any]:
         "set_up_at": 900.0,
         "ready": True,
         "listens": True,
-        "cannot_serve": None,
+        "cannot_serve": [],
         "processes": 1,
         "others_can_read": False,
         "kept": None,
@@ -295,8 +295,8 @@ def test_a_prefix_that_the_access_rules_cannot_name(value: str) -> None:
             {"is_tethys_docker": False, "project": project(portal=service(image="nginx:1"))},
             "tethys_docker_portal_service is tethys, and its image (nginx:1) does not have the variables of Tethys",
         ),
-        ({"container": container(), "inside": inside(cannot_serve="no-fd")}, "starts daphne without `--fd 0`"),
-        ({"container": container(), "inside": inside(cannot_serve="no-endpoint")}, "lacks twisted/plugins/fd_endpoint"),
+        ({"container": container(), "inside": inside(cannot_serve=["no-fd"])}, "starts daphne without `--fd 0`"),
+        ({"container": container(), "inside": inside(cannot_serve=["no-endpoint"])}, "lacks twisted/plugins/fd_endp"),
         (
             {"container": container(), "inside": {"problem": "unable to find user www"}},
             "tethys_docker_user is 'www', and nothing can be run as that user",
@@ -527,7 +527,7 @@ def test_the_service_that_was_found_is_the_one() -> None:
 
 
 def test_why_a_started_portal_cannot_answer_is_in_the_plan() -> None:
-    found = plan(asked(), look(container=container(), inside=inside(cannot_serve="no-fd")))
+    found = plan(asked(), look(container=container(), inside=inside(cannot_serve=["no-fd"])))
     assert found["after_start"] == found["refusals"]
     assert plan(asked(), look())["after_start"] == []
 
@@ -782,6 +782,7 @@ def test_redis_5_and_redis_py_8(variables: dict[str, Any], redis_py: str | None,
         )
 
 
+DOWN = "the portal does not answer until it has started again."
 SQLITE = {"setting": "DATABASES.default.NAME", "path": "/usr/lib/tethys/tethys_platform.sqlite", "holds": True}
 
 
@@ -793,10 +794,14 @@ SQLITE = {"setting": "DATABASES.default.NAME", "path": "/usr/lib/tethys/tethys_p
         ({}, {}, {**SQLITE, "path": "/var/lib/tethys_persist/tethys_platform.sqlite"}, False),
         ({}, {}, {**SQLITE, "path": "/var/lib/tethys_persist2/tethys_platform.sqlite"}, True),
         ({}, {}, {"setting": "MEDIA_ROOT", "path": "/usr/lib/tethys/media", "holds": True}, True),
-        # A container that stays is left alone, and so is one that somebody else recreates.
+        # A container that stays is left alone.
         ({}, {"override": OURS}, SQLITE, False),
         ({"asgi_processes": 2, "bokeh": "not_in_use"}, {"override": OURS}, SQLITE, True),
-        ({"carrier": "dockerfile"}, {}, SQLITE, False),
+        # Our file adds a network, or the container gets the image with our variables.
+        ({"carrier": "dockerfile"}, {}, SQLITE, True),
+        ({"carrier": "dockerfile"}, {"override": OURS, "image_id": "sha256:2"}, SQLITE, True),
+        ({"carrier": "dockerfile"}, {"override": OURS}, SQLITE, False),
+        ({"carrier": "dockerfile", "layer_hosts": [["h", 1]]}, {}, SQLITE, False),
         ({"start": False}, {}, SQLITE, False),
         ({"state": "absent"}, {}, SQLITE, False),
         ({"state": "absent"}, {"override": OURS}, SQLITE, True),
@@ -817,6 +822,41 @@ def test_data_outside_every_volume(
         )
         # An app may choose `.ssh` or `.bashrc`, and the administrator may be in /root.
         assert f"(`docker cp tethys:{row['path']} portal-data-1`)" in found["refusals"][0]
+
+
+@pytest.mark.parametrize(
+    ("variables", "changes", "why"),
+    [
+        ({}, {}, "its service in Compose changes"),
+        ({}, {"override": OURS}, ""),
+        ({"asgi_processes": 2, "bokeh": "not_in_use"}, {"override": OURS}, "its variables change"),
+        ({}, {"override": OURS, "image_id": "sha256:2"}, "its image has changed"),
+        ({"carrier": "dockerfile"}, {"override": OURS, "image_id": "sha256:2"}, "its image has changed"),
+    ],
+)
+def test_the_downtime_of_a_new_container_is_announced(
+    variables: dict[str, Any], changes: dict[str, Any], why: str
+) -> None:
+    ours = container(env=compose_file.environment(inputs(), "compose"))
+    found = plan(asked(**variables), look(container=ours, inside=inside(set_up=False), **changes))
+    assert found["announce"] == ([f"Container tethys is recreated, since {why}: {DOWN}"] if why else [])
+
+
+NO_PROJECT: dict[str, Any] = {"files": [], "project": None, "volume": None, "persist_mounted": None}
+
+
+def test_what_the_next_docker_run_loses_is_told() -> None:
+    """As ngiab-client's script does it: the run recreates nothing, and the administrator does."""
+    portal = {**settings_with(), "site_packages": "/x"}
+    portal["settings"]["data"] = [SQLITE]
+    variables = asked(carrier="dockerfile", redis="container")
+    found = plan(variables, look(container=container(unnamed=True), inside=inside(), **NO_PROJECT), portal=portal)
+    assert found["refusals"] == []
+    data, volume = found["warnings"]
+    assert data.startswith(f"DATABASES.default.NAME is {SQLITE['path']}, which no volume of container tethys holds")
+    assert volume.startswith("The volume of container tethys at TETHYS_PERSIST has no name: the next `docker run`")
+    named = look(container=container(mounts=["/usr/lib/tethys"]), inside=inside(), **NO_PROJECT)
+    assert plan(variables, named, portal=portal)["warnings"] == []
 
 
 # --- the files ------------------------------------------------------------------------------------------------------
