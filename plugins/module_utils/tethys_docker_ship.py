@@ -87,6 +87,16 @@ def command(docker: str, container: str, user: str, python: str) -> list[str]:
     return [docker, "exec", "-i", "-e", "PYTHONDONTWRITEBYTECODE=1", *as_user, container, *start]
 
 
+def name_of(docker: str, container: str) -> str:
+    """Return the name of a container, for messages; its id where the engine does not answer."""
+    line = [docker, "container", "inspect", "--format", "{{.Name}}", container]
+    try:
+        found = run_command(line, seconds=10, env=os.environ).out
+    except CommandFailed:
+        found = ""
+    return clean(found.strip().lstrip("/"), 100) or container
+
+
 def ship(
     line: list[str],
     name: str,

@@ -249,10 +249,10 @@ def main() -> None:
     module.params["arguments"] = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
     module.params["source"] = f"the text of {params['module']}"
     module.no_log_values = {value for value in secrets.secrets_in(params["arguments"]) if len(value) > 3}
-    docker = shutil.which("docker")
+    docker = shutil.which("docker") or ""
     if not docker:
         module.fail_json(msg="There is no docker command on this server: install Docker's client.")
-    line = tethys_docker_ship.command(str(docker), params["container"], params["user"], params["python"])
+    line = tethys_docker_ship.command(docker, params["container"], params["user"], params["python"])
     job: dict[str, Any] = {
         "arguments": params["arguments"],
         "check_mode": module.check_mode,
@@ -264,11 +264,13 @@ def main() -> None:
             line, params["module"], params["source"], texts, job, params["timeout"], ANSWERS[params["module"]]
         )
     except tethys_docker_ship.ShipError as error:
-        module.fail_json(msg=f"In container {params['container']}, {error}")
+        module.fail_json(msg=f"In container {tethys_docker_ship.name_of(docker, params['container'])}, {error}")
     for warning in answer.warnings:
         module.warn(warning)
     if answer.result.get("failed"):
-        module.fail_json(**answer.result)
+        # The files that it names are there, not on the server.
+        where = f"In container {tethys_docker_ship.name_of(docker, params['container'])}: "
+        module.fail_json(**{**answer.result, "msg": where + str(answer.result.get("msg") or "")})
     module.exit_json(**answer.result)
 
 

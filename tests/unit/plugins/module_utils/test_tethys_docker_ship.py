@@ -328,3 +328,14 @@ def test_what_a_module_documents_is_what_passes(name: str) -> None:
 def test_what_is_inside() -> None:
     printed = SCRIPT.partition("print(json.dumps({")[2].partition("}))")[0]
     assert re.findall(r'^    "(\w+)":', printed, re.MULTILINE) == list(INSIDE.fields)
+
+
+@pytest.mark.parametrize(
+    ("says", "name"), [("echo /river", "river"), ("exit 1", "c0ffee"), ("printf '/a\\033[2Jb'", "a[2Jb")]
+)
+def test_messages_name_the_container(tmp_path: Path, says: str, name: str) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text(f"#!/bin/sh\n{says}\n")
+    docker.chmod(0o755)
+    assert tethys_docker_ship.name_of(str(docker), "c0ffee") == name
+    assert tethys_docker_ship.name_of(str(tmp_path / "none"), "c0ffee") == "c0ffee"
