@@ -61,6 +61,12 @@ LOG_SECONDS = 1200
 MOST_RESTARTS = 3
 
 
+def named(image: str) -> str:
+    """Return an image's name as a container of a stack has it: without Docker Hub, with a tag, without a digest."""
+    name = re.sub(r"^docker\.io/(library/)?", "", image.partition("@")[0])
+    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
+
+
 class Look:
     """One look."""
 
@@ -358,7 +364,7 @@ class Look:
         line = ["ps", "-a", "--filter", "label=com.docker.stack.namespace", "--format", f"{labels} {{{{.Image}}}}"]
         _code, out, _err = call(self.docker, *line)
         rows = [row.split() for row in out.splitlines()]
-        return next((row[0] for row in rows if len(row) == 2 and row[1].partition("@")[0] == image), None)
+        return next((row[0] for row in rows if len(row) == 2 and named(row[1]) == named(image)), None)
 
     def of_service(self, service: str) -> list[str]:
         """The ids of a service's containers."""

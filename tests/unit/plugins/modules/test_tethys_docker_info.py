@@ -480,6 +480,16 @@ def test_a_stack_with_the_portals_image(tmp_path: Path, rows: str, stack: str | 
     assert one.stack("river:1") == stack
 
 
+@pytest.mark.parametrize(
+    "image", ["river", "river:latest", "docker.io/river", "docker.io/library/river:latest", "river@sha256:abc"]
+)
+def test_a_stack_whose_file_spells_the_image_in_another_way(tmp_path: Path, image: str) -> None:
+    one = look(tmp_path)
+    one.docker = fake_docker(tmp_path, {"ps label=com.docker.stack.namespace": {"out": "lakes river:latest\n"}})
+    assert one.stack(image) == "lakes"
+    assert one.stack(f"registry.example.org:5000/{image}") is None
+
+
 def test_variables_of_a_shell_that_is_not_here(tmp_path: Path) -> None:
     """Compose says which it takes for empty; of those passed on by their names alone, those count that are in use."""
     said = 'time="x" level=warning msg="The \\"SITE\\" variable is not set. Defaulting to a blank string."\n' * 2
