@@ -220,6 +220,10 @@ class _Plan(Project):
         self.problems += compose.cannot_serve(inside, self.container.get("name"))
         if container and self.recreates:
             self.loose_data(container)
+            self.announce.append(
+                f"Container {container['name']} is recreated, since {self.recreates}: the portal does not answer until"
+                " it has started again."
+            )
         elif container and not (self.absent or look["project"]):
             # The administrator replaces it, for the image with our variables.
             data = (self.portal.get("settings") or {}).get("data") or []
@@ -230,11 +234,6 @@ class _Plan(Project):
                 self.warnings.append(compose.log_warning(container["name"]))
         if not container or not self.processes or self.asked.state == "absent":
             return
-        if self.recreates:
-            self.announce.append(
-                f"Container {container['name']} is recreated, since {self.recreates}: the portal does not answer until"
-                " it has started again."
-            )
         if inside.get("set_up"):
             self.old_volume(inside.get("processes"))
         if not container["persisted"]:
@@ -287,9 +286,11 @@ class _Plan(Project):
     def recreates(self) -> str:
         """Why the run makes Compose replace the portal's container; empty where it does not."""
         ours, asked, project = self.look["override"]["ours"], self.asked, self.project
+        if not (asked.start and project):
+            return ""
         if self.absent:
-            return "its own compose file applies again" if ours else ""
-        if not (self.processes and asked.start and project):
+            return "only your own compose file applies again" if ours and self.container.get("running") else ""
+        if not self.processes:
             return ""
         has, image = self.container.get("env") or {}, self.look["image_id"]
         wanted = environment(asked, "compose") if asked.carrier == "compose" else {}

@@ -832,6 +832,9 @@ def test_data_outside_every_volume(
         ({"asgi_processes": 2, "bokeh": "not_in_use"}, {"override": OURS}, "its variables change"),
         ({}, {"override": OURS, "image_id": "sha256:2"}, "its image has changed"),
         ({"carrier": "dockerfile"}, {"override": OURS, "image_id": "sha256:2"}, "its image has changed"),
+        ({"state": "absent"}, {"override": OURS}, "only your own compose file applies again"),
+        ({"state": "absent"}, {}, ""),
+        ({"state": "absent", "start": False}, {"override": OURS}, ""),
     ],
 )
 def test_the_downtime_of_a_new_container_is_announced(
