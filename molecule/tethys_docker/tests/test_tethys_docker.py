@@ -32,6 +32,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.docker_env import 
 
 IMAGE = "tethys-channels-test/tethys-core-stand-in:trixie"
 PYTHON = "/opt/conda/envs/tethys/bin/python"
+DAPHNE = "/opt/conda/envs/tethys/bin/daphne"
 PERSIST = "/var/lib/tethys_persist"
 SEED = {"hosts": [{"host": "redis", "port": 6379}]}
 # As it stands in the documentation of Tethys, in "Django Channels Layer", after ENV CHANNEL_LAYERS_CONFIG.
@@ -85,6 +86,7 @@ ENDS = {
     "tethys_asgi_processes": 1,
 }
 OTHER = {"tethys_docker_project_dir": "/srv/other", "tethys_docker_credentials_dir": "/etc/tethys-channels-other"}
+STACK = {"tethys_docker_project_dir": "/srv/stack", "tethys_docker_credentials_dir": "/etc/tethys-channels-stack"}
 # The portal's container of each name in the inventory.
 CONTAINERS = {"tethys": "tethys", "image": "river", "manual": "manual-tethys-1", "tutorial": "tutorial-web-1"}
 # What the portal's settings name: rows of its database, and files in its folders; with `fill`, after adding to both.
@@ -320,10 +322,15 @@ def test_the_database_is_postgresql(host: Any) -> None:
 def refused(host: Any, tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
     """A run that is refused for each of the server's names, and changes nothing."""
     put(host, "/srv/tethys/mine.yml", "services: {}\n")
+    host.check_output(f"cd /srv/demo && {BUILD} portal:daphne-4.2.0 . 2>/dev/null")
     host.check_output("cd /srv/demo && DEMO_TOKEN=x docker compose -p lakes up -d 2>&1")
     host.check_output("cd /srv/sqlite && docker compose up -d 2>&1")
     host.check_output(f"cd /srv/manual && {BUILD} portal:redis-py-7 . 2>/dev/null && docker compose up -d 2>&1")
     host.check_output(f"cd /srv/tutorial && {BUILD} tethys-portal-docker:latest . 2>/dev/null")
+    # A stack is known by its image, which no other project here has.
+    host.check_output(f"docker tag {IMAGE} rivers-portal && docker swarm init --advertise-addr 127.0.0.1")
+    host.check_output("docker stack deploy -c /srv/stack/docker-compose.yml rivers 2>&1")
+    wait_for(host, "docker ps | grep -q rivers_tethys")
     for portal in ("lakes-web-1", "sqlite-tethys-1", CONTAINERS["manual"]):
         wait_for(host, f"docker exec {portal} test -e /run/tethys_asgi0.sock")
     wrong = {
@@ -335,9 +342,11 @@ def refused(host: Any, tmp_path_factory: pytest.TempPathFactory) -> subprocess.C
     elses = {"tethys_docker_override_file": "mine.yml", "tethys_docker_portal_service": "portal"}
     no_project = {"tethys_docker_project_dir": "/srv/image"}
     no_image = {**TUTORIAL, "tethys_asgi_processes": 1, "tethys_docker_redis_image": "registry.invalid/redis:8"}
+    prefix = {"tethys_docker_layer_options": {"prefix": "lakes"}}
     before = state(host)
     names = {"wrong": wrong, "elses": elses, "no_project": no_project, "tutorial": TUTORIAL, "demo": DEMO}
-    done = under(host, tmp_path_factory, **names, sqlite=SQLITE, other=OTHER, no_image=no_image)
+    names |= {"sqlite": SQLITE, "other": OTHER, "stack": STACK, "no_image": no_image, "prefix": prefix}
+    done = under(host, tmp_path_factory, **names)
     assert done.returncode != 0, done.stdout
     assert "Traceback" not in done.stdout
     assert changed(done) == 0
@@ -346,6 +355,9 @@ def refused(host: Any, tmp_path_factory: pytest.TempPathFactory) -> subprocess.C
     host.check_output(
         "cd /srv/sqlite && docker compose down -v 2>&1; cd /srv/demo && docker compose -p lakes down -v 2>&1"
     )
+    # The swarm stays: when it goes, names no longer resolve in the other projects' containers.
+    host.check_output("docker stack rm rivers 2>&1")
+    wait_for(host, "! docker ps -a | grep -q rivers_tethys")
     return done
 
 
@@ -366,6 +378,12 @@ def test_a_file_and_a_service_that_are_somebody_elses(refused: subprocess.Comple
     found = refusal(refused, "elses")
     assert "tethys_docker_override_file is mine.yml, and that file is there and not this collection's" in found
     assert "tethys_docker_portal_service is portal, and the services of docker-compose.yml" in found
+
+
+def test_a_layer_of_an_app_that_would_lose_its_redis(refused: subprocess.CompletedProcess[str]) -> None:
+    """An app's states added it, with the Redis of `default` and without a prefix."""
+    found = refusal(refused, "prefix")
+    assert "CHANNEL_LAYERS.tribs uses Redis at redis:6379, which gets a password, and it has" in found
 
 
 def test_a_folder_that_has_no_project(refused: subprocess.CompletedProcess[str]) -> None:
@@ -390,8 +408,14 @@ def test_an_image_of_redis_that_cannot_be_fetched(refused: subprocess.CompletedP
 def test_a_portal_that_nobody_reaches_by_its_port(refused: subprocess.CompletedProcess[str]) -> None:
     """Found by its folder, though it was started as `docker compose -p lakes`, and its service by the image."""
     found = refusal(refused, "demo")
+    # The states remove `--fd 0` since daphne 4.2.0 cannot take it: each has to change.
     assert "asgi_supervisord.conf in container lakes-web-1 starts daphne without `--fd 0`" in found
+    assert "daphne in container lakes-web-1 lacks twisted/plugins/fd_endpoint.py, as the wheel of daphne 4.2.0" in found
     assert "docker-compose.yml use DEMO_TOKEN, which is set neither in .env nor for root" in found
+
+
+def test_a_portal_in_a_stack(refused: subprocess.CompletedProcess[str]) -> None:
+    assert "its portal runs in the stack rivers (`docker stack deploy`), beside which" in refusal(refused, "stack")
 
 
 def test_a_project_of_another_image(refused: subprocess.CompletedProcess[str]) -> None:
@@ -529,6 +553,8 @@ def test_redis_in_a_new_container_and_a_dockerfile_beside_a_redis_started_direct
     wait_for(host, "docker exec river test -e /run/tethys_asgi1.sock")
     held(host, "river", "fill")
     done = passed(under(host, tmp_path_factory, tethys=FEWER, image=FROM_IMAGE))
+    # It was started without one of its own.
+    assert "The volume of container river at TETHYS_PERSIST has no name: the next `docker" in bed.said(done, "image")
     # The WebSockets of before are no longer in their groups: the run restarts what is older than Redis, once.
     assert bed.changed_on(done, "tethys") == 1, done.stdout
     assert_delivers(host, 2, "river")
@@ -543,18 +569,24 @@ def test_a_run_that_has_nothing_to_do_beside_one_that_is_refused(
         wait_for(host, "docker exec tethys test -e /run/tethys_asgi1.sock")
     assert_delivers(host, 2)
     silent = silence(host, 2)
-    # What `git pull` does to an editable install, whose package files stay.
+    # What `git pull` does to an editable install, whose package files stay. No process comes back from that one.
     host.check_output("docker exec river sh -c 'echo release 4.5.4 >> /usr/lib/tethys/tethys/.git/logs/HEAD'")
+    put(host, "/root/daphne", "#!/bin/sh\necho The license of the model has expired\nexit 3\n")
+    host.check_output(f"docker exec river mv {DAPHNE} {DAPHNE}.kept")
+    host.check_output(f"chmod 0755 /root/daphne && docker cp /root/daphne river:{DAPHNE}")
     before = state(host)
     done = under(host, tmp_path_factory, tethys=FEWER, image=FROM_IMAGE, tutorial=TUTORIAL)
     assert "Traceback" not in done.stdout
-    assert {name: bed.changed_on(done, name) for name in ("tethys", "image", "tutorial")} == {
-        "tethys": 0,
-        "image": 1,
-        "tutorial": 0,
-    }
+    assert not [name for name in ("tethys", "image", "tutorial") if bed.changed_on(done, name)], done.stdout
     assert "fatal: [tethys]" not in done.stdout, done.stdout
-    assert "fatal: [image]" not in done.stdout, done.stdout
+    # The one log of all processes, as the image has it, and where that is.
+    log = "/var/log/tethys/tethys.log"
+    found = bed.fatal(done, "image")
+    assert "In container river: Process asgi:tethys_asgi0 " in found
+    assert f": read {log}. Still serving: tethys_asgi1." in found
+    assert "The license of the model has expired" in inside(host, f"cat {log}", "river")
+    host.check_output(f"docker exec river mv {DAPHNE}.kept {DAPHNE}")
+    inside(host, "supervisorctl start asgi:tethys_asgi0", "river")
     # Apps enter the database when they are first found.
     assert "tethys_asgi_processes is 3 and Bokeh is in use (bokehplot" in refusal(done, "tutorial")
     assert state(host) == before
@@ -632,7 +664,7 @@ def removed(host: Any, several: object, tmp_path_factory: pytest.TempPathFactory
     """The way back of three projects; the layer of an app's states that the first had until then."""
     before = layers(host)["tribs"]
     absent = {"tethys_docker_state": "absent"}
-    passed(
+    done = passed(
         under(
             host,
             tmp_path_factory,
@@ -641,6 +673,7 @@ def removed(host: Any, several: object, tmp_path_factory: pytest.TempPathFactory
             manual={**MANUALS, **absent},
         )
     )
+    assert "is recreated, since only your own compose file applies again: the" in bed.said(done, "manual"), done.stdout
     return before
 
 
