@@ -275,9 +275,10 @@ class Project(Found):
                 "stack-not-supported",
                 "tethys_docker_project_dir",
                 f"tethys_docker_project_dir is {asked.project_dir}, and its portal runs in the stack"
-                f" {look['stack']} (`docker stack deploy`), beside which Compose would start a second one. Remove the"
-                f" stack (`{shell_words('docker', 'stack', 'rm', look['stack'])}`), and start the portal with `docker"
-                " compose up`.",
+                f" {look['stack']} (`docker stack deploy`), beside which Compose would start a second one: the stack"
+                " has the portal's image, and Compose runs no container of this folder. Remove the stack"
+                f" (`{shell_words('docker', 'stack', 'rm', look['stack'])}`), unless it is another portal's, and start"
+                " the portal with `docker compose up -d`.",
             )
         if look["unset"]:
             one = look["unset"][0]
