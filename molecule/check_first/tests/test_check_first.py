@@ -66,6 +66,12 @@ def test_a_dry_run_tells_everything_and_changes_nothing(host: Any) -> None:
     assert real.returncode == 0, real.stdout
     told = {PREDICTED.get(task, task) for task in changed_tasks(dry)}
     assert changed_tasks(real) - {"Start Supervisor"} <= told
+    # What was installed under the umask 077 can be read by the portal's user.
+    modes = host.check_output(
+        f"find {bed.PREFIX}/lib/python3*/site-packages \\( -path '*/channels_redis*' -o -path '*/redis*' \\)"
+        " -not -perm -004 -printf '%m %p\\n'"
+    )
+    assert modes == ""
     again = bed.playbook("site")
     assert (again.returncode, bed.changed(again)) == (0, 0), again.stdout
     found = bed.client(host, "ws_fanout", "--url", bed.CHAT, "--clients", "6", "--processes", "2")
