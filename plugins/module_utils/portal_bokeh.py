@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Bokeh, loaded when it is used. This module runs in the portal's own Python.
 
-Tethys imports names of Bokeh when its settings are read, whether or not an app uses Bokeh. To load Bokeh takes more
-time than the settings do, and no setting depends on it but the folder of BokehJS, which bokeh.settings knows.
+Tethys imports names of Bokeh when its settings are read, whether or not an app uses Bokeh. Loading Bokeh takes longer
+than reading the settings, and only one setting depends on it: the folder of BokehJS, which is in bokeh.settings.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Postponed(MetaPathFinder, Loader):
         return spec
 
     def exec_module(self, module: ModuleType) -> None:
-        """Give a module its names as they are asked for."""
+        """Give a module each name when it is first used."""
         self._stand_ins.append(module.__name__)
 
         def name_of(name: str) -> Name:

@@ -36,7 +36,7 @@ NO_SETTINGS: Settings = {}
 def chosen_class(asked: object, reason: str) -> str:
     """Return the layer's class: the one asked for, or, where the choice is left to the run, core for a reason."""
     if asked not in (None, "", AUTO):
-        return str(asked)  # what is no class is refused by itself
+        return str(asked)  # another check refuses what is not a class
     return CORE_BACKEND if reason else PUBSUB_BACKEND
 
 
@@ -61,7 +61,7 @@ def _of_hosts(hosts: object) -> str:
     try:
         endpoints = redis_endpoints(hosts) if hosts else []
     except Refusal:
-        return ""  # refused by itself
+        return ""  # another check refuses it
     if any(endpoint["sentinel"] for endpoint in endpoints):
         return f"{HOSTS} names sentinels, and {WATCHED}"
     if any(endpoint["db"] for endpoint in endpoints):
@@ -126,7 +126,7 @@ def shared_reason(portals: Sequence[str], hosts: Hosts, redis: Sequence[str], cl
     """
     if any(topology_of(hosts[name]) == SENTINEL for name in redis):
         return f"redis_container_topology is sentinel, and {WATCHED}"
-    # Each of them once: Ansible puts a host's variables together whenever they are asked for.
+    # Each of them once, because Ansible combines a host's variables at every access.
     known = {name: hosts[name] for name in sorted(portals)}
     found = {name: variables.get("__preflight_found") or NOTHING for name, variables in known.items()}
     for name, variables in known.items():
@@ -141,7 +141,7 @@ def shared_reason(portals: Sequence[str], hosts: Hosts, redis: Sequence[str], cl
 
 
 def _of_unseen(found: Mapping[str, FoundThere], has_core_rights: bool) -> str:
-    """Return why a run that does not inspect every portal leaves the class as it is."""
+    """Return why a run that does not inspect every portal does not change the class."""
     unseen = [name for name, there in found.items() if "server" not in there]
     now = [_settings(there.get("portal")).get("layer_backend") for there in found.values()]
     # A portal that is new has the class of those that are there.

@@ -254,7 +254,7 @@ class Variables:
 
     @property
     def channel_rights(self) -> bool | None:
-        """Whether the layer's own Redis can confine a user to channels, None where its image does not tell."""
+        """Whether the layer's own Redis can confine a user to channels, None if its image does not show it."""
         return has_channel_rights(self.of_role("redis_container_image"))
 
     @property

@@ -384,7 +384,7 @@ def processes_step(plan: Plan) -> ProcessesStep:
         is_running=bool(server.get("processes")),
         upstream=plan["upstream"] if plan["layout"] == APART else kept,
         kept_upstream=kept,
-        # A process of the pub/sub class subscribes again by itself.
+        # A process of the pub/sub class subscribes again without a restart.
         redis_container=plan["container_name"] if plan["redis"] == "container" and loses_groups else "",
         redis_engine=plan["engine"],
         redis_started_at=plan["redis_started_at"] if plan["redis"] == "shared" and loses_groups else None,

@@ -233,7 +233,7 @@ class Files:
             with self._login() as redis:
                 return has_channel_rights(redis.version())
         except (OSError, RedisError):
-            # What cannot be asked is seen by whoever logs in to it afterwards.
+            # If it cannot be queried, the next login fails with the reason.
             return True
 
     def tell(self, check: bool) -> bool:

@@ -23,7 +23,7 @@ CONNECT = "+hello +auth +ping +select +client|setname"
 CONNECT_TO_SENTINEL = "+hello +auth +ping +client|setname"
 NO_USER = f"it has no user {PORTAL_USER}"
 # What each layer class sends, and nothing else (read in channels_redis 4.3, seen with redis-py 7.4 and 8.1). The first
-# of each tells which class a user's rights are for.
+# of each shows which class a user's rights are for.
 COMMANDS = {
     "core": "+bzpopmin +zpopmin +zadd +zcount +zrange +zrem +zremrangebyscore +expire +del +eval +evalsha"
     " +script|load +multi +exec",
@@ -62,7 +62,7 @@ def classes_in(config: str) -> list[str]:
 
 
 def has_channel_rights(version: str | None) -> bool:
-    """Return whether a Redis of this version has rights on channels; one that does not tell is a later one."""
+    """Return whether a Redis of this version has rights on channels. An unknown version counts as a later one."""
     found = re.match(r"(\d+)\.(\d+)", version or "")
     return not found or (int(found.group(1)), int(found.group(2))) >= (6, 2)
 

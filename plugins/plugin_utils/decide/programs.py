@@ -169,7 +169,7 @@ class Programs(Ports):
     def _log_changes(self, program: Program) -> list[str]:
         """Return where the processes' logs go, if that changes."""
         logs, new_logs = program.get("logs"), self.options.get("asgi_service_log_dir")
-        # Without a log of its own, a program has Supervisor's, in a folder that changes.
+        # Without a separate log, a program has Supervisor's, in a folder that changes.
         if not logs or logs == "/" or not new_logs or PurePosixPath(logs) == PurePosixPath(str(new_logs)):
             return []
         return [f"logs go to {new_logs} (asgi_service_log_dir), and those in {logs} stay there"]
