@@ -87,6 +87,11 @@ def members_of(file: supervisor_files.File, groups: set[str]) -> set[str]:
     return found - {""}
 
 
+def _listening(inodes: set[int]) -> set[int]:
+    """Return the ports of the sockets among these that listen."""
+    return {c.port for c in proc.connections() if c.state == proc.LISTEN and c.inode in inodes}
+
+
 class Roll:
     """One run of the module."""
 
@@ -154,7 +159,12 @@ class Roll:
         pids = [row["pid"] for row in self.rows() if row["group"] == group and row["pid"]]
         # Supervisor passes the group's socket as standard input; an app may also listen on other ports.
         inodes = {inode for inode in map(proc.standard_input, pids) if inode}
-        return {c.port for c in proc.connections() if c.state == proc.LISTEN and c.inode in inodes}
+        if inodes:
+            return _listening(inodes)
+        # A plain program's processes open their ports themselves: each may hold one that this run needs.
+        own = {inode for pid in pids for each in proc.descendants(pid) for inode in proc.sockets_of(each)}
+        needed = {port for each in self.expected() for port in self.wanted_ports(each)}
+        return _listening(own) & needed
 
     # --- programs ---------------------------------------------------------------------------------------------------
 

@@ -72,7 +72,10 @@ class Programs(Ports):
         """Return the program that the run replaces, which was not ours."""
         user = self.portal.get("user")
         users = f"changes from {program['user']} to {user}" if program["user"] != user else f"stays {user}"
-        how = "nginx switches to the new processes" if self.gapless else "Supervisor restarts all processes at once"
+        # Where the old processes hold every port, they have to end before the first new one can start.
+        held = {row["port"] for row in self.server.get("listeners") or []}
+        is_gapless = self.gapless and not set(self.ports) <= held
+        how = "nginx switches to the new processes" if is_gapless else "Supervisor restarts all processes at once"
         self.announce.append(
             f"{program['path']} will be replaced with a file that this collection manages. The processes' user {users}."
             f" {how}."

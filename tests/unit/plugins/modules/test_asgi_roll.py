@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -748,6 +749,40 @@ def test_a_group_of_another_name_that_runs_the_portal_is_replaced(
     assert module(replaces=["portal"])["regrouped"] is True
     # Its port has to be free first.
     assert fake.calls[1:] == ["stop portal", "remove portal", "add asgi"]
+
+
+def test_a_program_that_holds_every_port_goes_before_the_first_new_process(
+    apart: Module, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Roll, "held_ports", lambda _roll, group: {8000, 8001, 8002} if group == "portal" else set())
+    fake.start("portal:portal")
+    fake.reread = (own(0, 1, 2), [], ["portal"])
+    assert apart(replaces=["portal"], processes=3)["regrouped"] is True
+    calls = [call for call in fake.calls if call.startswith(("stop", "remove", "add"))]
+    assert calls == ["stop portal", "remove portal", *(f"add tethys_asgi{number}" for number in range(3))]
+
+
+LISTENS = (
+    "import socket, time; here = [socket.create_server(('127.0.0.1', 0)) for _each in range(2)];"
+    " print(*(each.getsockname()[1] for each in here), flush=True); time.sleep(60)"
+)
+
+
+def test_the_ports_of_a_plain_programs_processes(
+    ground: Ground, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As `bash -c` without exec has it, the server is a child of what Supervisor started.
+    words = ["sh", "-c", '"$@"; true', "sh", sys.executable, "-c", LISTENS]
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        needed, other = map(int, process.stdout.readline().split())
+        monkeypatch.setattr(Roll, "rows", lambda _roll: [{"group": "portal", "pid": process.pid}])
+        asked = {**ground.params, "layout": "socket_per_process", "port": needed, "processes": 1}
+        # Nothing is sent to the other port, which may be an app's.
+        assert Roll(asked, fake).held_ports("portal") == {needed}
+        assert Roll({**asked, "port": other}, fake).held_ports("portal") == {other}
+        for pid in proc.descendants(process.pid):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_a_group_of_another_name_that_runs_something_else_is_left_alone(module: Module, fake: FakeSupervisor) -> None:

@@ -374,6 +374,25 @@ def test_a_portal_behind_another_name_is_adopted() -> None:
     assert "Supervisor's program portal runs the portal, and becomes asgi." in result["announce"]
 
 
+@pytest.mark.parametrize(
+    ("held", "how"),
+    [
+        ([8000], "nginx switches to the new processes."),
+        ([8000, 8001], "Supervisor restarts all processes at once."),
+    ],
+)
+def test_a_portal_that_holds_every_port_has_to_end_first(held: list[int], how: str) -> None:
+    rows = [{"port": port, "pid": port, "user": "www-data", "command": "daphne", "program": "portal"} for port in held]
+    result = decide(
+        {"tethys_asgi_layout": "socket_per_process"},
+        programs=[program(groups=["portal"])],
+        processes=[{"pid": pid} for pid in held],
+        listeners=[{**row, "address": "loopback"} for row in rows],
+        nginx={"servers": [], "problem": None},
+    )
+    assert next(line for line in result["announce"] if "will be replaced with a file" in line).endswith(how)
+
+
 def test_another_django_site_keeps_its_program_and_its_name() -> None:
     listener = {"port": 8001, "address": "loopback", "pid": 400, "user": "library", "command": "daphne"}
     other = {"path": "/etc/supervisor/conf.d/asgi.conf", "group": "asgi", "home": ""}
