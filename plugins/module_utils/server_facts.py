@@ -66,6 +66,8 @@ class SupervisorState(TypedDict, total=False):
     config: str | None
     # The configuration of a supervisord of root's that is not used, since users besides root can change it.
     config_of_others: str | None
+    # The configuration of the supervisord that an earlier run has used and that does not run now.
+    config_stopped: str | None
     # Whether only a digest of the socket's password is known.
     is_password_hashed: bool
     include: list[str]

@@ -242,10 +242,12 @@ from ansible_collections.tethys.channels.plugins.module_utils.nginx_search impor
 from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx
 from ansible_collections.tethys.channels.plugins.module_utils.server import (
     kept_environment,
+    supervisord,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.server.asgi_restart import Roll, RollError
 from ansible_collections.tethys.channels.plugins.module_utils.server.lock import Busy, alone
 from ansible_collections.tethys.channels.plugins.module_utils.services import (
+    SUPERVISOR_CONFIGS,
     Supervisor,
 )
 
@@ -355,7 +357,8 @@ def main() -> None:
         if module.check_mode:
             settled = estimate(roll, params, files, written)
         else:
-            with alone(Path(params["record"]).parent):
+            with alone(Path(state_dir)):
+                supervisord.keep(Path(state_dir), supervisor.config, SUPERVISOR_CONFIGS)
                 settled = update(roll, params)
     except (RollError, NginxError, Busy) as error:
         module.fail_json(msg=str(error), restarted=roll.restarted, regrouped=roll.regrouped, removed=roll.removed)

@@ -210,7 +210,8 @@ server:
       description:
         - C(installed), C(running), C(pid), C(version), C(config) and C(include).
         - C(config_of_others) is the configuration of a supervisord of root's that is not used, since users besides root
-          can change it or its program. C(is_password_hashed) is whether only a digest of its password is known.
+          can change it or its program. C(config_stopped) is that of the supervisord that an earlier run has used and
+          that does not run. C(is_password_hashed) is whether only a digest of its password is known.
       type: dict
     programs:
       description:
@@ -332,6 +333,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server import (
     kept_environment,
     proc,
     root_files,
+    supervisord,
     system_python,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.server.containers import container_facts
@@ -391,7 +393,7 @@ def folder_problem(path: str) -> str | None:
     return None if stat.S_ISDIR(mode) else "is not a folder"
 
 
-def supervisor_state(supervisor: Supervisor, answer: dict[str, Any] | None) -> SupervisorState:
+def supervisor_state(supervisor: Supervisor, answer: dict[str, Any] | None, state_dir: Path) -> SupervisorState:
     """Return what is known of Supervisor, which answers or does not."""
     return {
         "installed": supervisor.installed,
@@ -401,6 +403,7 @@ def supervisor_state(supervisor: Supervisor, answer: dict[str, Any] | None) -> S
         "version": answer["version"] if answer else None,
         "config": supervisor.config,
         "config_of_others": supervisor.config_of_others,
+        "config_stopped": supervisord.stopped(state_dir),
         "is_password_hashed": supervisor.password() is None,
         "include": supervisor.include_globs,
     }
@@ -458,7 +461,7 @@ def without_portal(params: dict[str, Any], where: dict[str, Any], nginx: Nginx) 
         "selinux": selinux(),
         "docker_library": importlib.util.find_spec("requests") is not None,
         "yaml_library": system_python.has_yaml(),
-        "supervisor": supervisor_state(supervisor, answer),
+        "supervisor": supervisor_state(supervisor, answer, state_dir),
         "programs": found.portals,
         "other_programs": found.others,
         "neighbors": found.neighbors,

@@ -148,6 +148,7 @@ def _with_server(decision: Decision, run: Run, inputs: Inputs, facts: Facts) -> 
     elif run.goal == "restart" and run.is_root:
         programs.restart_reasons()
     if run.goal in ("restart", "remove") and run.is_root:
+        programs.stopped_reasons()
         programs.name_reasons()
     if run.is_root:
         neighbors.reasons()

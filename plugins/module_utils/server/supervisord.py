@@ -5,16 +5,20 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from pathlib import Path
 from typing import NamedTuple, Sequence
 
+from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.server.portal_program import PORTAL
 from ansible_collections.tethys.channels.plugins.module_utils.server.supervisor_files import SupervisorFiles
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import writable_by_others
 
+# In the portal's state.
+NOTE = "supervisor.json"
 _OPTION = re.compile(r"-c(.+)|--configuration=(.+)")
 
 
@@ -42,6 +46,26 @@ def find(usual: Sequence[str]) -> Found:
         if not proc.writers_of_program(pid) and not writable_by_others(path):
             return Found(path, is_running=True)
     return Found(there, of_others=of_portals[0][1] if of_portals else None)
+
+
+def keep(state_dir: Path, config: str | None, usual: Sequence[str]) -> None:
+    """Record the configuration of the Supervisor that runs the portal, if it is elsewhere."""
+    path, kept = state_dir / NOTE, {} if config is None or config in usual else {"config": config}
+    if kept == atomic_file.read_notes(path):
+        return
+    if kept:
+        atomic_file.replace(str(path), (json.dumps(kept) + "\n").encode())
+    else:
+        atomic_file.unlink(str(path))
+
+
+def stopped(state_dir: Path) -> str | None:
+    """Return the recorded configuration if it is still there and no supervisord of root's runs with it."""
+    config = atomic_file.read_notes(state_dir / NOTE).get("config")
+    if not isinstance(config, str) or not Path(config).is_file():
+        return None
+    runs = any(_config_of(pid) == config for pid in proc.named("supervisord") if proc.is_roots(pid))
+    return None if runs else config
 
 
 def _runs_a_portal(path: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
+from ansible_collections.tethys.channels.plugins.module_utils.server.supervisord import NOTE
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
 from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
     platform_of,
@@ -39,9 +40,27 @@ class Supervisor(Subject):
         taken = [other["path"] for other in self.server.get("neighbors") or []]
         return str(PurePosixPath(path).with_name(f"tethys_{PurePosixPath(path).name}")) if path in taken else path
 
+    def stopped_reasons(self) -> bool:
+        """Refuse while the Supervisor that an earlier run has used does not run; return whether that is so.
+
+        Once it starts, it would run the portal's program besides the distribution's.
+        """
+        config = (self.server.get("supervisor") or {}).get("config_stopped")
+        if not config or self.server.get("programs"):
+            return False
+        self.refuse(
+            "supervisor-stopped",
+            config,
+            f"The supervisord that runs the portal with {config} is stopped: start it first. If the distribution's"
+            f" Supervisor is to run the portal, delete the portal's program there and {self.names.state}/{NOTE}.",
+        )
+        return True
+
     def supervisor_reasons(self) -> None:
         """Why Supervisor cannot be used, or installed."""
         server, supervisor = self.server, self.server.get("supervisor") or {}
+        if self.stopped_reasons():
+            return
         of_others = supervisor.get("config_of_others")
         if of_others:
             self.refuse(

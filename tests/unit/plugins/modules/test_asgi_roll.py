@@ -206,6 +206,7 @@ def module(
     """Runs the module on the fake Supervisor."""
 
     class Connected:
+        config = "/opt/conda/etc/supervisord.conf"
         socket_path = "/run/supervisor.sock"
 
         def __init__(self, timeout: float) -> None:
@@ -409,6 +410,14 @@ def test_nothing_to_do(module: Module, roll: Roll, fake: FakeSupervisor) -> None
     result = module()
     assert (result["changed"], result["restarted"], result["regrouped"]) == (False, [], False)
     assert fake.calls == ["reloadConfig"]
+
+
+def test_a_supervisor_elsewhere_is_recorded(module: Module, roll: Roll, ground: Ground) -> None:
+    note = Path(ground.params["record"]).with_name("supervisor.json")
+    module(check=True)
+    assert not note.exists()
+    module()
+    assert json.loads(note.read_text(encoding="utf-8")) == {"config": "/opt/conda/etc/supervisord.conf"}
 
 
 def test_one_after_the_other(module: Module, roll: Roll, ground: Ground, fake: FakeSupervisor) -> None:

@@ -1171,6 +1171,18 @@ def test_a_supervisor_that_cannot_be_used(supervisor: dict[str, Any], code: str,
     assert found["refusals"][0].startswith(words)
 
 
+@pytest.mark.parametrize("goal", ["site", "restart", "remove"])
+def test_the_stopped_supervisor_of_an_earlier_run(goal: str) -> None:
+    supervisor = {"installed": True, "running": False, "config_stopped": "/opt/conda/etc/supervisord.conf"}
+    found = judge(goal=goal, server={"supervisor": supervisor, "programs": []})
+    [reason] = [row for row in found["codes"] if row["code"].startswith("supervisor")]
+    assert reason["code"] == "supervisor-stopped"
+    assert not [line for line in found["announce"] if "Supervisor is installed" in line]
+    # The portal's program was moved to the distribution's.
+    found = judge(goal=goal, server={"supervisor": {**SERVER["supervisor"], **supervisor}, "programs": [MANUAL]})
+    assert "supervisor-stopped" not in [row["code"] for row in found["codes"]]
+
+
 def test_supervisor_that_does_not_run_is_announced() -> None:
     result = judge(server={"supervisor": {"installed": True, "running": False, "pid": None}})
     assert result["refusals"] == []

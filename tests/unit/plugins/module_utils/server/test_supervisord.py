@@ -87,3 +87,28 @@ def test_one_of_something_else_is_left_alone(server: Any, conda: Path) -> None:
 
 def test_one_that_others_can_change_is_not_used(server: Any, conda: Path) -> None:
     assert server(None, CONDA, writers=("conda/etc/supervisord.conf",)) == (None, False, str(conda))
+
+
+# --- one that an earlier run has used ---------------------------------------------------------------------------------
+
+
+def test_one_that_a_run_has_used_is_missed_once_it_does_not_run(server: Any, conda: Path, tmp_path: Path) -> None:
+    server(None, CONDA)
+    usual = [str(tmp_path / "etc.conf")]
+    assert supervisord.stopped(tmp_path) is None
+    supervisord.keep(tmp_path, str(conda), usual)
+    assert supervisord.stopped(tmp_path) is None
+    # The distribution's runs, and so does alice's, which only says that it has that configuration.
+    server(OTHER, "/usr/bin/python3 /usr/bin/supervisord -n -c FOLDER/etc.conf", f"{CONDA} alice")
+    assert supervisord.stopped(tmp_path) == str(conda)
+    conda.unlink()
+    assert supervisord.stopped(tmp_path) is None
+
+
+def test_the_distributions_is_not_recorded(server: Any, conda: Path, tmp_path: Path) -> None:
+    server(OTHER)
+    usual = [str(tmp_path / "etc.conf")]
+    supervisord.keep(tmp_path, str(conda), usual)
+    supervisord.keep(tmp_path, usual[0], usual)
+    assert supervisord.stopped(tmp_path) is None
+    assert not (tmp_path / supervisord.NOTE).exists()
