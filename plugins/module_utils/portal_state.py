@@ -119,6 +119,11 @@ class Look:
         if self._job:
             self._job.close()
 
+    @property
+    def user(self) -> str | None:
+        """Who runs the portal, or would; None where it is not known."""
+        return self._who.name if self._who else None
+
     def _questions(self, requirements: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
         """Return what the portal's Python is given, and the modules sent along."""
         config = self._portal["config"]

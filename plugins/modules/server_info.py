@@ -278,7 +278,8 @@ server:
     workers:
       description:
         - Processes with the portal's TETHYS_HOME or environment that serve no requests, as C(pid), C(user), C(command)
-          and C(of_channels), which is whether it is a C(runworker) of Channels; empty without O(workers).
+          and C(of_channels), which is whether it is a C(runworker) of Channels that root, the portal's user, or the owner
+          of TETHYS_HOME or of the environment runs; empty without O(workers). Those of other users come last.
       type: list
       elements: dict
     redis_address_here:
@@ -435,8 +436,10 @@ def address_of(params: dict[str, Any]) -> str | None:
     return params["redis_address"] if addresses.is_address(params["redis_address"]) else None
 
 
-def without_portal(params: dict[str, Any], where: dict[str, Any], nginx: Nginx) -> tuple[Server, Programs]:
-    """Return the facts that need no answer of the portal's Python, and the portal's programs."""
+def without_portal(
+    params: dict[str, Any], where: dict[str, Any], nginx: Nginx, user: str | None
+) -> tuple[Server, Programs]:
+    """Return the facts that need no answer of the portal's Python, and the portal's programs; `user` runs it."""
     now = time.time()
     supervisor = Supervisor()
     answer = supervisor.state()
@@ -470,7 +473,7 @@ def without_portal(params: dict[str, Any], where: dict[str, Any], nginx: Nginx) 
         "environment": kept_environment.names(where["prefix"], names.environment) if params["portal"] else None,
         "processes": processes(supervisor, found, names.portal) if answer else [],
         "nginx": nginx.look() if look_at_nginx else None,
-        "workers": workers_of(where["home"], where["prefix"]) if params["workers"] else [],
+        "workers": workers_of(where["home"], where["prefix"], user) if params["workers"] else [],
         "redis_address_here": addresses.is_own(params["redis_address"]) if params["redis_address"] else None,
         "clock_ahead": now - params["controller_time"] if params["controller_time"] else None,
         "state": state,
@@ -494,7 +497,7 @@ def main() -> None:
     # First, since the portal's Python takes longest: the other facts are gathered while it starts.
     look = portal_state.Look(**params["portal"], if_late=IF_LATE) if params["portal"] else None
     with look or contextlib.nullcontext():
-        server, found = without_portal(params, where, nginx)
+        server, found = without_portal(params, where, nginx, look.user if look else None)
         portal = look.facts() if look else None
     fronts = fronts_of(nginx, portal, where["home"])
     ports = {*params["ports"], *ports_of(found, fronts, params["port_count"]), params["redis_port"]}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from itertools import takewhile
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
+from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import account
 
 # What stands in the command of a process that serves requests, or of what starts those.
 _SERVING = ("tethys_portal.asgi", "supervisord")
@@ -31,19 +33,27 @@ class Worker(TypedDict):
     of_channels: bool
 
 
-def workers_of(home: str, prefix: str, root: str = proc.ROOT, me: int | None = None) -> list[Worker]:
+def workers_of(
+    home: str, prefix: str, user: str | None = None, root: str = proc.ROOT, me: int | None = None
+) -> list[Worker]:
     """Return the Pythons with this TETHYS_HOME, and those of the environment without any, that serve no requests.
 
     What one of them has started itself is left out, unless it receives from channels. Those that do come first.
 
+    Any user of the server can start a Python with this TETHYS_HOME, and what receives from channels decides the class
+    of the layer. So only processes of who already decides over the portal do, and those of others come last.
+
     Args:
         home: the portal's TETHYS_HOME.
         prefix: the portal's environment.
+        user: who runs the portal.
         root: where the kernel's files are.
         me: this process, which may have started a Python of the portal to read its settings.
     """
     me = os.getpid() if me is None else me
+    owners = _owners(home, prefix, user)
     found: dict[int, Worker] = {}
+    others: set[int] = set()
     ours = set(_ancestors(me, root))
     for pid in proc.pids(root):
         words = [word for word in proc.text(pid, "cmdline", root).split("\0") if word]
@@ -55,11 +65,23 @@ def workers_of(home: str, prefix: str, root: str = proc.ROOT, me: int | None = N
         serves = any(one in word for one in _SERVING for word in words)
         if is_its and not serves and proc.is_of_this_server(pid, root) and me not in _ancestors(pid, root):
             uid = proc.user_id(pid, root)
-            user = "" if uid is None else proc.user_name(uid)
-            named = _OF_CHANNELS in words
-            found[pid] = {"pid": pid, "user": user, "command": _name(words), "of_channels": named}
+            name = "" if uid is None else proc.user_name(uid)
+            named = _OF_CHANNELS in words and uid in owners
+            found[pid] = {"pid": pid, "user": name, "command": _name(words), "of_channels": named}
+            if uid not in owners:
+                others.add(pid)
     first = [worker for pid, worker in found.items() if worker["of_channels"] or proc.parent(pid, root) not in found]
-    return sorted(first, key=lambda worker: not worker["of_channels"])[:_MOST]
+    return sorted(first, key=lambda worker: (not worker["of_channels"], worker["pid"] in others))[:_MOST]
+
+
+def _owners(home: str, prefix: str, user: str | None) -> set[int]:
+    """Return the users who decide what the portal does: root, who runs it, and who may change what it runs."""
+    who = account(user)
+    owners = {0, who.uid} if who else {0}
+    for folder in (home, prefix):
+        with contextlib.suppress(OSError):
+            owners.add(Path(folder).stat().st_uid)
+    return owners
 
 
 def _ancestors(pid: int, root: str) -> Iterator[int]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import pwd
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.server.workers import workers_of
 
 # Starts a child, as Celery does, and reports that it runs: its command line is there a moment after Popen has returned.
@@ -82,3 +84,29 @@ def test_one_that_receives_from_channels_is_known_whatever_started_it(tmp_path: 
         found = workers_of(home, str(prefix), me=STRANGER)
         assert [worker["of_channels"] for worker in found] == [True, True, False]
         assert (parent in [worker["pid"] for worker in found[:2]], found[2]["pid"]) == (True, other)
+
+
+STRANGERS = 54321
+
+
+def test_a_process_of_any_other_user_neither_decides_the_class_nor_hides_those_of_the_portal(
+    tmp_path: Path, prefix: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any user can start a Python with the portal's TETHYS_HOME, and many of them."""
+    python, home = str(prefix / "bin" / "python"), tmp_path / "home"
+    plain = ("-c", "print(flush=True); input()")
+    with ExitStack() as stack:
+        many = [stack.enter_context(running(sys.executable, *plain, "runworker", home=home)) for _each in range(11)]
+        celery = stack.enter_context(running(python, *plain))
+        receiver = stack.enter_context(running(python, *plain, "runworker"))
+        monkeypatch.setattr(proc, "user_id", lambda pid, _root: STRANGERS if pid in many else os.getuid())
+        found = workers_of(str(home), str(prefix), me=STRANGER)
+        assert [(worker["pid"], worker["of_channels"]) for worker in found[:3]] == [
+            (receiver, True),
+            (celery, False),
+            (many[0], False),
+        ]
+        # Who runs the portal owns neither its home nor its environment, as a rule.
+        monkeypatch.setattr(proc, "user_id", lambda pid, _root: pwd.getpwnam("nobody").pw_uid)
+        assert not any(worker["of_channels"] for worker in workers_of(str(home), str(prefix), me=STRANGER))
+        assert all(worker["of_channels"] for worker in workers_of(str(home), str(prefix), "nobody", me=STRANGER))
