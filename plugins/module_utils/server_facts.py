@@ -145,6 +145,8 @@ class Server(TypedDict, total=False):
     programs: list[Program]
     other_programs: list[OtherProgram]
     neighbors: list[Neighbor]
+    # The programs that receive from channels of the portal by their names, running or not.
+    channel_programs: list[str]
     taken_names: list[OtherProgram]
     unread_programs: list[str]
     environment: Names | None

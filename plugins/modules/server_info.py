@@ -238,6 +238,11 @@ server:
           with the TETHYS_HOME of another portal as C(home).
       type: list
       elements: dict
+    channel_programs:
+      description:
+        - The names of the programs under Supervisor that are a C(runworker) of the portal, also those that do not run.
+      type: list
+      elements: str
     neighbors:
       description:
         - The programs under Supervisor that run other portals, whatever their names, each with its C(path), C(group),
@@ -278,8 +283,8 @@ server:
     workers:
       description:
         - Processes with the portal's TETHYS_HOME or environment that serve no requests, as C(pid), C(user), C(command)
-          and C(of_channels), which is whether it is a C(runworker) of Channels that root, the portal's user, or the owner
-          of TETHYS_HOME or of the environment runs; empty without O(workers). Those of other users come last.
+          and C(of_channels), which is whether it is a C(runworker) of Channels that root, the portal's user, or the
+          owner of TETHYS_HOME or of the environment runs; empty without O(workers). Those of other users come last.
       type: list
       elements: dict
     redis_address_here:
@@ -468,6 +473,7 @@ def without_portal(
         "programs": found.portals,
         "other_programs": found.others,
         "neighbors": found.neighbors,
+        "channel_programs": found.receivers,
         "taken_names": taken_names(supervisor, found, state_dir / ORIGINAL) if ORIGINAL in state else [],
         "unread_programs": supervisor.unread(),
         "environment": kept_environment.names(where["prefix"], names.environment) if params["portal"] else None,

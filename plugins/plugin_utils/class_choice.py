@@ -31,6 +31,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import mapp
 WATCHED = "with the pub/sub class, messages are lost for a minute where the server of the primary vanishes"
 NOTHING: FoundThere = {}
 NO_SETTINGS: Settings = {}
+NO_SERVER: Server = {}
 
 
 def chosen_class(asked: object, reason: str) -> str:
@@ -49,7 +50,7 @@ def core_reason(options: object, hosts: object, found: FoundThere = NOTHING) -> 
         found: what was found on the portal's server; nothing before it was inspected.
     """
     of_variables = _of_options(options) or _of_hosts(hosts)
-    return of_variables or _of_server(found.get("server")) or _of_portal(found.get("portal"))
+    return of_variables or _of_workers(found) or _of_portal(found.get("portal"))
 
 
 def _of_options(options: object) -> str:
@@ -91,11 +92,18 @@ def channel_workers(workers: Sequence[Worker]) -> list[Worker]:
     return [row for row in workers if row["of_channels"]]
 
 
-def _of_server(server: Server | None) -> str:
-    found = channel_workers(server.get("workers") or []) if server else []
-    if not found:
+def _of_workers(found: FoundThere) -> str:
+    """Return which worker needs the core class, of those that run and those that Supervisor is to run.
+
+    A portal that has the pub/sub class keeps it: a worker alone, which may run for a minute, restarts no process.
+    """
+    server: Server = found.get("server") or NO_SERVER
+    if _settings(found.get("portal")).get("layer_backend") == PUBSUB_BACKEND:
         return ""
-    return f"a worker receives from a channel by its name, which needs the core class: {named_workers(found[:1])}"
+    running = channel_workers(server.get("workers") or [])
+    programs = [f"the program {name} under Supervisor" for name in server.get("channel_programs") or []]
+    names = [named_workers(running[:1])] if running else programs[:1]
+    return f"a worker receives from a channel by its name, which needs the core class: {names[0]}" if names else ""
 
 
 def _of_portal(portal: Portal | None) -> str:

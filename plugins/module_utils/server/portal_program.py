@@ -17,6 +17,8 @@ from ansible_collections.tethys.channels.plugins.module_utils.server.supervisor_
 
 SERVERS = ("daphne", "uvicorn", "gunicorn", "hypercorn", "granian")
 PORTAL = "tethys_portal.asgi"
+# The command of Channels by which a process receives from channels by their names.
+RUNWORKER = "runworker"
 MOST_PORT = 65535
 _APPLICATION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _SOCKET = re.compile(r"tcp://([A-Za-z0-9.*-]{1,253}):([0-9]{1,5})")
@@ -149,6 +151,16 @@ def is_portals(title: str, section: Mapping[str, str], home: str, prefix: str, p
     found = [_PREFIX.fullmatch(word) for word in words_of(section.get("command", ""))]
     prefixes = [match.group(1) for match in found if match]
     return not prefixes or any(_same(each, prefix) for each in prefixes)
+
+
+def receives(section: Mapping[str, str], home: str, prefix: str) -> bool:
+    """Return whether a program is a worker of this portal that receives from channels by their names."""
+    words = words_of(section.get("command", ""))
+    if RUNWORKER not in words:
+        return False
+    given = home_of(section)
+    found = [_PREFIX.fullmatch(word) for word in words]
+    return _same(given, home) if given else any(match and _same(match.group(1), prefix) for match in found)
 
 
 def _same(path: str, other: str) -> bool:

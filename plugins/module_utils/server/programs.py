@@ -45,9 +45,11 @@ class Programs(NamedTuple):
     others: list[portal_program.OtherProgram]
     # The programs of this server's other portals, whatever their names.
     neighbors: list[portal_program.Neighbor]
+    # The names of those that receive from channels of the portal, running or not.
+    receivers: list[str]
 
 
-NO_PROGRAMS = Programs([], [], [])
+NO_PROGRAMS = Programs([], [], [], [])
 
 
 def programs(supervisor: Supervisor, home: str = "", prefix: str = "", portal: str = "") -> Programs:
@@ -64,6 +66,7 @@ def programs(supervisor: Supervisor, home: str = "", prefix: str = "", portal: s
     by_command: list[Program] = []
     others: list[portal_program.OtherProgram] = []
     neighbors: list[portal_program.Neighbor] = []
+    receivers: list[str] = []
     # Supervisor's own file too: it may hold programs besides what the distribution has in it.
     for file in supervisor.files():
         named = [title for title in file.sections if asgi_groups([title], portal)]
@@ -80,9 +83,11 @@ def programs(supervisor: Supervisor, home: str = "", prefix: str = "", portal: s
             by_command.append(_program(file, unnamed, prefix, portal))
         others.extend(_other_program(file, title) for title in named if title not in ours)
         neighbors.extend(_neighbors(file, [title for title, is_ours in runs.items() if is_ours is False]))
+        receives = [title for title in runs if portal_program.receives(file.sections[title], home, prefix)]
+        receivers += [clean(title.partition(":")[2].strip(), 200) for title in receives if home]
     # What this collection runs for the same TETHYS_HOME under another name is named, and not passed over.
     twice = [program for program in by_command if by_name and program["managed"]]
-    return Programs([*by_name, *twice] or by_command, others, neighbors)
+    return Programs([*by_name, *twice] or by_command, others, neighbors, receivers)
 
 
 def taken_names(supervisor: Supervisor, found: Programs, original: Path) -> list[portal_program.OtherProgram]:

@@ -14,14 +14,13 @@ from typing import TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import account
+from ansible_collections.tethys.channels.plugins.module_utils.server.portal_program import RUNWORKER
 
 # What stands in the command of a process that serves requests, or of what starts those.
 _SERVING = ("tethys_portal.asgi", "supervisord")
 # More than an administrator would read. A Python and its program in an environment take 90 characters.
 _MOST = 10
 _LONGEST = 200
-# The command of Channels by which a process receives from channels by their names.
-_OF_CHANNELS = "runworker"
 
 
 class Worker(TypedDict):
@@ -66,7 +65,7 @@ def workers_of(
         if is_its and not serves and proc.is_of_this_server(pid, root) and me not in _ancestors(pid, root):
             uid = proc.user_id(pid, root)
             name = "" if uid is None else proc.user_name(uid)
-            named = _OF_CHANNELS in words and uid in owners
+            named = RUNWORKER in words and uid in owners
             found[pid] = {"pid": pid, "user": name, "command": _name(words), "of_channels": named}
             if uid not in owners:
                 others.add(pid)

@@ -597,6 +597,30 @@ def test_the_programs_of_other_portals(supervisor: Start) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("command", "environment", "is_found"),
+    [
+        (f"{PREFIX}/bin/python manage.py runworker jobs", "", True),
+        (f"bash -c 'TETHYS_HOME={HOME} exec python manage.py runworker jobs'", "", True),
+        ("python manage.py runworker jobs", f'TETHYS_HOME="{HOME}"', True),
+        # Another portal's, and what does not show whose it is.
+        (f"{PREFIX}/bin/python manage.py runworker jobs", 'TETHYS_HOME="/srv/staging"', False),
+        ("/opt/other/bin/python manage.py runworker jobs", "", False),
+        ("python manage.py runworker jobs", "", False),
+        (f"{PREFIX}/bin/celery worker", "", False),
+    ],
+)
+def test_the_programs_that_receive_from_channels(
+    supervisor: Start, command: str, environment: str, is_found: bool
+) -> None:
+    """Also those that do not run, by which a portal keeps the class that they need."""
+    own = f"[program:jobs]\ncommand={command}\nenvironment={environment}\nautostart=false\n"
+    started = supervisor(a=GENERATED, b=own)
+    assert programs.programs(started, HOME, PREFIX).receivers == (["jobs"] if is_found else [])
+    # Without a portal, as on a server of Redis.
+    assert programs.programs(started).receivers == []
+
+
 MANUALS = GENERATED.replace(HOME, "/srv/staging")
 
 

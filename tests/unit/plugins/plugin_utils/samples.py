@@ -138,6 +138,7 @@ def server(**changes: Any) -> Server:
         "workers": [],
         "other_programs": [],
         "neighbors": [],
+        "channel_programs": [],
         "taken_names": [],
         "environment": None,
         "fronts": None,
