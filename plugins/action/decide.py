@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, cast
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tethys.channels.plugins.plugin_utils import plan
 from ansible_collections.tethys.channels.plugins.plugin_utils.action import Action, plain
-from ansible_collections.tethys.channels.plugins.plugin_utils.decide import shared
 from ansible_collections.tethys.channels.plugins.plugin_utils.display import shown
 from ansible_collections.tethys.channels.plugins.plugin_utils.inputs import Variables
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Facts, Gathered
@@ -88,6 +87,9 @@ def _of_portal(variables: Variables) -> Plan:
 
 
 def _of_redis_host(variables: Variables) -> Plan:
+    # Not above: only a run with a Redis that portals share needs it.
+    from ansible_collections.tethys.channels.plugins.plugin_utils.decide import shared
+
     files, unread = variables.certificate_files()
     found: shared.RedisFound = {
         "names": list(variables.values),

@@ -1,12 +1,13 @@
 # Copyright: (c) 2026, tethys.channels contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the programs in the portal's Python share: versions, and an error as text."""
+"""What the programs in the portal's Python share, with each other and with what starts them."""
 
 from __future__ import annotations
 
 import importlib.metadata
-from typing import Iterable
+import re
+from typing import Any, Iterable
 
 # The distributions whose versions an inspection returns, and those that carry a message.
 PACKAGES = (
@@ -50,3 +51,11 @@ def sentence(error: BaseException | None) -> str:
         return "no reason was given"
     said = " ".join(str(error).split()).rstrip(".")
     return f"{type(error).__name__}: {said[:400]}" if said else type(error).__name__
+
+
+def host_name(allowed: Any) -> str:
+    """A name by which the portal lets itself be called."""
+    for name in allowed:
+        if name != "*" and re.match(r"^\.?[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*$", str(name)):
+            return str(name).lstrip(".")
+    return "localhost"

@@ -27,6 +27,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.portal_bokeh impor
 from ansible_collections.tethys.channels.plugins.module_utils.portal_common import (
     CORE,
     DELIVERY_PACKAGES,
+    host_name,
     sentence,
     versions,
 )
@@ -138,14 +139,6 @@ def plain(value: Any) -> str:
     text = json.dumps(value, default=lambda v: v.decode() if isinstance(v, bytes) else str(v))
     # Numbers for keys are texts by now, and sorted as such on either side.
     return json.dumps(json.loads(text), sort_keys=True)
-
-
-def host_name(allowed: Any) -> str:
-    """A name by which the portal lets itself be called."""
-    for name in allowed:
-        if name != "*" and re.match(r"^\.?[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*$", str(name)):
-            return str(name).lstrip(".")
-    return "localhost"
 
 
 def refusal(reason: str, seconds: float) -> tuple[int, str]:

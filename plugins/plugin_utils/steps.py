@@ -15,8 +15,8 @@ from pathlib import PurePosixPath
 from typing import Any, TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
+from ansible_collections.tethys.channels.plugins.module_utils.portal_common import host_name
 from ansible_collections.tethys.channels.plugins.module_utils.portal_names import PortalNames
-from ansible_collections.tethys.channels.plugins.module_utils.portal_wire import host_name
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import ContainerFacts, Server
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.front import FrontStep
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.redis_way import RedisEndpoint
