@@ -64,8 +64,10 @@ class SupervisorState(TypedDict, total=False):
     pid: int | None
     version: str | None
     config: str | None
-    # The configuration of a supervisord of root's that is not used, since users besides root can change it.
+    # The configuration of a supervisord of root's that runs the portal, or only another one, and is not used, since
+    # users besides root can change it.
     config_of_others: str | None
+    config_of_another_portal: str | None
     # The configuration of the supervisord that an earlier run has used and that does not run now.
     config_stopped: str | None
     # Whether only a digest of the socket's password is known.

@@ -263,7 +263,7 @@ class Supervisor:
         found = supervisord.find(SUPERVISOR_CONFIGS)
         self.installed = found.is_running or shutil.which("supervisord") is not None
         self.config = found.config
-        self.config_of_others = found.of_others
+        self.configs_of_others = found.of_others
         self._files = SupervisorFiles(self.config)
 
     @property
@@ -281,6 +281,11 @@ class Supervisor:
     def program_files(self) -> list[str]:
         """Return the files that Supervisor reads besides its own, sorted as it sorts them."""
         return self._files.program_files()
+
+    @property
+    def is_started(self) -> bool:
+        """Whether a supervisord runs that should answer."""
+        return supervisord.runs_with(self.config, SUPERVISOR_CONFIGS)
 
     def files(self) -> Iterator[File]:
         """Yield the files of the configuration, Supervisor's own first, with their values expanded."""

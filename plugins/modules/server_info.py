@@ -209,9 +209,10 @@ server:
     supervisor:
       description:
         - C(installed), C(running), C(pid), C(version), C(config) and C(include).
-        - C(config_of_others) is the configuration of a supervisord of root's that is not used, since users besides root
-          can change it or its program. C(config_stopped) is that of the supervisord that an earlier run has used and
-          that does not run. C(is_password_hashed) is whether only a digest of its password is known.
+        - C(config_of_others) is the configuration of a supervisord of root's that runs the portal and is not used,
+          since users besides root can change it or its program. C(config_of_another_portal) is that of one that runs
+          only other portals. C(config_stopped) is that of the supervisord that an earlier run has used and that does
+          not run. C(is_password_hashed) is whether only a digest of its password is known.
       type: dict
     programs:
       description:
@@ -337,7 +338,6 @@ from ansible_collections.tethys.channels.plugins.module_utils.server import (
     addresses,
     front,
     kept_environment,
-    proc,
     root_files,
     supervisord,
     system_python,
@@ -355,6 +355,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server.programs im
     programs,
     taken_names,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.server.supervisor_files import SupervisorFiles
 from ansible_collections.tethys.channels.plugins.module_utils.server.workers import workers_of
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import (
     Server,
@@ -399,16 +400,22 @@ def folder_problem(path: str) -> str | None:
     return None if stat.S_ISDIR(mode) else "is not a folder"
 
 
-def supervisor_state(supervisor: Supervisor, answer: dict[str, Any] | None, state_dir: Path) -> SupervisorState:
+def supervisor_state(
+    supervisor: Supervisor, answer: dict[str, Any] | None, where: dict[str, Any], state_dir: Path
+) -> SupervisorState:
     """Return what is known of Supervisor, which answers or does not."""
+    portal = where["home"], where["prefix"], PortalNames(where["portal_name"]).portal
+    of_others = supervisor.configs_of_others
+    ours = [path for path in of_others if programs(SupervisorFiles(path), *portal).portals]
     return {
         "installed": supervisor.installed,
         "running": answer is not None,
-        "silent": answer is None and bool(proc.named("supervisord")),
+        "silent": answer is None and supervisor.is_started,
         "pid": answer["pid"] if answer else None,
         "version": answer["version"] if answer else None,
         "config": supervisor.config,
-        "config_of_others": supervisor.config_of_others,
+        "config_of_others": next(iter(ours), None),
+        "config_of_another_portal": next((path for path in of_others if path not in ours), None),
         "config_stopped": supervisord.stopped(state_dir),
         "is_password_hashed": supervisor.password() is None,
         "include": supervisor.include_globs,
@@ -469,7 +476,7 @@ def without_portal(
         "selinux": selinux(),
         "docker_library": importlib.util.find_spec("requests") is not None,
         "yaml_library": system_python.has_yaml(),
-        "supervisor": supervisor_state(supervisor, answer, state_dir),
+        "supervisor": supervisor_state(supervisor, answer, where, state_dir),
         "programs": found.portals,
         "other_programs": found.others,
         "neighbors": found.neighbors,

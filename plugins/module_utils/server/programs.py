@@ -25,7 +25,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server import (
     portal_program,
     supervisor_files,
 )
-from ansible_collections.tethys.channels.plugins.module_utils.server.supervisor_files import File
+from ansible_collections.tethys.channels.plugins.module_utils.server.supervisor_files import File, SupervisorFiles
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import (
     Process,
     Program,
@@ -52,7 +52,7 @@ class Programs(NamedTuple):
 NO_PROGRAMS = Programs([], [], [], [])
 
 
-def programs(supervisor: Supervisor, home: str = "", prefix: str = "", portal: str = "") -> Programs:
+def programs(supervisor: Supervisor | SupervisorFiles, home: str = "", prefix: str = "", portal: str = "") -> Programs:
     """Return the files that define the portal's programs, and the programs that only have their names.
 
     A program of another name counts where none with a portal's name is the portal's.

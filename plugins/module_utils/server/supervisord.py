@@ -23,11 +23,11 @@ _OPTION = re.compile(r"-c(.+)|--configuration=(.+)")
 
 
 class Found(NamedTuple):
-    """The configuration to read, and that of a supervisord of root's which users besides root could change."""
+    """The configuration to read, and those of root's supervisords with a portal that users besides root can change."""
 
     config: str | None
     is_running: bool = False
-    of_others: str | None = None
+    of_others: tuple[str, ...] = ()
 
 
 def find(usual: Sequence[str]) -> Found:
@@ -38,14 +38,17 @@ def find(usual: Sequence[str]) -> Found:
     """
     there = next((name for name in usual if Path(name).is_file()), None)
     started = [(pid, _config_of(pid)) for pid in proc.named("supervisord") if proc.is_roots(pid)]
-    elsewhere = [(pid, path) for pid, path in started if path and path not in usual]
-    if not elsewhere or (there and _runs_a_portal(there)):
-        return Found(there)
-    of_portals = [(pid, path) for pid, path in elsewhere if _runs_a_portal(path)]
-    for pid, path in of_portals:
-        if not proc.writers_of_program(pid) and not writable_by_others(path):
-            return Found(path, is_running=True)
-    return Found(there, of_others=of_portals[0][1] if of_portals else None)
+    elsewhere = [(pid, path) for pid, path in started if path and path not in usual and _runs_a_portal(path)]
+    of_others = tuple(path for pid, path in elsewhere if _is_of_others(pid, path))
+    trusted = [path for _pid, path in elsewhere if path not in of_others]
+    if trusted and not (there and _runs_a_portal(there)):
+        return Found(trusted[0], is_running=True, of_others=of_others)
+    return Found(there, of_others=of_others)
+
+
+def runs_with(config: str | None, usual: Sequence[str]) -> bool:
+    """Return whether a supervisord runs with that configuration, or with a usual or an unknown one."""
+    return any(_config_of(pid) in (None, config, *usual) for pid in proc.named("supervisord"))
 
 
 def keep(state_dir: Path, config: str | None, usual: Sequence[str]) -> None:
@@ -72,6 +75,25 @@ def _runs_a_portal(path: str) -> bool:
     """Return whether a program of a configuration runs a Tethys Portal, whichever."""
     sections = (section for file in SupervisorFiles(path).files() for section in file.sections.values())
     return any(PORTAL in section.get("command", "") for section in sections)
+
+
+def _is_of_others(pid: int, config: str) -> bool:
+    """Return whether users besides root can change what a supervisord of root's executes, or its configuration.
+
+    Its program is Python. What it executes is also its script, and the packages of the environment of both.
+    """
+    words = proc.text(pid, "cmdline").split("\0")
+    end = next((number for number, word in enumerate(words) if posixpath.basename(word) == "supervisord"), 0)
+    started = [posixpath.join(proc.working_folder(pid), word) for word in words[: end + 1] if not word.startswith("-")]
+    # A script is also called by a link to it. An environment's Python is a link, whose place tells the environment.
+    prefixes = {posixpath.dirname(posixpath.dirname(path)) for path in [*started, posixpath.realpath(started[-1])]}
+    packages = (
+        path
+        for prefix in prefixes
+        for pattern in ("pyvenv.cfg", "lib/python3*/site-packages", "lib/python3*/site-packages/supervisor/*.py")
+        for path in Path(prefix).glob(pattern)
+    )
+    return bool(proc.writers_of_program(pid)) or any(map(writable_by_others, [config, *started, *map(str, packages)]))
 
 
 def _config_of(pid: int) -> str | None:

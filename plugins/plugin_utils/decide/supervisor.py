@@ -61,7 +61,8 @@ class Supervisor(Subject):
         server, supervisor = self.server, self.server.get("supervisor") or {}
         if self.stopped_reasons():
             return
-        of_others = supervisor.get("config_of_others")
+        # Where the distribution's has the portal's program as well, that one counts.
+        of_others = None if server.get("programs") else supervisor.get("config_of_others")
         if of_others:
             self.refuse(
                 "supervisor-of-others",
@@ -71,6 +72,12 @@ class Supervisor(Subject):
                 " of both and of the folders above them.",
             )
             return
+        anothers = supervisor.get("config_of_another_portal")
+        if anothers and not server.get("programs"):
+            self.announce.append(
+                f"Supervisor runs another portal with {anothers}, and users besides root can change that file or its"
+                " program: it is not used. The portal's program comes under the distribution's Supervisor."
+            )
         if supervisor.get("installed") and not supervisor.get("running"):
             if supervisor.get("silent") and supervisor.get("is_password_hashed"):
                 self.refuse(

@@ -725,6 +725,30 @@ def test_a_supervisor_that_ends_meanwhile(error: Exception) -> None:
     assert programs.processes(Rpc(error)) == []
 
 
+@pytest.mark.parametrize(
+    ("files", "ours", "anothers"),
+    [
+        ([], None, None),
+        ([GENERATED], 0, None),
+        ([GENERATED.replace(HOME, "/srv/other")], None, 0),
+        ([GENERATED.replace(HOME, "/srv/other"), GENERATED], 1, 0),
+        # What it runs is not shown.
+        ([MANUAL], 0, None),
+    ],
+)
+def test_whose_the_supervisors_of_others_are(
+    supervisor: Start, tmp_path: Path, files: list[str], ours: int | None, anothers: int | None
+) -> None:
+    here = supervisor()
+    paths = [tmp_path / f"others{number}.conf" for number in range(len(files))]
+    for path, text in zip(paths, files):
+        path.write_text(text)
+    here.configs_of_others = tuple(map(str, paths))
+    state = server_info.supervisor_state(here, None, {"home": HOME, "prefix": PREFIX, "portal_name": ""}, tmp_path)
+    assert state["config_of_others"] == (None if ours is None else str(paths[ours]))
+    assert state["config_of_another_portal"] == (None if anothers is None else str(paths[anothers]))
+
+
 # --- the module -----------------------------------------------------------------------------------------------------
 
 

@@ -1171,6 +1171,14 @@ def test_a_supervisor_that_cannot_be_used(supervisor: dict[str, Any], code: str,
     assert found["refusals"][0].startswith(words)
 
 
+@pytest.mark.parametrize(("programs", "is_told"), [([], True), ([MANUAL], False)])
+def test_a_supervisor_of_another_portal_is_left_alone(programs: list[Any], is_told: bool) -> None:
+    supervisor = {**SERVER["supervisor"], "config_of_another_portal": "/home/a/etc/supervisord.conf"}
+    found = judge(server={"supervisor": supervisor, "programs": programs})
+    assert found["refusals"] == []
+    assert any("/home/a/etc/supervisord.conf" in line for line in found["announce"]) is is_told
+
+
 @pytest.mark.parametrize("goal", ["site", "restart", "remove"])
 def test_the_stopped_supervisor_of_an_earlier_run(goal: str) -> None:
     supervisor = {"installed": True, "running": False, "config_stopped": "/opt/conda/etc/supervisord.conf"}

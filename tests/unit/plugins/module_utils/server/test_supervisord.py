@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.tethys.channels.plugins.module_utils.server import supervisord
 
 PORTAL = "[fcgi-program:asgi]\ncommand=daphne tethys_portal.asgi:application\n"
+PACKAGE = "conda/lib/python3.11/site-packages/supervisor/options.py"
 OTHER = "[program:worker]\ncommand=/usr/bin/worker\n"
 
 
@@ -43,10 +44,13 @@ def conda(tmp_path: Path) -> Path:
     (config.parent / "conf.d").mkdir(parents=True)
     config.write_text("[supervisord]\n[include]\nfiles = conf.d/*.conf\n")
     (config.parent / "conf.d" / "asgi.conf").write_text(PORTAL)
+    (tmp_path / PACKAGE).parent.mkdir(parents=True)
+    (tmp_path / PACKAGE).touch()
     return config
 
 
 CONDA = "/usr/bin/python3.11 FOLDER/conda/bin/supervisord"
+ELSEWHERE = "FOLDER/conda/etc/supervisord.conf"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +67,7 @@ CONDA = "/usr/bin/python3.11 FOLDER/conda/bin/supervisord"
 @pytest.mark.parametrize("text", [None, OTHER])
 def test_one_that_runs_the_portal(server: Any, conda: Path, command: str, text: str | None) -> None:
     usual = "/usr/bin/python3 /usr/bin/supervisord -n -c FOLDER/etc.conf"
-    assert server(text, usual, command) == (str(conda), True, None)
+    assert server(text, usual, command) == (str(conda), True, ())
 
 
 @pytest.mark.parametrize(
@@ -71,22 +75,59 @@ def test_one_that_runs_the_portal(server: Any, conda: Path, command: str, text: 
     [(), ("/usr/bin/python3 /usr/bin/supervisord -n -c FOLDER/etc.conf",), (f"{CONDA} alice",), ("supervisord",)],
 )
 def test_the_distributions(server: Any, conda: Path, tmp_path: Path, commands: tuple[str, ...]) -> None:
-    assert server(OTHER, *commands) == (f"{tmp_path}/etc.conf", False, None)
+    assert server(OTHER, *commands) == (f"{tmp_path}/etc.conf", False, ())
     (tmp_path / "etc.conf").unlink()
-    assert server(None, *commands) == (None, False, None)
+    assert server(None, *commands) == (None, False, ())
 
 
 def test_the_distributions_where_it_runs_a_portal_too(server: Any, conda: Path, tmp_path: Path) -> None:
-    assert server(PORTAL, CONDA) == (f"{tmp_path}/etc.conf", False, None)
+    assert server(PORTAL, CONDA) == (f"{tmp_path}/etc.conf", False, ())
 
 
 def test_one_of_something_else_is_left_alone(server: Any, conda: Path) -> None:
     (conda.parent / "conf.d" / "asgi.conf").write_text(OTHER)
-    assert server(None, CONDA) == (None, False, None)
+    assert server(None, CONDA) == (None, False, ())
 
 
-def test_one_that_others_can_change_is_not_used(server: Any, conda: Path) -> None:
-    assert server(None, CONDA, writers=("conda/etc/supervisord.conf",)) == (None, False, str(conda))
+@pytest.mark.parametrize(
+    ("command", "writer"),
+    [
+        (CONDA, "conda/etc/supervisord.conf"),
+        (CONDA, "conda/bin/supervisord"),
+        (CONDA, PACKAGE),
+        (CONDA, "conda/lib/python3.11/site-packages"),
+        (f"/usr/bin/python3 conda/bin/supervisord -c {ELSEWHERE}", "conda/bin/supervisord"),
+        # Started by the interpreter of an environment that the script is not in.
+        (f"FOLDER/conda/bin/python3 /usr/bin/supervisord -c {ELSEWHERE}", PACKAGE),
+        (f"FOLDER/conda/bin/python3 /usr/bin/supervisord -c {ELSEWHERE}", "conda/bin/python3"),
+    ],
+)
+@pytest.mark.parametrize("text", [None, OTHER, PORTAL])
+def test_one_that_others_can_change_is_not_used(
+    server: Any, conda: Path, tmp_path: Path, text: str | None, command: str, writer: str
+) -> None:
+    usual = None if text is None else f"{tmp_path}/etc.conf"
+    assert server(text, command, writers=(writer,)) == (usual, False, (str(conda),))
+
+
+def test_one_that_others_can_change_is_named_beside_the_one_that_is_used(
+    server: Any, conda: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "theirs.conf").write_text(PORTAL)
+    theirs = "/usr/bin/python3 /usr/bin/supervisord -c FOLDER/theirs.conf"
+    found = server(None, theirs, CONDA, writers=("theirs.conf",))
+    assert found == (str(conda), True, (f"{tmp_path}/theirs.conf",))
+
+
+def test_which_one_does_not_answer(server: Any, conda: Path, tmp_path: Path) -> None:
+    usual = [str(tmp_path / "etc.conf"), str(tmp_path / "other.conf")]
+    server(OTHER, CONDA)
+    assert supervisord.runs_with(usual[0], usual) is False
+    assert supervisord.runs_with(str(conda), usual) is True
+    server(OTHER, CONDA, "/usr/bin/python3 /usr/bin/supervisord -c FOLDER/other.conf")
+    assert supervisord.runs_with(usual[0], usual) is True
+    server(OTHER, "/usr/bin/python3 /usr/bin/supervisord")
+    assert supervisord.runs_with(usual[0], usual) is True
 
 
 # --- one that an earlier run has used ---------------------------------------------------------------------------------
