@@ -17,6 +17,11 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
 from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import list_of, mapping_of
 
 BACKEND = "tethys_layer_backend"
+# What an app may do with core and not with pub/sub, besides naming a channel itself.
+ONLY_INSIDE = (
+    " With pub/sub, only a WebSocket's own consumer can add it to a group or remove it: elsewhere, as in a view or a"
+    " Celery task, group_add raises RuntimeError, and group_discard has no effect."
+)
 
 
 def change(given: str, now: object, wanted: str, during: str) -> Problem | None:
@@ -31,10 +36,11 @@ def change(given: str, now: object, wanted: str, during: str) -> Problem | None:
     if now not in (CORE_BACKEND, PUBSUB_BACKEND) or wanted not in (CORE_BACKEND, PUBSUB_BACKEND) or now == wanted:
         return None
     keep = f" To keep the class, set tethys_layer_backend to {now}." if given == AUTO else ""
+    limits = ONLY_INSIDE if wanted == PUBSUB_BACKEND else ""
     return Problem(
         "layer-class-changes",
         BACKEND,
-        f"tethys_layer_backend is {given}: CHANNEL_LAYERS changes from {now} to {wanted}. {during}{keep}",
+        f"tethys_layer_backend is {given}: CHANNEL_LAYERS changes from {now} to {wanted}. {during}{limits}{keep}",
     )
 
 

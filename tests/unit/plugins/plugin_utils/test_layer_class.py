@@ -212,7 +212,12 @@ def test_another_class_is_announced() -> None:
     assert said.startswith(f"tethys_layer_backend is {PUBSUB_BACKEND}: {CHANGES}")
     assert KEEP not in said
     [said] = judge("auto", PUBSUB_BACKEND, CORE_BACKEND, hosts=[["192.0.2.1", 6379]])["warnings"]
-    assert "of the other, nor of another portal that has the other class. To keep" in said
+    assert "of the other, nor of another portal that has the other class. With pub/sub" in said
+    # What an app may do with core and not with pub/sub, and not the other way round.
+    limit = "elsewhere, as in a view or a Celery task, group_add raises RuntimeError, and group_discard has no effect."
+    assert limit in said
+    [said] = judge(CORE_BACKEND, CORE_BACKEND, PUBSUB_BACKEND)["warnings"]
+    assert "group_add" not in said
 
 
 @pytest.mark.parametrize("now", [PUBSUB_BACKEND, MEMORY_BACKEND, None, "own.Layer"])
