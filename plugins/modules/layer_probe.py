@@ -331,7 +331,7 @@ def with_portal(check: Check, portal: portal_env.PortalProcess) -> None:
     check.result["reason"] = None if check.result["provable"] else "in_memory"
     if check.processes:
         sockets.open_enough(check, portal)
-        subscribes = ".pubsub." in about["backend"]
+        subscribes = ".pubsub." in (about["backend"] or "")
         may_be_stale = about["sentinel"] or subscribes or sockets.keeps_closed_connections(check)
         sockets.forgive_once(check, portal, may_be_stale)
         front.open_all(check, about, max(LEAST_THROUGH_FRONT, min(2 * len(check.processes), MOST_THROUGH_FRONT)))

@@ -20,6 +20,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     Refusal,
     refused,
 )
+from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import mapping_of
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import choice_refusal, closest, show, whole_number
 
 
@@ -146,6 +147,15 @@ def _read_options(options: Any, backend: str) -> LayerConfig:
     if problems:
         raise Refusal(*problems)
     return cast(LayerConfig, dict(read))
+
+
+def written_options(options: object, backend: object) -> dict[str, object]:
+    """Return options as the layer is given them; as they were given where they are refused, which is told elsewhere."""
+    try:
+        read = _read_options(options, backend) if isinstance(backend, str) and backend in _OPTIONS else options
+    except Refusal:
+        read = options
+    return dict(mapping_of(read))
 
 
 def only_of_core(options: object) -> list[str]:

@@ -20,6 +20,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.processes i
     start_refusal,
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject, sentence
+from ansible_collections.tethys.channels.plugins.plugin_utils.layers import written_options
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem
 from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import is_mapping, mapping_of, unique
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import show
@@ -150,7 +151,8 @@ class Portal(Subject):
         """Announce the options of the present layer that the run does not write again."""
         layers = mapping_of((self.portal.get("settings") or {}).get("channel_layers"))
         present = mapping_of(mapping_of(layers.get("default")).get("CONFIG"))
-        asked = mapping_of(self.values.get("portal_config_layer_options"))
+        options = self.values.get("portal_config_layer_options")
+        asked = written_options(options, self.asked["tethys_layer_backend"])
         changes = []
         for name, value in present.items():
             after = asked.get(name)

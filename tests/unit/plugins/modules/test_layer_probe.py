@@ -285,6 +285,14 @@ def test_a_process_that_subscribed_before_redis_restarted_may_refuse_once(portal
     assert any("a process that nobody used since Redis restarted" in warning for warning in probe["warnings"])
 
 
+def test_a_layer_that_names_no_class_is_checked_all_the_same(portal: Portal, tmp_path: Path) -> None:
+    """Its processes do not serve, which is what is said."""
+    portal.about["backend"] = None
+    portal.failed, portal.takes = [failed(500)], {}
+    [first, *_rest] = prove(tmp_path)["problems"]
+    assert "could not be opened: the portal answered HTTP 500" in first
+
+
 @pytest.mark.parametrize("first", [[failed(403)], [DROPPED, DROPPED], [DROPPED, failed(403)]])
 def test_a_busy_process_that_refuses_is_asked_again(portal: Portal, tmp_path: Path, first: list[Any]) -> None:
     portal.failed, portal.fails_so_often = first, 2

@@ -614,6 +614,15 @@ def test_restarts_for_new_variables_are_announced(values: dict[str, Any], goal: 
         ({"symmetric_encryption_keys": ["s3cret"]}, {}, "symmetric_encryption_keys is removed. "),
         ({"symmetric_encryption_keys": ["********"]}, {"symmetric_encryption_keys": ["n3w"]}, ""),
         ({"capacity": 200}, {"capacity": "200"}, ""),
+        # As the run writes it.
+        ({"channel_capacity": {"http.request": 200}}, {"channel_capacity": {"http.request": "200"}}, ""),
+        (
+            {"channel_capacity": {"http.request": 200}},
+            {"channel_capacity": {"http.request": "300"}},
+            "channel_capacity {'http.request': 200} becomes {'http.request': 300}. ",
+        ),
+        # What is refused is shown as it is given.
+        ({"capacity": 200}, {"capacity": "many"}, "capacity 200 becomes 'many'. "),
     ],
     ids=str,
 )
