@@ -86,6 +86,7 @@ class Health(TypedDict, total=False):
     processes: list[ProcessHealth]
     redis: list[RedisHealth]
     watch: list[WatchAct]
+    watch_problem: str | None
     differs: list[Differing]
 
 

@@ -201,6 +201,9 @@ health:
           1970) and C(process).
       type: list
       elements: dict
+    watch_problem:
+      description: Why the watch cannot query Supervisor, or null.
+      type: str
     differs:
       description: The O(files) that are not as expected, each as C(path) and C(why).
       type: list
@@ -214,6 +217,7 @@ from pathlib import Path
 from typing import Any, Callable, Collection
 
 from ansible_collections.tethys.channels.plugins.module_utils import asgi_record
+from ansible_collections.tethys.channels.plugins.module_utils.boundary import clean
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.files.expected_files import OPTIONS, why_differs
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
@@ -323,6 +327,14 @@ def acts_of(state_dir: Path) -> list[dict[str, Any]]:
         return []
 
 
+def problem_of_watch(state_dir: Path) -> str | None:
+    """Return what keeps the watch from working, which it has written down, or None."""
+    try:
+        return clean(atomic_file.read(str(state_dir / "watch_problem")).decode("utf-8", "replace"), 300)
+    except OSError:
+        return None
+
+
 def differing(environment: dict[str, Any] | None, files: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Return the files and folders that are not as expected, and why."""
     found = []
@@ -426,6 +438,7 @@ def main() -> None:
         ),
         "redis": redis,
         "watch": acts_of(state_dir),
+        "watch_problem": problem_of_watch(state_dir),
         "differs": differing(params["environment"], params["files"]),
     }
     module.exit_json(changed=False, health=health)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ansible_collections.tethys.channels.plugins.module_utils.layer_facts import ProcessHealth
-from ansible_collections.tethys.channels.plugins.module_utils.portal_names import asgi_number
+from ansible_collections.tethys.channels.plugins.module_utils.portal_names import PortalNames, asgi_number
 from ansible_collections.tethys.channels.plugins.plugin_utils.check.report import RESTART, SITE, Report
 from ansible_collections.tethys.channels.plugins.plugin_utils.check.words import counted, listed
 
@@ -25,6 +25,7 @@ def judge(report: Report) -> None:
             " read `systemctl status supervisor`.",
         )
         return
+    watch_problem(report)
     if len(rows) != wanted:
         there = counted(len(rows), "process", "processes")
         report.report(
@@ -60,6 +61,19 @@ def judge(report: Report) -> None:
             "processes",
             f"{listed(older, 'was', 'were')} started before Redis was, so the WebSockets that were open then have"
             f" lost their groups and receive nothing until they reconnect: run {RESTART}.",
+        )
+
+
+def watch_problem(report: Report) -> None:
+    """The watch, which needs Supervisor's answers."""
+    problem = report.health.get("watch_problem")
+    if problem:
+        unit = PortalNames(report.plan["portal_name"]).watch_unit
+        report.report(
+            "watch-cannot-query",
+            "asgi_service_watch",
+            f"The watch (asgi_service_watch) cannot query Supervisor ({problem}), so no process that hangs is killed:"
+            f" read `journalctl -u {unit}`.",
         )
 
 

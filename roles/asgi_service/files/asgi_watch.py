@@ -12,6 +12,7 @@ exists counts (`supervisor`).
 import base64
 import configparser
 import fcntl
+import hashlib
 import http.client
 import json
 import os
@@ -30,6 +31,8 @@ EVERY, TIMEOUT, MISSES = 15, 10, 3
 # A process may take so long until it first answers. After a kill, others are left alone for so long, and it for longer.
 GRACE, REST, REST_OF_ONE = 90, 60, 300
 KEPT_ACTS = 50
+# What stands before the digest of a password.
+HASHED = "{SHA}"
 
 
 class UnixTransport(xmlrpc.client.Transport):
@@ -38,11 +41,18 @@ class UnixTransport(xmlrpc.client.Transport):
     def __init__(self, configuration):
         parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"))
         parser.read(configuration)
+        if "unix_http_server" not in parser:
+            raise OSError(f"{configuration} has no [unix_http_server]")
         server = parser["unix_http_server"]
-        login = f"{server.get('username', '')}:{server.get('password', '')}"
+        password = server.get("password", "")
+        # Supervisor's own client has the password of which its server may have only a digest.
+        plain = parser.get("supervisorctl", "password", fallback="")
+        if password == HASHED + hashlib.sha1(plain.encode()).hexdigest():  # noqa: S324 - as Supervisor has it
+            password = plain
+        login = f"{server.get('username', '')}:{password}"
         token = base64.b64encode(login.encode()).decode()
         super().__init__(headers=[] if login == ":" else [("Authorization", f"Basic {token}")])
-        self.path = server["file"].replace("%(here)s", os.path.dirname(configuration))  # noqa: PTH120
+        self.path = server.get("file", "/var/run/supervisor.sock").replace("%(here)s", os.path.dirname(configuration))  # noqa: PTH120
 
     def make_connection(self, _host):
         """Return a separate connection for each request."""
@@ -51,6 +61,14 @@ class UnixTransport(xmlrpc.client.Transport):
         connection.sock.settimeout(TIMEOUT)
         connection.sock.connect(self.path)
         return connection
+
+
+def connected(configurations):
+    """Return the interface of the Supervisor with the first of these configurations that exists."""
+    found = [path for path in configurations if Path(path).exists()]
+    if not found:
+        raise OSError("there is no " + " or ".join(configurations))
+    return xmlrpc.client.ServerProxy("http://supervisor", UnixTransport(found[0])).supervisor
 
 
 def say(text):
@@ -102,7 +120,7 @@ def is_locked(folder):
 class Watch:
     """How often each process has missed, and when it was killed."""
 
-    def __init__(self, config, rpc):
+    def __init__(self, config, rpc=None):
         self.sockets, self.state, self.rpc = config["processes"], Path(config["state"]), rpc
         self.misses, self.killed = {}, {}
 
@@ -145,19 +163,32 @@ class Watch:
         new.write_text(json.dumps(acts[-KEPT_ACTS:]), encoding="utf-8")
         new.replace(path)
 
+    def note(self, problem):
+        """Write down why no process can be watched, for `check`, or delete that note."""
+        path = self.state / "watch_problem"
+        try:
+            if problem:
+                path.write_text(problem, encoding="utf-8")
+            elif path.exists():
+                path.unlink()
+        except OSError as error:
+            say(f"cannot write {path}: {error.strerror}")
+
 
 def main():
     """Look for ever."""
     config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    configuration = next(path for path in config["supervisor"] if Path(path).exists())
-    rpc = xmlrpc.client.ServerProxy("http://supervisor", UnixTransport(configuration)).supervisor
-    watch = Watch(config, rpc)
+    watch = Watch(config)
     while True:
-        start = time.monotonic()
+        start, problem = time.monotonic(), ""
         try:
+            # Each time, because an administrator may change the login.
+            watch.rpc = connected(config["supervisor"])
             watch.look()
-        except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
-            say(f"cannot watch: {error}")
+        except (OSError, configparser.Error, http.client.HTTPException, xmlrpc.client.Error) as error:
+            problem = str(error)
+            say(f"cannot watch: {problem}")
+        watch.note(problem)
         time.sleep(max(1.0, EVERY - (time.monotonic() - start)))
 
 

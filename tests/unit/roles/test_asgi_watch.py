@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
+import hashlib
 import importlib.util
 import json
 import os
@@ -225,3 +227,52 @@ def test_supervisors_socket_and_login_are_those_of_its_configuration(watch: Any,
     [request] = server.seen
     assert (b"Authorization: Basic YWRtaW46c2VjcmV0" in request) is bool(login)
     server.listener.close()
+
+
+HASHED = "{SHA}" + hashlib.sha1(b"secret").hexdigest()  # noqa: S324 - as Supervisor has it
+
+
+@pytest.mark.parametrize(("given", "sent"), [("secret", "secret"), ("another", HASHED)])
+def test_a_hashed_password_is_that_of_supervisors_own_client(watch: Any, folder: Path, given: str, sent: str) -> None:
+    server = Server(folder / "supervisor.sock")
+    configuration = folder / "supervisord.conf"
+    configuration.write_text(
+        f"[unix_http_server]\nfile=%(here)s/supervisor.sock\nusername=admin\npassword={HASHED}\n"
+        f"[supervisorctl]\nusername=admin\npassword={given}\n",
+        encoding="utf-8",
+    )
+    with pytest.raises((xmlrpc.client.ProtocolError, OSError)):
+        watch.connected([str(folder / "none.conf"), str(configuration)]).getState()
+    [request] = server.seen
+    assert f"Authorization: Basic {base64.b64encode(f'admin:{sent}'.encode()).decode()}".encode() in request
+    server.listener.close()
+
+
+class Enough(Exception):
+    """Ends the loop of the program."""
+
+
+def test_what_keeps_the_watch_from_working_is_noted_until_it_works(
+    watch: Any, folder: Path, servers: list[Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [str(folder / "supervisord.conf")]
+    config = {"processes": dict(zip(NAMES, (str(each.path) for each in servers))), "state": str(folder)}
+    (folder / "watch.json").write_text(json.dumps({**config, "supervisor": files}), encoding="utf-8")
+    noted: list[str | None] = []
+    path = folder / "watch_problem"
+
+    def sleep(_seconds: float) -> None:
+        noted.append(path.read_text(encoding="utf-8") if path.exists() else None)
+        if len(noted) == 1:
+            # Another login, such as after an administrator has changed it: it is read again.
+            Path(files[0]).write_text("[supervisord]\n", encoding="utf-8")
+        elif len(noted) == 2:
+            monkeypatch.setattr(watch, "connected", lambda _paths: Supervisor())
+        else:
+            raise Enough
+
+    monkeypatch.setattr(watch.time, "sleep", sleep)
+    monkeypatch.setattr(watch.sys, "argv", ["asgi_watch.py", str(folder / "watch.json")])
+    with pytest.raises(Enough):
+        watch.main()
+    assert noted == [f"there is no {files[0]}", f"{files[0]} has no [unix_http_server]", None]

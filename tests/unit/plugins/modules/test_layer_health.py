@@ -449,6 +449,13 @@ def test_no_supervisor(run: Start) -> None:
     assert (found["supervisor"]["running"], found["supervisor"]["version"], found["processes"]) == (False, None, [])
 
 
+@pytest.mark.parametrize(("text", "found"), [(None, None), ("401 \x1bUnauthorized", "401 Unauthorized")])
+def test_why_the_watch_cannot_work(run: Start, tmp_path: Path, text: str | None, found: str | None) -> None:
+    if text:
+        (tmp_path / "watch_problem").write_text(text, encoding="utf-8")
+    assert run()["watch_problem"] == found
+
+
 # --- files ----------------------------------------------------------------------------------------------------------
 
 

@@ -314,6 +314,13 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
             " tethys.channels.restart replaces it."
         ],
     ),
+    "a watch that cannot log in": (
+        [put("health.watch_problem", "401 Unauthorized"), put("plan.portal_name", "")],
+        [
+            "The watch (asgi_service_watch) cannot query Supervisor (401 Unauthorized), so no process that hangs is"
+            " killed: read `journalctl -u tethys_channels_watch`."
+        ],
+    ),
     "fewer processes than asked for": (
         [lambda seen: seen["health"]["processes"].pop()],
         ["tethys_asgi_processes is 3, and Supervisor has 2 processes: run tethys.channels.site."],
