@@ -118,6 +118,8 @@ def configuration(
     maxmemory_mb: int, transport: str = "published", port: int = 6379, copied_at: str | None = None
 ) -> list[str]:
     """The server's own settings; `copied_at` is its address where servers copy each other."""
+    # From `maxmemory` on, Redis refuses what core stores, but not what pub/sub publishes: for a subscriber that does
+    # not read, its default of client-output-buffer-limit counts. A setting more would replace every running container.
     return [
         "# Managed by tethys.channels: a change made here is lost.",
         *listening(transport, port),
