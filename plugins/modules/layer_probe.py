@@ -115,6 +115,18 @@ options:
       - The portal's address for browsers. The controller sends the same requests to it as to O(front). Use it for a
         proxy on another machine, such as a load balancer. Include C(PREFIX_URL).
     type: str
+  redis_container:
+    description:
+      - The name of the Redis container that the collection runs on this server, if it runs one. Where it did not start
+        after the processes, they have no connection that it closed, so a WebSocket that they refuse with HTTP 500 is
+        reported also if they accept the next one.
+    type: str
+    default: ""
+  redis_engine:
+    description: The engine in which that container is.
+    type: str
+    choices: [docker, podman]
+    default: docker
   timeout:
     description: The number of seconds after which the check is stopped, not including the time without messages.
     type: int
@@ -331,8 +343,8 @@ def with_portal(check: Check, portal: portal_env.PortalProcess) -> None:
     check.result["reason"] = None if check.result["provable"] else "in_memory"
     if check.processes:
         sockets.open_enough(check, portal)
-        subscribes = ".pubsub." in (about["backend"] or "")
-        may_be_stale = about["sentinel"] or subscribes or sockets.keeps_closed_connections(check)
+        keeps_closed = ".pubsub." in (about["backend"] or "") or sockets.keeps_closed_connections(check)
+        may_be_stale = about["sentinel"] or (keeps_closed and sockets.may_have_been_closed(check))
         sockets.forgive_once(check, portal, may_be_stale)
         front.open_all(check, about, max(LEAST_THROUGH_FRONT, min(2 * len(check.processes), MOST_THROUGH_FRONT)))
     # Where no process serves, nobody can get a message, and whoever listens in the place of Redis would get the
@@ -389,6 +401,8 @@ def main() -> None:
                 },
             },
             "url": {"type": "str"},
+            "redis_container": {"type": "str", "default": ""},
+            "redis_engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
             "timeout": {"type": "int", "default": 60},
         },
         mutually_exclusive=[("expected_layers", "settings_file")],

@@ -9,7 +9,7 @@ import os
 import time
 from collections import Counter
 
-from ansible_collections.tethys.channels.plugins.module_utils import facts, portal_env
+from ansible_collections.tethys.channels.plugins.module_utils import asgi_record, facts, portal_env
 from ansible_collections.tethys.channels.plugins.module_utils.delivery.check import HANDSHAKE_SECONDS, Check, Failure
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 
@@ -71,7 +71,7 @@ def forgive_once(check: Check, portal: portal_env.PortalProcess, may_be_stale: b
 
     Args:
         portal: the portal's Python.
-        may_be_stale: whether this redis-py, or this class of the layer, may keep such connections.
+        may_be_stale: whether this redis-py, or this class of the layer, may have kept such connections.
     """
     held = Counter(check.holder.values())
     passing = {*GIVEN_UP, 500} if may_be_stale else GIVEN_UP
@@ -116,6 +116,16 @@ def keeps_closed_connections(check: Check) -> bool:
     """Return whether this redis-py uses a connection again that Redis has closed."""
     numbers = (check.result["versions"].get("redis") or "").split(".")[:2]
     return all(number.isdigit() for number in numbers) and tuple(map(int, numbers)) >= (8, 1)
+
+
+def may_have_been_closed(check: Check) -> bool:
+    """Return whether a process may be older than the Redis that runs now, which then closed its connections.
+
+    It may where that is unknown: what is reached over a network may have lost them also while Redis ran.
+    """
+    name = check.given["redis_container"]
+    since = asgi_record.groups_lost_at(name, check.given["redis_engine"]) if name else 0
+    return not since or any(process.started_at + asgi_record.SLACK_SECONDS < since for process in check.able())
 
 
 def judge(check: Check) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Iterator
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils import (
+    asgi_record,
     boundary,
     portal_env,
     portal_wire,
@@ -231,6 +232,8 @@ def prove(tmp_path: Path, **given: Any) -> dict[str, Any]:
         "expected_layers": None,
         "timeout": 30,
         "portal_name": "",
+        "redis_container": "",
+        "redis_engine": "docker",
         **dict.fromkeys(("settings_file", "name", "among", "word", "front", "url")),
     }
     return layer_probe.verify({**defaults, **given})
@@ -283,6 +286,35 @@ def test_a_process_that_subscribed_before_redis_restarted_may_refuse_once(portal
     probe = prove(tmp_path)
     assert probe["ok"], probe["problems"]
     assert any("a process that nobody used since Redis restarted" in warning for warning in probe["warnings"])
+
+
+@pytest.mark.parametrize("versions", [{"redis": "8.0.1"}, {"redis": "8.1.0"}])
+@pytest.mark.parametrize(
+    ("container", "seconds_ago", "forgiven"),
+    [
+        # The processes are 10 s old.
+        ("redis", 5, True),
+        ("redis", 60, False),
+        ("redis", 0, True),
+        # What is reached over a network loses connections also while it runs.
+        ("", 60, True),
+    ],
+)
+def test_a_refusal_is_forgiven_only_if_redis_started_after_the_process(
+    portal: Portal,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    container: str,
+    seconds_ago: int,
+    forgiven: bool,
+    versions: dict[str, str],
+) -> None:
+    """A fault of the app that comes and goes has the same status."""
+    started = time.time() - seconds_ago if seconds_ago else 0.0
+    monkeypatch.setattr(asgi_record, "groups_lost_at", lambda name, _engine: started if name else 0.0)
+    portal.about.update(backend="channels_redis.pubsub.RedisPubSubChannelLayer", versions=versions)
+    portal.failed, portal.fails_so_often = REFUSED, 2
+    assert prove(tmp_path, redis_container=container)["ok"] is forgiven
 
 
 def test_a_layer_that_names_no_class_is_checked_all_the_same(portal: Portal, tmp_path: Path) -> None:
