@@ -52,7 +52,7 @@ def kept(given: str, wanted: str, reason: str) -> Problem | None:
         "layer-class-kept",
         BACKEND,
         f"tethys_layer_backend is {given}: {reason}, so the layer's class is {wanted}. Set"
-        " tethys_layer_backend to that class to keep it without this message.",
+        " tethys_layer_backend to that class to keep it when this reason is gone, without this message.",
     )
 
 

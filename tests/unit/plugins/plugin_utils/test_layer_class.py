@@ -235,7 +235,8 @@ def test_a_portal_that_keeps_core_is_told_why() -> None:
     [said] = judge("auto", CORE_BACKEND, CORE_BACKEND, reason)["warnings"]
     assert said == (
         "tethys_layer_backend is auto: portal_config_layer_options has capacity, which only the core class takes, so"
-        f" the layer's class is {CORE_BACKEND}. Set tethys_layer_backend to that class to keep it without this message."
+        f" the layer's class is {CORE_BACKEND}. Set tethys_layer_backend to that class to keep it when this reason is"
+        " gone, without this message."
     )
     assert judge(CORE_BACKEND, CORE_BACKEND, CORE_BACKEND, reason)["warnings"] == []
 
