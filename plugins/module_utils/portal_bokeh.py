@@ -5,87 +5,154 @@
 
 Tethys imports names of Bokeh when its settings are read, whether or not an app uses Bokeh. Loading Bokeh takes longer
 than reading the settings, and only one setting depends on it: the folder of BokehJS, which is in bokeh.settings.
+
+Only Tethys's own modules get names that wait. Whatever else imports Bokeh gets Bokeh: it may do anything with it.
 """
 
 from __future__ import annotations
 
+import builtins
+import contextlib
 import importlib
+import importlib.util
+import os
+import signal
 import sys
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType, TracebackType
-from typing import Any, Sequence
+from typing import Any, Callable, Iterable, Mapping, Sequence, TypeVar
+
+from ansible_collections.tethys.channels.plugins.module_utils.portal_common import ANYTHING
 
 PACKAGES = ("bokeh", "bokeh_django")
 # What a setting depends on, and what these need.
 AT_ONCE = ("bokeh", "bokeh.settings", "bokeh.util")
+# The packages of Tethys that import Bokeh, and the module by which most of them do, as an app may too.
+TETHYS = ("tethys_apps", "tethys_compute", "tethys_gizmos", "tethys_portal")
+OPTIONAL = "tethys_portal.optional_dependencies"
+Found = TypeVar("Found")
 
 
-class Postponed(MetaPathFinder, Loader):
-    """While this context lasts, an import of Bokeh gives names that load it when they are used."""
+def attempt(run: Callable[[], Found]) -> Found:
+    """Return what this returns with Bokeh postponed.
+
+    If it raises, the program goes on in a spare process, which has loaded nothing yet, without postponing anything, and
+    this one ends as that one does.
+    """
+    go, word = os.pipe()
+    try:
+        spare = os.fork()
+    except OSError:
+        return run()
+    if not spare:
+        os.close(word)
+        if not os.read(go, 1):
+            os._exit(0)
+        return run()
+    try:
+        with Postponed():
+            found = run()
+    except ANYTHING:
+        os.write(word, b"!")
+        status = os.waitpid(spare, 0)[1]
+        if os.WIFSIGNALED(status):
+            os.kill(os.getpid(), os.WTERMSIG(status))
+        os._exit(os.WEXITSTATUS(status))
+    os.kill(spare, signal.SIGKILL)
+    os.waitpid(spare, 0)
+    return found
+
+
+class Postponed:
+    """While this context lasts, what Tethys imports from Bokeh is loaded when it is used."""
 
     def __init__(self) -> None:
-        self._stand_ins: list[str] = []
+        self._lasts = False
+        self._import: Callable[..., Any] = builtins.__import__
+        self._optional: ModuleType | None = None
 
     def __enter__(self) -> Postponed:
-        sys.meta_path.insert(0, self)
+        with contextlib.suppress(ImportError):
+            optional = importlib.import_module(OPTIONAL)
+            if vars(optional).get("import_module") is importlib.import_module:
+                self._optional = optional
+                vars(optional)["import_module"] = self._by_function
+        self._lasts = True
+        builtins.__import__ = self._by_statement
         return self
 
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self.end()
+        self._lasts = False
+        if builtins.__import__ == self._by_statement:
+            builtins.__import__ = self._import
+        if self._optional:
+            vars(self._optional)["import_module"] = importlib.import_module
 
-    def end(self) -> None:
-        """From now on, an import loads the modules themselves."""
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
-        for name in self._stand_ins:
-            sys.modules.pop(name, None)
-            package, _dot, last = name.rpartition(".")
-            vars(sys.modules.get(package, self)).pop(last, None)
-        self._stand_ins = []
+    def _by_statement(
+        self,
+        name: str,
+        globals: Mapping[str, Any] | None = None,
+        locals: Mapping[str, Any] | None = None,
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> Any:
+        """An import statement, called as Python calls it; `fromlist` is what follows `from … import`."""
+        of_tethys = _is_tethys(globals)
+        if self._lasts and of_tethys and fromlist and "*" not in fromlist and not level and _can_wait(name):
+            return Name(name)
+        found = self._import(name, globals, locals, fromlist, level)
+        if self._lasts and fromlist and not of_tethys:
+            _load(found, fromlist)
+        return found
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """Return a specification of this loader's for a module of Bokeh that is installed."""
-        if fullname.partition(".")[0] not in PACKAGES or fullname in AT_ONCE or fullname.startswith(f"{AT_ONCE[-1]}."):
-            return None
-        found = PathFinder.find_spec(fullname, path, target)
-        if found is None:
-            return None
-        spec = ModuleSpec(fullname, self, origin=found.origin, is_package=found.submodule_search_locations is not None)
-        spec.submodule_search_locations = found.submodule_search_locations
-        return spec
+    def _by_function(self, name: str, package: str | None = None) -> Any:
+        """An import by Tethys's function for what may not be installed."""
+        frame = sys._getframe(1)
+        while frame.f_back and frame.f_globals.get("__name__") == OPTIONAL:
+            frame = frame.f_back
+        if self._lasts and _is_tethys(frame.f_globals) and _can_wait(name):
+            return Name(name)
+        return importlib.import_module(name, package)
 
-    def exec_module(self, module: ModuleType) -> None:
-        """Give a module each name when it is first used."""
-        self._stand_ins.append(module.__name__)
 
-        def name_of(name: str) -> Name:
-            if name.startswith("__"):
-                raise AttributeError(name)
-            return Name(self, module.__name__, name)
+def _is_tethys(importer: Mapping[str, Any] | None) -> bool:
+    return str((importer or {}).get("__name__")).partition(".")[0] in TETHYS
 
-        vars(module)["__getattr__"] = name_of
+
+def _can_wait(name: str) -> bool:
+    """Whether this is a module of Bokeh that is installed, not loaded, and that no setting depends on."""
+    if name.partition(".")[0] not in PACKAGES or name in AT_ONCE or name.startswith(f"{AT_ONCE[-1]}."):
+        return False
+    return name not in sys.modules and importlib.util.find_spec(name) is not None
+
+
+def _load(module: Any, names: Iterable[str]) -> None:
+    """Load what one of Tethys's modules has of Bokeh, before another module gets it from there."""
+    own = vars(module) if isinstance(module, ModuleType) else {}
+    for name in list(own) if "*" in names else names:
+        found = own.get(name)
+        if type(found) is Name:
+            own[name] = found._value()
 
 
 class Name:
-    """A name of a module, which is loaded when the name is used."""
+    """A module of Bokeh, or a name of one, which is loaded when it is used."""
 
-    def __init__(self, postponed: Postponed, module: str, name: str) -> None:
-        self._postponed, self._module, self._name = postponed, module, name
+    def __init__(self, module: str, name: str = "") -> None:
+        self._module, self._name = module, name
 
     def _value(self) -> Any:
-        self._postponed.end()
-        return getattr(importlib.import_module(self._module), self._name)
+        module = importlib.import_module(self._module)
+        return getattr(module, self._name) if self._name else module
 
     def __call__(self, *given: Any, **named: Any) -> Any:
         return self._value()(*given, **named)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._value(), name)
+        if self._name or name.startswith("__"):
+            return getattr(self._value(), name)
+        return Name(self._module, name)
 
     def __mro_entries__(self, _bases: tuple[Any, ...]) -> tuple[Any, ...]:
         return (self._value(),)

@@ -27,6 +27,8 @@ PACKAGES = (
 DELIVERY_PACKAGES = ("tethys_platform", "channels", "channels_redis", "redis", "daphne", "autobahn")
 # Why the Bokeh handlers are read from the source, until Tethys has started.
 NO_END = "the start of Tethys came to no end"
+# An app may raise anything when it is imported, and may even try to leave.
+ANYTHING = (Exception, SystemExit)
 CORE = "channels_redis.core.RedisChannelLayer"
 
 

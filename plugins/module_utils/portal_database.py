@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from ansible_collections.tethys.channels.plugins.module_utils.portal_common import sentence
+from ansible_collections.tethys.channels.plugins.module_utils.portal_common import ANYTHING, sentence
 
 _READING = re.compile(r"\s*(SELECT|PRAGMA|EXPLAIN|SHOW|WITH|BEGIN|SAVEPOINT|RELEASE|ROLLBACK|COMMIT|SET)\b", re.I)
 _READ_ONLY = "?mode=ro"
@@ -37,8 +37,6 @@ _WRITERS = (
     ("tethys_apps.base.app_base", "TethysExtensionBase", ("sync_with_tethys_db", "remove_from_db")),
     ("tethys_quotas.apps", None, ("sync_resource_quota_handlers",)),
 )
-# An app may raise anything when it is imported, and may even try to leave.
-ANYTHING = (Exception, SystemExit)
 
 
 class Guard:

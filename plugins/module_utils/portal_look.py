@@ -10,6 +10,7 @@ through.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import logging
@@ -19,10 +20,15 @@ import sys
 from pathlib import Path
 from typing import Any, Callable
 
-from ansible_collections.tethys.channels.plugins.module_utils.portal_bokeh import Postponed
-from ansible_collections.tethys.channels.plugins.module_utils.portal_common import NO_END, PACKAGES, sentence, versions
-from ansible_collections.tethys.channels.plugins.module_utils.portal_database import (
+from ansible_collections.tethys.channels.plugins.module_utils.portal_bokeh import attempt
+from ansible_collections.tethys.channels.plugins.module_utils.portal_common import (
     ANYTHING,
+    NO_END,
+    PACKAGES,
+    sentence,
+    versions,
+)
+from ansible_collections.tethys.channels.plugins.module_utils.portal_database import (
     connection_limit,
     database_problem,
     most_in_pool,
@@ -49,32 +55,44 @@ def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], _command
         tell({"config_problem": _check_yaml(params["yaml_check"], params["config_file"])})
     if params.get("requirements"):
         tell({"lacking": sys.modules[params["packages_look"]].lacking(params["requirements"])})
+    with contextlib.suppress(_Doubtful):
+        attempt(lambda: _look(tell, hide))
+
+
+class _Doubtful(Exception):
+    """What was told may be another with all of Bokeh loaded."""
+
+
+def _look(tell: Callable[[dict[str, Any]], None], hide: Hider) -> None:
+    """Start Tethys, and tell what it says; what is told again replaces what was told before."""
     heard = _Listener()
     try:
-        with Postponed():
-            settings = importlib.import_module("django.conf").settings
-            hide.learn(*_secrets(settings))
+        settings = importlib.import_module("django.conf").settings
+        hide.learn(*_secrets(settings))
         unread = _unread_config(heard)
         tell({"settings": _settings(settings), "settings_problem": unread})
     except ANYTHING as error:
         tell({"settings_problem": f"Django's settings cannot be loaded: {sentence(error)}."})
         tell(_by_source(None, "Django's settings cannot be loaded"))
-        return
+        raise _Doubtful from error
     tell(_by_source(settings, NO_END))
     try:
-        with Postponed():
-            prevent_writes(settings)
-            # With a bare argv Tethys leaves the harvest to us.
-            importlib.import_module("django").setup()
+        prevent_writes(settings)
+        # With a bare argv Tethys leaves the harvest to us.
+        importlib.import_module("django").setup()
     except ANYTHING as error:
         tell({"start_problem": f"Tethys cannot be started: {sentence(error)}."})
         tell(_by_source(settings, "Tethys cannot be started"))
-        return
+        raise _Doubtful from error
     database, usable = database_problem(settings)
-    tell({"database_problem": database, "connection_limit": connection_limit(settings) if usable else None})
+    limit = connection_limit(settings) if usable else None
+    tell({"start_problem": None, "database_problem": database, "connection_limit": limit})
     doubts = [doubt for doubt in (unread, None if usable else database) if doubt]
-    tell(_harvest(settings, heard, usable, doubts))
+    harvest = _harvest(settings, heard, usable, doubts)
+    tell(harvest)
     tell({"lifecycle_consumer": _lifecycle_consumer()})
+    if harvest["app_problems"] or "apps" not in harvest:
+        raise _Doubtful
 
 
 # --- the environment ------------------------------------------------------------------------------------------------
@@ -103,8 +121,7 @@ def _check_yaml(checker: str, config_file: str) -> str | None:
 def _lifecycle_consumer() -> bool | None:
     """Whether this Tethys has the consumer by which delivery is verified; read from its routes, not its version."""
     try:
-        with Postponed():
-            routes = importlib.import_module("tethys_portal.urls").websocket_urlpatterns
+        routes = importlib.import_module("tethys_portal.urls").websocket_urlpatterns
         return any("ws/app-lifecycle" in str(route.pattern) for route in routes)
     except ANYTHING:
         # The routes include every app's, one of which may be what fails.

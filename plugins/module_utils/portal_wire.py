@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Callable
 from urllib.parse import parse_qs, urlsplit
 
-from ansible_collections.tethys.channels.plugins.module_utils.portal_bokeh import Postponed
+from ansible_collections.tethys.channels.plugins.module_utils.portal_bokeh import attempt
 from ansible_collections.tethys.channels.plugins.module_utils.portal_common import (
     CORE,
     DELIVERY_PACKAGES,
@@ -50,9 +50,7 @@ BLOCKING_SECONDS = 5.0
 
 def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], commands: Any) -> None:
     """Print the portal's settings, then run commands until they end."""
-    with Postponed():
-        settings = importlib.import_module("django.conf").settings
-        layers = settings.CHANNEL_LAYERS
+    settings, layers = attempt(_settings)
     default = layers.get("default") or {} if isinstance(layers, dict) else {}
     hide = Hider()
     hide.learn(*secrets_in(layers))
@@ -74,6 +72,11 @@ def main(params: dict[str, Any], say: Callable[[dict[str, Any]], None], commands
     )
     wire = Wire(params["address"], host_name(settings.ALLOWED_HOSTS), prefix, hide, params.get("word"))
     asyncio.run(wire.obey(commands, say))
+
+
+def _settings() -> tuple[Any, Any]:
+    settings = importlib.import_module("django.conf").settings
+    return settings, settings.CHANNEL_LAYERS
 
 
 def has_layers(layers: Any, expected: Any) -> bool:

@@ -848,6 +848,32 @@ def test_real_portal_that_cannot_start(portal: Portal) -> None:
 
 
 @real
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from bokeh.models import *\nfrom bokeh.palettes import Category10\nSlider, Category10[10]\n",
+        # What Tethys was to get later: only the repetition starts.
+        "from tethys_apps.base import bokeh_handler\nbokeh_handler.Document | None\n",
+    ],
+)
+def test_real_portal_with_a_django_app_that_uses_bokeh(portal: Portal, tmp_path: Path, code: str) -> None:
+    (tmp_path / "with_bokeh").mkdir()
+    (tmp_path / "with_bokeh" / "__init__.py").write_text(code, encoding="utf-8")
+    found = portal("INSTALLED_APPS: [with_bokeh]")
+    assert (found["settings_problem"], found["start_problem"], found["app_problems"]) == (None, None, [])
+    assert [handler["name"] for handler in found["bokeh"]] == ["wave"]
+    assert found["bokeh_problem"] is None
+
+
+@real
+def test_real_app_that_uses_bokeh_by_tethys(portal: Portal) -> None:
+    uses = "\n    from tethys_apps.base import bokeh_handler\n    bokeh_handler.Document | None\n"
+    found = portal(handlers=HANDLERS + uses)
+    assert found["app_problems"] == []
+    assert found["bokeh_problem"] is None
+
+
+@real
 def test_real_app_that_writes_to_the_database(portal: Portal) -> None:
     writes = "\n    from tethys_apps.models import TethysApp\n    TethysApp.objects.create(name='x', package='x')\n"
     found = portal(controllers=CONTROLLERS + writes)
