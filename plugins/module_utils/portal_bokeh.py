@@ -16,7 +16,6 @@ import contextlib
 import importlib
 import importlib.util
 import os
-import signal
 import sys
 from types import ModuleType, TracebackType
 from typing import Any, Callable, Iterable, Mapping, Sequence, TypeVar
@@ -29,37 +28,33 @@ AT_ONCE = ("bokeh", "bokeh.settings", "bokeh.util")
 # The packages of Tethys that import Bokeh, and the module by which most of them do, as an app may too.
 TETHYS = ("tethys_apps", "tethys_compute", "tethys_gizmos", "tethys_portal")
 OPTIONAL = "tethys_portal.optional_dependencies"
+# By this status a child says that it could not do what it was to do.
+AGAIN = 75
 Found = TypeVar("Found")
 
 
 def attempt(run: Callable[[], Found]) -> Found:
-    """Return what this returns with Bokeh postponed.
+    """Return what this returns with Bokeh postponed, in a child, by which the program goes on.
 
-    If it raises, the program goes on in a spare process, which has loaded nothing yet, without postponing anything, and
-    this one ends as that one does.
+    If it raises, the child is gone with all that it had begun, and the program goes on here, where nothing has been
+    loaded yet, without postponing anything. Otherwise this process ends as the child does.
     """
-    go, word = os.pipe()
     try:
-        spare = os.fork()
+        child = os.fork()
     except OSError:
         return run()
-    if not spare:
-        os.close(word)
-        if not os.read(go, 1):
-            os._exit(0)
-        return run()
-    try:
-        with Postponed():
-            found = run()
-    except ANYTHING:
-        os.write(word, b"!")
-        status = os.waitpid(spare, 0)[1]
+    if child:
+        status = os.waitpid(child, 0)[1]
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status) == AGAIN:
+            return run()
         if os.WIFSIGNALED(status):
             os.kill(os.getpid(), os.WTERMSIG(status))
         os._exit(os.WEXITSTATUS(status))
-    os.kill(spare, signal.SIGKILL)
-    os.waitpid(spare, 0)
-    return found
+    try:
+        with Postponed():
+            return run()
+    except ANYTHING:
+        os._exit(AGAIN)
 
 
 class Postponed:

@@ -67,10 +67,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
         {"os.read"},
         "reads the portal's pipe within bounds and hands each line to boundary.accept",
     ),
-    "module_utils/portal_bokeh.py": (
-        {"os.fork", "os.read"},
-        "runs in the portal's Python, never as root, and reads one byte of its own",
-    ),
+    "module_utils/portal_bokeh.py": ({"os.fork"}, "runs in the portal's Python, never as root"),
     "module_utils/portal_user.py": ({"read_text"}, "reads /etc/nginx/nginx.conf, which is root's"),
     "module_utils/portal_look.py": ({"read_bytes", "read_text"}, "runs in the portal's Python, never as root"),
     "module_utils/portal_source.py": ({"read_bytes"}, "runs in the portal's Python, never as root"),
