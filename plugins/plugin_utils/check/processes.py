@@ -72,8 +72,8 @@ def watch_problem(report: Report) -> None:
         report.report(
             "watch-cannot-query",
             "asgi_service_watch",
-            f"The watch (asgi_service_watch) cannot query Supervisor ({problem}), so no process that hangs is killed:"
-            f" read `journalctl -u {unit}`.",
+            f"The watch (asgi_service_watch) cannot query Supervisor ({problem}), so no process that hangs is killed."
+            f" Read the journal of the unit {unit}.",
         )
 
 

@@ -318,7 +318,7 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
         [put("health.watch_problem", "401 Unauthorized"), put("plan.portal_name", "")],
         [
             "The watch (asgi_service_watch) cannot query Supervisor (401 Unauthorized), so no process that hangs is"
-            " killed: read `journalctl -u tethys_channels_watch`."
+            " killed. Read the journal of the unit tethys_channels_watch."
         ],
     ),
     "fewer processes than asked for": (
