@@ -35,6 +35,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server.accounts im
     Account,
     account_of,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 
 if TYPE_CHECKING:
     # Ansible sends them along; only the portal's Python loads them.
@@ -211,6 +212,9 @@ def home_problem(home: str) -> str | None:
     """Why that folder cannot be TETHYS_HOME."""
     if portal_user.yes(Path(home).is_dir):
         return None
+    closed = closed_to_root(Path(home))
+    if closed:
+        return f"{closed}."
     return f"{home} is not a folder." if portal_user.yes(Path(home).exists) else f"There is no folder {home}."
 
 
@@ -223,13 +227,30 @@ def owner_of(path: str) -> dict[str, Any] | None:
     return {"user": account_of(uid).name, "uid": uid}
 
 
+def closed_to_root(file: Path) -> str | None:
+    """Return that root may not enter a folder on the way to a file, and the fix, without a period; usually None."""
+    for folder in reversed(file.parents):
+        try:
+            # Looked up in the folder, which takes the right to enter it.
+            Path(folder, "..").stat()
+        except PermissionError:
+            fix = shell_words("chmod", "o+x", folder)
+            return f"root cannot enter {folder}, as on NFS with root_squash: let others enter it (`{fix}`)"
+        except OSError:
+            break
+    return None
+
+
 def config_facts(path: str, who: Account | None = None) -> dict[str, Any]:
     """Return facts of portal_config.yml that need no Tethys; ``who`` is the portal's user."""
     file, real = Path(path), os.path.realpath(path)
     facts: dict[str, Any] = dict.fromkeys(("owner", "group", "mode", "others_can_read", "sha256", "problem"))
     facts.update(path=path, realpath=real, exists=portal_user.yes(file.exists))
     if not facts["exists"]:
-        if portal_user.yes(file.is_symlink):
+        closed = closed_to_root(file)
+        if closed:
+            facts["problem"] = f"{closed}."
+        elif portal_user.yes(file.is_symlink):
             facts["problem"] = f"{path} is a link to {real}, which does not exist."
         return facts
     if not file.is_file():

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import socket
+import subprocess
 import sys
 import textwrap
 import time
@@ -411,6 +412,52 @@ def test_a_config_that_links_to_a_file_of_roots_is_not_read(tmp_path: Path) -> N
     facts = portal_state.config_facts(str(home / "portal_config.yml"), nobody)
     assert facts["problem"] == f"{home}/portal_config.yml cannot be read: Permission denied."
     assert facts["sha256"] is None
+
+
+# What root is on NFS with root_squash: a user without rights to the files of others.
+SQUASHED = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner,-chown")
+SQUASHED_LOOK = """
+import json, sys
+from ansible_collections.tethys.channels.plugins.module_utils import portal_state
+from ansible_collections.tethys.channels.plugins.module_utils.files.owned_file import owned_file
+config = sys.argv[1] + "/portal_config.yml"
+facts = portal_state.config_facts(config)
+if facts["exists"]:
+    with owned_file(config, 100) as file:
+        file.rewrite(b"settings: {a: 1}", file.read())
+print(json.dumps([portal_state.home_problem(sys.argv[1]), facts["exists"], facts["problem"]]))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+@pytest.mark.parametrize(
+    ("modes", "closed"),
+    [((0o755, 0o711), None), ((0o755, 0o700), "home"), ((0o700, 0o755), "export")],
+    ids=["others may enter", "a home of its owner's only", "a folder above it of its owner's only"],
+)
+def test_a_home_on_nfs_with_root_squash(tmp_path: Path, modes: tuple[int, int], closed: str | None) -> None:
+    tmp_path.chmod(0o755)
+    home = tmp_path / "export" / "home"
+    home.mkdir(parents=True)
+    config = home / "portal_config.yml"
+    config.write_text("settings: {}\n", encoding="utf-8")
+    config.chmod(0o600)
+    nobody = accounts.account("nobody")
+    assert nobody is not None
+    for path, mode in ((config, 0o600), (home, modes[1]), (home.parent, modes[0])):
+        os.chown(path, nobody.uid, nobody.gid)
+        path.chmod(mode)
+    child = subprocess.run(
+        [*SQUASHED, sys.executable, "-c", SQUASHED_LOOK, str(home)], capture_output=True, text=True, check=True
+    )
+    folder = home if closed == "home" else home.parent
+    problem = (
+        f"root cannot enter {folder}, as on NFS with root_squash: let others enter it (`chmod o+x {folder}`)."
+        if closed
+        else None
+    )
+    assert json.loads(child.stdout) == [problem if closed == "export" else None, not closed, problem]
+    assert config.read_text(encoding="utf-8") == ("settings: {}\n" if closed else "settings: {a: 1}")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
