@@ -127,7 +127,7 @@ def _load(module: Any, names: Iterable[str]) -> None:
     own = vars(module) if isinstance(module, ModuleType) else {}
     for name in list(own) if "*" in names else names:
         found = own.get(name)
-        if type(found) is Name:
+        if issubclass(type(found), Name):
             own[name] = found._value()
 
 

@@ -41,16 +41,17 @@ def chosen_class(asked: object, reason: str) -> str:
     return CORE_BACKEND if reason else PUBSUB_BACKEND
 
 
-def core_reason(options: object, hosts: object, found: FoundThere = NOTHING) -> str:
+def core_reason(options: object, hosts: object, found: FoundThere | None = None) -> str:
     """Return what of one portal needs the core class, or an empty text.
 
     Args:
         options: portal_config_layer_options.
         hosts: tethys_layer_hosts.
-        found: what was found on the portal's server; nothing before it was inspected.
+        found: what was found on the portal's server; None before it was inspected.
     """
+    there = found or NOTHING
     of_variables = _of_options(options) or _of_hosts(hosts)
-    return of_variables or _of_workers(found) or _of_portal(found.get("portal"))
+    return of_variables or _of_workers(there) or _of_portal(there.get("portal"))
 
 
 def _of_options(options: object) -> str:

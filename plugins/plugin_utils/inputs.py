@@ -274,13 +274,13 @@ class Variables:
     @cached_property
     def core_reason(self) -> str:
         """What needs the core class, of the variables, of what was found so far, or of portals that share the Redis."""
-        from ansible_collections.tethys.channels.plugins.plugin_utils.class_choice import NOTHING, core_reason
+        from ansible_collections.tethys.channels.plugins.plugin_utils.class_choice import core_reason
 
         redis = self.read("preflight_layer_redis")
         hosts = None if redis else self.read("preflight_layer_hosts")
         # Once for all portals, since it takes the variables of each.
         shared = (self.read("__preflight_class") or {}).get("reason") if redis else ""
-        return core_reason(self.layer_options, hosts, self.found or NOTHING) or str(shared or "")
+        return core_reason(self.layer_options, hosts, self.found) or str(shared or "")
 
     @property
     def backend_now(self) -> str:

@@ -89,7 +89,7 @@ def test_what_no_setting_depends_on_is_not_loaded(base: Any) -> None:
 def test_a_name_is_loaded_when_it_is_used(base: Any) -> None:
     assert base.autoload("plots/") == base.whole.autoload("plots/") == "at plots/"
     real = importlib.import_module("bokeh.document").Document
-    assert type(base.Document()) is real
+    assert issubclass(type(base.Document()), real)
     assert base.Document.title == "plot"
     assert isinstance(real(), base.Document)
     assert not isinstance(base.shown, base.Document)
@@ -159,7 +159,7 @@ print(attempt(run), flush=True)
 )
 def test_what_fails_is_repeated_in_a_fresh_process(how: str, printed: list[str], status: int) -> None:
     command = [sys.executable, "-c", ATTEMPT.replace("HOW", how)]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": ROOT}, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": ROOT}, stdout=subprocess.PIPE, text=True, check=False)
     assert done.stdout.splitlines() == printed
     assert done.returncode == status
 
@@ -231,7 +231,7 @@ def in_portal(home: Path, program: str, argument: str) -> Any:
     (home / "portal_config.yml").write_text("settings:\n  SECRET_KEY: x\n  PREFIX_URL: on/here\n", encoding="utf-8")
     variables = {"TETHYS_HOME": str(home), "DJANGO_SETTINGS_MODULE": "tethys_portal.settings", "PYTHONPATH": ROOT}
     command = [os.environ["TETHYS_TEST_PYTHON"], "-c", program, argument]
-    done = subprocess.run(command, env={**os.environ, **variables}, cwd="/", stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, env={**os.environ, **variables}, cwd="/", stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 0
     return json.loads(done.stdout.rpartition("found:")[2])
 
