@@ -159,7 +159,9 @@ print(attempt(run), flush=True)
 )
 def test_what_fails_is_repeated_in_a_fresh_process(how: str, printed: list[str], status: int) -> None:
     command = [sys.executable, "-c", ATTEMPT.replace("HOW", how)]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": ROOT}, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": ROOT}, stdout=subprocess.PIPE, text=True, check=False
+    )
     assert done.stdout.splitlines() == printed
     assert done.returncode == status
 
@@ -231,7 +233,9 @@ def in_portal(home: Path, program: str, argument: str) -> Any:
     (home / "portal_config.yml").write_text("settings:\n  SECRET_KEY: x\n  PREFIX_URL: on/here\n", encoding="utf-8")
     variables = {"TETHYS_HOME": str(home), "DJANGO_SETTINGS_MODULE": "tethys_portal.settings", "PYTHONPATH": ROOT}
     command = [os.environ["TETHYS_TEST_PYTHON"], "-c", program, argument]
-    done = subprocess.run(command, env={**os.environ, **variables}, cwd="/", stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        command, env={**os.environ, **variables}, cwd="/", stdout=subprocess.PIPE, text=True, check=False
+    )
     assert done.returncode == 0
     return json.loads(done.stdout.rpartition("found:")[2])
 
