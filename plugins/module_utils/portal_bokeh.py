@@ -126,7 +126,7 @@ def _load(module: Any, names: Iterable[str]) -> None:
     """Load what one of Tethys's modules has of Bokeh, before another module gets it from there."""
     own = vars(module) if isinstance(module, ModuleType) else {}
     for name in list(own) if "*" in names else names:
-        found = own.get(name)
+        found: Any = own.get(name)
         if issubclass(type(found), Name):
             own[name] = found._value()
 
