@@ -64,7 +64,7 @@ class _Doubtful(Exception):
 
 
 def _look(tell: Callable[[dict[str, Any]], None], hide: Hider) -> None:
-    """Start Tethys, and tell what it says; what is told again replaces what was told before."""
+    """Start Tethys, and report what it says; a later report replaces an earlier one."""
     heard = _Listener()
     try:
         settings = importlib.import_module("django.conf").settings

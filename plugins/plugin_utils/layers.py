@@ -150,7 +150,7 @@ def _read_options(options: Any, backend: str) -> LayerConfig:
 
 
 def written_options(options: object, backend: object) -> dict[str, object]:
-    """Return options as the layer is given them; as they were given where they are refused, which is told elsewhere."""
+    """Return options as the layer is given them; unchanged where they are refused, which another check reports."""
     try:
         read = _read_options(options, backend) if isinstance(backend, str) and backend in _OPTIONS else options
     except Refusal:

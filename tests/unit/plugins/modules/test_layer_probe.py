@@ -111,7 +111,7 @@ class Portal:
         self.takes = {11: 2, 12: 2, 13: 2}
         self.failed: list[dict[str, Any]] = []
         self.fails_so_often = 99
-        self.deaf: set[int] = set()
+        self.unreached: set[int] = set()
         self.send_problem: str | None = None
         self.dies: set[int] = set()
         self.age = 10.0
@@ -172,9 +172,9 @@ class Portal:
         return {str(number): 1011 for number in dead}
 
     def greet(self, name: str, names: list[str], seconds: float) -> dict[str, Any]:
-        # As a portal of that name, whose processes in `deaf` receive nothing from all others.
+        # As a portal of that name, whose processes in `unreached` receive nothing from all others.
         all_of_them = list(self._owner)
-        hearing = [number for number in all_of_them if self._owner[number] not in self.deaf]
+        hearing = [number for number in all_of_them if self._owner[number] not in self.unreached]
         heard = {one: all_of_them if one == name else hearing for one in names}
         return {"problem": self.send_problem, "of": all_of_them, "heard": heard}
 
@@ -187,9 +187,9 @@ def message(portal: Portal, seconds: float) -> dict[str, Any]:
     closed = portal.closed()
     portal.hears_again_after -= 1
     if portal.hears_again_after < 0:
-        portal.deaf = set()
+        portal.unreached = set()
     of = [number for number in portal._owner if str(number) not in closed]
-    heard = [] if portal.send_problem else [n for n in of if portal._owner[n] not in portal.deaf]
+    heard = [] if portal.send_problem else [n for n in of if portal._owner[n] not in portal.unreached]
     if portal.loses_at_once:
         portal._sends = 1
         closed = portal.closed()
@@ -429,11 +429,11 @@ def test_a_proof_that_holds(portal: Portal, tmp_path: Path) -> None:
     ("change", "given", "words"),
     [
         (
-            {"deaf": {12}},
+            {"unreached": {12}},
             {},
             ["process 12 (asgi:asgi12) on port 8000 got the message on 0 of its", "supervisorctl tail"],
         ),
-        ({"deaf": {12}, "age": 5000.0}, {}, ["it was started before portal_config.yml was last changed"]),
+        ({"unreached": {12}, "age": 5000.0}, {}, ["it was started before portal_config.yml was last changed"]),
         ({"takes": {11: 6, 12: 6}}, {}, ["process 13 (asgi:asgi13) on port 8000 took none of our WebSockets"]),
         ({"losing": (11, 13)}, {"idle_seconds": 7}, ["2 of ", "7 seconds of silence (code 1011)"]),
         ({"dies": {13}}, {}, ["process 13 (asgi:asgi13) on port 8000 ended during the delivery check"]),
@@ -509,7 +509,7 @@ def test_a_stranger_on_the_portals_port_is_sent_nothing(
 
 
 def test_a_message_that_is_lost_once_is_sent_again(portal: Portal, tmp_path: Path) -> None:
-    portal.deaf = {12}
+    portal.unreached = {12}
     portal.hears_again_after = 1
     probe = prove(tmp_path)
     assert probe["ok"], probe["problems"]
@@ -536,7 +536,7 @@ def test_among_portals_that_hear_each_other(portal: Portal, tmp_path: Path) -> N
 
 
 def test_among_portals_one_of_which_is_not_heard(portal: Portal, tmp_path: Path) -> None:
-    portal.deaf = {11, 12, 13}
+    portal.unreached = {11, 12, 13}
     probe = prove(tmp_path, processes=0, name="a", among=["a", "b"], word="w")
     assert probe["among"]["heard"]["b"] == 0
     [problem] = probe["problems"]
@@ -669,7 +669,7 @@ def test_what_the_processes_miss_is_not_the_fronts_fault(
     portal: Portal, front: FakeFront, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(messages, "ARRIVAL_SECONDS", 0.5)
-    portal.deaf, front.gets = {12}, [0]
+    portal.unreached, front.gets = {12}, [0]
     probe = prove(tmp_path, front=through(front))
     assert {row["code"] for row in probe["codes"]} == {"message-not-received"}
 
@@ -715,7 +715,7 @@ def test_settings_that_are_not_those_expected(portal: Portal, tmp_path: Path) ->
 
 def test_several_processes_on_the_in_memory_layer(portal: Portal, tmp_path: Path) -> None:
     portal.about["backend"] = layer_probe.IN_MEMORY
-    portal.deaf = {11, 12, 13}
+    portal.unreached = {11, 12, 13}
     probe = prove(tmp_path, idle_seconds=7)
     assert not probe["ok"]
     assert len(probe["problems"]) == 1
