@@ -178,7 +178,7 @@ class Watch:
 def main():
     """Look for ever."""
     config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    watch = Watch(config)
+    watch, failures = Watch(config), 0
     while True:
         start, problem = time.monotonic(), ""
         try:
@@ -188,7 +188,9 @@ def main():
         except (OSError, configparser.Error, http.client.HTTPException, xmlrpc.client.Error) as error:
             problem = str(error)
             say(f"cannot watch: {problem}")
-        watch.note(problem)
+        failures = failures + 1 if problem else 0
+        # After a boot or a restart of Supervisor, its socket may appear later than this program asks.
+        watch.note(problem if failures >= MISSES else "")
         time.sleep(max(1.0, EVERY - (time.monotonic() - start)))
 
 
