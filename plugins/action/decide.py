@@ -76,7 +76,6 @@ def _of_portal(variables: Variables) -> Plan:
             "conda_prefix": variables.read("preflight_conda_prefix"),
             "run_dir": variables.of_role("asgi_service_run_dir"),
             "log_dir": variables.of_role("asgi_service_log_dir"),
-            "watch": boolean(variables.of_role("asgi_service_watch"), strict=False),
             "redis_acl": variables.redis_acl,
             "backend": variables.backend,
             "backend_now": variables.backend_now,

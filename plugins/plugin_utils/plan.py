@@ -184,6 +184,7 @@ def _with_server(decision: Decision, run: Run, inputs: Inputs, facts: Facts) -> 
         {
             "processes": processes,
             "pins": bokeh.pins,
+            "watch": bokeh.has_watch,
             "trust": {"lines": trust.lines(verdict, facts.portal), "problems": texts(verdict.refusals)},
         }
     )

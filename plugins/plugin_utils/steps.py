@@ -163,6 +163,7 @@ class ProcessesStep:
     adopts: bool
     managed: bool
     has_original: bool
+    watch: bool
     has_watch: bool
     has_state: bool
     is_running: bool
@@ -379,6 +380,7 @@ def processes_step(plan: Plan) -> ProcessesStep:
         adopts=bool(plan["adopted_program"]),
         managed=plan["managed"],
         has_original=PROGRAM_STATE in state,
+        watch=plan["watch"],
         has_watch=WATCH_STATE in state,
         has_state=bool(state),
         is_running=bool(server.get("processes")),

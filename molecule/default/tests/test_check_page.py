@@ -52,12 +52,14 @@ AT_REDIS = f"The layer's Redis at {bed.SOCKET}"
 PROGRAM = "/etc/supervisor/conf.d/asgi_supervisord.conf"
 STATES = {
     "a process frozen, and one stopped": State(
-        f"kill -STOP {FIRST} && supervisorctl stop asgi:tethys_asgi1",
+        # The watch would kill the frozen process after 40 s.
+        f"systemctl stop tethys_channels_watch && kill -STOP {FIRST} && supervisorctl stop asgi:tethys_asgi1",
         [
             "asgi:tethys_asgi1 is STOPPED: run tethys.channels.restart, which starts it.",
             "asgi:tethys_asgi0 is stopped by a signal, and no answer comes from it: `kill -CONT ",
         ],
-        f"kill -CONT {FIRST} && supervisorctl start asgi:tethys_asgi1 && {WAIT_PROCESSES}",
+        f"kill -CONT {FIRST} && supervisorctl start asgi:tethys_asgi1 && {WAIT_PROCESSES}"
+        " && systemctl start tethys_channels_watch",
     ),
     "Redis full": State(
         "python3 /root/fill.py",

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide.processes import given
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject, sentence
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     AUTO,
@@ -28,7 +29,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     refused,
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import list_of, mapping_of
-from ansible_collections.tethys.channels.plugins.plugin_utils.values import choice_refusal, show, whole_number
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import choice_refusal, show, truth, whole_number
 
 _NO_BOKEH_OBJECTS = "Give a boolean, 'in_use', 'not_in_use', 'unknown' or a list of {app, name, url}."
 # The problems that depend on what is known of Bokeh.
@@ -192,6 +193,12 @@ class Bokeh(Subject):
     def pins(self) -> list[str]:
         """The paths that nginx is to send to one process."""
         return bokeh_pins(self.bokeh) if self.apart and self.asked["tethys_bokeh_policy"] == "pin" else []
+
+    @property
+    def has_watch(self) -> bool:
+        """Whether a process that hangs is killed. A callback of Bokeh may hold the event loop for minutes."""
+        value = given(self.values, "asgi_service_watch")
+        return self.bokeh in (False, "not_in_use", []) if value == AUTO else truth(value)
 
     def processes(self) -> int | None:
         """The number of processes, once Bokeh is known."""

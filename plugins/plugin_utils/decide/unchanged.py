@@ -14,7 +14,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject imp
 from ansible_collections.tethys.channels.plugins.plugin_utils.flat_plan import Plan
 
 # Entries of a plan that describe the server and come from the facts, not from the variables.
-OF_PROCESSES = ("port", "address", "group", "arguments", "environment", "pins")
+OF_PROCESSES = ("port", "address", "group", "arguments", "environment", "pins", "watch")
 GONE_BY = (*OF_PROCESSES, "user", "program_path", "selinux", "platform")
 # Entries that are done once, and that no digest of the server shows as due.
 CHANGES = ("moves", "install_docker_library", "install_yaml", "adopted_container", "adopted_program", "left_container")

@@ -86,6 +86,7 @@ AUTOMATIC = {
     "layer_check_idle_seconds": "int",
     "layer_check_port": "int",
     "asgi_service_port": "int",
+    "asgi_service_watch": "bool",
 }
 
 STATUS_FILES = ("layer_check_status_json", "layer_check_status_prometheus", "layer_check_status_html")

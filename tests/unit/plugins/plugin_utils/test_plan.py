@@ -785,6 +785,35 @@ def test_bokeh_scales_with_pin() -> None:
     assert "tethys_bokeh_policy to pin together with" in reason
 
 
+@pytest.mark.parametrize(
+    ("value", "asked", "bokeh", "watch"),
+    [
+        (None, {}, [], True),
+        ("auto", {}, [], True),
+        # A callback of Bokeh may compute in the event loop for longer than the watch waits.
+        ("auto", {}, HANDLERS, False),
+        ("auto", {}, "unknown", False),
+        ("auto", {"tethys_bokeh": "in_use"}, [], False),
+        ("auto", {"tethys_bokeh": "not_in_use"}, HANDLERS, True),
+        (True, {}, HANDLERS, True),
+        ("yes", {}, HANDLERS, True),
+        (False, {}, [], False),
+        ("no", {}, [], False),
+    ],
+)
+def test_processes_are_watched_unless_bokeh_may_hold_them(
+    value: Any, asked: dict[str, Any], bokeh: Any, watch: bool
+) -> None:
+    values = {} if value is None else {"asgi_service_watch": value}
+    result = judge({"tethys_asgi_processes": 1, **asked}, portal={"bokeh": bokeh}, values=values)
+    assert (result["refusals"], result["watch"]) == ([], watch)
+
+
+def test_the_watch_is_a_boolean_or_auto() -> None:
+    [reason] = refusals(values={"asgi_service_watch": "always"})
+    assert reason.startswith("asgi_service_watch is 'always'"), reason
+
+
 @pytest.mark.parametrize("goal", ["site", "check", "restart"])
 def test_nginx_that_cannot_tell_them_apart(goal: str) -> None:
     server = {"nginx": {"problem": "nginx is not installed: set tethys_asgi_layout to shared_socket"}}
@@ -921,6 +950,8 @@ def test_nothing_is_to_be_done_where_all_is_as_it_was_proved() -> None:
         {"server": {"proved_plan": None}},
         {"server": {"proved_plan": "another"}},
         {"portal": {"user": "nginx"}},
+        # An app that uses Bokeh was installed, so the watch is removed.
+        {"asked": {"tethys_asgi_processes": 1}, "portal": {"bokeh": HANDLERS}},
         {"portal": {"group": "nginx"}},
         {"portal": {"lifecycle_consumer": False}},
         {"portal": {"site_packages": "/elsewhere"}},

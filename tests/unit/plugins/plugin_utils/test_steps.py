@@ -48,7 +48,6 @@ MORE = {
     "redis_started_at": 7,
     "home": samples.HOME,
     "conda_prefix": samples.PREFIX,
-    "watch": False,
     "redis_acl": True,
 }
 
