@@ -16,6 +16,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.tethys.channels.plugins.module_utils.front_check import Front, FrontCheck
 from ansible_collections.tethys.channels.plugins.module_utils.problem import codes, texts
 from ansible_collections.tethys.channels.plugins.module_utils.web_socket import split_url
+from ansible_collections.tethys.channels.plugins.plugin_utils.action import uncollected
 
 MODULE = "tethys.channels.layer_probe"
 WEB_SOCKETS = 6
@@ -59,9 +60,10 @@ class ActionModule(ActionBase):
 
     def _module(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         wrap = self._task.async_val and not self._connection.has_native_async
-        answer: dict[str, Any] = self._execute_module(
-            module_name=MODULE, module_args=arguments, task_vars=task_vars, wrap_async=wrap
-        )
+        with uncollected():
+            answer: dict[str, Any] = self._execute_module(
+                module_name=MODULE, module_args=arguments, task_vars=task_vars, wrap_async=wrap
+            )
         return answer
 
     @staticmethod

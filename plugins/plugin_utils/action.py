@@ -6,13 +6,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 from ansible_collections.tethys.channels.plugins.plugin_utils.inputs import Variables
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Search for no garbage while Ansible packs a module.
+
+    It parses over 100 files for it, and to search all that Ansible has loaded again and again meanwhile takes as long
+    as the rest. The process ends with its task.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class Action(ActionBase):  # type: ignore[misc]  # ansible-core has no types
@@ -25,9 +43,10 @@ class Action(ActionBase):  # type: ignore[misc]  # ansible-core has no types
     def ask(self, module: str, task_vars: Mapping[str, Any], **arguments: Any) -> dict[str, Any]:
         """Run a module of the collection on the server and return its answer; an argument of None is left out."""
         given = {name: value for name, value in arguments.items() if value is not None}
-        answer: dict[str, Any] = self._execute_module(
-            module_name=f"tethys.channels.{module}", module_args=given, task_vars=task_vars
-        )
+        with uncollected():
+            answer: dict[str, Any] = self._execute_module(
+                module_name=f"tethys.channels.{module}", module_args=given, task_vars=task_vars
+            )
         return answer
 
     def _text(self, path: str, task_vars: Mapping[str, Any]) -> str:

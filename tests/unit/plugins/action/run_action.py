@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -47,6 +48,7 @@ def run_action(plugin: Any, answers: Answers | None = None, args: Any = None, **
     action = plugin.ActionModule(task, Mock(), Mock(), loader, templar, Mock())
 
     def execute(module_name: str, module_args: dict[str, Any], task_vars: Any) -> dict[str, Any]:
+        assert not gc.isenabled(), f"garbage is searched for while {module_name} is packed"
         name = module_name.removeprefix("tethys.channels.")
         calls[name] = module_args
         return dict((answers or {})[name])

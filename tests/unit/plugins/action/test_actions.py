@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,11 @@ def test_two_portals_of_a_server_are_compared_where_a_limit_leaves_out_the_first
     assert refused(more, ansible_limit="portal") == []
     # The play of localhost has compared them.
     assert refused({"other": other}) == []
+
+
+def test_the_search_for_garbage_goes_on_after_a_module() -> None:
+    run(gather, looked())
+    assert gc.isenabled()
 
 
 def test_one_module_reads_a_server_that_has_everything() -> None:

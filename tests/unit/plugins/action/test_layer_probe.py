@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def run(fake: FakeFront, probe: dict[str, Any] | None = None, says: int = 1, **a
     asked: list[dict[str, Any]] = []
 
     def module(**given: Any) -> dict[str, Any]:
+        assert not gc.isenabled()
         asked.append(given["module_args"])
         for number in range(says):
             fake.say(f"token {number}", *fake.gets)
