@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+# The process that forks the workers loads them, once for this action and those that need them later.
 from ansible_collections.tethys.channels.plugins.plugin_utils.action import Action
+from ansible_collections.tethys.channels.plugins.plugin_utils.decide import inventory
+from ansible_collections.tethys.channels.plugins.plugin_utils.display import refused
 
 
 class ActionModule(Action):
@@ -19,10 +22,6 @@ class ActionModule(Action):
 
     def run(self, tmp: Any = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Fail with what portals of one server have in common and cannot."""
-        # Not above: each process that Ansible forks would load them to find any action plugin.
-        from ansible_collections.tethys.channels.plugins.plugin_utils.decide import inventory
-        from ansible_collections.tethys.channels.plugins.plugin_utils.display import refused
-
         result: dict[str, Any] = super().run(tmp, task_vars)
         held, portals = task_vars or {}, self._task.args["portals"]
         rest = held["groups"].get("portals", [])

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -43,6 +44,7 @@ _HERE = __name__.rpartition(".")[0]
 INSPECTION = f"{_HERE}.portal_look"
 DELIVERY = f"{_HERE}.portal_wire"
 PACKAGES = f"{_HERE}.layer_packages"
+YAML = f"{_HERE}.portal_yaml"
 _COLOR = re.compile(rb"\x1b\[[0-9;]*m")
 _VERSIONED = re.compile(r"python3\.[0-9]+t?")
 # What one start may write to the pipe, and how much of what it prints is kept for a message.
@@ -203,6 +205,7 @@ def _linked_version(prefix: str) -> str | None:
     return None
 
 
+@functools.lru_cache(maxsize=None)
 def source_of(module: str) -> str | None:
     """The source of a module of this collection, from a file or from the zip that Ansible runs modules from."""
     try:
@@ -213,7 +216,8 @@ def source_of(module: str) -> str | None:
     return get_source(module) if get_source else None
 
 
-def with_helpers(module: str) -> list[str]:
+@functools.lru_cache(maxsize=None)
+def with_helpers(module: str) -> tuple[str, ...]:
     """Return a module of this collection after those of the collection that it imports."""
     names: list[str] = []
     for node in ast.parse(source_of(module) or "").body:
@@ -223,7 +227,7 @@ def with_helpers(module: str) -> list[str]:
             for name in [node.module or "", *inside]:
                 if source_of(name):
                     names += with_helpers(name)
-    return [*names, module]
+    return (*names, module)
 
 
 def _has_activation_scripts(prefix: str) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import grp
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -18,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 from ansible_collections.tethys.channels.plugins.module_utils import (
     portal_env,
     portal_user,
-    portal_yaml,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
     MOST_BYTES,
@@ -28,7 +28,6 @@ from ansible_collections.tethys.channels.plugins.module_utils.boundary import (
     load,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.facts import BLOCKED, LEFTOVERS, LOOK_ANSWER, Leftover
-from ansible_collections.tethys.channels.plugins.module_utils.files.owned_file import Refused, owned_file
 from ansible_collections.tethys.channels.plugins.module_utils.portal_common import NO_END, PACKAGES
 from ansible_collections.tethys.channels.plugins.module_utils.read_as import ask_as
 from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import (
@@ -86,7 +85,7 @@ class Look:
             portal_name: its name, where the server has several.
         """
         self._started = time.monotonic()
-        self._prefix, self._home = prefix, home
+        self._prefix, self._home, self._config = prefix, home, Path(home, "portal_config.yml")
         name = portal_user.resolve_user(user)
         self._who = portal_user.runner_for(name, home)
         self._portal: dict[str, Any] = dict.fromkeys(ASKED)
@@ -100,7 +99,8 @@ class Look:
             python=None,
             site_packages=portal_env.site_packages_of(prefix),
             versions=dict.fromkeys(PACKAGES),
-            config=config_facts(str(Path(home, "portal_config.yml")), self._who),
+            # While the portal's Python starts.
+            config={},
             apps=[],
             app_problems=[],
             bokeh="unknown",
@@ -127,13 +127,12 @@ class Look:
 
     def _questions(self, requirements: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
         """Return what the portal's Python is given, and the modules sent along."""
-        config = self._portal["config"]
         params: dict[str, Any] = {}
         extras = []
-        if config["exists"] and not portal_yaml.HAS_YAML:
+        if portal_user.yes(self._config.exists) and importlib.util.find_spec("yaml") is None:
             # Tethys always brings PyYAML, the server's own Python may lack it.
-            params = {"yaml_check": portal_yaml.__name__, "config_file": config["path"]}
-            extras.append(portal_yaml.__name__)
+            params = {"yaml_check": portal_env.YAML, "config_file": str(self._config)}
+            extras.append(portal_env.YAML)
         if requirements:
             params.update(packages_look=portal_env.PACKAGES, requirements=requirements)
             extras.append(portal_env.PACKAGES)
@@ -142,6 +141,7 @@ class Look:
     def facts(self) -> dict[str, Any]:
         """Return everything there is to say about the portal; what is wrong is reported, not raised."""
         portal, home = self._portal, self._home
+        portal["config"] = config_facts(str(self._config), self._who)
         why_not = portal["prefix_problem"] or portal["home_problem"] or portal["user_problem"]
         if self._job:
             why_not = fill_in(portal, self._prefix, self._job.result())
@@ -243,6 +243,10 @@ def closed_to_root(file: Path) -> str | None:
 
 def config_facts(path: str, who: Account | None = None) -> dict[str, Any]:
     """Return facts of portal_config.yml that need no Tethys; ``who`` is the portal's user."""
+    # Not above: the portal's Python starts before they are loaded.
+    from ansible_collections.tethys.channels.plugins.module_utils import portal_yaml
+    from ansible_collections.tethys.channels.plugins.module_utils.files.owned_file import Refused, owned_file
+
     file, real = Path(path), os.path.realpath(path)
     facts: dict[str, Any] = dict.fromkeys(("owner", "group", "mode", "others_can_read", "sha256", "problem"))
     facts.update(path=path, realpath=real, exists=portal_user.yes(file.exists))

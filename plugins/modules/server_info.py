@@ -321,106 +321,13 @@ server:
 """
 
 import contextlib
-import importlib.util
-import os
-import socket
-import stat
-import sys
-import time
-from pathlib import Path
-from typing import Any
 
-from ansible_collections.tethys.channels.plugins.module_utils import portal_state, proof_record
+from ansible_collections.tethys.channels.plugins.module_utils import portal_state
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
-from ansible_collections.tethys.channels.plugins.module_utils.nginx_upstream import Nginx
-from ansible_collections.tethys.channels.plugins.module_utils.portal_names import PortalNames
-from ansible_collections.tethys.channels.plugins.module_utils.server import (
-    addresses,
-    front,
-    kept_environment,
-    root_files,
-    supervisord,
-    system_python,
-)
-from ansible_collections.tethys.channels.plugins.module_utils.server.containers import container_facts
-from ansible_collections.tethys.channels.plugins.module_utils.server.listeners import listeners
-from ansible_collections.tethys.channels.plugins.module_utils.server.operating_system import (
-    os_release,
-    repositories,
-    selinux,
-)
-from ansible_collections.tethys.channels.plugins.module_utils.server.programs import (
-    Programs,
-    processes,
-    programs,
-    taken_names,
-)
-from ansible_collections.tethys.channels.plugins.module_utils.server.supervisor_files import SupervisorFiles
-from ansible_collections.tethys.channels.plugins.module_utils.server.workers import workers_of
-from ansible_collections.tethys.channels.plugins.module_utils.server_facts import (
-    Server,
-    SupervisorState,
-)
-from ansible_collections.tethys.channels.plugins.module_utils.services import (
-    Supervisor,
-)
 from ansible_collections.tethys.channels.plugins.module_utils.text import each_text
 
 # The role preflight calls this module with that variable as the timeout.
 IF_LATE = " (raise preflight_timeout)"
-# The program file that was found, which a removal puts back.
-ORIGINAL = "program.original"
-
-
-def ports_of(found: Programs, fronts: front.Fronts | None, count: int) -> set[int]:
-    """Return the ports on which the portal's program listens, and to which the web server sends its requests."""
-    first = {program["port"] for program in found.portals}
-    portals = fronts["portal"] if fronts else None
-    first |= {target["port"] for target in portals["targets"] if target["here"]} if portals else set()
-    return {port + number for port in first if port for number in range(count)}
-
-
-def fronts_of(nginx: Nginx, portal: dict[str, Any] | None, home: str) -> front.Fronts | None:
-    """Return where the web server sends requests; None if no portal is inspected."""
-    if portal is None:
-        return None
-    settings = portal.get("settings") or {}
-    folders = [home, *(settings.get(name) or "" for name in ("static_root", "media_root", "workspaces_root"))]
-    return front.find(nginx.processes, nginx.upstream, folders)
-
-
-def folder_problem(path: str) -> str | None:
-    """Why a folder that is to be ours cannot be made or used."""
-    try:
-        mode = os.lstat(path).st_mode
-    except OSError:
-        return None
-    if stat.S_ISLNK(mode):
-        return "is a link"
-    return None if stat.S_ISDIR(mode) else "is not a folder"
-
-
-def supervisor_state(
-    supervisor: Supervisor, answer: dict[str, Any] | None, where: dict[str, Any], state_dir: Path
-) -> SupervisorState:
-    """Return what is known of Supervisor, which answers or does not."""
-    portal = where["home"], where["prefix"], PortalNames(where["portal_name"]).portal
-    of_others = supervisor.configs_of_others
-    ours = [path for path in of_others if programs(SupervisorFiles(path), *portal).portals]
-    return {
-        "installed": supervisor.installed,
-        "running": answer is not None,
-        "silent": answer is None and supervisor.is_started,
-        "pid": answer["pid"] if answer else None,
-        "version": answer["version"] if answer else None,
-        "config": supervisor.config,
-        "config_of_others": next(iter(ours), None),
-        "config_of_another_portal": next((path for path in of_others if path not in ours), None),
-        "config_stopped": supervisord.stopped(state_dir),
-        "is_password_hashed": supervisor.password() is None,
-        "include": supervisor.include_globs,
-    }
-
 
 ARGUMENTS = {
     "portal": {"type": "dict", "options": portal_state.OPTIONS},
@@ -443,61 +350,6 @@ ARGUMENTS = {
 }
 
 
-def address_of(params: dict[str, Any]) -> str | None:
-    """Return Redis's address; what is none is refused with what else speaks against the run."""
-    return params["redis_address"] if addresses.is_address(params["redis_address"]) else None
-
-
-def without_portal(
-    params: dict[str, Any], where: dict[str, Any], nginx: Nginx, user: str | None
-) -> tuple[Server, Programs]:
-    """Return the facts that need no answer of the portal's Python, and the portal's programs; `user` runs it."""
-    now = time.time()
-    supervisor = Supervisor()
-    answer = supervisor.state()
-    names = PortalNames(where["portal_name"])
-    found = programs(supervisor, where["home"], where["prefix"], names.portal)
-    state_dir = Path(nginx.state_dir)
-    state = sorted(path.name for path in state_dir.iterdir()) if os.access(state_dir, os.R_OK) else []
-    root = os.geteuid() == 0
-    places = (str(state_dir), params["folders"], params["log_dir"], names)
-    trust = root_files.survey(supervisor, nginx.processes, *places) if root else None
-    # nginx acts on its configuration even if it only tests it, so it is not started with one that others can change.
-    look_at_nginx = (params["upstream_wanted"] or "nginx_upstream.original" in state) and not root_files.of_others(
-        trust, "nginx", "site"
-    )
-    server: Server = {
-        **container_facts(params, address_of(params), names),
-        "root": root,
-        "name": socket.gethostname(),
-        "os": os_release(),
-        "python": "{}.{}".format(*sys.version_info),
-        "repositories": repositories(),
-        "selinux": selinux(),
-        "docker_library": importlib.util.find_spec("requests") is not None,
-        "yaml_library": system_python.has_yaml(),
-        "supervisor": supervisor_state(supervisor, answer, where, state_dir),
-        "programs": found.portals,
-        "other_programs": found.others,
-        "neighbors": found.neighbors,
-        "channel_programs": found.receivers,
-        "taken_names": taken_names(supervisor, found, state_dir / ORIGINAL) if ORIGINAL in state else [],
-        "unread_programs": supervisor.unread(),
-        "environment": kept_environment.names(where["prefix"], names.environment) if params["portal"] else None,
-        "processes": processes(supervisor, found, names.portal) if answer else [],
-        "nginx": nginx.look() if look_at_nginx else None,
-        "workers": workers_of(where["home"], where["prefix"], user) if params["workers"] else [],
-        "redis_address_here": addresses.is_own(params["redis_address"]) if params["redis_address"] else None,
-        "clock_ahead": now - params["controller_time"] if params["controller_time"] else None,
-        "state": state,
-        "state_of_other": proof_record.state_of_other(state_dir, where["home"]),
-        "proved_plan": proof_record.proved_plan(state_dir, params["proof_inputs"]) if params["proof_inputs"] else None,
-        "trust": trust,
-        "socket_folder_problem": folder_problem(names.socket_folder),
-    }
-    return server, found
-
-
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
@@ -506,16 +358,15 @@ def main() -> None:
     )
     params = module.params
     where = params["portal"] or {"home": "", "prefix": "", "portal_name": ""}
-    nginx = Nginx(params["upstream"], params["state_dir"] or PortalNames(where["portal_name"]).state)
-    # First, since the portal's Python takes longest: the other facts are gathered while it starts.
+    # First, since the portal's Python takes longest: what gathers the other facts is loaded while it starts.
     look = portal_state.Look(**params["portal"], if_late=IF_LATE) if params["portal"] else None
     with look or contextlib.nullcontext():
-        server, found = without_portal(params, where, nginx, look.user if look else None)
+        from ansible_collections.tethys.channels.plugins.module_utils.server import survey
+
+        nginx = survey.nginx_of(params, where)
+        server, found = survey.without_portal(params, where, nginx, look.user if look else None)
         portal = look.facts() if look else None
-    fronts = fronts_of(nginx, portal, where["home"])
-    ports = {*params["ports"], *ports_of(found, fronts, params["port_count"]), params["redis_port"]}
-    server["fronts"] = fronts
-    server["listeners"] = listeners(ports, address_of(params))
+    survey.add_ports(server, found, params, survey.fronts_of(nginx, portal, where["home"]))
     # Programs, containers and command lines are named by others, and Ansible prints all of it with -v.
     module.exit_json(changed=False, server=each_text(server), portal=portal)
 

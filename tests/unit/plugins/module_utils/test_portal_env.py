@@ -316,3 +316,13 @@ def test_root_becomes_the_portals_user(tmp_path: Path, program: Program) -> None
     assert answer["ids"] == [nobody.uid, nobody.uid, nobody.gid]
     assert 0 not in answer["groups"]
     assert answer["home"] == pwd.getpwnam("nobody").pw_dir
+
+
+def test_what_is_sent_along_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    found = portal_env.importlib.util.find_spec
+    monkeypatch.setattr(portal_env.importlib.util, "find_spec", lambda name: read.append(name) or found(name))
+    portal_env.source_of.cache_clear()
+    portal_env.with_helpers.cache_clear()
+    assert portal_env.with_helpers(portal_env.INSPECTION)[-1] == portal_env.INSPECTION
+    assert len(read) == len(set(read))

@@ -10,6 +10,7 @@ import json
 import os
 import pwd
 import socket
+import subprocess
 import sys
 import time
 import xmlrpc.client
@@ -26,6 +27,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server import (
     proc,
     programs,
     supervisor_files,
+    survey,
 )
 from ansible_collections.tethys.channels.plugins.modules import server_info
 
@@ -688,8 +690,8 @@ def test_the_ports_of_which_listeners_are_told(supervisor: Start) -> None:
     away = {"address": "192.0.2.1:9100", "port": 9100, "here": False}
     plain = {"address": "unix:/x", "port": None, "here": True}
     front = {"server": "nginx", "path": "/s", "line": 1, "each": True, "ours": False, "targets": [target, away, plain]}
-    assert server_info.ports_of(found, {"portal": front, "addresses": []}, 2) == {8080, 8081, 9000, 9001}  # type: ignore[typeddict-item]
-    assert server_info.ports_of(programs.NO_PROGRAMS, None, 2) == set()
+    assert survey.ports_of(found, {"portal": front, "addresses": []}, 2) == {8080, 8081, 9000, 9001}  # type: ignore[typeddict-item]
+    assert survey.ports_of(programs.NO_PROGRAMS, None, 2) == set()
 
 
 def test_the_processes_of_another_name_and_of_another_site(supervisor: Start) -> None:
@@ -744,7 +746,7 @@ def test_whose_the_supervisors_of_others_are(
     for path, text in zip(paths, files):
         path.write_text(text)
     here.configs_of_others = tuple(map(str, paths))
-    state = server_info.supervisor_state(here, None, {"home": HOME, "prefix": PREFIX, "portal_name": ""}, tmp_path)
+    state = survey.supervisor_state(here, None, {"home": HOME, "prefix": PREFIX, "portal_name": ""}, tmp_path)
     assert state["config_of_others"] == (None if ours is None else str(paths[ours]))
     assert state["config_of_another_portal"] == (None if anothers is None else str(paths[anothers]))
 
@@ -887,3 +889,20 @@ def test_the_container_of_sentinel(
         # In the same form as the other.
         assert set(row) == set(server["container"])
         assert (row["running"], row["labels"]) == (False, {"x": "y"})
+
+
+# --- before the portal's Python starts ------------------------------------------------------------------------------
+
+
+def test_what_is_not_needed_to_start_the_portals_python_is_loaded_while_it_starts() -> None:
+    own = "ansible_collections.tethys.channels.plugins"
+    program = f"import sys; import {own}.modules.server_info; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = {name.removeprefix(f"{own}.") for name in done.stdout.split() if name.startswith(f"{own}.")}
+    assert {"module_utils.portal_state", "module_utils.portal_env"} <= loaded
+    loaded_late = ("portal_yaml", "nginx_", "proof_record", "files.owned_file", "portal_source")
+    assert [name for name in loaded if name.startswith(tuple(f"module_utils.{each}" for each in loaded_late))] == []
+    of_server = {name.rpartition(".")[2] for name in loaded if name.startswith("module_utils.server.")}
+    assert not of_server & {"survey", "front", "front_door", "programs", "root_files", "workers"}
+    # Each takes the server about 3 ms of CPU time in each run.
+    assert len(loaded) <= 32, sorted(loaded)
