@@ -9,14 +9,15 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.tethys.channels.plugins.module_utils.front_check import Front, FrontCheck
 from ansible_collections.tethys.channels.plugins.module_utils.problem import codes, texts
-from ansible_collections.tethys.channels.plugins.module_utils.web_socket import split_url
 from ansible_collections.tethys.channels.plugins.plugin_utils.action import uncollected
+
+if TYPE_CHECKING:
+    from ansible_collections.tethys.channels.plugins.module_utils.front_check import FrontCheck
 
 MODULE = "tethys.channels.layer_probe"
 WEB_SOCKETS = 6
@@ -40,6 +41,10 @@ class ActionModule(ActionBase):
         if not url:
             result.update(self._module(arguments, task_vars))
             return result
+        # Not above: few portals have such an address.
+        from ansible_collections.tethys.channels.plugins.module_utils.front_check import Front, FrontCheck
+        from ansible_collections.tethys.channels.plugins.module_utils.web_socket import split_url
+
         found = split_url(url)
         if found is None or arguments.get("front") or arguments.get("among"):
             raise AnsibleActionFail(f"url is {url!r}: give https://portal.example.org/, and neither front nor among.")

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
-from ansible_collections.tethys.channels.plugins.module_utils.front_check import FrontAnswer
+if TYPE_CHECKING:
+    from ansible_collections.tethys.channels.plugins.module_utils.front_check import FrontAnswer
 
 
 class ProcessHealth(TypedDict):

@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
-from ansible_collections.tethys.channels.plugins.module_utils.nginx_search import Upstream
-from ansible_collections.tethys.channels.plugins.module_utils.server.front import Fronts
-from ansible_collections.tethys.channels.plugins.module_utils.server.kept_environment import Names
-from ansible_collections.tethys.channels.plugins.module_utils.server.portal_program import Neighbor, OtherProgram
-from ansible_collections.tethys.channels.plugins.module_utils.server.root_files import Trust
-from ansible_collections.tethys.channels.plugins.module_utils.server.workers import Worker
+if TYPE_CHECKING:
+    from ansible_collections.tethys.channels.plugins.module_utils.nginx_search import Upstream
+    from ansible_collections.tethys.channels.plugins.module_utils.server.front import Fronts
+    from ansible_collections.tethys.channels.plugins.module_utils.server.kept_environment import Names
+    from ansible_collections.tethys.channels.plugins.module_utils.server.portal_program import Neighbor, OtherProgram
+    from ansible_collections.tethys.channels.plugins.module_utils.server.root_files import Trust
+    from ansible_collections.tethys.channels.plugins.module_utils.server.workers import Worker
 
 
 class EngineState(TypedDict, total=False):

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal, Settings
-from ansible_collections.tethys.channels.plugins.module_utils.server.workers import Worker
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Server
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.sentinel import SENTINEL, topology_of
 from ansible_collections.tethys.channels.plugins.plugin_utils.hosts import FoundThere, Hosts
@@ -27,6 +27,9 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.model import (
     Refusal,
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import mapping_of
+
+if TYPE_CHECKING:
+    from ansible_collections.tethys.channels.plugins.module_utils.server.workers import Worker
 
 WATCHED = "with the pub/sub class, messages are lost for a minute where the server of the primary vanishes"
 NOTHING: FoundThere = {}

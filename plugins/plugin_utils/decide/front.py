@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
-from ansible_collections.tethys.channels.plugins.module_utils.server.front import Front
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Server
 from ansible_collections.tethys.channels.plugins.module_utils.web_socket import split_url
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.processes import AUTO, Place, portals_front
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Data, Problem
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import show
+
+if TYPE_CHECKING:
+    from ansible_collections.tethys.channels.plugins.module_utils.server.front import Front
 
 # Daphne's, in seconds, where its options name no other.
 PING_INTERVAL = 20.0

@@ -6,12 +6,16 @@
 
 from __future__ import annotations
 
-from ansible_collections.tethys.channels.plugins.module_utils.nginx_search import Upstream
+from typing import TYPE_CHECKING
+
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import SELinux
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide import processes
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.bokeh import Bokeh
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject, sentence
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART
+
+if TYPE_CHECKING:
+    from ansible_collections.tethys.channels.plugins.module_utils.nginx_search import Upstream
 
 
 class Nginx(Subject):

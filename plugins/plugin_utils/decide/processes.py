@@ -9,12 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
 from ansible_collections.tethys.channels.plugins.module_utils.server.conda_variables import accepted
-from ansible_collections.tethys.channels.plugins.module_utils.server.front import Front, Target
-from ansible_collections.tethys.channels.plugins.module_utils.server.kept_environment import Names
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Program, Server
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART, LARGEST_PORT, Data, Problem, names_of
@@ -26,6 +24,10 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.narrow import (
     unique,
 )
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import show, whole_number
+
+if TYPE_CHECKING:
+    from ansible_collections.tethys.channels.plugins.module_utils.server.front import Front, Target
+    from ansible_collections.tethys.channels.plugins.module_utils.server.kept_environment import Names
 
 # The variables for settings of a Supervisor program.
 OF_SETTINGS = {

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Config, Owner, Portal
-from ansible_collections.tethys.channels.plugins.module_utils.server.root_files import OpenFile, Trust
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import Writer, is_shared, who_can
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import Server
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem
+
+if TYPE_CHECKING:
+    from ansible_collections.tethys.channels.plugins.module_utils.server.root_files import OpenFile, Trust
 
 # What `tethys gen` writes into TETHYS_HOME, and the manual has Supervisor read through a link.
 MANUALS = ("asgi_supervisord.conf", "nginx_supervisord.conf")

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,20 @@ def looked(**portal: Any) -> Answers:
 def read(_self: Any, path: str, _task_vars: Any) -> str:
     """Return what Ansible's lookup of a file does, which needs its loader of plugins."""
     return Path(path).read_text(encoding="utf-8").rstrip() if Path(path).exists() else ""
+
+
+def test_the_controller_does_not_load_what_reads_a_server() -> None:
+    """Ansible compiles a collection's files anew in each run."""
+    own = "ansible_collections.tethys.channels.plugins"
+    of_a_run = ("portal_conflicts", "message", "gather", "decide", "layer_probe", "report")
+    program = f"import sys; from {own}.action import {', '.join(of_a_run)}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = {name.removeprefix(f"{own}.module_utils.") for name in done.stdout.split() if name.startswith(own)}
+    assert "server_facts" in loaded
+    assert not loaded & {
+        *("nginx_search", "nginx_config", "nginx_blocks", "nginx_processes", "front_check", "files.owned_file"),
+        *("server.front", "server.front_door", "server.root_files", "server.workers", "server.kept_environment"),
+    }
 
 
 # --- gather ----------------------------------------------------------------------------------------------------------

@@ -12,6 +12,12 @@ from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddic
 
 import pytest
 from ansible_collections.tethys.channels.plugins.module_utils.facts import Portal
+from ansible_collections.tethys.channels.plugins.module_utils.nginx_search import Upstream
+from ansible_collections.tethys.channels.plugins.module_utils.server.front import Fronts
+from ansible_collections.tethys.channels.plugins.module_utils.server.kept_environment import Names
+from ansible_collections.tethys.channels.plugins.module_utils.server.portal_program import Neighbor, OtherProgram
+from ansible_collections.tethys.channels.plugins.module_utils.server.root_files import Trust
+from ansible_collections.tethys.channels.plugins.module_utils.server.workers import Worker
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import (
     ContainerFacts,
     ListenerFacts,
@@ -21,13 +27,16 @@ from ansible_collections.tethys.channels.plugins.module_utils.server_facts impor
 from ansible_collections.tethys.channels.plugins.modules import server_info
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
 
+# What server_facts names without loading it: the controller would load what reads a server.
+OF_MODULES = {each.__name__: each for each in (Fronts, Names, Neighbor, OtherProgram, Trust, Upstream, Worker)}
+
 
 def misfits(value: Any, kind: Any, place: str) -> list[str]:
     """Return where a value differs from its declared type."""
     if kind is Any:
         return []
     if is_typeddict(kind):
-        hints = get_type_hints(kind)
+        hints = get_type_hints(kind, localns=OF_MODULES)
         if not isinstance(value, dict):
             return [f"{place} is no mapping"]
         wrong = [f"{place} has {key}" for key in value if key not in hints]
