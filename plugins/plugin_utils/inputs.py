@@ -67,6 +67,7 @@ OF_PORTAL = (
     "redis_container_transport",
     "asgi_service_log_dir",
     "asgi_service_run_dir",
+    "asgi_service_start_timeout",
     "nginx_upstream_name",
 )
 

@@ -17,6 +17,9 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide.portal impo
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.ports import Ports
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import whole_number
 
+# Supervisor's own value of stopwaitsecs, in seconds.
+STOPS_IN = 10
+
 
 class Programs(Ports):
     """Supervisor and the portal's programs."""
@@ -75,7 +78,12 @@ class Programs(Ports):
         # Where the old processes hold every port, they have to end before the first new one can start.
         held = {row["port"] for row in self.server.get("listeners") or []}
         is_gapless = self.gapless and not set(self.ports) <= held
-        how = "nginx switches to the new processes" if is_gapless else "Supervisor restarts all processes at once"
+        how = (
+            "nginx switches to the new processes"
+            if is_gapless
+            else "Supervisor restarts all processes at once, and requests fail until the new ones answer, for at most"
+            f" {self._longest_gap(program)} s"
+        )
         self.announce.append(
             f"{program['path']} will be replaced with a file that this collection manages. The processes' user {users}."
             f" {how}."
@@ -88,6 +96,15 @@ class Programs(Ports):
                 f" {f'{self.names.group_of_one}0 and so on' if self.apart else self.group}."
             )
         return program
+
+    def _longest_gap(self, program: Program) -> int:
+        """Return how many seconds Supervisor and the run wait at most until a program has stopped and its next answers.
+
+        A run in which no process answers in time fails, and shows so.
+        """
+        given = [each.partition("=")[2] for each in program.get("settings") or [] if each.startswith("stopwaitsecs=")]
+        stops = whole_number(given[0]) if given else STOPS_IN
+        return (stops or 0) + (whole_number(self.options.get("asgi_service_start_timeout")) or 0)
 
     @property
     def group(self) -> str:

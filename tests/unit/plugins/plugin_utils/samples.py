@@ -71,6 +71,7 @@ def asked(**changes: Any) -> dict[str, Any]:
 def options(**changes: Any) -> dict[str, Any]:
     """The roles' variables that matter to the plan."""
     return {
+        "asgi_service_start_timeout": 90,
         "goal": "site",
         "redis_container_image": "docker.io/library/redis:8.2",
         "redis_container_install_engine": True,

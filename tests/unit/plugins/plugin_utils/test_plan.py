@@ -1276,9 +1276,22 @@ def test_the_manuals_program_is_taken_over(user: str, change: str) -> None:
     assert result["adopted_program"] == program
     assert result["announce"] == [
         f"{MANUAL['path']} will be replaced with a file that this collection manages. The processes' user {change}."
-        " Supervisor restarts all processes at once.",
+        " Supervisor restarts all processes at once, and requests fail until the new ones answer, for at most 100 s.",
         f"{MANUAL['path']}: the processes keep address 127.0.0.1:8000.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "timeout", "longest"),
+    [([], 90, 100), (["priority=1", "stopwaitsecs=25"], 90, 115), (["stopwaitsecs=x"], 90, 90), ([], 300, 310)],
+)
+def test_how_long_requests_fail_at_most_while_a_program_is_replaced(
+    settings: list[str], timeout: int, longest: int
+) -> None:
+    result = judge(
+        options={"asgi_service_start_timeout": timeout}, server={"programs": [{**MANUAL, "settings": settings}]}
+    )
+    assert f"for at most {longest} s." in result["announce"][0]
 
 
 def test_files_that_root_left_behind() -> None:
@@ -1302,8 +1315,9 @@ def test_the_portals_port_is_held_by_another_program_of_supervisor() -> None:
     (reason,) = refusals(server={"listeners": [row(300, 8000), row(7, 8000, program="portal")]})
     assert reason == (
         "tethys_port is 8000: Supervisor's program portal (process 7 of alice (python3 -m http.server)) listens there,"
-        " and its command does not show that it runs this portal. Stop it (`supervisorctl stop 'portal:*'`) and delete"
-        " it from its file, or set tethys_port to another port, to which nginx then has to send the portal's requests."
+        " and its command does not show that it runs this portal. Stop it (`supervisorctl -c /c stop 'portal:*'`) and"
+        " delete it from its file, or set tethys_port to another port, to which nginx then has to send the portal's"
+        " requests."
     )
 
 
