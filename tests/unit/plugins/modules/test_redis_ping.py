@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import binascii
 import socket
 import ssl
 from typing import Any, Callable
@@ -245,6 +246,21 @@ def test_a_redis_cluster_is_refused(ping: Start, serve: Start, words: bytes) -> 
             connection.sendall(b"-" + words + b"\r\n")
 
     [problem] = ping({"host": "127.0.0.1", "port": serve(talk).port})["problems"]
+    assert "is part of a Redis Cluster, which channels_redis cannot use" in problem
+
+
+class ClusterOfOne(FakeRedis):
+    """A Redis Cluster of one shard: it has all slots, and refuses a command with keys of several."""
+
+    def answer(self, command: str, words: list[str]) -> bytes:
+        keys = words[3 : 3 + int(words[2])] if command == "EVAL" else []
+        if len({binascii.crc_hqx(key.encode(), 0) % 16384 for key in keys}) > 1:
+            return b"-CROSSSLOT Keys in request don't hash to the same slot\r\n"
+        return super().answer(command, words)
+
+
+def test_a_redis_cluster_of_one_shard_is_refused(ping: Start, serve: Start) -> None:
+    [problem] = ping({"host": "127.0.0.1", "port": serve(ClusterOfOne()).port})["problems"]
     assert "is part of a Redis Cluster, which channels_redis cannot use" in problem
 
 
