@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.tethys.channels.plugins.module_utils import services
+from ansible_collections.tethys.channels.plugins.module_utils import engines, services
 from ansible_collections.tethys.channels.plugins.module_utils.services import Docker, Supervisor
 
 Start = Callable[..., Any]
@@ -59,6 +59,25 @@ def test_docker(serve: Start, tmp_path: Path) -> None:
     assert seen[-1] == "/images/a%20b/json"
     with pytest.raises(OSError, match="answered 500 to /broken"):
         docker.get("/broken")
+
+
+def test_an_engine_that_refuses_old_versions_of_its_api(
+    serve: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker 29 takes 1.44 at least. A request that names no version is one of the engine's newest."""
+    seen: list[str] = []
+    about = {"Version": "29.0.1", "ApiVersion": "1.52", "MinAPIVersion": "1.44", "Components": [{"Name": "Engine"}]}
+    answers: dict[str, tuple[int, Any]] = {
+        "/version": (200, about),
+        "/info": (200, {"DockerRootDir": "/var/lib/docker"}),
+        "/containers/json?all=1": (200, []),
+    }
+    serve(speaks_http(answers, seen), tmp_path / "docker.sock")
+    monkeypatch.setattr(engines, "Docker", lambda: Docker(str(tmp_path / "docker.sock")))
+    engine = engines.DockerEngine()
+    assert (engine.kind(), engine.version(), engine.containers()) == ("docker", "29.0.1", [])
+    assert engine.holds("redis:8.2") is None
+    assert not [path for path in seen if path.startswith("/v1")]
 
 
 def test_no_docker(tmp_path: Path) -> None:
