@@ -16,7 +16,7 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.action import Acti
 from ansible_collections.tethys.channels.plugins.plugin_utils.display import refused, shown
 from ansible_collections.tethys.channels.plugins.plugin_utils.inputs import Variables
 from ansible_collections.tethys.channels.plugins.plugin_utils.layer_hosts import redis_endpoints
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import Facts
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import AUTO, Facts
 
 if TYPE_CHECKING:
     from ansible_collections.tethys.channels.plugins.plugin_utils.model import Problem
@@ -61,6 +61,7 @@ class ActionModule(Action):
 
     def _look(self, variables: Variables, digest: str, ports: list[int]) -> dict[str, Any]:
         """Return what one module finds of the portal and its server."""
+        supervisor_config = variables.read("preflight_supervisor_config")
         folders = [variables.of_role("asgi_service_run_dir"), variables.of_role("asgi_service_log_dir")]
         portal = {
             "prefix": variables.read("preflight_conda_prefix"),
@@ -90,6 +91,7 @@ class ActionModule(Action):
             proof_inputs=digest or None,
             folders=folders,
             log_dir=folders[1],
+            supervisor_config=None if supervisor_config == AUTO else supervisor_config,
         )
 
     def _packages(self, variables: Variables, portal: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,6 +71,10 @@ class SupervisorState(TypedDict, total=False):
     config_of_another_portal: str | None
     # The configuration of the supervisord that an earlier run has used and that does not run now.
     config_stopped: str | None
+    # Those of several Supervisors that run portals, where it is not clear which one is the portal's.
+    candidates: list[str]
+    # Whether the configuration is a file.
+    has_config: bool
     # Whether only a digest of the socket's password is known.
     is_password_hashed: bool
     include: list[str]

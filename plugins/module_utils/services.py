@@ -257,13 +257,14 @@ class SupervisorRpc:
 class Supervisor:
     """Supervisor's configuration file and its XML-RPC interface."""
 
-    def __init__(self, timeout: float = 60.0) -> None:
+    def __init__(self, timeout: float = 60.0, portal: supervisord.Portal = supervisord.ANY) -> None:
         self._timeout = timeout
         self.stranger = ""
-        found = supervisord.find(SUPERVISOR_CONFIGS)
+        found = supervisord.find(SUPERVISOR_CONFIGS, portal)
         self.installed = found.is_running or shutil.which("supervisord") is not None
         self.config = found.config
         self.configs_of_others = found.of_others
+        self.candidates = list(found.candidates)
         self._files = SupervisorFiles(self.config)
 
     @property

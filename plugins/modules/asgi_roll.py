@@ -25,6 +25,7 @@ seealso:
   - module: tethys.channels.service_files
 extends_documentation_fragment:
   - tethys.channels.portal_name
+  - tethys.channels.supervisor_config
   - tethys.channels.attributes
   - tethys.channels.environment_file
 attributes:
@@ -285,7 +286,8 @@ def update(roll: Roll, params: dict[str, Any]) -> bool:
     if params["processes"] and len(running) != params["processes"]:
         raise RollError(
             f"{len(running)} of {params['processes']} processes run under Supervisor:"
-            f" `supervisorctl status` shows which are missing, their logs are in {params['log_dir']}."
+            f" `{supervisord.client(params['supervisor_config'], 'status')}` shows which are missing, their logs are in"
+            f" {params['log_dir']}."
         )
     roll.keep(sources, record)
     roll.sweep(dry=False)
@@ -324,6 +326,7 @@ ARGUMENTS = {
     "host_name": {"type": "str", "default": "localhost"},
     "timeout": {"type": "int", "default": 90},
     "portal_name": {"type": "str", "default": ""},
+    "supervisor_config": {"type": "path"},
 }
 
 
@@ -334,6 +337,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
+    supervisord.select(params["supervisor_config"])
     try:
         # First, while the program that is adopted is still there.
         files = [*kept_environment.expected(params["environment"]), *params["files"]]
@@ -346,8 +350,8 @@ def main() -> None:
             module.exit_json(changed=True, restarted=[], regrouped=True, removed=[], written=written, diff=diff)
         why = f" ({supervisor.stranger})" if supervisor.stranger else ""
         module.fail_json(
-            msg=f"Supervisor does not answer on {supervisor.socket_path}{why}: start it (systemctl start supervisor)"
-            " and run again."
+            msg=f"Supervisor does not answer on {supervisor.socket_path}{why}: start it"
+            f" (`{supervisord.starter(supervisor.config)}`) and run again."
         )
     state_dir = str(Path(params["record"]).parent)
     nginx = Nginx(params["upstream"], state_dir, portal_name=params["portal_name"]) if params["upstream"] else None
@@ -366,7 +370,7 @@ def main() -> None:
         if isinstance(error, OSError) and error.filename:
             name = error.filename2 or error.filename
             module.fail_json(msg=f"{name}: {error.strerror}. Correct that and run again; the processes serve.")
-        module.fail_json(msg=f"Supervisor stopped answering: {error}. Read `systemctl status supervisor`.")
+        module.fail_json(msg=f"Supervisor stopped answering: {error}. Read its log (logfile in {supervisor.config}).")
     module.exit_json(
         changed=bool(written) or roll.regrouped or bool(roll.restarted) or bool(roll.removed) or settled,
         restarted=roll.restarted,

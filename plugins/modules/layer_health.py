@@ -22,6 +22,7 @@ seealso:
   - module: tethys.channels.layer_probe
 extends_documentation_fragment:
   - tethys.channels.portal_name
+  - tethys.channels.supervisor_config
   - tethys.channels.attributes
   - tethys.channels.environment_file
   - tethys.channels.attributes.read_only
@@ -236,7 +237,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.redis.users import
     ADMIN_USER,
     PORTAL_USER,
 )
-from ansible_collections.tethys.channels.plugins.module_utils.server import kept_environment, proc
+from ansible_collections.tethys.channels.plugins.module_utils.server import kept_environment, proc, supervisord
 from ansible_collections.tethys.channels.plugins.module_utils.services import Supervisor
 
 # Redis reports its age in whole seconds.
@@ -391,6 +392,7 @@ ARGUMENTS = {
     "environment": {"type": "dict", "options": kept_environment.OPTIONS},
     "state_dir": {"type": "path", "default": "/etc/tethys_channels"},
     "portal_name": {"type": "str", "default": ""},
+    "supervisor_config": {"type": "path"},
 }
 
 
@@ -401,6 +403,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
+    supervisord.select(params["supervisor_config"])
     state_dir = Path(params["state_dir"])
     container = params["redis_container"]
     if container:

@@ -21,6 +21,7 @@ seealso:
   - module: tethys.channels.server_info
 extends_documentation_fragment:
   - tethys.channels.portal_name
+  - tethys.channels.supervisor_config
   - tethys.channels.attributes
 attributes:
   check_mode:
@@ -104,6 +105,7 @@ from pathlib import Path
 
 from ansible_collections.tethys.channels.plugins.module_utils import proof_record
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils.server import supervisord
 
 # The options that describe the server's part of the record.
 PARTS = ("files", "reads", "site_packages", "container", "image", "engine", "endpoint", "other_groups")
@@ -125,11 +127,13 @@ def main() -> None:
             "engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
             "state_dir": {"type": "path", "default": "/etc/tethys_channels"},
             "portal_name": {"type": "str", "default": ""},
+            "supervisor_config": {"type": "path"},
         },
         required_together=[("container", "image")],
         supports_check_mode=True,
     )
     params = module.params
+    supervisord.select(params["supervisor_config"])
     state_dir = Path(params["state_dir"])
     path = state_dir / proof_record.NAME
     try:

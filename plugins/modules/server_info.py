@@ -212,7 +212,9 @@ server:
         - C(config_of_others) is the configuration of a supervisord of root's that runs the portal and is not used,
           since users besides root can change it or its program. C(config_of_another_portal) is that of one that runs
           only other portals. C(config_stopped) is that of the supervisord that an earlier run has used and that does
-          not run. C(is_password_hashed) is whether only a digest of its password is known.
+          not run. C(candidates) are those of several Supervisors that run portals, if it is not clear which one is the
+          portal's. C(has_config) is whether C(config) is a file. C(is_password_hashed) is whether only a digest of its
+          password is known.
       type: dict
     programs:
       description:
@@ -324,6 +326,7 @@ import contextlib
 
 from ansible_collections.tethys.channels.plugins.module_utils import portal_state
 from ansible_collections.tethys.channels.plugins.module_utils.module import AnsibleModule
+from ansible_collections.tethys.channels.plugins.module_utils.server import supervisord
 from ansible_collections.tethys.channels.plugins.module_utils.text import each_text
 
 # The role preflight calls this module with that variable as the timeout.
@@ -347,6 +350,7 @@ ARGUMENTS = {
     "state_dir": {"type": "path"},
     "folders": {"type": "list", "elements": "path", "default": []},
     "log_dir": {"type": "path"},
+    "supervisor_config": {"type": "path"},
 }
 
 
@@ -357,6 +361,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
+    supervisord.select(params["supervisor_config"])
     where = params["portal"] or {"home": "", "prefix": "", "portal_name": ""}
     # First, since the portal's Python takes longest: what gathers the other facts is loaded while it starts.
     look = portal_state.Look(**params["portal"], if_late=IF_LATE) if params["portal"] else None

@@ -51,6 +51,7 @@ ASKED = {
     "tethys_asgi_processes": "preflight_asgi_processes",
     "tethys_port": "preflight_port",
     "tethys_bind_address": "preflight_bind_address",
+    "tethys_supervisor_config": "preflight_supervisor_config",
     "tethys_user": "preflight_user",
     "tethys_layer_backend": "preflight_layer_backend",
     "tethys_layer_hosts": "preflight_layer_hosts",

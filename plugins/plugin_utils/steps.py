@@ -219,6 +219,7 @@ class DeliveryStep:
     prefix: str
     backlog: bool
     files: list[str]
+    supervisor_config: str | None
 
 
 @dataclass(frozen=True)
@@ -448,6 +449,7 @@ def delivery_step(plan: Plan) -> DeliveryStep:
             *([site] if site else []),
             *process_files(plan),
         ],
+        supervisor_config=(plan["server"].get("supervisor") or {}).get("config"),
     )
 
 

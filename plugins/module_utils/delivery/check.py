@@ -16,7 +16,6 @@ from ansible_collections.tethys.channels.plugins.module_utils.front_check import
 from ansible_collections.tethys.channels.plugins.module_utils.portal_common import DELIVERY_PACKAGES
 from ansible_collections.tethys.channels.plugins.module_utils.problem import Problem, codes, texts
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
-from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 
 HANDSHAKE_SECONDS = 10.0
 
@@ -91,7 +90,10 @@ class Check:
         if process.log:
             return f"; see {process.log}"
         if process.supervisor_name:
-            return f"; see `{shell_words('supervisorctl', 'tail', process.supervisor_name)}` and its log file"
+            # Not above: it reads much that a portal that delivers does not need.
+            from ansible_collections.tethys.channels.plugins.module_utils.server import supervisord
+
+            return f"; see `{supervisord.client_of(process.pid, 'tail', process.supervisor_name)}` and its log file"
         return ""
 
     def logs_on(self, port: int) -> str:

@@ -74,7 +74,8 @@ def leave_out_strangers(check: Check, who: Account | None) -> None:
 def nobody_on(check: Check, port: int) -> Problem:
     """Return the problem of a port without a process."""
     place = f"{check.host}:{port}"
-    if not proc.listening(check.address, [port]):
+    held = proc.listening(check.address, [port])
+    if not held:
         return Problem("port-closed", str(port), f"Nothing listens on {place}.")
     if os.geteuid() != 0:
         return Problem(
@@ -82,10 +83,15 @@ def nobody_on(check: Check, port: int) -> Problem:
             str(port),
             f"Only root can see which process listens on {place}, and this does not run as root (become).",
         )
+    # Not above: it reads much that a portal that delivers does not need.
+    from ansible_collections.tethys.channels.plugins.module_utils.server import supervisord
+
+    pids = [pid for inode in held for pid in proc.holders(inode)]
     return Problem(
         "port-not-accepting",
         str(port),
-        f"{place} is held open, but no process accepts there; 'supervisorctl status' says why.",
+        f"{place} is held open, but no process accepts there; `{supervisord.client_of(max(pids, default=0), 'status')}`"
+        " says why.",
     )
 
 

@@ -29,6 +29,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server import (
     portal_program,
     proc,
     supervisor_files,
+    supervisord,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.server.answers import (
     answers,
@@ -194,7 +195,7 @@ class Roll:
         except xmlrpc.client.Fault as error:
             raise RollError(
                 f"Supervisor cannot read its configuration ({error.faultString}):"
-                " `supervisorctl reread` shows which file."
+                f" `{supervisord.client(self.params.get('supervisor_config'), 'reread')}` shows which file."
             ) from error
         return found
 

@@ -19,6 +19,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.portal_names impor
 from ansible_collections.tethys.channels.plugins.module_utils.read_as import read_file
 from ansible_collections.tethys.channels.plugins.module_utils.server.conda_variables import accepted, of_conda
 from ansible_collections.tethys.channels.plugins.module_utils.server.portal_program import environment_of, is_portals
+from ansible_collections.tethys.channels.plugins.module_utils.server.supervisord import Portal
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import writable_by_others
 from ansible_collections.tethys.channels.plugins.module_utils.services import Supervisor
 
@@ -164,7 +165,7 @@ def of_portal(prefix: str, home: str, user: str, portal: str = "") -> dict[str, 
         return {} if writable_by_others(own_file) else own
     named: list[tuple[str, Mapping[str, str]]] = []
     others: list[tuple[str, Mapping[str, str]]] = []
-    for file in Supervisor().files():
+    for file in Supervisor(portal=Portal(home, prefix, portal)).files():
         for title, section in file.sections.items():
             is_program = title.partition(":")[0].strip() in PROGRAMS
             runs = is_portals(title, section, home, prefix, portal) if is_program else False

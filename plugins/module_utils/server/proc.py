@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import posixpath
 import pwd
 import re
 import socket
@@ -245,6 +246,25 @@ def named(name: str, proc: str = ROOT) -> list[int]:
     return [pid for pid in pids(proc) if name_of(pid, proc) == name and is_of_this_server(pid, proc)]
 
 
+def is_supervisord(pid: int, proc: str = ROOT) -> bool:
+    """Return whether a process is a supervisord, also one that is the argument of a Python (`python …/supervisord`)."""
+    name = name_of(pid, proc)
+    if not name.startswith("python"):
+        return name == "supervisord"
+    words = text(pid, "cmdline", proc).split("\0")
+    for number, word in enumerate(words[1:], 1):
+        if word == "-m":
+            return "".join(words[number + 1 : number + 2]) == "supervisor.supervisord"
+        if not word.startswith("-") and words[number - 1] not in ("-W", "-X"):
+            return posixpath.basename(word) == "supervisord"
+    return False
+
+
+def supervisords(proc: str = ROOT) -> list[int]:
+    """Return the supervisords of this server, without those in containers."""
+    return [pid for pid in pids(proc) if is_supervisord(pid, proc) and is_of_this_server(pid, proc)]
+
+
 def children(pid: int | str, proc: str = ROOT) -> list[int]:
     """Return the child processes of a process (``self`` is this one)."""
     found: list[int] = []
@@ -449,7 +469,7 @@ def _supervisor_group(pid: int, proc: str) -> str | None:
     above = pid
     while group and above > 1:
         above = parent(above, proc)
-        if name_of(above, proc) == "supervisord" and is_roots(above, proc):
+        if is_supervisord(above, proc) and is_roots(above, proc):
             return group
     return None
 

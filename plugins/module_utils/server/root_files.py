@@ -58,7 +58,7 @@ def of_supervisor(supervisor: Supervisor) -> list[str]:
     """Return Supervisor's program, the Python that runs it, its configuration and the folders that it reads."""
     # A pattern brings whatever is in its folder, also what somebody puts there later.
     folders = [posixpath.dirname(re.split(r"[*?\[]", pattern)[0] + "x") for pattern in supervisor.include_globs]
-    pythons = [proc.program(pid) for pid in proc.named("supervisord") if proc.is_roots(pid)]
+    pythons = [proc.program(pid) for pid in proc.supervisords() if proc.is_roots(pid)]
     own = [*_program("supervisord"), *pythons, supervisor.config or ""]
     return [*filter(None, own), *folders]
 

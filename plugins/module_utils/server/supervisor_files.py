@@ -37,6 +37,7 @@ _FORMATS = re.compile(r"%%|%\([^()%]{0,200}\)[-#0 +]{0,5}[0-9]{0,2}[sd]")
 _NAMED = re.compile(r"%\(([^()%]{0,200})\)")
 # An expanded value. One of a file of 64 KiB could become a hundred times as long.
 MOST_EXPANDED = 64 * 1024
+_OPTION = re.compile(r"-c(.+)|--configuration=(.+)")
 _PROGRAMS = ("program", "fcgi-program", "eventlistener")
 
 
@@ -100,13 +101,30 @@ def pairs(text: str) -> dict[str, str]:
     return {key: value.strip("'\"") for key, sign, value in rows if sign == "="}
 
 
-def environment_of_supervisord() -> dict[str, str]:
-    """Return the environment of root's supervisord that runs on this server, or an empty one.
+def config_of(pid: int) -> str | None:
+    """Return the configuration that a supervisord was started with, or None where its command does not show it."""
+    words = proc.text(pid, "cmdline").split("\0")
+    for word, following in zip(words, [*words[1:], ""]):
+        found = _OPTION.fullmatch(word)
+        given = following if word in ("-c", "--configuration") else (found.group(1) or found.group(2)) if found else ""
+        if given:
+            return posixpath.normpath(posixpath.join(proc.working_folder(pid), given))
+    # As supervisord looks for it beside its own program, such as that of a conda environment.
+    program = next((word for word in words if posixpath.basename(word) == "supervisord" and word.startswith("/")), "")
+    prefix = posixpath.dirname(posixpath.dirname(program))
+    places = [posixpath.join(prefix, name) for name in ("etc/supervisord.conf", "supervisord.conf")] if program else []
+    return next((path for path in places if Path(path).is_file()), None)
 
-    Whoever can change its program gives it any environment.
+
+def environment_of_supervisord(config: str | None) -> dict[str, str]:
+    """Return the environment of root's supervisord that runs with a configuration, or an empty one.
+
+    One whose command does not show its configuration counts too. Whoever can change its program gives it any
+    environment.
     """
-    pids = (pid for pid in proc.named("supervisord") if proc.is_roots(pid) and not proc.writers_of_program(pid))
-    return next(map(proc.environment, pids), {})
+    pids = [pid for pid in proc.supervisords() if proc.is_roots(pid) and not proc.writers_of_program(pid)]
+    known = [pid for of in (config, None) for pid in pids if config_of(pid) == of]
+    return next(map(proc.environment, known or (pids if len(pids) == 1 else [])), {})
 
 
 class SupervisorFiles:
@@ -114,7 +132,7 @@ class SupervisorFiles:
 
     def __init__(self, path: str | None, environment: Callable[[], Mapping[str, str]] | None = None) -> None:
         self.path = path
-        self._environment = environment or environment_of_supervisord
+        self._environment = environment or (lambda: environment_of_supervisord(path))
         self._names: dict[str, str] | None = None
         self._files: dict[str, File | None] = {}
         self._merged: dict[str, dict[str, str]] | None = None

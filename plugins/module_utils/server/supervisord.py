@@ -6,49 +6,86 @@
 from __future__ import annotations
 
 import json
+import os
 import posixpath
-import re
 from pathlib import Path
 from typing import NamedTuple, Sequence
 
 from ansible_collections.tethys.channels.plugins.module_utils.files import atomic_file
 from ansible_collections.tethys.channels.plugins.module_utils.server import proc
-from ansible_collections.tethys.channels.plugins.module_utils.server.portal_program import PORTAL
-from ansible_collections.tethys.channels.plugins.module_utils.server.supervisor_files import SupervisorFiles
+from ansible_collections.tethys.channels.plugins.module_utils.server.portal_program import PORTAL, is_portals
+from ansible_collections.tethys.channels.plugins.module_utils.server.supervisor_files import (
+    SupervisorFiles,
+    config_of,
+)
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import writable_by_others
+from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
 
 # In the portal's state.
 NOTE = "supervisor.json"
-_OPTION = re.compile(r"-c(.+)|--configuration=(.+)")
+# Where `supervisorctl` looks without `-c`.
+OF_CLIENT = ("/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
+# The configuration that the administrator has set, or that an earlier module of the run has found. A module has one.
+_selected: list[str] = []
 
 
 class Found(NamedTuple):
-    """The configuration to read, and those of root's supervisords with a portal that users besides root can change."""
+    """The configuration to read, and those of root's supervisords with a portal that users besides root can change.
+
+    If several Supervisors run portals and it is not clear which one is the portal's, `candidates` are their
+    configurations.
+    """
 
     config: str | None
     is_running: bool = False
     of_others: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
 
 
-def find(usual: Sequence[str]) -> Found:
-    """Return the configuration of the supervisord that runs a portal, else the first usual one that exists.
+class Portal(NamedTuple):
+    """What a portal's program is recognized by: TETHYS_HOME, environment, and name if it has one."""
+
+    home: str = ""
+    prefix: str = ""
+    name: str = ""
+
+
+ANY = Portal()
+
+
+def select(config: str | None) -> None:
+    """Have `find` return this configuration in this process, whatever else is there; None for any that it finds."""
+    _selected[:] = [config] if config else []
+
+
+def find(usual: Sequence[str], portal: Portal = ANY) -> Found:
+    """Return the configuration of the supervisord that runs the portal, else the first usual one that exists.
 
     Args:
         usual: the places in which distributions have it.
+        portal: the portal. A supervisord that only runs others counts if no other runs one.
     """
+    started = [(pid, config_of(pid)) for pid in proc.supervisords() if proc.is_roots(pid)]
+    if _selected:
+        selected = _selected[0]
+        pids = [pid for pid, path in started if path and os.path.realpath(path) == os.path.realpath(selected)]
+        is_open = bool(writable_by_others(selected)) or any(_is_of_others(pid, selected) for pid in pids)
+        return Found(selected, bool(pids), (selected,) if is_open else ())
     there = next((name for name in usual if Path(name).is_file()), None)
-    started = [(pid, _config_of(pid)) for pid in proc.named("supervisord") if proc.is_roots(pid)]
     elsewhere = [(pid, path) for pid, path in started if path and path not in usual and _runs_a_portal(path)]
     of_others = tuple(path for pid, path in elsewhere if _is_of_others(pid, path))
-    trusted = [path for _pid, path in elsewhere if path not in of_others]
-    if trusted and not (there and _runs_a_portal(there)):
-        return Found(trusted[0], is_running=True, of_others=of_others)
-    return Found(there, of_others=of_others)
+    candidates = [there] if there and _runs_a_portal(there) else []
+    candidates += dict.fromkeys(path for _pid, path in elsewhere if path not in of_others)
+    ours = [path for path in candidates if _runs_a_portal(path, portal)] if len(candidates) > 1 else []
+    candidates = ours if len(ours) == 1 else candidates
+    config = candidates[0] if candidates else there
+    several = tuple(candidates) if len(candidates) > 1 else ()
+    return Found(config, config is not None and config not in usual, of_others, several)
 
 
 def runs_with(config: str | None, usual: Sequence[str]) -> bool:
     """Return whether a supervisord runs with that configuration, or with a usual or an unknown one."""
-    return any(_config_of(pid) in (None, config, *usual) for pid in proc.named("supervisord"))
+    return any(config_of(pid) in (None, config, *usual) for pid in proc.supervisords())
 
 
 def keep(state_dir: Path, config: str | None, usual: Sequence[str]) -> None:
@@ -67,14 +104,36 @@ def stopped(state_dir: Path) -> str | None:
     config = atomic_file.read_notes(state_dir / NOTE).get("config")
     if not isinstance(config, str) or not Path(config).is_file():
         return None
-    runs = any(_config_of(pid) == config for pid in proc.named("supervisord") if proc.is_roots(pid))
+    runs = any(config_of(pid) == config for pid in proc.supervisords() if proc.is_roots(pid))
     return None if runs else config
 
 
-def _runs_a_portal(path: str) -> bool:
-    """Return whether a program of a configuration runs a Tethys Portal, whichever."""
-    sections = (section for file in SupervisorFiles(path).files() for section in file.sections.values())
-    return any(PORTAL in section.get("command", "") for section in sections)
+def client(config: str | None, *words: str) -> str:
+    """Return the command line with which `supervisorctl` reaches the supervisord that runs with a configuration."""
+    where = ["-c", config] if config and config not in OF_CLIENT else []
+    return shell_words("supervisorctl", *where, *words)
+
+
+def starter(config: str | None) -> str:
+    """Return the command line that starts the Supervisor with a configuration."""
+    if not config or config in OF_CLIENT:
+        return "systemctl start supervisor"
+    return shell_words("supervisord", "-c", config)
+
+
+def client_of(pid: int, *words: str) -> str:
+    """Return the same for the supervisord that a process is, or that runs it."""
+    while pid > 1 and not proc.is_supervisord(pid):
+        pid = proc.parent(pid)
+    return client(config_of(pid) if pid > 1 else None, *words)
+
+
+def _runs_a_portal(path: str, portal: Portal | None = None) -> bool:
+    """Return whether a program of a configuration runs that portal, or without one, a Tethys Portal, whichever."""
+    sections = [(title, each) for file in SupervisorFiles(path).files() for title, each in file.sections.items()]
+    if portal is None:
+        return any(PORTAL in section.get("command", "") for _title, section in sections)
+    return any(is_portals(title, section, *portal) for title, section in sections)
 
 
 def _is_of_others(pid: int, config: str) -> bool:
@@ -94,18 +153,3 @@ def _is_of_others(pid: int, config: str) -> bool:
         for path in Path(prefix).glob(pattern)
     )
     return bool(proc.writers_of_program(pid)) or any(map(writable_by_others, [config, *started, *map(str, packages)]))
-
-
-def _config_of(pid: int) -> str | None:
-    """Return the configuration that a supervisord was started with, or None where its command does not show it."""
-    words = proc.text(pid, "cmdline").split("\0")
-    for word, following in zip(words, [*words[1:], ""]):
-        found = _OPTION.fullmatch(word)
-        given = following if word in ("-c", "--configuration") else (found.group(1) or found.group(2)) if found else ""
-        if given:
-            return posixpath.normpath(posixpath.join(proc.working_folder(pid), given))
-    # As supervisord looks for it beside its own program, such as that of a conda environment.
-    program = next((word for word in words if posixpath.basename(word) == "supervisord" and word.startswith("/")), "")
-    prefix = posixpath.dirname(posixpath.dirname(program))
-    places = [posixpath.join(prefix, name) for name in ("etc/supervisord.conf", "supervisord.conf")] if program else []
-    return next((path for path in places if Path(path).is_file()), None)

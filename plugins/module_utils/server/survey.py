@@ -97,6 +97,8 @@ def supervisor_state(
         "config_of_others": next(iter(ours), None),
         "config_of_another_portal": next((path for path in of_others if path not in ours), None),
         "config_stopped": supervisord.stopped(state_dir),
+        "candidates": supervisor.candidates,
+        "has_config": bool(supervisor.config and Path(supervisor.config).is_file()),
         "is_password_hashed": supervisor.password() is None,
         "include": supervisor.include_globs,
     }
@@ -117,9 +119,11 @@ def without_portal(
 ) -> tuple[Server, Programs]:
     """Return the facts that need no answer of the portal's Python, and the portal's programs; `user` runs it."""
     now = time.time()
-    supervisor = Supervisor()
-    answer = supervisor.state()
     names = PortalNames(where["portal_name"])
+    supervisor = Supervisor(portal=supervisord.Portal(where["home"], where["prefix"], names.portal))
+    # What else asks Supervisor here asks the same one.
+    supervisord.select(supervisor.config)
+    answer = supervisor.state()
     found = programs(supervisor, where["home"], where["prefix"], names.portal)
     state_dir = Path(nginx.state_dir)
     state = sorted(path.name for path in state_dir.iterdir()) if os.access(state_dir, os.R_OK) else []

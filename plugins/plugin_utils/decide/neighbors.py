@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from ansible_collections.tethys.channels.plugins.module_utils.portal_names import portal_of
+from ansible_collections.tethys.channels.plugins.module_utils.server.supervisord import client
 from ansible_collections.tethys.channels.plugins.module_utils.server_facts import ContainerFacts
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import CONFIG_LABEL, PORTAL_LABEL, Data, Problem
@@ -89,7 +90,7 @@ class Neighbors(Subject):
                         f"tethys_portal_name is {show(self.names.portal)}: this collection runs this portal as {group}"
                         f" ({program['path']}). Set tethys_portal_name to {show(owner)}; for another name, run"
                         f" tethys.channels.remove with that one first, delete {program['path']}, and run"
-                        " `supervisorctl update`.",
+                        f" `{client((self.server.get('supervisor') or {}).get('config'), 'update')}`.",
                     )
 
     def _program(self) -> None:

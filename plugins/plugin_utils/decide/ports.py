@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from ansible_collections.tethys.channels.plugins.module_utils.portal_names import is_asgi_group
-from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
+from ansible_collections.tethys.channels.plugins.module_utils.server.supervisord import client
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.supervisor import Supervisor
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import APART
 
@@ -48,7 +48,7 @@ class Ports(Supervisor):
                 f" {who}: stop it, or set tethys_port to the first of as many free ports as there are processes.",
             )
         elif row.get("program"):
-            stop = shell_words("supervisorctl", "stop", f"{row['program']}:*")
+            stop = client((server.get("supervisor") or {}).get("config"), "stop", f"{row['program']}:*")
             self.refuse(
                 "port-in-use",
                 str(port),

@@ -9,13 +9,16 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from ansible_collections.tethys.channels.plugins.module_utils.server.supervisord import NOTE
+from ansible_collections.tethys.channels.plugins.module_utils.server.supervisord import NOTE, OF_CLIENT, starter
+from ansible_collections.tethys.channels.plugins.module_utils.server_facts import SupervisorState
 from ansible_collections.tethys.channels.plugins.plugin_utils.decide.subject import Subject
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import AUTO
 from ansible_collections.tethys.channels.plugins.plugin_utils.platforms import (
     platform_of,
     supervisor_refusal,
     wants_repository,
 )
+from ansible_collections.tethys.channels.plugins.plugin_utils.values import show
 
 
 class Supervisor(Subject):
@@ -56,10 +59,60 @@ class Supervisor(Subject):
         )
         return True
 
+    def _choice_reasons(self) -> bool:
+        """Refuse a configuration that is set and cannot be used, or one to be chosen of several; return whether so."""
+        supervisor, asked = self.server.get("supervisor") or {}, self.asked.get("tethys_supervisor_config", AUTO)
+        several = supervisor.get("candidates") or []
+        if asked != AUTO:
+            return self._config_reasons(supervisor, show(asked))
+        if several:
+            self.refuse(
+                "supervisor-several",
+                "tethys_supervisor_config",
+                f"tethys_supervisor_config is {AUTO}: several Supervisors run portals on this server, with"
+                f" {' and '.join(several)}. Set it to the configuration of the one that is to run this portal.",
+            )
+        return bool(several)
+
+    def _config_reasons(self, supervisor: SupervisorState, shown: str) -> bool:
+        config, before = str(supervisor.get("config")), len(self.problems)
+        of_others = supervisor.get("config_of_others"), supervisor.get("config_of_another_portal")
+        answers = supervisor.get("running") or supervisor.get("is_password_hashed")
+        if not supervisor.get("has_config"):
+            self.refuse(
+                "supervisor-config-missing",
+                "tethys_supervisor_config",
+                f"tethys_supervisor_config is {shown}: there is no such file on the server. Set it to the configuration"
+                f" with which Supervisor runs there, or to {AUTO}.",
+            )
+        elif config in of_others:
+            self.refuse(
+                "supervisor-of-others",
+                "tethys_supervisor_config",
+                f"tethys_supervisor_config is {shown}: users besides root can change that file or its program, which"
+                " root executes. Make root the owner of both and of the folders above them.",
+            )
+        elif supervisor.get("silent") and not answers:
+            self.refuse(
+                "supervisor-silent",
+                "tethys_supervisor_config",
+                f"tethys_supervisor_config is {shown}: the supervisord that runs with it does not answer on its unix"
+                " socket. Set [unix_http_server] in that file, and restart Supervisor.",
+            )
+        # The distribution's is started.
+        elif not answers and config not in OF_CLIENT:
+            self.refuse(
+                "supervisor-stopped",
+                "tethys_supervisor_config",
+                f"tethys_supervisor_config is {shown}: no supervisord runs with it. Start it (`{starter(config)}`) and"
+                " run again.",
+            )
+        return len(self.problems) > before
+
     def supervisor_reasons(self) -> None:
         """Why Supervisor cannot be used, or installed."""
         server, supervisor = self.server, self.server.get("supervisor") or {}
-        if self.stopped_reasons():
+        if self._choice_reasons() or self.stopped_reasons():
             return
         # Where the distribution's has the portal's program as well, that one counts.
         of_others = None if server.get("programs") else supervisor.get("config_of_others")

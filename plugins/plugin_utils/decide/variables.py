@@ -50,6 +50,7 @@ VARIABLES = (
     "tethys_asgi_processes",
     "tethys_port",
     "tethys_bind_address",
+    "tethys_supervisor_config",
     "tethys_user",
     "tethys_layer_backend",
     "tethys_layer_hosts",
@@ -299,8 +300,13 @@ def _slash_refusal(variable: str, value: str) -> Problem | None:
 def check_variables(asked: Data) -> list[Problem]:
     """Return the problems of `tethys_` variables that can be found without the server's facts."""
     found = [_name_problem(asked.get("tethys_portal_name", "")), *_of_folders(asked), *_of_processes(asked)]
-    found += _of_hosts(asked)
+    found += [_supervisor_problem(asked.get("tethys_supervisor_config", AUTO)), *_of_hosts(asked)]
     return [problem for problem in found if problem]
+
+
+def _supervisor_problem(config: object) -> Problem | None:
+    what = "the configuration of the Supervisor that runs the portal"
+    return None if config == AUTO else _path_refusal("tethys_supervisor_config", config, what, unquoted=True)
 
 
 def _name_problem(name: object) -> Problem | None:

@@ -17,6 +17,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.tethys.channels.plugins.module_utils import portal_user
 from ansible_collections.tethys.channels.plugins.module_utils.engines import Place
 from ansible_collections.tethys.channels.plugins.module_utils.redis import peer
+from ansible_collections.tethys.channels.plugins.module_utils.server import supervisord
 
 
 class Ended(Exception):
@@ -51,6 +52,8 @@ def run_module(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]
     def end(self: Any, result: dict[str, Any]) -> None:
         raise Ended(basic.remove_values(result, self.no_log_values))
 
+    # In place of the one that a module would leave selected in this process.
+    monkeypatch.setattr(supervisord, "_selected", [])
     monkeypatch.setattr(basic.AnsibleModule, "exit_json", lambda self, **result: end(self, result))
     monkeypatch.setattr(
         basic.AnsibleModule, "fail_json", lambda self, msg, **result: end(self, {**result, "failed": True, "msg": msg})

@@ -85,7 +85,7 @@ def test_the_python_that_runs_supervisord(top: Path, monkeypatch: pytest.MonkeyP
     python = top / "python3.12"
     python.touch()
     os.chown(python, NOBODY, 0)
-    monkeypatch.setattr(proc, "named", lambda name: [os.getpid()] if name == "supervisord" else [])
+    monkeypatch.setattr(proc, "supervisords", lambda: [os.getpid()])
     monkeypatch.setattr(proc, "is_roots", lambda _pid: True)
     monkeypatch.setattr(proc, "program", lambda _pid: str(python))
     assert opened(top) == [("supervisor", "python3.12")]

@@ -877,6 +877,7 @@ def test_supervisor_that_does_not_run(
     run_module: Module, monkeypatch: pytest.MonkeyPatch, ground: Ground, check: bool
 ) -> None:
     class Gone:
+        config = "/opt/conda/etc/supervisord.conf"
         socket_path = "/run/supervisor.sock"
         stranger = "process 7 of user nobody listens there instead"
 
@@ -894,6 +895,7 @@ def test_supervisor_that_does_not_run(
         assert len(result["written"]) == len(result["diff"]) == 2
     else:
         assert result["msg"].startswith(f"Supervisor does not answer on {Gone.socket_path} ({Gone.stranger}): start it")
+        assert "(`supervisord -c /opt/conda/etc/supervisord.conf`)" in result["msg"]
 
 
 @pytest.mark.parametrize(

@@ -444,7 +444,7 @@ def test_where_a_program_logs(supervisor: Start) -> None:
 def test_the_programs_user_as_supervisor_reads_it(
     supervisor: Start, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
-    monkeypatch.setattr(supervisor_files, "environment_of_supervisord", lambda: {"PORTAL_USER": "root"})
+    monkeypatch.setattr(supervisor_files, "environment_of_supervisord", lambda _config: {"PORTAL_USER": "root"})
     (found,) = listed(supervisor(asgi=f"[fcgi-program:asgi]\n{line}\n"))
     assert found["user"] == "root"
 

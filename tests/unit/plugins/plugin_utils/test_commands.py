@@ -144,7 +144,7 @@ def test_the_environment_of_pip(name: str) -> None:
 
 @given(NAMES)
 def test_the_name_in_the_environment_of_a_process(name: str) -> None:
-    process = Mock(log=None, supervisor_name=name)
+    process = Mock(log=None, supervisor_name=name, pid=0)
     assert commands([Check.log_of(Mock(), process)]) == [["supervisorctl", "tail", name]]
 
 

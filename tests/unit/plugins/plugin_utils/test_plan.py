@@ -1211,6 +1211,57 @@ def test_a_supervisor_that_cannot_be_used(supervisor: dict[str, Any], code: str,
     assert found["refusals"][0].startswith(words)
 
 
+@pytest.mark.parametrize(
+    ("supervisor", "code", "words"),
+    [
+        ({"has_config": False}, "supervisor-config-missing", "there is no such file on the server. Set it to"),
+        ({"config_of_others": "/o/s.conf"}, "supervisor-of-others", "users besides root can change that file"),
+        ({"config_of_another_portal": "/o/s.conf"}, "supervisor-of-others", "users besides root can change that file"),
+        (
+            {"running": False, "silent": True},
+            "supervisor-silent",
+            "the supervisord that runs with it does not answer on its unix socket. Set [unix_http_server] in that file",
+        ),
+        ({"running": False}, "supervisor-stopped", "no supervisord runs with it. Start it (`supervisord -c /o/"),
+    ],
+)
+@pytest.mark.parametrize("programs", [[], [MANUAL]])
+def test_a_configuration_of_supervisor_that_cannot_be_used(
+    programs: list[Any], supervisor: dict[str, Any], code: str, words: str
+) -> None:
+    state = {**SERVER["supervisor"], "config": "/o/s.conf", "has_config": True, **supervisor}
+    asked = {"tethys_supervisor_config": "/o/s.conf"}
+    found = judge(asked, server={"supervisor": state, "programs": programs})
+    assert found["codes"] == [{"code": code, "subject": "tethys_supervisor_config"}]
+    assert found["refusals"][0].startswith(f"tethys_supervisor_config is '/o/s.conf': {words}")
+
+
+def test_a_configuration_of_supervisor_that_is_set(name: str = "/o/s.conf") -> None:
+    state = {**SERVER["supervisor"], "config": name, "has_config": True, "candidates": []}
+    assert judge({"tethys_supervisor_config": name}, server={"supervisor": state})["refusals"] == []
+    # The distribution's is started, as it is without the variable.
+    usual = {**state, "config": "/etc/supervisor/supervisord.conf", "running": False}
+    found = judge({"tethys_supervisor_config": usual["config"]}, server={"supervisor": usual})
+    assert found["refusals"] == []
+    assert "Supervisor is installed and not running: it will be started." in found["announce"]
+
+
+@pytest.mark.parametrize("name", ["supervisord.conf", 7, "", None, "/o/`s`.conf", "/o/s s.conf"])
+def test_a_configuration_of_supervisor_that_is_no_path(name: Any) -> None:
+    [reason] = variables({"tethys_supervisor_config": name})
+    assert reason.startswith("tethys_supervisor_config is ")
+
+
+def test_several_supervisors_that_run_portals() -> None:
+    state = {**SERVER["supervisor"], "candidates": ["/a.conf", "/b.conf"]}
+    found = judge(server={"supervisor": state})
+    assert found["codes"] == [{"code": "supervisor-several", "subject": "tethys_supervisor_config"}]
+    assert found["refusals"] == [
+        "tethys_supervisor_config is auto: several Supervisors run portals on this server, with /a.conf and /b.conf."
+        " Set it to the configuration of the one that is to run this portal."
+    ]
+
+
 @pytest.mark.parametrize(("programs", "is_told"), [([], True), ([MANUAL], False)])
 def test_a_supervisor_of_another_portal_is_left_alone(programs: list[Any], is_told: bool) -> None:
     supervisor = {**SERVER["supervisor"], "config_of_another_portal": "/home/a/etc/supervisord.conf"}

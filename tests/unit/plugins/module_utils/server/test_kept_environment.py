@@ -269,7 +269,7 @@ COMMAND = "/srv/env/bin/daphne tethys_portal.asgi:application"
 def portals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *files: tuple[str, str, dict[str, str]]) -> dict[str, str]:
     """The variables that a child of the user web gets, where Supervisor reads these files."""
     found = [type("F", (), {"path": path, "sections": {title: section}}) for path, title, section in files]
-    monkeypatch.setattr(kept_environment, "Supervisor", type("S", (), {"files": lambda _self: found}))
+    monkeypatch.setattr(kept_environment, "Supervisor", lambda portal: type("S", (), {"files": lambda _self: found})())
     monkeypatch.setattr(kept_environment.PortalNames, "environment", str(tmp_path / "kept.env"))
     monkeypatch.setattr(kept_environment, "writable_by_others", lambda path: [1] if "/open" in path else [])
     return kept_environment.of_portal("/srv/env", "/srv/home", "web")

@@ -157,6 +157,40 @@ def test_a_process_by_its_name() -> None:
     assert proc.named("no such name") == []
 
 
+@pytest.mark.parametrize(
+    ("name", "words", "is_one"),
+    [
+        ("supervisord", "/usr/bin/python3 /usr/bin/supervisord -n", True),
+        ("python3.11", "/opt/conda/bin/python3.11 /opt/conda/bin/supervisord -c /etc/s.conf", True),
+        ("python", "python -u -W ignore bin/supervisord", True),
+        ("python3", "python3 -m supervisor.supervisord -n", True),
+        ("python3", "python3 -m http.server supervisord", False),
+        ("python3", "python3 /opt/worker.py supervisord", False),
+        ("python3", "python3 -m", False),
+        ("python3", "python3", False),
+        ("bash", "bash /usr/bin/supervisord", False),
+    ],
+)
+def test_a_supervisord_by_its_command(tmp_path: Path, name: str, words: str, is_one: bool) -> None:
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "comm").write_text(f"{name}\n")
+    (tmp_path / "7" / "stat").write_text(f"7 ({name}) S 1 " + "0 " * 40)
+    (tmp_path / "7" / "cmdline").write_text(words.replace(" ", "\0") + "\0")
+    assert proc.is_supervisord(7, str(tmp_path)) is is_one
+
+
+def test_a_supervisord_that_python_was_started_with(tmp_path: Path) -> None:
+    script = tmp_path / "supervisord"
+    script.write_text("import time\nprint(1, flush=True)\ntime.sleep(30)\n")
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE) as started:
+        assert started.stdout is not None
+        started.stdout.readline()
+        try:
+            assert started.pid in proc.supervisords()
+        finally:
+            started.kill()
+
+
 def test_a_process_of_a_container_is_not_of_this_server(tmp_path: Path) -> None:
     for pid, namespace in (("self", "pid:[1]"), ("7", "pid:[1]"), ("8", "pid:[2]")):
         (tmp_path / pid / "ns").mkdir(parents=True)

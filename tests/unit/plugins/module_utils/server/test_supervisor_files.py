@@ -132,12 +132,37 @@ def test_the_environment_is_that_of_roots_supervisord(
     monkeypatch: pytest.MonkeyPatch, roots: bool, writers: list[Any]
 ) -> None:
     started = {7: roots, 8: False}
-    monkeypatch.setattr(supervisor_files.proc, "named", lambda _name: [8, 7])
+    monkeypatch.setattr(supervisor_files.proc, "supervisords", lambda: [8, 7])
     monkeypatch.setattr(supervisor_files.proc, "is_roots", started.get)
     monkeypatch.setattr(supervisor_files.proc, "writers_of_program", lambda _pid: writers)
     monkeypatch.setattr(supervisor_files.proc, "environment", lambda pid: {"PID": str(pid)})
-    found = supervisor_files.environment_of_supervisord()
+    monkeypatch.setattr(supervisor_files, "config_of", lambda _pid: None)
+    found = supervisor_files.environment_of_supervisord("/etc/supervisord.conf")
     assert found == ({"PID": "7"} if roots and not writers else {})
+
+
+@pytest.mark.parametrize(
+    ("configs", "pid"),
+    [
+        ({8: "/a.conf", 7: "/b.conf"}, 7),
+        ({7: "/b.conf", 8: "/a.conf"}, 7),
+        ({8: None, 7: "/b.conf"}, 7),
+        # Its command does not show its configuration.
+        ({8: "/a.conf", 7: None}, 7),
+        # The only one, by another path.
+        ({7: "/link.conf"}, 7),
+        ({8: "/a.conf", 7: "/c.conf"}, None),
+    ],
+)
+def test_the_environment_is_that_of_the_supervisord_with_the_configuration(
+    monkeypatch: pytest.MonkeyPatch, configs: dict[int, str | None], pid: int | None
+) -> None:
+    monkeypatch.setattr(supervisor_files.proc, "supervisords", lambda: list(configs))
+    monkeypatch.setattr(supervisor_files.proc, "is_roots", lambda _pid: True)
+    monkeypatch.setattr(supervisor_files.proc, "writers_of_program", lambda _pid: [])
+    monkeypatch.setattr(supervisor_files.proc, "environment", lambda found: {"PID": str(found)})
+    monkeypatch.setattr(supervisor_files, "config_of", configs.get)
+    assert supervisor_files.environment_of_supervisord("/b.conf") == ({} if pid is None else {"PID": str(pid)})
 
 
 def test_here_is_the_folder_of_each_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +18,27 @@ OTHER = "[program:worker]\ncommand=/usr/bin/worker\n"
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """What is found on a server whose distribution has this configuration, and where these supervisords run."""
     usual = tmp_path / "etc.conf"
 
-    def find(text: str | None, *commands: str, writers: tuple[str, ...] = ()) -> supervisord.Found:
+    def find(
+        text: str | None, *commands: str, writers: tuple[str, ...] = (), portal: supervisord.Portal | None = None
+    ) -> supervisord.Found:
         if text is not None:
             usual.write_text(text)
         words = [command.replace("FOLDER", str(tmp_path)).replace(" ", "\0") for command in commands]
-        monkeypatch.setattr(supervisord.proc, "named", lambda _name: list(range(len(words))))
+        monkeypatch.setattr(supervisord.proc, "supervisords", lambda: list(range(len(words))))
         monkeypatch.setattr(supervisord.proc, "is_roots", lambda pid: "alice" not in words[pid])
         monkeypatch.setattr(supervisord.proc, "text", lambda pid, _name: words[pid])
         monkeypatch.setattr(supervisord.proc, "working_folder", lambda _pid: str(tmp_path))
         monkeypatch.setattr(supervisord.proc, "writers_of_program", lambda _pid: [])
         others = [f"{tmp_path}/{name}" for name in writers]
         monkeypatch.setattr(supervisord, "writable_by_others", lambda path: [path] if path in others else [])
-        return supervisord.find([str(tmp_path / "none.conf"), str(usual)])
+        return supervisord.find([str(tmp_path / "none.conf"), str(usual)], portal or supervisord.Portal())
 
-    return find
+    yield find
+    supervisord.select(None)
 
 
 @pytest.fixture
@@ -67,7 +71,7 @@ ELSEWHERE = "FOLDER/conda/etc/supervisord.conf"
 @pytest.mark.parametrize("text", [None, OTHER])
 def test_one_that_runs_the_portal(server: Any, conda: Path, command: str, text: str | None) -> None:
     usual = "/usr/bin/python3 /usr/bin/supervisord -n -c FOLDER/etc.conf"
-    assert server(text, usual, command) == (str(conda), True, ())
+    assert server(text, usual, command) == (str(conda), True, (), ())
 
 
 @pytest.mark.parametrize(
@@ -75,18 +79,85 @@ def test_one_that_runs_the_portal(server: Any, conda: Path, command: str, text: 
     [(), ("/usr/bin/python3 /usr/bin/supervisord -n -c FOLDER/etc.conf",), (f"{CONDA} alice",), ("supervisord",)],
 )
 def test_the_distributions(server: Any, conda: Path, tmp_path: Path, commands: tuple[str, ...]) -> None:
-    assert server(OTHER, *commands) == (f"{tmp_path}/etc.conf", False, ())
+    assert server(OTHER, *commands) == (f"{tmp_path}/etc.conf", False, (), ())
     (tmp_path / "etc.conf").unlink()
-    assert server(None, *commands) == (None, False, ())
+    assert server(None, *commands) == (None, False, (), ())
 
 
-def test_the_distributions_where_it_runs_a_portal_too(server: Any, conda: Path, tmp_path: Path) -> None:
-    assert server(PORTAL, CONDA) == (f"{tmp_path}/etc.conf", False, ())
+OF_PROD = PORTAL + "environment=TETHYS_HOME=/srv/prod\n"
+OF_STAGING = PORTAL + "environment=TETHYS_HOME=/srv/staging\n"
+PROD, THIRD = supervisord.Portal("/srv/prod", "/opt/conda"), supervisord.Portal("/srv/third", "/opt/conda")
+
+
+@pytest.mark.parametrize(
+    ("usual", "elsewhere", "portal", "which", "several"),
+    [
+        (PORTAL, PORTAL, supervisord.Portal(), 0, True),
+        (OF_PROD, OF_STAGING, PROD, 0, False),
+        (OF_STAGING, OF_PROD, PROD, 1, False),
+        (OF_STAGING, OF_STAGING, THIRD, 0, True),
+        (OF_PROD, OF_PROD, PROD, 0, True),
+        # Only one runs a portal, whichever.
+        (OTHER, OF_STAGING, THIRD, 1, False),
+        (OF_STAGING, OTHER, THIRD, 0, False),
+    ],
+)
+def test_which_of_two_that_run_portals(
+    server: Any,
+    conda: Path,
+    tmp_path: Path,
+    usual: str,
+    elsewhere: str,
+    portal: supervisord.Portal,
+    which: int,
+    several: bool,
+) -> None:
+    (conda.parent / "conf.d" / "asgi.conf").write_text(elsewhere)
+    both = (f"{tmp_path}/etc.conf", str(conda))
+    assert server(usual, CONDA, CONDA, portal=portal) == (both[which], which == 1, (), both if several else ())
+
+
+def test_two_elsewhere_that_run_portals(server: Any, conda: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.conf").write_text(OF_STAGING)
+    (conda.parent / "conf.d" / "asgi.conf").write_text(OF_PROD)
+    other = "/usr/bin/python3 /usr/bin/supervisord -c FOLDER/other.conf"
+    both = (f"{tmp_path}/other.conf", str(conda))
+    assert server(None, other, CONDA, portal=THIRD) == (both[0], True, (), both)
+    assert server(None, other, CONDA, portal=PROD) == (both[1], True, (), ())
+
+
+def test_the_one_that_is_set(server: Any, conda: Path, tmp_path: Path) -> None:
+    supervisord.select(str(conda))
+    assert server(PORTAL, CONDA) == (str(conda), True, (), ())
+    assert server(PORTAL) == (str(conda), False, (), ())
+    assert server(PORTAL, f"{CONDA} alice") == (str(conda), False, (), ())
+    assert server(PORTAL, writers=("conda/etc/supervisord.conf",)) == (str(conda), False, (str(conda),), ())
+    # It runs by another path, and others can change what it executes.
+    (tmp_path / "link").symlink_to("conda")
+    linked = "/usr/bin/python3.11 FOLDER/link/bin/supervisord -c FOLDER/link/etc/supervisord.conf"
+    assert server(PORTAL, linked, writers=("link/bin/supervisord",)) == (str(conda), True, (str(conda),), ())
+    supervisord.select(None)
+    assert server(OTHER, CONDA).config == str(conda)
+
+
+def test_the_command_of_its_client(server: Any, conda: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for config in (None, *supervisord.OF_CLIENT):
+        assert supervisord.client(config, "status") == "supervisorctl status"
+    assert supervisord.client("/opt/a b/s.conf", "stop", "a:*") == "supervisorctl -c '/opt/a b/s.conf' stop 'a:*'"
+    assert supervisord.starter(None) == "systemctl start supervisor"
+    assert supervisord.starter("/opt/s.conf") == "supervisord -c /opt/s.conf"
+    server(None, CONDA)
+    monkeypatch.setattr(supervisord.proc, "is_supervisord", lambda pid: pid == 2)
+    monkeypatch.setattr(supervisord.proc, "parent", {9: 2, 7: 1}.get)
+    monkeypatch.setattr(supervisord, "config_of", {2: str(conda)}.get)
+    assert supervisord.client_of(9, "tail", "asgi") == f"supervisorctl -c {conda} tail asgi"
+    assert supervisord.client_of(2, "status") == f"supervisorctl -c {conda} status"
+    assert supervisord.client_of(7, "status") == "supervisorctl status"
 
 
 def test_one_of_something_else_is_left_alone(server: Any, conda: Path) -> None:
     (conda.parent / "conf.d" / "asgi.conf").write_text(OTHER)
-    assert server(None, CONDA) == (None, False, ())
+    assert server(None, CONDA) == (None, False, (), ())
 
 
 @pytest.mark.parametrize(
@@ -107,7 +178,7 @@ def test_one_that_others_can_change_is_not_used(
     server: Any, conda: Path, tmp_path: Path, text: str | None, command: str, writer: str
 ) -> None:
     usual = None if text is None else f"{tmp_path}/etc.conf"
-    assert server(text, command, writers=(writer,)) == (usual, False, (str(conda),))
+    assert server(text, command, writers=(writer,)) == (usual, False, (str(conda),), ())
 
 
 def test_one_that_others_can_change_is_named_beside_the_one_that_is_used(
@@ -116,7 +187,7 @@ def test_one_that_others_can_change_is_named_beside_the_one_that_is_used(
     (tmp_path / "theirs.conf").write_text(PORTAL)
     theirs = "/usr/bin/python3 /usr/bin/supervisord -c FOLDER/theirs.conf"
     found = server(None, theirs, CONDA, writers=("theirs.conf",))
-    assert found == (str(conda), True, (f"{tmp_path}/theirs.conf",))
+    assert found == (str(conda), True, (f"{tmp_path}/theirs.conf",), ())
 
 
 def test_which_one_does_not_answer(server: Any, conda: Path, tmp_path: Path) -> None:
