@@ -402,3 +402,15 @@ def test_a_new_portal_has_a_program_file_and_a_socket_of_its_own() -> None:
     supervisor = {"installed": False, "running": False, "silent": False}
     path = decided(name="my-site", supervisor=supervisor)["program_path"]
     assert path == "/etc/supervisor/conf.d/asgi_supervisord-my-site.conf"
+
+
+@pytest.mark.parametrize(("name", "suffix"), [("", ""), ("s", "-s")])
+def test_each_portal_has_its_own_unit_and_socket_in_podman(name: str, suffix: str) -> None:
+    works = {"installed": True, "running": True, "version": "5.4", "problem": None, "kind": "podman"}
+    plan = decided(name=name, transport="unix", options={"redis_container_engine": "podman"}, podman=works)
+    assert plan["refusals"] == []
+    unit = f"tethys-channels-redis{suffix}.service"
+    assert (plan["redis_unit"], plan["redis_unit_path"]) == (unit, f"/etc/systemd/system/{unit}")
+    assert plan["redis_endpoint"] == {"path": f"/var/lib/tethys_channels{suffix}/redis.sock"}
+    assert (plan["engine"], plan["portal_name"]) == ("podman", name)
+    assert plan["state_dir"] == f"/etc/tethys_channels{suffix}"
