@@ -147,7 +147,7 @@ def most_in_pool(database: Any) -> int | None:
 def connection_limit(settings: Any) -> int | None:
     """Return how many connections PostgreSQL accepts from users like the portal's; None where that does not matter."""
     database = settings.DATABASES.get("default", {})
-    if not most_in_pool(database):
+    if not most_in_pool(database) and database.get("CONN_MAX_AGE", 0) == 0:
         return None
     try:
         with importlib.import_module("django.db").connection.cursor() as cursor:

@@ -130,11 +130,12 @@ class Portal(Subject):
         if not database:
             return
         if database["keeps_connections"] and "sqlite" not in (database["engine"] or ""):
+            accepts = "" if limit is None else f", and the database accepts {limit} connections"
             self.warn(
                 "database-connections-kept",
                 "portal_config.yml",
                 "CONN_MAX_AGE of the database is not 0: an ASGI process runs each request in a new thread, and leaves"
-                " the thread's connection open without using it again. Remove CONN_MAX_AGE from DATABASES in"
+                f" the thread's connection open without using it again{accepts}. Remove CONN_MAX_AGE from DATABASES in"
                 " portal_config.yml.",
             )
         most = (processes or 0) * (database["pool"] or 0)

@@ -110,20 +110,23 @@ class FakeDatabase:
 
 
 @pytest.mark.parametrize(
-    ("options", "answer", "limit", "queries"),
+    ("database", "answer", "limit", "queries"),
     [
-        ({"pool": True}, 97, 97, 1),
-        ({"pool": True}, sqlite3.OperationalError("no such function: current_setting"), None, 1),
-        ({}, 97, None, 0),
+        ({"OPTIONS": {"pool": True}}, 97, 97, 1),
+        ({"OPTIONS": {"pool": True}}, sqlite3.OperationalError("no such function: current_setting"), None, 1),
+        ({"CONN_MAX_AGE": 60}, 97, 97, 1),
+        ({"CONN_MAX_AGE": None}, 97, 97, 1),
+        ({"CONN_MAX_AGE": 0}, 97, None, 0),
+        ({"OPTIONS": {}}, 97, None, 0),
     ],
 )
 def test_how_many_connections_the_database_accepts(
-    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], answer: Any, limit: int | None, queries: int
+    monkeypatch: pytest.MonkeyPatch, database: dict[str, Any], answer: Any, limit: int | None, queries: int
 ) -> None:
     connection = FakeDatabase(answer)
     monkeypatch.setitem(sys.modules, "django", SimpleNamespace())
     monkeypatch.setitem(sys.modules, "django.db", SimpleNamespace(connection=connection))
-    settings = SimpleNamespace(DATABASES={"default": {"OPTIONS": options}})
+    settings = SimpleNamespace(DATABASES={"default": database})
     assert portal_database.connection_limit(settings) == limit
     assert len(connection.asked) == queries
     # The inspection lets only such a query through.

@@ -645,6 +645,15 @@ def test_options_of_the_layer_that_are_lost_are_named(
     [
         ({"keeps_connections": False, "pool": None}, None, 30, []),
         ({"keeps_connections": True, "pool": None}, None, 3, ["CONN_MAX_AGE of the database is not 0"]),
+        (
+            {"keeps_connections": True, "pool": None},
+            97,
+            3,
+            [
+                "CONN_MAX_AGE of the database is not 0: an ASGI process runs each request in a new thread, and leaves"
+                " the thread's connection open without using it again, and the database accepts 97 connections."
+            ],
+        ),
         ({"keeps_connections": True, "pool": None, "engine": "django.db.backends.sqlite3"}, None, 3, []),
         ({"keeps_connections": False, "pool": 20}, 97, 4, []),
         ({"keeps_connections": False, "pool": 20}, None, 5, []),
