@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 # `make bench` runs 5,000 of each kind, see tests/bench/bench_merge_settings.py
-EXAMPLES = int(os.environ.get("TETHYS_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("TETHYS_EXAMPLES", "150"))
 LAYER = {
     "BACKEND": "channels_redis.core.RedisChannelLayer",
     "CONFIG": {"hosts": [{"host": "127.0.0.1", "port": 6379, "password": "p:#'\"é"}], "capacity": 100},
