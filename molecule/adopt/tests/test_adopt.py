@@ -116,6 +116,14 @@ def sql(statement: str, database: str = "postgres") -> str:
 
 
 LOCK = sql("BEGIN; LOCK TABLE django_migrations; SELECT pg_sleep(600)", "tethys")
+LOCKED = (
+    "SELECT EXISTS (SELECT FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock'"
+    " AND relation = 'django_migrations'::regclass)"
+)
+HOLD = (
+    f"systemd-run -q sh -c {shlex.quote(LOCK)}"
+    f" && for i in $(seq 300); do {sql(LOCKED, 'tethys')} | grep -qx t && break; sleep 0.1; done"
+)
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 UNLOCK = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%LOCK TABLE%' AND pid <> pg_backend_pid()"
@@ -131,7 +139,7 @@ UNLOCK = (
             sql("ALTER ROLE tethys CONNECTION LIMIT -1"),
             'too many connections for role "tethys"',
         ),
-        (f"systemd-run -q sh -c {shlex.quote(LOCK)} && sleep 1", sql(UNLOCK), "has not answered a query within 10 s"),
+        (HOLD, sql(UNLOCK), "has not answered a query within 10 s"),
     ],
     ids=["stopped", "out of connections", "locked"],
 )

@@ -300,7 +300,9 @@ stopsignal=QUIT
 @contextmanager
 def started_by(host: Any, start: str, stop: str) -> Iterator[None]:
     """nginx held by something else than systemd."""
-    with bed.during(host, f"systemctl stop nginx && {start} && sleep 2", f"{stop}; sleep 1; systemctl start nginx"):
+    gone = "timeout 30 sh -c 'while pgrep -x nginx >/dev/null; do sleep 0.1; done'"
+    there = "timeout 30 sh -c 'until curl -s -o /dev/null http://127.0.0.1/; do sleep 0.1; done'"
+    with bed.during(host, f"systemctl stop nginx && {start} && {there}", f"{stop}; {gone}; systemctl start nginx"):
         yield
 
 
