@@ -22,13 +22,14 @@ def uncollected() -> Iterator[None]:
     """Search for no garbage while Ansible packs a module.
 
     It parses over 100 files for it, and to search all that Ansible has loaded again and again meanwhile takes as long
-    as the rest. The process ends with its task.
+    as the rest. What is left of that is not searched afterwards either: the process ends with its task.
     """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         if was_enabled:
             gc.enable()
 

@@ -94,8 +94,12 @@ def test_two_portals_of_a_server_are_compared_where_a_limit_leaves_out_the_first
 
 
 def test_the_search_for_garbage_goes_on_after_a_module() -> None:
+    gc.unfreeze()
     run(gather, looked())
     assert gc.isenabled()
+    # But not for what is left of packing it.
+    assert gc.get_freeze_count()
+    gc.unfreeze()
 
 
 def test_one_module_reads_a_server_that_has_everything() -> None:
