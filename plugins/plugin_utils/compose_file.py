@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypedDict, Union
 
 import yaml
+from ansible_collections.tethys.channels.plugins.module_utils.compose.project import FOLDER_LABEL
 from ansible_collections.tethys.channels.plugins.module_utils.docker_facts import ComposeProject, DockerFacts
 from ansible_collections.tethys.channels.plugins.module_utils.redis.answer import Credentials, SettingsAnswer
 from ansible_collections.tethys.channels.plugins.module_utils.redis.users import PORTAL_USER
@@ -19,16 +21,14 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.decide import comp
 from ansible_collections.tethys.channels.plugins.plugin_utils.docker_env import docker_env
 from ansible_collections.tethys.channels.plugins.plugin_utils.docker_inputs import DockerInputs
 from ansible_collections.tethys.channels.plugins.plugin_utils.layers import Layer, channel_layers
-from ansible_collections.tethys.channels.plugins.plugin_utils.model import MEMORY_BACKEND, texts
+from ansible_collections.tethys.channels.plugins.plugin_utils.model import CONFIG_LABEL, MEMORY_BACKEND, texts
+from ansible_collections.tethys.channels.plugins.plugin_utils.redis_container import MOUNT, Container, Health, Volume
 from ansible_collections.tethys.channels.plugins.plugin_utils.values import whole_number
 
 HEADER = "# Managed by tethys.channels: each run of its role tethys_docker rewrites this file.\n"
 REDIS = ("compose", "container")
-# Inside the Redis container.
-MOUNT = "/etc/tethys-channels"
 # The network of a Redis that is started directly, as our compose file calls it.
 OUTSIDE = "tethys_channels"
-CONFIG_LABEL = "tethys.channels.config"
 # What a service of the user's file keeps beside our Redis: how others find it, and what they read of it.
 _KEPT = ("container_name", "expose", "hostname", "labels")
 
@@ -39,7 +39,7 @@ class Files(TypedDict):
     Args:
         override: our compose file, empty where Compose has no part.
         dockerfile: the block of the Dockerfile.
-        config_sum: a digest of what Redis reads when it starts.
+        container: the options of Docker's module for a Redis that is started directly.
         layers: CHANNEL_LAYERS.
         further: layers besides `default` on the same Redis, with its login.
         bare: the same without a login.
@@ -49,7 +49,7 @@ class Files(TypedDict):
 
     override: str
     dockerfile: str
-    config_sum: str
+    container: dict[str, Any]
     layers: dict[str, Layer]
     further: dict[str, Layer]
     bare: dict[str, Layer]
@@ -238,7 +238,7 @@ def files(asked: DockerInputs, look: DockerFacts, redis: SettingsAnswer | None, 
     return {
         "override": override_file(asked, look, redis) if writes and look.get("project") else "",
         "dockerfile": dockerfile_block(asked),
-        "config_sum": config_sum(redis) if redis else "",
+        "container": _docker_options(asked, redis) if redis else {},
         "layers": layers(asked, credentials),
         "further": further(asked, credentials, layers_now),
         "bare": bare(asked, layers_now),
@@ -262,51 +262,37 @@ def _escaped(value: Any) -> Any:
     return value if value is None or isinstance(value, bool) else int(value)
 
 
+def redis_container(asked: DockerInputs, redis: SettingsAnswer | None) -> Container:
+    """Return the container of Redis, which runs as a service or is started directly."""
+    uid, port = asked.redis_uid, asked.redis_port
+    # As redis_settings will make it.
+    folder = (redis or {}).get("config_dir") or f"{asked.credentials_dir}/redis"
+    return Container(
+        command=[f"{MOUNT}/redis.conf"],
+        user=f"{uid}:{uid}",
+        memory_mb=asked.redis_memory_mb,
+        # A port published on every address also passes by ufw.
+        ports=[f"127.0.0.1:{port}:6379"] if port else [],
+        volumes=[Volume(folder, MOUNT)],
+        # The portal's container, or the run, waits for the first answer.
+        health=Health(interval=3),
+        # A changed configuration makes a new container.
+        labels={CONFIG_LABEL: config_sum(redis) if redis else ""},
+    )
+
+
 def _redis_service(
     asked: DockerInputs, project: ComposeProject, network: str, redis: SettingsAnswer | None
 ) -> dict[str, Node]:
     """Redis with the hardening of the role redis_container."""
-    uid, memory = asked.redis_uid, f"{asked.redis_memory_mb}m"
-    port = asked.redis_port
-    service: dict[str, Node] = {
-        "image": asked.redis_image,
-        "restart": "unless-stopped",
-        "entrypoint": ["redis-server"],
-        "command": [f"{MOUNT}/redis.conf"],
-        "user": f"{uid}:{uid}",
-        "read_only": True,
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges:true"],
-        "mem_limit": memory,
-        "memswap_limit": memory,
-        "pids_limit": 64,
-        "networks": {network: None},
-        "ports": [f"127.0.0.1:{port}:6379"] if port else [],
-        # Some images declare a volume, and nothing is ever kept in it.
-        "tmpfs": ["/data:size=1m"],
-        "volumes": [
-            {
-                "type": "bind",
-                # As redis_settings will make it.
-                "source": (redis or {}).get("config_dir") or f"{asked.credentials_dir}/redis",
-                "target": MOUNT,
-                "read_only": True,
-                "bind": {"create_host_path": False},
-            }
-        ],
-        "environment": {},
-        "healthcheck": {
-            # Without a password: an answer of any kind shows that the server works through its queue.
-            "test": ["CMD-SHELL", "redis-cli ping 2>&1 | grep -qE 'PONG|NOAUTH'"],
-            "interval": "3s",
-            "timeout": "3s",
-            "retries": 5,
-        },
-        "logging": {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}},
-        # A changed configuration makes a new container.
-        "labels": {CONFIG_LABEL: config_sum(redis) if redis else ""},
-    }
+    service = {"image": asked.redis_image, **redis_container(asked, redis).compose(network)}
     return _replacing(service, (project["redis"] or {}).get("keys", []))
+
+
+def _docker_options(asked: DockerInputs, redis: SettingsAnswer) -> dict[str, Any]:
+    """Return the options of a Redis that is started directly; by its label, absent takes away no other project's."""
+    container = redis_container(asked, redis)
+    return replace(container, labels={**container.labels, FOLDER_LABEL: asked.project_dir}).docker()
 
 
 def _replacing(service: dict[str, Node], theirs: Sequence[str]) -> dict[str, Node]:

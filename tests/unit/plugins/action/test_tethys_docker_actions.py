@@ -74,8 +74,8 @@ def test_without_a_compose_file_there_is_only_the_block() -> None:
     assert found["override"] == ""
     assert "ENV ASGI_PROCESSES=2" in found["dockerfile"]
     assert found["layers"]["default"]["CONFIG"]["hosts"][0]["password"] == "geheim"
-    assert "geheim" not in repr([found["dockerfile"], found["config_sum"]])
-    assert run(tethys_docker_files, {"docker": {"project": None}, "redis": {}})["config_sum"] == ""
+    assert "geheim" not in repr([found["dockerfile"], found["container"]])
+    assert run(tethys_docker_files, {"docker": {"project": None}, "redis": {}})["container"] == {}
 
 
 def test_the_portals_further_layers_get_the_login() -> None:

@@ -73,6 +73,10 @@ def test_a_role_reads_what_its_step_has_and_nothing_of_another_step(role: str) -
             assert set(re.findall(r"__(\w+?)_step\b", text)) <= {role}, path
             # The plan is read where the role takes its step.
             assert set(re.findall(r"__preflight_plan\.(\w+)", text)) <= {role}, path
+    if role == "redis_container":
+        # The role passes its step on for the options of its container.
+        options = ROLES.parent / "plugins/plugin_utils/redis_container.py"
+        read |= set(re.findall(r"\bstep\.(\w+)", options.read_text(encoding="utf-8")))
     assert read <= has
     # Nothing is decided that no role reads.
     assert has - read == set()
