@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import configparser
+import inspect
 import re
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server.portal_prog
     application_of,
     words_of,
 )
+from ansible_collections.tethys.channels.plugins.module_utils.server.proc import stat_fields
 from ansible_collections.tethys.channels.plugins.module_utils.server.supervisor_files import parse
 from ansible_collections.tethys.channels.plugins.module_utils.tethys_docker_answers import INSIDE as ANSWER
 
@@ -28,7 +30,7 @@ NO_ENDPOINT = "no-endpoint"
 
 # Runs in the container, with the portal's Python. daphne answers an invalid request itself, without Django; a
 # connection alone shows nothing, since Supervisor listens before a process accepts.
-SCRIPT = r"""
+_SCRIPT = r"""
 import glob, json, os, socket, sys, time
 persist, port = os.environ.get("TETHYS_PERSIST", "/var/lib/tethys_persist"), int(os.environ.get("TETHYS_PORT") or 8000)
 def text(name):
@@ -60,8 +62,7 @@ with open("/proc/uptime", encoding="ascii") as stream:
 started = []
 for lock in glob.glob("/run/tethys_asgi*.sock.lock"):
     try:
-        with open("/proc/%s/stat" % os.readlink(lock), encoding="utf-8") as stream:
-            ticks = int(stream.read().rpartition(")")[2].split()[19])
+        ticks = int(stat_fields(os.readlink(lock), "/proc")[19])
     except OSError:
         continue
     started.append(booted + ticks / os.sysconf("SC_CLK_TCK"))
@@ -80,6 +81,12 @@ print(json.dumps({
     "oldest": min(started) if started else None,
 }))
 """
+
+
+def script() -> str:
+    """Return the script, with the function that reads a process's stat."""
+    header = "from __future__ import annotations\nfrom pathlib import Path\n"
+    return header + inspect.getsource(stat_fields) + _SCRIPT
 
 
 class Program(NamedTuple):

@@ -419,7 +419,7 @@ class Look:
         env = container["env"]
         python = f"{env.get('CONDA_HOME', '/opt/conda')}/envs/{env.get('CONDA_ENV_NAME', 'tethys')}/bin/python"
         as_user = ["--user", self.params["user"]]
-        script = tethys_docker_state.SCRIPT
+        script = tethys_docker_state.script()
         code, out, err = call(self.docker, "exec", *as_user, container["id"], python, "-I", "-B", "-c", script)
         if code or not out.strip():
             self.found["inside"] = {"problem": last_line(err) if code else "no answer came"}

@@ -18,7 +18,7 @@ import yaml
 from ansible_collections.tethys.channels.plugins.module_utils import tethys_docker_inside, tethys_docker_ship
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import Flag, Plain, Record, Rejected, load
 from ansible_collections.tethys.channels.plugins.module_utils.tethys_docker_answers import ANSWERS, INSIDE
-from ansible_collections.tethys.channels.plugins.module_utils.tethys_docker_state import SCRIPT
+from ansible_collections.tethys.channels.plugins.module_utils.tethys_docker_state import script
 from ansible_collections.tethys.channels.plugins.modules import tethys_docker_exec
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -326,7 +326,7 @@ def test_what_a_module_documents_is_what_passes(name: str) -> None:
 
 
 def test_what_is_inside() -> None:
-    printed = SCRIPT.partition("print(json.dumps({")[2].partition("}))")[0]
+    printed = script().partition("print(json.dumps({")[2].partition("}))")[0]
     assert re.findall(r'^    "(\w+)":', printed, re.MULTILINE) == list(INSIDE.fields)
 
 

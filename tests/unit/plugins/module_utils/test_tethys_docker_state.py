@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.tethys.channels.plugins.module_utils.server import proc
 from ansible_collections.tethys.channels.plugins.module_utils.tethys_docker_state import (
     NO_ENDPOINT,
     NO_FD,
-    SCRIPT,
     portal_program,
+    script,
     state_of,
 )
 from hypothesis import given
@@ -125,7 +126,19 @@ def test_who_listens_has_not_answered_yet(tmp_path: Path, answers: bool) -> None
             threading.Thread(target=serve, daemon=True).start()
         port = str(server.getsockname()[1])
         env = {**os.environ, "TETHYS_PERSIST": str(tmp_path), "TETHYS_PORT": port}
-        script = SCRIPT.replace("settimeout(5)", "settimeout(0.5)")
-        done = subprocess.run([sys.executable, "-I", "-c", script], env=env, capture_output=True, text=True, check=True)
+        text = script().replace("settimeout(5)", "settimeout(0.5)")
+        done = subprocess.run([sys.executable, "-I", "-c", text], env=env, capture_output=True, text=True, check=True)
     found = state_of(done.stdout)
     assert (found["listens"], found["ready"], found["processes"]) == (True, answers, 3)
+
+
+def test_the_oldest_process_holds_a_lock(tmp_path: Path) -> None:
+    (tmp_path / "tethys_asgi0.sock.lock").symlink_to(str(os.getpid()))
+    # Of a process that is gone.
+    (tmp_path / "tethys_asgi1.sock.lock").symlink_to("999999999")
+    text = script().replace("/run/tethys_asgi", f"{tmp_path}/tethys_asgi")
+    env = {**os.environ, "TETHYS_PERSIST": str(tmp_path), "TETHYS_PORT": "1"}
+    done = subprocess.run([sys.executable, "-I", "-c", text], env=env, capture_output=True, text=True, check=True)
+    key = proc.process_key(os.getpid())
+    assert key
+    assert state_of(done.stdout)["oldest"] == pytest.approx(proc.started_at(key), abs=1)
