@@ -85,7 +85,8 @@ def replaced(name: str) -> None:
         others = [told for told in primaries().values() if told.endswith(" 6379") and address(name) not in told]
         if len(others) > len(REDIS) / 2:
             return
-        time.sleep(0.5)
+        # Each look starts six programs on the servers, beside which Sentinel is at work.
+        time.sleep(1)
     raise AssertionError(f"{name} is still the primary after {FAULT_SECONDS} s: {primaries()}")
 
 
