@@ -117,6 +117,12 @@ def test_one_module_reads_a_server_that_has_everything() -> None:
     assert result["portal"]["user"] == "www-data"
 
 
+@pytest.mark.parametrize("given", [{}, {"preflight_timeout": 300}])
+def test_a_portal_has_the_time_to_start_that_is_set(given: dict[str, Any]) -> None:
+    _result, calls = run(gather, looked(), **given)
+    assert calls["server_info"]["portal"]["timeout"] == given.get("preflight_timeout", 60)
+
+
 def test_packages_are_resolved_where_some_are_missing() -> None:
     missing = looked()
     missing["server_info"]["portal"]["lacking"] = ["channels_redis"]
