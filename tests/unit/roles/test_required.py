@@ -32,23 +32,36 @@ def test_every_playbook_is_tried() -> None:
     assert {path.stem for path in ROOT.glob("playbooks/*.yml")} == set(REQUIRED)
 
 
-def test_a_required_variable_is_named_in_every_playbook(tmp_path: Path) -> None:
-    inventory = tmp_path / "inventory"
-    inventory.write_text(f"[portals]\nhere ansible_connection=local ansible_python_interpreter={sys.executable}\n")
+def said_by_each(place: Path, inventory: str) -> dict[str, str]:
+    """What each playbook prints with this inventory, with which it fails."""
+    (place / "inventory").write_text(inventory)
     # At once, since each takes seconds to load.
     runs = {
         name: subprocess.Popen(
-            [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), f"tethys.channels.{name}"],
+            [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "inventory", f"tethys.channels.{name}"],
+            cwd=place,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_HOME": str(tmp_path / "home")},
+            env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_HOME": str(place / "home")},
             text=True,
         )
         for name in REQUIRED
     }
-    for name, run in runs.items():
-        said, _none = run.communicate(timeout=120)
-        assert run.returncode != 0, said
-        assert "undefined" not in said, said
+    found = {name: run.communicate(timeout=120)[0] for name, run in runs.items()}
+    assert all(run.returncode for run in runs.values()), found
+    assert not [text for text in found.values() if "undefined" in text], found
+    return found
+
+
+HOST = f"here ansible_connection=local ansible_python_interpreter={sys.executable}\n"
+
+
+def test_a_required_variable_is_named_in_every_playbook(tmp_path: Path) -> None:
+    for name, said in said_by_each(tmp_path, f"[portals]\n{HOST}").items():
         for variable in REQUIRED[name]:
             assert f"{variable} is not set: set it to" in said, said
+
+
+def test_an_inventory_without_the_group_is_refused_by_every_playbook(tmp_path: Path) -> None:
+    for said in said_by_each(tmp_path, f"[others]\n{HOST}").values():
+        assert "No host matches 'portals': put the portals' hosts into the inventory's group `portals`" in said, said
