@@ -23,7 +23,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.text import shell_
 
 # In the portal's state.
 NOTE = "supervisor.json"
-# Where `supervisorctl` looks without `-c`.
+# Where `supervisorctl` looks without `-c`: EPEL's and Debian's.
 OF_CLIENT = ("/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
 # The configuration that the administrator has set, or that an earlier module of the run has found. A module has one.
 _selected: list[str] = []
@@ -114,10 +114,15 @@ def client(config: str | None, *words: str) -> str:
     return shell_words("supervisorctl", *where, *words)
 
 
+def unit(config: str | None) -> str:
+    """Return the systemd unit of the distribution's Supervisor: EPEL's and Debian's differ in name as in place."""
+    return "supervisord" if config == OF_CLIENT[0] else "supervisor"
+
+
 def starter(config: str | None) -> str:
     """Return the command line that starts the Supervisor with a configuration."""
     if not config or config in OF_CLIENT:
-        return "systemctl start supervisor"
+        return f"systemctl start {unit(config)}"
     return shell_words("supervisord", "-c", config)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from ansible_collections.tethys.channels.plugins.module_utils.layer_facts import ProcessHealth
 from ansible_collections.tethys.channels.plugins.module_utils.portal_names import PortalNames, asgi_number
+from ansible_collections.tethys.channels.plugins.module_utils.server.supervisord import unit
 from ansible_collections.tethys.channels.plugins.plugin_utils.check.report import RESTART, SITE, Report
 from ansible_collections.tethys.channels.plugins.plugin_utils.check.words import counted, listed
 
@@ -22,7 +23,7 @@ def judge(report: Report) -> None:
             "supervisor-silent",
             "Supervisor",
             f"Supervisor does not answer on {supervisor['socket']}, so nothing starts a process that ends:"
-            " read `systemctl status supervisor`.",
+            f" read `systemctl status {unit((report.server.get('supervisor') or {}).get('config'))}`.",
         )
         return
     watch_problem(report)

@@ -340,6 +340,18 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
             " status supervisor`."
         ],
     ),
+    "Supervisor of EPEL silent": (
+        [
+            put("plan.server.supervisor", {"config": "/etc/supervisord.conf"}),
+            put("health.supervisor.running", False),
+            put("health.processes", []),
+            probed(("port-closed", "8000", "Nothing listens on 127.0.0.1:8000.")),
+        ],
+        [
+            "Supervisor does not answer on /run/supervisor.sock, so nothing starts a process that ends: read `systemctl"
+            " status supervisord`."
+        ],
+    ),
     "outdated": (
         [row(1, outdated=True)],
         ["asgi:tethys_asgi1 runs with settings or packages older than those on disk: run tethys.channels.restart."],

@@ -145,6 +145,9 @@ def test_the_command_of_its_client(server: Any, conda: Path, monkeypatch: pytest
         assert supervisord.client(config, "status") == "supervisorctl status"
     assert supervisord.client("/opt/a b/s.conf", "stop", "a:*") == "supervisorctl -c '/opt/a b/s.conf' stop 'a:*'"
     assert supervisord.starter(None) == "systemctl start supervisor"
+    assert supervisord.starter("/etc/supervisor/supervisord.conf") == "systemctl start supervisor"
+    # EPEL's.
+    assert supervisord.starter("/etc/supervisord.conf") == "systemctl start supervisord"
     assert supervisord.starter("/opt/s.conf") == "supervisord -c /opt/s.conf"
     server(None, CONDA)
     monkeypatch.setattr(supervisord.proc, "is_supervisord", lambda pid: pid == 2)
