@@ -60,6 +60,8 @@ def test_a_dry_run_tells_everything_and_changes_nothing(host: Any) -> None:
     # Images come from no registry here: what prepare does elsewhere waits until there is an engine.
     host.check_output(
         "apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends docker.io"
+        # Without it, Ansible fetches the lists to install it.
+        " python3-apt"
         " && systemctl start docker && docker load -q -i /opt/images/redis-6.0.tar"
         # As on a fresh image: the lists count as fetched within the hour, and have no package.
         " && rm -rf /var/lib/apt/lists/*"
@@ -67,7 +69,11 @@ def test_a_dry_run_tells_everything_and_changes_nothing(host: Any) -> None:
     real = bed.playbook("site")
     assert real.returncode == 0, real.stdout
     told = {PREDICTED.get(task, task) for task in changed_tasks(dry)}
-    assert changed_tasks(real) - {"Start Supervisor"} <= told
+    # The lists were refreshed for the first package that was not found.
+    refreshed = {task for task in changed_tasks(real) if task.startswith("Update lists and install ")}
+    assert len(refreshed) == 1, real.stdout
+    changed = {task.replace("Update lists and install ", "Install ") for task in changed_tasks(real)}
+    assert changed - {"Start Supervisor"} <= told
     # What was installed under the umask 077 can be read by the portal's user.
     modes = host.check_output(
         f"find {bed.PREFIX}/lib/python3*/site-packages \\( -path '*/channels_redis*' -o -path '*/redis*' \\)"
