@@ -157,6 +157,9 @@ class Server(TypedDict, total=False):
     taken_names: list[OtherProgram]
     unread_programs: list[str]
     environment: Names | None
+    systemd: bool
+    # Whether the watch runs, None where there is none.
+    watch: bool | None
     processes: list[Process]
     fronts: Fronts | None
     nginx: Upstream | None

@@ -272,6 +272,12 @@ server:
     nginx:
       description: What nginx does with O(upstream), or null where it was not inspected.
       type: dict
+    systemd:
+      description: Whether systemd runs this server's services.
+      type: bool
+    watch:
+      description: Whether the watch (C(asgi_service_watch)) runs with its current settings, or null without one.
+      type: bool
     processes:
       description: Supervisor's processes of the portal, as name, state and pid.
       type: list

@@ -85,6 +85,7 @@ class OfProcesses(TypedDict, total=False):
     run_dir: str
     log_dir: str
     watch: bool
+    watch_runs: bool | None
     adopted_program: Program | None
     managed: bool
     install_supervisor: bool

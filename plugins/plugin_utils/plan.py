@@ -158,6 +158,8 @@ def _with_server(decision: Decision, run: Run, inputs: Inputs, facts: Facts) -> 
     trusted, verdict = of_trust(run, adopted_program)
     if run.goal != "remove":
         processes = bokeh.processes()
+    if run.goal == "site":
+        bokeh.watch_reasons()
     if run.goal in ("site", "check"):
         portal.database_warnings(processes)
     if run.goal == "site":
@@ -185,6 +187,7 @@ def _with_server(decision: Decision, run: Run, inputs: Inputs, facts: Facts) -> 
             "processes": processes,
             "pins": bokeh.pins,
             "watch": bokeh.has_watch,
+            "watch_runs": facts.server.get("watch"),
             "trust": {"lines": trust.lines(verdict, facts.portal), "problems": texts(verdict.refusals)},
         }
     )

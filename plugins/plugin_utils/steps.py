@@ -164,7 +164,7 @@ class ProcessesStep:
     managed: bool
     has_original: bool
     watch: bool
-    has_watch: bool
+    watch_runs: bool | None
     has_state: bool
     is_running: bool
     upstream: str
@@ -382,7 +382,7 @@ def processes_step(plan: Plan) -> ProcessesStep:
         managed=plan["managed"],
         has_original=PROGRAM_STATE in state,
         watch=plan["watch"],
-        has_watch=WATCH_STATE in state,
+        watch_runs=plan["watch_runs"],
         has_state=bool(state),
         is_running=bool(server.get("processes")),
         upstream=plan["upstream"] if plan["layout"] == APART else kept,

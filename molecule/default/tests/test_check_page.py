@@ -55,6 +55,7 @@ STATES = {
         # The watch would kill the frozen process after 40 s.
         f"systemctl stop tethys_channels_watch && kill -STOP {FIRST} && supervisorctl stop asgi:tethys_asgi1",
         [
+            "The watch (asgi_service_watch) does not run, so no process that hangs is killed. Run tethys.channels.site",
             "asgi:tethys_asgi1 is STOPPED: run tethys.channels.restart, which starts it.",
             "asgi:tethys_asgi0 is stopped by a signal, and no answer comes from it: `kill -CONT ",
         ],

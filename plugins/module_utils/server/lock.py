@@ -55,6 +55,21 @@ def alone_on_server(what: str, seconds: float = SERVER_SECONDS) -> Iterator[None
         yield
 
 
+def is_held(path: str | Path) -> bool | None:
+    """Return whether another process holds the lock of a file; None where the file does not exist or cannot be read."""
+    try:
+        descriptor = os.open(str(path), os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 @contextlib.contextmanager
 def _locked(descriptor: int, seconds: float) -> Iterator[None]:
     """Hold the lock of an open file or folder, and close it."""

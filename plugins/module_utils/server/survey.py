@@ -21,6 +21,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server import (
     addresses,
     front,
     kept_environment,
+    lock,
     root_files,
     supervisord,
     system_python,
@@ -48,8 +49,11 @@ from ansible_collections.tethys.channels.plugins.module_utils.services import (
     Supervisor,
 )
 
-# The program file that was found, which a removal puts back.
+# The program file that was found, which a removal puts back, and the settings of the watch.
 ORIGINAL = "program.original"
+WATCH = "watch.json"
+# What exists where systemd runs the services.
+SYSTEMD = "/run/systemd/system"
 
 
 def ports_of(found: Programs, fronts: front.Fronts | None, count: int) -> set[int]:
@@ -152,6 +156,8 @@ def without_portal(
         "taken_names": taken_names(supervisor, found, state_dir / ORIGINAL) if ORIGINAL in state else [],
         "unread_programs": supervisor.unread(),
         "environment": kept_environment.names(where["prefix"], names.environment) if params["portal"] else None,
+        "systemd": Path(SYSTEMD).is_dir(),
+        "watch": lock.is_held(state_dir / WATCH),
         "processes": processes(supervisor, found, names.portal) if answer else [],
         "nginx": nginx.look() if look_at_nginx else None,
         "workers": workers_of(where["home"], where["prefix"], user) if params["workers"] else [],

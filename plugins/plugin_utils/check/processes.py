@@ -67,9 +67,17 @@ def judge(report: Report) -> None:
 
 def watch_problem(report: Report) -> None:
     """The watch, which needs Supervisor's answers."""
+    unit = PortalNames(report.plan["portal_name"]).watch_unit
+    if report.plan["watch"] and report.plan["watch_runs"] is False:
+        report.report(
+            "watch-stopped",
+            "asgi_service_watch",
+            f"The watch (asgi_service_watch) does not run, so no process that hangs is killed. Run {SITE}, which starts"
+            f" it. To find out why, read the journal of the unit {unit}.",
+        )
+        return
     problem = report.health.get("watch_problem")
     if problem:
-        unit = PortalNames(report.plan["portal_name"]).watch_unit
         report.report(
             "watch-cannot-query",
             "asgi_service_watch",

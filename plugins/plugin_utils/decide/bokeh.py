@@ -198,7 +198,22 @@ class Bokeh(Subject):
     def has_watch(self) -> bool:
         """Whether a process that hangs is killed. A callback of Bokeh may hold the event loop for minutes."""
         value = given(self.values, "asgi_service_watch")
-        return self.bokeh in (False, "not_in_use", []) if value == AUTO else truth(value)
+        if value != AUTO:
+            return truth(value)
+        if self.bokeh == "unknown":
+            # An app that fails to import in one run is no reason to remove the watch, nor to add one.
+            return self.server.get("watch") is not None
+        return bool(self.server.get("systemd")) and self.bokeh in (False, "not_in_use", [])
+
+    def watch_reasons(self) -> None:
+        """Refuse a watch that nothing could run."""
+        if self.has_watch and not self.server.get("systemd"):
+            self.refuse(
+                "watch-needs-systemd",
+                "asgi_service_watch",
+                f"asgi_service_watch is {show(given(self.values, 'asgi_service_watch'))}, and systemd, which runs the"
+                " watch, does not run on this server: set asgi_service_watch to auto or false.",
+            )
 
     def processes(self) -> int | None:
         """The number of processes, once Bokeh is known."""

@@ -39,6 +39,7 @@ def verdict(run: Subject, step: Mapping[str, object], refused: bool) -> Plan:
         and not refused
         and server.get("proved_plan") == digest
         and not any(step[name] for name in CHANGES)
+        and (server.get("watch") or not step["watch"])
         # If the delivery check cannot verify messages, it cannot replace the other checks.
         and portal.get("lifecycle_consumer") is not False
         # Of an earlier layout, what nginx had before is still to be put back.

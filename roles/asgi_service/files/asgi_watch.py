@@ -49,10 +49,16 @@ class UnixTransport(xmlrpc.client.Transport):
         plain = parser.get("supervisorctl", "password", fallback="")
         if password == HASHED + hashlib.sha1(plain.encode()).hexdigest():  # noqa: S324 - as Supervisor has it
             password = plain
-        login = f"{server.get('username', '')}:{password}"
-        token = base64.b64encode(login.encode()).decode()
-        super().__init__(headers=[] if login == ":" else [("Authorization", f"Basic {token}")])
+        self.login = f"{server.get('username', '')}:{password}"
+        super().__init__()
         self.path = server.get("file", "/var/run/supervisor.sock").replace("%(here)s", os.path.dirname(configuration))  # noqa: PTH120
+
+    def send_headers(self, connection, headers):
+        """Send the login with each request. Python before 3.8 takes no headers when a transport is made."""
+        if self.login != ":":
+            token = base64.b64encode(self.login.encode()).decode()
+            headers = [*headers, ("Authorization", f"Basic {token}")]
+        super().send_headers(connection, headers)
 
     def make_connection(self, _host):
         """Return a separate connection for each request."""
@@ -177,7 +183,14 @@ class Watch:
 
 def main():
     """Look for ever."""
-    config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    with Path(sys.argv[1]).open(encoding="utf-8") as file:
+        # A run sees by the lock that these very settings are in use.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        run(json.load(file))
+
+
+def run(config):
+    """Query the processes until systemd stops this program."""
     watch, failures = Watch(config), 0
     while True:
         start, problem = time.monotonic(), ""

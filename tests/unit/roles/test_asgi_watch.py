@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.tethys.channels.plugins.module_utils.server import lock
 
 SCRIPT = Path(__file__).parents[3] / "roles" / "asgi_service" / "files" / "asgi_watch.py"
 NAMES = ("asgi:tethys_asgi0", "asgi:tethys_asgi1")
@@ -248,6 +249,26 @@ def test_a_hashed_password_is_that_of_supervisors_own_client(watch: Any, folder:
     server.listener.close()
 
 
+def test_python_3_6_can_send_the_login(watch: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = xmlrpc.client.Transport.__init__
+
+    # As Python before 3.8 has it, which is the system's on RHEL 8.
+    def older(self: xmlrpc.client.Transport, use_datetime: bool = False, use_builtin_types: bool = False) -> None:
+        made(self, use_datetime, use_builtin_types)
+
+    monkeypatch.setattr(xmlrpc.client.Transport, "__init__", older)
+    server = Server(folder / "supervisor.sock")
+    configuration = folder / "supervisord.conf"
+    configuration.write_text(
+        "[unix_http_server]\nfile=%(here)s/supervisor.sock\nusername=admin\npassword=secret\n", encoding="utf-8"
+    )
+    with pytest.raises((xmlrpc.client.ProtocolError, OSError)):
+        watch.connected([str(configuration)]).getState()
+    [request] = server.seen
+    assert b"Authorization: Basic YWRtaW46c2VjcmV0" in request
+    server.listener.close()
+
+
 class Enough(Exception):
     """Ends the loop of the program."""
 
@@ -259,10 +280,12 @@ def test_what_keeps_the_watch_from_working_for_long_is_noted_until_it_works(
     config = {"processes": dict(zip(NAMES, (str(each.path) for each in servers))), "state": str(folder)}
     (folder / "watch.json").write_text(json.dumps({**config, "supervisor": files}), encoding="utf-8")
     noted: list[str | None] = []
+    held = []
     path = folder / "watch_problem"
 
     def sleep(_seconds: float) -> None:
         noted.append(path.read_text(encoding="utf-8") if path.exists() else None)
+        held.append(lock.is_held(folder / "watch.json"))
         if len(noted) == 3:
             # Another login, such as after an administrator has changed it: it is read again.
             Path(files[0]).write_text("[supervisord]\n", encoding="utf-8")
@@ -277,5 +300,7 @@ def test_what_keeps_the_watch_from_working_for_long_is_noted_until_it_works(
     monkeypatch.setattr(watch.sys, "argv", ["asgi_watch.py", str(folder / "watch.json")])
     with pytest.raises(Enough):
         watch.main()
+    # A run sees by this that the watch runs.
+    assert (set(held), lock.is_held(folder / "watch.json"), lock.is_held(folder / "none")) == ({True}, False, None)
     none = f"there is no {files[0]}"
     assert noted == [None, None, none, f"{files[0]} has no [unix_http_server]", None]

@@ -142,6 +142,8 @@ def server(**changes: Any) -> Server:
         "channel_programs": [],
         "taken_names": [],
         "environment": None,
+        "systemd": True,
+        "watch": True,
         "fronts": None,
         "processes": [],
         "nginx": None,

@@ -27,6 +27,9 @@ SEEN: dict[str, Any] = {
         "backend": "channels_redis.core.RedisChannelLayer",
         "engine": "docker",
         "layout": "shared_socket",
+        "portal_name": "",
+        "watch": True,
+        "watch_runs": True,
         "processes": 3,
         "ports": [8000],
         "redis_way": "host 127.0.0.1:6379",
@@ -315,10 +318,17 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
         ],
     ),
     "a watch that cannot log in": (
-        [put("health.watch_problem", "401 Unauthorized"), put("plan.portal_name", "")],
+        [put("health.watch_problem", "401 Unauthorized")],
         [
             "The watch (asgi_service_watch) cannot query Supervisor (401 Unauthorized), so no process that hangs is"
             " killed. Read the journal of the unit tethys_channels_watch."
+        ],
+    ),
+    "a watch that does not run": (
+        [put("plan.watch_runs", False), put("health.watch_problem", "old")],
+        [
+            "The watch (asgi_service_watch) does not run, so no process that hangs is killed. Run tethys.channels.site,"
+            " which starts it. To find out why, read the journal of the unit tethys_channels_watch."
         ],
     ),
     "fewer processes than asked for": (

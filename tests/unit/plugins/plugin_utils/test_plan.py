@@ -801,7 +801,6 @@ def test_bokeh_scales_with_pin() -> None:
         ("auto", {}, [], True),
         # A callback of Bokeh may compute in the event loop for longer than the watch waits.
         ("auto", {}, HANDLERS, False),
-        ("auto", {}, "unknown", False),
         ("auto", {"tethys_bokeh": "in_use"}, [], False),
         ("auto", {"tethys_bokeh": "not_in_use"}, HANDLERS, True),
         (True, {}, HANDLERS, True),
@@ -816,6 +815,19 @@ def test_processes_are_watched_unless_bokeh_may_hold_them(
     values = {} if value is None else {"asgi_service_watch": value}
     result = judge({"tethys_asgi_processes": 1, **asked}, portal={"bokeh": bokeh}, values=values)
     assert (result["refusals"], result["watch"]) == ([], watch)
+
+
+@pytest.mark.parametrize("runs", [True, False, None])
+def test_a_portal_of_which_bokeh_is_unknown_keeps_the_watch_that_it_has(runs: bool | None) -> None:
+    result = judge({"tethys_asgi_processes": 1}, portal={"bokeh": "unknown"}, server={"watch": runs})
+    assert result["watch"] is (runs is not None)
+
+
+def test_without_systemd_there_is_no_watch_and_whoever_demands_one_is_refused() -> None:
+    assert not judge(server={"systemd": False})["watch"]
+    assert refusals(values={"asgi_service_watch": False}, server={"systemd": False}) == []
+    [reason] = refusals(values={"asgi_service_watch": True}, server={"systemd": False})
+    assert reason.startswith("asgi_service_watch is True, and systemd, which runs the watch, does not run on this")
 
 
 def test_the_watch_is_a_boolean_or_auto() -> None:
@@ -958,6 +970,8 @@ def test_nothing_is_to_be_done_where_all_is_as_it_was_proved() -> None:
     [
         {"server": {"proved_plan": None}},
         {"server": {"proved_plan": "another"}},
+        # The watch has stopped.
+        {"server": {"watch": False}},
         {"portal": {"user": "nginx"}},
         # An app that uses Bokeh was installed, so the watch is removed.
         {"asked": {"tethys_asgi_processes": 1}, "portal": {"bokeh": HANDLERS}},
