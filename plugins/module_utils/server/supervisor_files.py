@@ -116,6 +116,12 @@ def config_of(pid: int) -> str | None:
     return next((path for path in places if Path(path).is_file()), None)
 
 
+def is_same(config: str | None, *others: str | None) -> bool:
+    """Return whether a configuration is one of others: the same file, which links may give several paths."""
+    paths = [None if path is None else os.path.realpath(path) for path in (config, *others)]
+    return paths[0] in paths[1:]
+
+
 def environment_of_supervisord(config: str | None) -> dict[str, str]:
     """Return the environment of root's supervisord that runs with a configuration, or an empty one.
 
@@ -123,7 +129,7 @@ def environment_of_supervisord(config: str | None) -> dict[str, str]:
     environment.
     """
     pids = [pid for pid in proc.supervisords() if proc.is_roots(pid) and not proc.writers_of_program(pid)]
-    known = [pid for of in (config, None) for pid in pids if config_of(pid) == of]
+    known = [pid for of in (config, None) for pid in pids if is_same(config_of(pid), of)]
     return next(map(proc.environment, known or (pids if len(pids) == 1 else [])), {})
 
 

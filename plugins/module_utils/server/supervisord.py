@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import posixpath
 from pathlib import Path
 from typing import NamedTuple, Sequence
@@ -17,6 +16,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.server.portal_prog
 from ansible_collections.tethys.channels.plugins.module_utils.server.supervisor_files import (
     SupervisorFiles,
     config_of,
+    is_same,
 )
 from ansible_collections.tethys.channels.plugins.module_utils.server.trust import writable_by_others
 from ansible_collections.tethys.channels.plugins.module_utils.text import shell_words
@@ -66,31 +66,37 @@ def find(usual: Sequence[str], portal: Portal = ANY) -> Found:
         portal: the portal. A supervisord that only runs others counts if no other runs one.
     """
     started = [(pid, config_of(pid)) for pid in proc.supervisords() if proc.is_roots(pid)]
+    shown = [path for _pid, path in started if path]
     if _selected:
         selected = _selected[0]
-        pids = [pid for pid, path in started if path and os.path.realpath(path) == os.path.realpath(selected)]
+        pids = [pid for pid, path in started if is_same(path, selected)]
         is_open = bool(writable_by_others(selected)) or any(_is_of_others(pid, selected) for pid in pids)
         return Found(selected, bool(pids), (selected,) if is_open else ())
     there = next((name for name in usual if Path(name).is_file()), None)
-    elsewhere = [(pid, path) for pid, path in started if path and path not in usual and _runs_a_portal(path)]
+    elsewhere = [(pid, path) for pid, path in started if path and not is_same(path, *usual) and _runs_a_portal(path)]
     of_others = tuple(path for pid, path in elsewhere if _is_of_others(pid, path))
     candidates = [there] if there and _runs_a_portal(there) else []
-    candidates += dict.fromkeys(path for _pid, path in elsewhere if path not in of_others)
-    ours = [path for path in candidates if _runs_a_portal(path, portal)] if len(candidates) > 1 else []
-    candidates = ours if len(ours) == 1 else candidates
+    for _pid, path in elsewhere:
+        if path not in of_others and not is_same(path, *candidates):
+            candidates.append(path)
+    if len(candidates) > 1:
+        candidates = [path for path in candidates if _runs_a_portal(path, portal)] or candidates
+        # What a stopped one has left does not count. One whose command does not show its configuration may be usual.
+        may_run = [path for path in candidates if is_same(path, *shown) or len(shown) < len(started)]
+        candidates = may_run or candidates
     config = candidates[0] if candidates else there
     several = tuple(candidates) if len(candidates) > 1 else ()
-    return Found(config, config is not None and config not in usual, of_others, several)
+    return Found(config, is_same(config, *shown), of_others, several)
 
 
 def runs_with(config: str | None, usual: Sequence[str]) -> bool:
     """Return whether a supervisord runs with that configuration, or with a usual or an unknown one."""
-    return any(config_of(pid) in (None, config, *usual) for pid in proc.supervisords())
+    return any(is_same(config_of(pid), None, config, *usual) for pid in proc.supervisords())
 
 
 def keep(state_dir: Path, config: str | None, usual: Sequence[str]) -> None:
     """Record the configuration of the Supervisor that runs the portal, if it is elsewhere."""
-    path, kept = state_dir / NOTE, {} if config is None or config in usual else {"config": config}
+    path, kept = state_dir / NOTE, {} if config is None or is_same(config, *usual) else {"config": config}
     if kept == atomic_file.read_notes(path):
         return
     if kept:
@@ -104,7 +110,7 @@ def stopped(state_dir: Path) -> str | None:
     config = atomic_file.read_notes(state_dir / NOTE).get("config")
     if not isinstance(config, str) or not Path(config).is_file():
         return None
-    runs = any(config_of(pid) == config for pid in proc.supervisords() if proc.is_roots(pid))
+    runs = any(is_same(config_of(pid), config) for pid in proc.supervisords() if proc.is_roots(pid))
     return None if runs else config
 
 

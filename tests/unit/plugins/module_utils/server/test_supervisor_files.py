@@ -165,6 +165,19 @@ def test_the_environment_is_that_of_the_supervisord_with_the_configuration(
     assert supervisor_files.environment_of_supervisord("/b.conf") == ({} if pid is None else {"PID": str(pid)})
 
 
+def test_the_environment_is_that_of_the_supervisord_with_a_link_to_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "link.conf").symlink_to("real.conf")
+    configs = {7: f"{tmp_path}/a.conf", 8: f"{tmp_path}/real.conf"}
+    monkeypatch.setattr(supervisor_files.proc, "supervisords", lambda: list(configs))
+    monkeypatch.setattr(supervisor_files.proc, "is_roots", lambda _pid: True)
+    monkeypatch.setattr(supervisor_files.proc, "writers_of_program", lambda _pid: [])
+    monkeypatch.setattr(supervisor_files.proc, "environment", lambda found: {"PID": str(found)})
+    monkeypatch.setattr(supervisor_files, "config_of", configs.get)
+    assert supervisor_files.environment_of_supervisord(f"{tmp_path}/link.conf") == {"PID": "8"}
+
+
 def test_here_is_the_folder_of_each_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = write(
         tmp_path,

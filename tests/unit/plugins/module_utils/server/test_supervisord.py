@@ -53,6 +53,7 @@ def conda(tmp_path: Path) -> Path:
     return config
 
 
+USUAL = "/usr/bin/python3 /usr/bin/supervisord -n -c FOLDER/etc.conf"
 CONDA = "/usr/bin/python3.11 FOLDER/conda/bin/supervisord"
 ELSEWHERE = "FOLDER/conda/etc/supervisord.conf"
 
@@ -70,16 +71,12 @@ ELSEWHERE = "FOLDER/conda/etc/supervisord.conf"
 )
 @pytest.mark.parametrize("text", [None, OTHER])
 def test_one_that_runs_the_portal(server: Any, conda: Path, command: str, text: str | None) -> None:
-    usual = "/usr/bin/python3 /usr/bin/supervisord -n -c FOLDER/etc.conf"
-    assert server(text, usual, command) == (str(conda), True, (), ())
+    assert server(text, USUAL, command) == (str(conda), True, (), ())
 
 
-@pytest.mark.parametrize(
-    "commands",
-    [(), ("/usr/bin/python3 /usr/bin/supervisord -n -c FOLDER/etc.conf",), (f"{CONDA} alice",), ("supervisord",)],
-)
+@pytest.mark.parametrize("commands", [(), (USUAL,), (f"{CONDA} alice",), ("supervisord",)])
 def test_the_distributions(server: Any, conda: Path, tmp_path: Path, commands: tuple[str, ...]) -> None:
-    assert server(OTHER, *commands) == (f"{tmp_path}/etc.conf", False, (), ())
+    assert server(OTHER, *commands) == (f"{tmp_path}/etc.conf", commands == (USUAL,), (), ())
     (tmp_path / "etc.conf").unlink()
     assert server(None, *commands) == (None, False, (), ())
 
@@ -90,16 +87,16 @@ PROD, THIRD = supervisord.Portal("/srv/prod", "/opt/conda"), supervisord.Portal(
 
 
 @pytest.mark.parametrize(
-    ("usual", "elsewhere", "portal", "which", "several"),
+    ("usual", "elsewhere", "portal", "which", "several", "of_stopped"),
     [
-        (PORTAL, PORTAL, supervisord.Portal(), 0, True),
-        (OF_PROD, OF_STAGING, PROD, 0, False),
-        (OF_STAGING, OF_PROD, PROD, 1, False),
-        (OF_STAGING, OF_STAGING, THIRD, 0, True),
-        (OF_PROD, OF_PROD, PROD, 0, True),
+        (PORTAL, PORTAL, supervisord.Portal(), 0, True, 1),
+        (OF_PROD, OF_STAGING, PROD, 0, False, 0),
+        (OF_STAGING, OF_PROD, PROD, 1, False, 1),
+        (OF_STAGING, OF_STAGING, THIRD, 0, True, 1),
+        (OF_PROD, OF_PROD, PROD, 0, True, 1),
         # Only one runs a portal, whichever.
-        (OTHER, OF_STAGING, THIRD, 1, False),
-        (OF_STAGING, OTHER, THIRD, 0, False),
+        (OTHER, OF_STAGING, THIRD, 1, False, 1),
+        (OF_STAGING, OTHER, THIRD, 0, False, 0),
     ],
 )
 def test_which_of_two_that_run_portals(
@@ -111,10 +108,35 @@ def test_which_of_two_that_run_portals(
     portal: supervisord.Portal,
     which: int,
     several: bool,
+    of_stopped: int,
 ) -> None:
     (conda.parent / "conf.d" / "asgi.conf").write_text(elsewhere)
     both = (f"{tmp_path}/etc.conf", str(conda))
-    assert server(usual, CONDA, CONDA, portal=portal) == (both[which], which == 1, (), both if several else ())
+    found = (both[which], True, (), both if several else ())
+    assert server(usual, USUAL, CONDA, CONDA, portal=portal) == found
+    # One whose command does not show its configuration may be the distribution's.
+    assert server(usual, "supervisord", CONDA, portal=portal)[2:] == found[2:]
+    # A program that a stopped one has left does not count beside one that runs.
+    assert server(usual, CONDA, portal=portal) == (both[of_stopped], of_stopped == 1, (), ())
+
+
+def test_the_distributions_configuration_is_a_link(server: Any, tmp_path: Path) -> None:
+    """One file is one candidate, by whichever path its supervisord was started."""
+    (tmp_path / "local.conf").write_text(PORTAL)
+    (tmp_path / "etc.conf").symlink_to("local.conf")
+    usual = [f"{tmp_path}/etc.conf"]
+    assert server(None, USUAL.replace("etc.conf", "local.conf")) == (*usual, True, (), ())
+    assert supervisord.runs_with(usual[0], usual) is True
+    supervisord.keep(tmp_path, f"{tmp_path}/local.conf", usual)
+    assert not (tmp_path / supervisord.NOTE).exists()
+
+
+def test_one_that_a_run_has_used_runs_by_another_path(server: Any, conda: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("conda")
+    supervisord.keep(tmp_path, str(conda), [])
+    server(None, f"{CONDA} -c FOLDER/link/etc/supervisord.conf")
+    assert supervisord.stopped(tmp_path) is None
+    assert supervisord.runs_with(str(conda), []) is True
 
 
 def test_two_elsewhere_that_run_portals(server: Any, conda: Path, tmp_path: Path) -> None:
