@@ -22,7 +22,7 @@ class ActionModule(Action):
         # Not above: each process that Ansible forks would load them to find any action plugin.
         from ansible_collections.tethys.channels.plugins.plugin_utils import redis_container
         from ansible_collections.tethys.channels.plugins.plugin_utils.model import CONFIG_LABEL
-        from ansible_collections.tethys.channels.plugins.plugin_utils.steps import RedisStep
+        from ansible_collections.tethys.channels.plugins.plugin_utils.step_types import RedisStep
 
         result: dict[str, Any] = super().run(tmp, task_vars)
         args, variables = plain(self._task.args), self.variables(task_vars or {})

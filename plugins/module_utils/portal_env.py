@@ -32,10 +32,7 @@ from typing import Any, Iterable, Mapping, NamedTuple
 from ansible_collections.tethys.channels.plugins.module_utils import boundary, portal_user, read_as
 from ansible_collections.tethys.channels.plugins.module_utils.boundary import Rejected, Schema, accept
 from ansible_collections.tethys.channels.plugins.module_utils.run_command import NotStarted, Running
-from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import (
-    Account,
-    become,
-)
+from ansible_collections.tethys.channels.plugins.module_utils.server.accounts import Account, become
 from ansible_collections.tethys.channels.plugins.module_utils.server.conda_variables import of_conda
 from ansible_collections.tethys.channels.plugins.module_utils.server.kept_environment import of_portal
 
@@ -238,15 +235,6 @@ def _has_activation_scripts(prefix: str) -> bool:
         return not isinstance(error, FileNotFoundError)
 
 
-def _unnamed(text: str) -> int:
-    """A file descriptor to read the text from. It is no pipe: nobody may ever come to read it."""
-    with tempfile.TemporaryFile() as handle:
-        handle.write(text.encode("utf-8"))
-        handle.flush()
-        handle.seek(0)
-        return os.dup(handle.fileno())
-
-
 def _job_file(program: str, params: dict[str, Any], extras: Iterable[str], answers: int) -> int:
     """A file descriptor to read the program's job from: its source, its parameters, and where its answers go."""
     names = [*with_helpers(program), *(name for extra in extras for name in with_helpers(extra))]
@@ -256,7 +244,11 @@ def _job_file(program: str, params: dict[str, Any], extras: Iterable[str], answe
         "modules": [(name, source_of(name)) for name in dict.fromkeys(names)],
         "params": params,
     }
-    return _unnamed(json.dumps(job))
+    # Not a pipe, which would have to be read before it could be closed.
+    with tempfile.TemporaryFile() as handle:
+        handle.write(json.dumps(job).encode("utf-8"))
+        handle.seek(0)
+        return os.dup(handle.fileno())
 
 
 class PortalProcess:

@@ -19,7 +19,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.redis.answer impor
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import CONFIG_LABEL, PORTAL_LABEL, TRANSPORT_LABEL
 
 if TYPE_CHECKING:
-    from ansible_collections.tethys.channels.plugins.plugin_utils.steps import RedisStep
+    from ansible_collections.tethys.channels.plugins.plugin_utils.step_types import RedisStep
 
 # Inside the container.
 MOUNT = "/etc/tethys-channels"

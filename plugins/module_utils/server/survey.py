@@ -122,16 +122,14 @@ def without_portal(
     params: dict[str, Any], where: dict[str, Any], nginx: Nginx, user: str | None
 ) -> tuple[Server, Programs]:
     """Return the facts that need no answer of the portal's Python, and the portal's programs; `user` runs it."""
-    now = time.time()
-    names = PortalNames(where["portal_name"])
+    now, root = time.time(), os.geteuid() == 0
+    names, state_dir = PortalNames(where["portal_name"]), Path(nginx.state_dir)
     supervisor = Supervisor(portal=supervisord.Portal(where["home"], where["prefix"], names.portal))
     # What else asks Supervisor here asks the same one.
     supervisord.select(supervisor.config)
     answer = supervisor.state()
     found = programs(supervisor, where["home"], where["prefix"], names.portal)
-    state_dir = Path(nginx.state_dir)
     state = sorted(path.name for path in state_dir.iterdir()) if os.access(state_dir, os.R_OK) else []
-    root = os.geteuid() == 0
     places = (str(state_dir), params["folders"], params["log_dir"], names)
     trust = root_files.survey(supervisor, nginx.processes, *places) if root else None
     # nginx acts on its configuration even if it only tests it, so it is not started with one that others can change.

@@ -18,7 +18,7 @@ import yaml
 from ansible_collections.tethys.channels.plugins.action import container_options
 from ansible_collections.tethys.channels.plugins.plugin_utils import compose_file
 from ansible_collections.tethys.channels.plugins.plugin_utils.docker_inputs import DockerInputs
-from ansible_collections.tethys.channels.plugins.plugin_utils.steps import RedisStep
+from ansible_collections.tethys.channels.plugins.plugin_utils.step_types import RedisStep
 from ansible_collections.tethys.channels.tests.unit.plugins.action.run_action import run_action
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import test_tethys_docker
 

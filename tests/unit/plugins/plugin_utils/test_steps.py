@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tethys.channels.plugins.plugin_utils.model import MEMORY_BACKEND
-from ansible_collections.tethys.channels.plugins.plugin_utils.steps import (
-    STEPS,
+from ansible_collections.tethys.channels.plugins.plugin_utils.step_types import (
     DeliveryStep,
     FleetStep,
     NginxStep,
@@ -21,8 +20,8 @@ from ansible_collections.tethys.channels.plugins.plugin_utils.steps import (
     ProcessesStep,
     RedisStep,
     SettingsStep,
-    steps,
 )
+from ansible_collections.tethys.channels.plugins.plugin_utils.steps import STEPS, steps
 from ansible_collections.tethys.channels.tests.unit.plugins.plugin_utils import samples
 
 ROLES = Path(__file__).parents[4] / "roles"
