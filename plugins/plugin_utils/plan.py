@@ -145,11 +145,10 @@ def _with_server(decision: Decision, run: Run, inputs: Inputs, facts: Facts) -> 
         adopted_program = programs.program_reasons()
         if run.packages.get("msg"):
             programs.refuse("packages-unusable", "channels_redis", sentence(str(run.packages["msg"])))
-    elif run.goal == "restart" and run.is_root:
-        programs.restart_reasons()
-    if run.goal in ("restart", "remove") and run.is_root:
-        programs.stopped_reasons()
-        programs.name_reasons()
+    elif run.goal == "check" and run.is_root:
+        programs.choice_warnings()
+    elif run.goal in ("restart", "remove") and run.is_root:
+        programs.present_reasons()
     if run.is_root:
         neighbors.reasons()
         nginx.front_reasons()

@@ -199,7 +199,16 @@ class Programs(Ports):
         """The port on which the processes of a program listen."""
         return whole_number(str(program.get("socket") or "").rpartition(":")[2])
 
-    def restart_reasons(self) -> None:
+    def present_reasons(self) -> None:
+        """Refuse a restart or a removal of programs of which it is not clear where they are, or that are not ours."""
+        if self.choice_reasons():
+            return
+        if self.goal == "restart":
+            self._restart_reasons()
+        self.stopped_reasons()
+        self.name_reasons()
+
+    def _restart_reasons(self) -> None:
         """Refuse a restart unless the program is ours and has the configured number of processes."""
         programs = [program for program in self.server.get("programs") or [] if program["managed"]]
         asked = str(self.asked["tethys_asgi_processes"])

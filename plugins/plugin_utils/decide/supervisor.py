@@ -59,7 +59,7 @@ class Supervisor(Subject):
         )
         return True
 
-    def _choice_reasons(self) -> bool:
+    def choice_reasons(self) -> bool:
         """Refuse a configuration that is set and cannot be used, or one to be chosen of several; return whether so."""
         supervisor, asked = self.server.get("supervisor") or {}, self.asked.get("tethys_supervisor_config", AUTO)
         several = supervisor.get("candidates") or []
@@ -73,6 +73,13 @@ class Supervisor(Subject):
                 f" {' and '.join(several)}. Set it to the configuration of the one that is to run this portal.",
             )
         return bool(several)
+
+    def choice_warnings(self) -> None:
+        """Warn of the same: a check reports on what it finds under the Supervisor that it would use."""
+        before = len(self.problems)
+        self.choice_reasons()
+        self.warnings += self.problems[before:]
+        del self.problems[before:]
 
     def _config_reasons(self, supervisor: SupervisorState, shown: str) -> bool:
         config, before = str(supervisor.get("config")), len(self.problems)
@@ -112,7 +119,7 @@ class Supervisor(Subject):
     def supervisor_reasons(self) -> None:
         """Why Supervisor cannot be used, or installed."""
         server, supervisor = self.server, self.server.get("supervisor") or {}
-        if self._choice_reasons() or self.stopped_reasons():
+        if self.choice_reasons() or self.stopped_reasons():
             return
         # Where the distribution's has the portal's program as well, that one counts.
         of_others = None if server.get("programs") else supervisor.get("config_of_others")

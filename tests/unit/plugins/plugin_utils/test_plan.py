@@ -1285,6 +1285,28 @@ def test_several_supervisors_that_run_portals() -> None:
     ]
 
 
+@pytest.mark.parametrize("goal", ["check", "restart", "remove"])
+@pytest.mark.parametrize(
+    ("asked", "supervisor", "code"),
+    [
+        ("/o/s.conf", {"config": "/o/s.conf", "has_config": False}, "supervisor-config-missing"),
+        ("/o/s.conf", {"config": "/o/s.conf", "has_config": True, "running": False}, "supervisor-stopped"),
+        ("auto", {"candidates": ["/a.conf", "/b.conf"]}, "supervisor-several"),
+    ],
+)
+def test_every_goal_needs_one_supervisor(goal: str, asked: str, supervisor: dict[str, Any], code: str) -> None:
+    """Without the portal's, no program of it is found: a removal would delete the Redis that the processes use."""
+    state = {**SERVER["supervisor"], "config_stopped": "/opt/conda/etc/supervisord.conf", **supervisor}
+    found = judge(
+        {"tethys_supervisor_config": asked}, {"goal": goal}, server={"supervisor": state, "programs": [], "state": []}
+    )
+    said = [sentence for sentence in found["refusals"] if "upervisor" in sentence]
+    warned = [sentence for sentence in found["warnings"] if "upervisor" in sentence]
+    assert [len(said), len(warned)] == ([0, 1] if goal == "check" else [1, 0])
+    assert (said or warned)[0].startswith("tethys_supervisor_config is ")
+    assert [row["code"] for row in found["codes"]] == ([] if goal == "check" else [code])
+
+
 @pytest.mark.parametrize(("programs", "is_told"), [([], True), ([MANUAL], False)])
 def test_a_supervisor_of_another_portal_is_left_alone(programs: list[Any], is_told: bool) -> None:
     supervisor = {**SERVER["supervisor"], "config_of_another_portal": "/home/a/etc/supervisord.conf"}
