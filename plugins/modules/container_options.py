@@ -46,7 +46,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 docker:
-  description: The options of M(community.docker.docker_container).
+  description: The options of C(community.docker.docker_container).
   returned: with Docker
   type: dict
 podman:

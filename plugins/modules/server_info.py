@@ -110,6 +110,10 @@ options:
     description:
       - The folder in which the collection keeps its state of the portal. By default that of O(portal.portal_name).
     type: path
+  supervisor_config:
+    description:
+      - Supervisor's configuration file. By default, the module uses that of the Supervisor that runs the portal.
+    type: path
   log_dir:
     description: The folder in which Supervisor writes the logs as root.
     type: path

@@ -132,6 +132,19 @@ def decide(inputs: Inputs, facts: Facts) -> Decision:
     return _with_server(decision, run, inputs, facts) if facts.server else decision
 
 
+def _of_run(inputs: Inputs, facts: Facts) -> Run:
+    """Return what concerns the run as a whole, which is shown last."""
+    last = Run(inputs, facts)
+    last.serial_reasons()
+    last.delivery_warning()
+    if last.goal == "site" and variables.rotates(inputs.values):
+        last.announce.append(
+            "redis_container_rotate is true: Redis gets a new password, and the processes restart one at a time."
+        )
+        last.warnings += variables.rotation_warnings(facts.server)
+    return last
+
+
 def _with_server(decision: Decision, run: Run, inputs: Inputs, facts: Facts) -> Decision:
     portal, redis, programs = Portal(inputs, facts), Redis(inputs, facts), Programs(inputs, facts)
     nginx, bokeh, neighbors = Nginx(inputs, facts), Bokeh(inputs, facts), Neighbors(inputs, facts)
@@ -157,24 +170,15 @@ def _with_server(decision: Decision, run: Run, inputs: Inputs, facts: Facts) -> 
     trusted, verdict = of_trust(run, adopted_program)
     if run.goal != "remove":
         processes = bokeh.processes()
-    if run.goal == "site":
-        bokeh.watch_reasons()
     if run.goal in ("site", "check"):
         portal.database_warnings(processes)
-    if run.goal == "site":
-        portal.announce += portal.layer_options_lines()
     programs.gaps()
     if run.goal == "site":
+        bokeh.watch_reasons()
+        portal.announce += portal.layer_options_lines()
         layer_class.class_reasons()
         programs.moves(processes, bool(adopted_program))
-    last = Run(inputs, facts)
-    last.serial_reasons()
-    last.delivery_warning()
-    if run.goal == "site" and variables.rotates(inputs.values):
-        last.announce.append(
-            "redis_container_rotate is true: Redis gets a new password, and the processes restart one at a time."
-        )
-        last.warnings += variables.rotation_warnings(facts.server)
+    last = _of_run(inputs, facts)
     for found in (portal, run, neighbors, layer_class, redis, programs, nginx, trusted, bokeh, last):
         decision.problems += [problem for problem in dict.fromkeys(found.problems) if problem not in decision.problems]
         decision.warnings += found.warnings
