@@ -23,7 +23,7 @@ def judge(report: Report) -> None:
             "supervisor-silent",
             "Supervisor",
             f"Supervisor does not answer on {supervisor['socket']}, so nothing starts a process that ends:"
-            f" read `systemctl status {unit((report.server.get('supervisor') or {}).get('config'))}`.",
+            f" read the journal of the unit {unit((report.server.get('supervisor') or {}).get('config'))}.",
         )
         return
     watch_problem(report)

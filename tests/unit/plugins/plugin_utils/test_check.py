@@ -346,8 +346,8 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
             probed(("port-closed", "8000", "Nothing listens on 127.0.0.1:8000.")),
         ],
         [
-            "Supervisor does not answer on /run/supervisor.sock, so nothing starts a process that ends: read `systemctl"
-            " status supervisor`."
+            "Supervisor does not answer on /run/supervisor.sock, so nothing starts a process that ends: read the"
+            " journal of the unit supervisor."
         ],
     ),
     "Supervisor of EPEL silent": (
@@ -358,8 +358,8 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
             probed(("port-closed", "8000", "Nothing listens on 127.0.0.1:8000.")),
         ],
         [
-            "Supervisor does not answer on /run/supervisor.sock, so nothing starts a process that ends: read `systemctl"
-            " status supervisord`."
+            "Supervisor does not answer on /run/supervisor.sock, so nothing starts a process that ends: read the"
+            " journal of the unit supervisord."
         ],
     ),
     "outdated": (

@@ -130,6 +130,9 @@ def test_the_page_of_a_check_and_of_a_proof() -> None:
         "processes": 1,
         "ports": [8000],
         "layout": "shared_socket",
+        "portal_name": "",
+        "watch": True,
+        "watch_runs": True,
         "managed": True,
         "trust": {"lines": [EVIL], "problems": [EVIL]},
     }
