@@ -201,7 +201,8 @@ class Programs(Ports):
 
     def present_reasons(self) -> None:
         """Refuse a restart or a removal of programs of which it is not clear where they are, or that are not ours."""
-        if self.choice_reasons():
+        # Without state there is nothing to restart or to remove.
+        if self.choice_reasons() or (self.server.get("state") and self.of_others_reasons()):
             return
         if self.goal == "restart":
             self._restart_reasons()

@@ -59,6 +59,20 @@ class Supervisor(Subject):
         )
         return True
 
+    def of_others_reasons(self) -> bool:
+        """Refuse a Supervisor with the portal's program that root must not use; return whether that is so."""
+        # Where the distribution's has the portal's program as well, that one counts.
+        config = None if self.server.get("programs") else (self.server.get("supervisor") or {}).get("config_of_others")
+        if config:
+            self.refuse(
+                "supervisor-of-others",
+                config,
+                f"Supervisor runs with {config}, and users besides root can change that file or its program, which"
+                " root executes. Run the portal's program under the distribution's Supervisor, or make root the owner"
+                " of both and of the folders above them.",
+            )
+        return bool(config)
+
     def choice_reasons(self) -> bool:
         """Refuse a configuration that is set and cannot be used, or one to be chosen of several; return whether so."""
         supervisor, asked = self.server.get("supervisor") or {}, self.asked.get("tethys_supervisor_config", AUTO)
@@ -119,18 +133,7 @@ class Supervisor(Subject):
     def supervisor_reasons(self) -> None:
         """Why Supervisor cannot be used, or installed."""
         server, supervisor = self.server, self.server.get("supervisor") or {}
-        if self.choice_reasons() or self.stopped_reasons():
-            return
-        # Where the distribution's has the portal's program as well, that one counts.
-        of_others = None if server.get("programs") else supervisor.get("config_of_others")
-        if of_others:
-            self.refuse(
-                "supervisor-of-others",
-                of_others,
-                f"Supervisor runs with {of_others}, and users besides root can change that file or its program, which"
-                " root executes. Run the portal's program under the distribution's Supervisor, or make root the owner"
-                " of both and of the folders above them.",
-            )
+        if self.choice_reasons() or self.stopped_reasons() or self.of_others_reasons():
             return
         anothers = supervisor.get("config_of_another_portal")
         if anothers and not server.get("programs"):

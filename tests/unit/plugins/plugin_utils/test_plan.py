@@ -1318,13 +1318,25 @@ def test_a_supervisor_of_another_portal_is_left_alone(programs: list[Any], is_to
 @pytest.mark.parametrize("goal", ["site", "restart", "remove"])
 def test_the_stopped_supervisor_of_an_earlier_run(goal: str) -> None:
     supervisor = {"installed": True, "running": False, "config_stopped": "/opt/conda/etc/supervisord.conf"}
-    found = judge(goal=goal, server={"supervisor": supervisor, "programs": []})
+    found = judge(options={"goal": goal}, server={"supervisor": supervisor, "programs": []})
     [reason] = [row for row in found["codes"] if row["code"].startswith("supervisor")]
     assert reason["code"] == "supervisor-stopped"
     assert not [line for line in found["announce"] if "Supervisor is installed" in line]
     # The portal's program was moved to the distribution's.
-    found = judge(goal=goal, server={"supervisor": {**SERVER["supervisor"], **supervisor}, "programs": [MANUAL]})
+    server = {"supervisor": {**SERVER["supervisor"], **supervisor}, "programs": [MANUAL]}
+    found = judge(options={"goal": goal}, server=server)
     assert "supervisor-stopped" not in [row["code"] for row in found["codes"]]
+
+
+@pytest.mark.parametrize("goal", ["restart", "remove"])
+@pytest.mark.parametrize(("state", "code"), [(["processes.json"], ["supervisor-of-others"]), ([], [])])
+def test_a_supervisor_that_others_can_change_by_now(goal: str, state: list[str], code: list[str]) -> None:
+    """Its program is not read: a removal would delete the Redis that the processes use."""
+    supervisor = {**SERVER["supervisor"], "config_of_others": "/home/a/etc/supervisord.conf"}
+    found = judge(options={"goal": goal}, server={"supervisor": supervisor, "programs": [], "state": state})
+    # Of a portal that was never provisioned, a restart says that.
+    never = ["program-not-managed"] if goal == "restart" and not state else []
+    assert [row["code"] for row in found["codes"]] == code + never
 
 
 def test_supervisor_that_does_not_run_is_announced() -> None:
