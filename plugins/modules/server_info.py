@@ -217,8 +217,8 @@ server:
           since users besides root can change it or its program. C(config_of_another_portal) is that of one that runs
           only other portals. C(config_stopped) is that of the supervisord that an earlier run has used and that does
           not run. C(candidates) are those of several Supervisors that run portals, if it is not clear which one is the
-          portal's. C(has_config) is whether C(config) is a file. C(is_password_hashed) is whether only a digest of its
-          password is known.
+          portal's, or of those that run the portal where O(supervisor_config) does not. C(has_config) is whether
+          C(config) is a file. C(is_password_hashed) is whether only a digest of its password is known.
       type: dict
     programs:
       description:

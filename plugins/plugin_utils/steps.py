@@ -275,7 +275,7 @@ def process_files(plan: Plan) -> list[str]:
     """Return the files and folders of the processes, of their watch and of their variables."""
     conda, names = plan["conda_prefix"], PortalNames(plan["portal_name"])
     variables = names.environment, f"{conda}/conda-meta/state", f"{conda}/etc/conda/env_vars.d"
-    watch = f"{names.state}/asgi_watch.py", f"{names.state}/{WATCH_STATE}", names.watch_unit_path
+    watch = f"{names.state}/asgi_watch.py", names.watch_unit_path, f"{names.state}/{WATCH_STATE}"
     return [
         *(plan["log_dir"], plan["run_dir"], names.tmpfiles, str(plan["program_path"])),
         *(watch if plan["watch"] else ()),

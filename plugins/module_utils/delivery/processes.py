@@ -91,7 +91,7 @@ def nobody_on(check: Check, port: int) -> Problem:
         "port-not-accepting",
         str(port),
         f"{place} is held open, but no process accepts there; `{supervisord.client_of(max(pids, default=0), 'status')}`"
-        " says why.",
+        " shows why.",
     )
 
 

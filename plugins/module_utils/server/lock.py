@@ -56,14 +56,15 @@ def alone_on_server(what: str, seconds: float = SERVER_SECONDS) -> Iterator[None
 
 
 def is_held(path: str | Path) -> bool | None:
-    """Return whether another process holds the lock of a file; None where the file does not exist or cannot be read."""
+    """Return whether another process may hold the lock of a file; None if the file does not exist or is unreadable."""
     try:
         descriptor = os.open(str(path), os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError:
+        # Where a file system has no locks, this cannot be determined.
         return True
     finally:
         os.close(descriptor)

@@ -71,7 +71,9 @@ def find(usual: Sequence[str], portal: Portal = ANY) -> Found:
         selected = _selected[0]
         pids = [pid for pid, path in started if is_same(path, selected)]
         is_open = bool(writable_by_others(selected)) or any(_is_of_others(pid, selected) for pid in pids)
-        return Found(selected, bool(pids), (selected,) if is_open else ())
+        rest = [] if portal == ANY or _runs_a_portal(selected, portal) else dict.fromkeys(shown)
+        of_portal = [path for path in rest if not is_same(path, selected) and _runs_a_portal(path, portal)]
+        return Found(selected, bool(pids), (selected,) if is_open else (), tuple(of_portal))
     there = next((name for name in usual if Path(name).is_file()), None)
     elsewhere = [(pid, path) for pid, path in started if path and not is_same(path, *usual) and _runs_a_portal(path)]
     of_others = tuple(path for pid, path in elsewhere if _is_of_others(pid, path))

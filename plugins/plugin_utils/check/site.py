@@ -43,6 +43,8 @@ def judge(report: Report) -> None:
         (report.changes if recounted and row["path"] in programs else drift).append(change)
     if report.would_change("nginx_upstream"):
         drift.append("nginx's upstream block")
+    if report.plan["watch_runs"] is not None and not report.plan["watch"]:
+        drift.append("the watch of the processes (asgi_service_watch), which it would remove")
     report.changes += drift
     restarts = [
         row["name"] for row in report.rows if row["outdated"] or row["before_redis"] or row["frozen"] or not row["pid"]

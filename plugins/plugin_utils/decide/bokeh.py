@@ -202,17 +202,27 @@ class Bokeh(Subject):
             return truth(value)
         if self.bokeh == "unknown":
             # An app that fails to import in one run is no reason to remove the watch, nor to add one.
-            return self.server.get("watch") is not None
+            return bool(self.server.get("systemd")) and self.server.get("watch") is not None
         return bool(self.server.get("systemd")) and self.bokeh in (False, "not_in_use", [])
 
     def watch_reasons(self) -> None:
-        """Refuse a watch that nothing could run."""
+        """Refuse a watch that nothing could run, and announce one that is added or removed."""
+        is_there, unit = self.server.get("watch") is not None, self.names.watch_unit
         if self.has_watch and not self.server.get("systemd"):
             self.refuse(
                 "watch-needs-systemd",
                 "asgi_service_watch",
-                f"asgi_service_watch is {show(given(self.values, 'asgi_service_watch'))}, and systemd, which runs the"
-                " watch, does not run on this server: set asgi_service_watch to auto or false.",
+                f"asgi_service_watch is {show(given(self.values, 'asgi_service_watch'))}: systemd does not run on this"
+                " server. Set it to auto or false.",
+            )
+        elif self.has_watch and not is_there:
+            self.announce.append(
+                f"The service {unit} is added (asgi_service_watch). It kills an ASGI process that does not answer for"
+                " 40 s, which Supervisor then starts again."
+            )
+        elif is_there and not self.has_watch:
+            self.announce.append(
+                f"The service {unit} is removed (asgi_service_watch): an ASGI process that hangs is not restarted."
             )
 
     def processes(self) -> int | None:

@@ -77,6 +77,14 @@ class Supervisor(Subject):
         """Refuse a configuration that is set and cannot be used, or one to be chosen of several; return whether so."""
         supervisor, asked = self.server.get("supervisor") or {}, self.asked.get("tethys_supervisor_config", AUTO)
         several = supervisor.get("candidates") or []
+        if asked != AUTO and several:
+            self.refuse(
+                "supervisor-elsewhere",
+                "tethys_supervisor_config",
+                f"tethys_supervisor_config is {show(asked)}: the Supervisor with {several[0]} runs this portal. Set"
+                f" tethys_supervisor_config to that file or to {AUTO}.",
+            )
+            return True
         if asked != AUTO:
             return self._config_reasons(supervisor, show(asked))
         if several:

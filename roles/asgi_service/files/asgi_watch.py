@@ -11,6 +11,7 @@ exists counts (`supervisor`).
 
 import base64
 import configparser
+import contextlib
 import fcntl
 import hashlib
 import http.client
@@ -183,9 +184,10 @@ class Watch:
 
 def main():
     """Look for ever."""
-    with Path(sys.argv[1]).open(encoding="utf-8") as file:
+    with Path(sys.argv[1]).open("r+", encoding="utf-8") as file:
         # A run sees by the lock that these very settings are in use.
-        fcntl.flock(file, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
         run(json.load(file))
 
 

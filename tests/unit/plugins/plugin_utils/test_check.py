@@ -331,6 +331,13 @@ TABLE: dict[str, tuple[list[Change], list[str]]] = {
             " which starts it. To find out why, read the journal of the unit tethys_channels_watch."
         ],
     ),
+    "a watch beside Bokeh": (
+        [put("plan.watch", False)],
+        [
+            "tethys.channels.site would change the watch of the processes (asgi_service_watch), which it would remove:"
+            " run it, with --check --diff first to see the difference."
+        ],
+    ),
     "fewer processes than asked for": (
         [lambda seen: seen["health"]["processes"].pop()],
         ["tethys_asgi_processes is 3, and Supervisor has 2 processes: run tethys.channels.site."],

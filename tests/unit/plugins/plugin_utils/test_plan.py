@@ -827,7 +827,38 @@ def test_without_systemd_there_is_no_watch_and_whoever_demands_one_is_refused() 
     assert not judge(server={"systemd": False})["watch"]
     assert refusals(values={"asgi_service_watch": False}, server={"systemd": False}) == []
     [reason] = refusals(values={"asgi_service_watch": True}, server={"systemd": False})
-    assert reason.startswith("asgi_service_watch is True, and systemd, which runs the watch, does not run on this")
+    assert reason == ("asgi_service_watch is True: systemd does not run on this server. Set it to auto or false.")
+    # One that a run added before is no reason to refuse.
+    unknown = judge(
+        {"tethys_asgi_processes": 1}, portal={"bokeh": "unknown"}, server={"systemd": False, "watch": False}
+    )
+    assert (unknown["refusals"], unknown["watch"]) == ([], False)
+
+
+@pytest.mark.parametrize(
+    ("value", "there", "line"),
+    [
+        (
+            "auto",
+            None,
+            "The service tethys_channels_watch is added (asgi_service_watch). It kills an ASGI process that",
+        ),
+        (
+            False,
+            True,
+            "The service tethys_channels_watch is removed (asgi_service_watch): an ASGI process that hangs is",
+        ),
+        ("auto", True, ""),
+        ("auto", False, ""),
+        (False, None, ""),
+    ],
+)
+def test_a_watch_that_is_added_or_removed_is_announced(value: Any, there: bool | None, line: str) -> None:
+    found = judge(values={"asgi_service_watch": value}, server={"watch": there})["announce"]
+    assert [text for text in found if "watch" in text and text.startswith(line or "-")] == [
+        text for text in found if "watch" in text
+    ]
+    assert bool(line) is any("watch" in text for text in found)
 
 
 def test_the_watch_is_a_boolean_or_auto() -> None:
@@ -1291,6 +1322,7 @@ def test_several_supervisors_that_run_portals() -> None:
     [
         ("/o/s.conf", {"config": "/o/s.conf", "has_config": False}, "supervisor-config-missing"),
         ("/o/s.conf", {"config": "/o/s.conf", "has_config": True, "running": False}, "supervisor-stopped"),
+        ("/o/s.conf", {"config": "/o/s.conf", "has_config": True, "candidates": ["/a.conf"]}, "supervisor-elsewhere"),
         ("auto", {"candidates": ["/a.conf", "/b.conf"]}, "supervisor-several"),
     ],
 )

@@ -162,6 +162,17 @@ def test_the_one_that_is_set(server: Any, conda: Path, tmp_path: Path) -> None:
     assert server(OTHER, CONDA).config == str(conda)
 
 
+def test_the_one_that_is_set_while_another_runs_the_portal(server: Any, conda: Path, tmp_path: Path) -> None:
+    (conda.parent / "conf.d" / "asgi.conf").write_text(OF_PROD)
+    supervisord.select(f"{tmp_path}/etc.conf")
+    assert server(OTHER, USUAL, CONDA, portal=PROD) == (f"{tmp_path}/etc.conf", True, (), (str(conda),))
+    assert server(OF_PROD, USUAL, CONDA, portal=PROD).candidates == ()
+    assert server(OTHER, USUAL, CONDA, portal=THIRD).candidates == ()
+    # The other one does not run, or is not asked for a portal.
+    assert server(OTHER, USUAL, portal=PROD).candidates == ()
+    assert server(OTHER, USUAL, CONDA).candidates == ()
+
+
 def test_the_command_of_its_client(server: Any, conda: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for config in (None, *supervisord.OF_CLIENT):
         assert supervisord.client(config, "status") == "supervisorctl status"
