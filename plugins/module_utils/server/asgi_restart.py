@@ -46,8 +46,8 @@ from ansible_collections.tethys.channels.plugins.module_utils.server.trust impor
 MOST_STARTS = 3
 # The folder of the sockets is the portal's user's, who can put any number of them there.
 SWEEP_SECONDS = 10.0
-# Supervisor kills a process that has not ended after its program's stopwaitsecs.
-STOP_SECONDS = 60.0
+# Supervisor kills a process that has not ended after its program's stopwaitsecs, which may be minutes.
+STOP_SECONDS = 900.0
 # Supervisor's states of a process that does not run and is not about to.
 ENDED = ("STOPPED", "EXITED", "FATAL", "UNKNOWN")
 
@@ -275,7 +275,11 @@ class Roll:
         """End groups, once nginx sends them nothing more; `back` where they are to come back at once."""
         self.let_go(groups, back)
         for group in sorted(groups):
-            self.rpc.stopProcessGroup(group, True)
+            # While it waits for a process to end, Supervisor uses all of a core, and this connection may time out.
+            self.rpc.stopProcessGroup(group, False)
+            for row in self.rpc.getAllProcessInfo():
+                if row["group"] == group:
+                    self.until_ended(row)
             self.rpc.removeProcessGroup(group)
             self.serving.pop(group, None)
             self.silent.discard(group)
@@ -384,7 +388,11 @@ class Roll:
             if "NOT_RUNNING" not in error.faultString:
                 raise
             return
-        end = time.monotonic() + STOP_SECONDS
+        self.until_ended(row)
+
+    def until_ended(self, row: dict[str, Any]) -> None:
+        """Wait until a process has ended."""
+        full, end = f"{row['group']}:{row['name']}", time.monotonic() + STOP_SECONDS
         while (state := self.rpc.getProcessInfo(full)["statename"]) not in ENDED:
             if time.monotonic() > end:
                 others = self.others_serving(row["name"])

@@ -113,11 +113,16 @@ class FakeSupervisor:
 
     def stopProcessGroup(self, group: str, wait: bool) -> None:
         self.calls.append(f"stop {group}")
+        assert not wait, "Supervisor uses all of a core while it waits."
         for full in self.of(group):
-            self.end(full)
+            if full in self.lingering:
+                self.states[full] = "STOPPING"
+            else:
+                self.end(full)
 
     def removeProcessGroup(self, group: str) -> None:
         self.calls.append(f"remove {group}")
+        assert "STOPPING" not in [self.states[full] for full in self.of(group)], "Supervisor fails: STILL_RUNNING."
         for full in self.of(group):
             del self.states[full]
 
@@ -315,6 +320,13 @@ def test_a_process_is_started_once_it_has_ended(roll: Roll, fake: FakeSupervisor
     fake.lingering["asgi:tethys_asgi0"] = 10**6
     roll.restart(row)
     assert roll.restarted == ["tethys_asgi0"] * 2
+
+
+def test_a_group_is_removed_once_its_processes_have_ended(roll: Roll, fake: FakeSupervisor) -> None:
+    """A program that was found may take minutes, longer than a connection to Supervisor is waited for."""
+    fake.lingering["asgi:tethys_asgi0"] = 3
+    roll.drop({"asgi"})
+    assert fake.calls[-2:] == ["stop asgi", "remove asgi"]
 
 
 def test_a_process_that_does_not_end(roll: Roll, fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch) -> None:
