@@ -91,9 +91,9 @@ def newest_start(host: Any) -> float:
 
 @pytest.fixture(scope="module")
 def foreseen(host: Any, provisioned: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A dry run on the server under two names: with the class of the release, and with the new default."""
+    """A dry run on the server under two names: with what the release had, and with the new defaults."""
     server = {"ansible_host": host.backend.get_hostname(), **INVENTORY}
-    pinned = {**server, "tethys_layer_backend": CORE}
+    pinned = {**server, "tethys_layer_backend": CORE, "asgi_service_watch": False}
     given = bed.names(tmp_path_factory.mktemp("names"), as_it_was=pinned, by_default=server)
     run = bed.playbook("site", "--check", "--diff", *given, tethys_hosts="as_it_was:by_default")
     assert run.returncode == 0, run.stdout
@@ -105,6 +105,8 @@ def test_a_dry_run_foresees_no_change_where_all_is_asked_for_as_it_was(
 ) -> None:
     assert bed.changed_on(foreseen, "as_it_was") == 0, foreseen.stdout
     assert "CHANNEL_LAYERS changes" not in bed.said(foreseen, "as_it_was")
+    watch = "The service tethys_channels_watch is added (asgi_service_watch)."
+    assert [watch in bed.said(foreseen, name) for name in ("as_it_was", "by_default")] == [False, True]
     assert bed.changed_on(foreseen, "by_default") > 0, foreseen.stdout
     assert running(host) == provisioned
 
