@@ -189,7 +189,11 @@ def test_what_the_root_process_left_in_the_workspaces_is_told_beforehand(host: A
 def program_named(host: Any, name: str) -> Iterator[None]:
     """Have the manual's program run under another name meanwhile."""
     other = f"/etc/supervisor/conf.d/{name}.conf"
-    wait = f"for i in $(seq 60); do curl -s -o /dev/null http://127.0.0.1:{PORT}/ && break; sleep 0.5; done"
+    wait = (
+        f"for i in $(seq 60); do curl -s -o /dev/null http://127.0.0.1:{PORT}/ && break; sleep 0.5; done"
+        # Supervisor calls a process that serves STARTING for the program's startsecs.
+        " && for i in $(seq 60); do supervisorctl status | grep -q STARTING || break; sleep 0.2; done"
+    )
     host.check_output(
         f"rm {PROGRAM} && sed 's/fcgi-program:asgi/fcgi-program:{name}/' {THEIRS} > {other} && supervisorctl update"
         f" && {wait}"
