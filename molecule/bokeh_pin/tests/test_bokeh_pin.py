@@ -15,7 +15,7 @@ from typing import Any
 import apart
 import bed
 
-LOADS = 60
+LOADS = 40
 
 
 def test_each_process_is_a_program_with_a_port_of_its_own(host: Any) -> None:

@@ -15,7 +15,7 @@ import bed
 
 # Nobody waits for a process to end, which may take 10 seconds. How long it does take is printed: machines are noisy.
 WAITED = 8
-LEAST_REQUESTS = 1000
+LEAST_REQUESTS = 400
 
 
 def show(what: str, figures: dict[str, Any]) -> None:
@@ -111,7 +111,7 @@ def test_a_restart_loses_no_request(host: Any, production: dict[str, Any]) -> No
     assert quick["failed"] == slow["failed"] == 0, (quick, slow)
     assert quick["slowest_seconds"] < WAITED
     assert slow["slowest_seconds"] < 2 + WAITED
-    assert quick["requests"] > 500
+    assert quick["requests"] > 200
     assert slow["requests"] > 20
     after = pids(host)
     assert set(after) == set(before)

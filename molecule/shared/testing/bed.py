@@ -183,8 +183,8 @@ def alongside(host: Any, name: str, *arguments: str) -> Iterator[dict[str, Any]]
 
 def load(host: Any, *arguments: str) -> AbstractContextManager[dict[str, Any]]:
     """Requests through nginx as long as the block runs; at its end, their figures."""
-    # Each is in its process for 0.05 s: so there are as many in flight as without it, for a quarter of the CPU time.
-    return alongside(host, "load", "--sleep", "0.05", *arguments)
+    # Each is in its process for 0.1 s: so there are as many in flight as without it, and fewer that cost CPU time.
+    return alongside(host, "load", "--sleep", "0.1", *arguments)
 
 
 def plots(host: Any, loads: int, *arguments: str, url: str = PLOT) -> dict[str, Any]:
