@@ -26,6 +26,9 @@ from ansible_collections.tethys.channels.plugins.module_utils.text import shell_
 
 # What root's Python finds of the environment's modules.
 ITS_MODULES = ("pip", "packaging")
+# Where the distribution's own Python has its standard library, by /bin/python3 and by /usr/bin/python3. A Python in
+# /usr/local or /dev/shm is somebody's.
+DISTRIBUTION = ("/", "/usr")
 
 
 class Failed(Exception):
@@ -88,7 +91,7 @@ def changeable(prefix: str, place: str, names: list[str]) -> Iterator[str]:
         text = read_as.read_file(str(Path(prefix, "pyvenv.cfg")), None, boundary.MOST_BYTES).decode(errors="replace")
         homes.update(str(Path(home).parent) for home in re.findall(r"^home *= *(/.*\S)", text, re.MULTILINE))
     for home in sorted(homes):
-        if home != prefix and trust.is_of_the_system(home):
+        if home in DISTRIBUTION and home != prefix:
             continue
         for folder in ("bin", "ssl") if home == prefix else ():
             yield from foreign_below(str(Path(home, folder)))

@@ -531,9 +531,12 @@ def test_what_a_link_leads_to_counts(as_root: Path, base: Path, name: str) -> No
     assert f"its owner nobody can change {target}: replace" in refused(as_root)
 
 
-def test_the_standard_library_of_a_venv_counts(as_root: Path, tmp_path: Path) -> None:
-    # Not in memory, since all that is in /dev counts as the system's.
-    home = tmp_path / "home"
+@pytest.mark.parametrize("in_shared_memory", [False, True])
+def test_the_standard_library_of_a_venv_counts(
+    as_root: Path, base: Path, tmp_path: Path, in_shared_memory: bool
+) -> None:
+    """Also in a folder of the system in which everybody can make files, which `base` is in where there is one."""
+    home = (base if in_shared_memory else tmp_path) / "home"
     module_of_theirs = home / "lib" / site_packages(as_root).parent.name / "os.py"
     module_of_theirs.parent.mkdir(parents=True, exist_ok=True)
     module_of_theirs.touch()
