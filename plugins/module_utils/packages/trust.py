@@ -27,7 +27,7 @@ from ansible_collections.tethys.channels.plugins.module_utils.text import shell_
 # What root's Python finds of the environment's modules.
 ITS_MODULES = ("pip", "packaging")
 # Where the distribution's own Python has its standard library, by /bin/python3 and by /usr/bin/python3. A Python in
-# /usr/local or /dev/shm is somebody's.
+# /usr/local or /dev/shm may belong to another user.
 DISTRIBUTION = ("/", "/usr")
 
 
@@ -96,8 +96,10 @@ def changeable(prefix: str, place: str, names: list[str]) -> Iterator[str]:
         for folder in ("bin", "ssl") if home == prefix else ():
             yield from foreign_below(str(Path(home, folder)))
         for lib in ("lib", "lib64"):
+            yield str(Path(home, lib))
             yield from foreign_below(str(Path(home, lib)), deep=False)
             for below in (Path(place).parent.name, "ossl-modules", "engines-3", "engines-1.1"):
+                yield str(Path(home, lib, below))
                 yield from foreign_below(str(Path(home, lib, below)), but="site-packages")
     used = {name.replace("-", "_").lower() for name in (*ITS_MODULES, *names)}
     for entry in sorted(Path(place).iterdir()):

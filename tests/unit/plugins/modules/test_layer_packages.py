@@ -531,18 +531,31 @@ def test_what_a_link_leads_to_counts(as_root: Path, base: Path, name: str) -> No
     assert f"its owner nobody can change {target}: replace" in refused(as_root)
 
 
-@pytest.mark.parametrize("in_shared_memory", [False, True])
-def test_the_standard_library_of_a_venv_counts(
-    as_root: Path, base: Path, tmp_path: Path, in_shared_memory: bool
-) -> None:
-    """Also in a folder of the system in which everybody can make files, which `base` is in where there is one."""
-    home = (base if in_shared_memory else tmp_path) / "home"
-    module_of_theirs = home / "lib" / site_packages(as_root).parent.name / "os.py"
-    module_of_theirs.parent.mkdir(parents=True, exist_ok=True)
-    module_of_theirs.touch()
-    give(module_of_theirs)
+@pytest.fixture
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A folder of root's for a Python, in a folder of the system where there is one."""
+    if request.param == "tmp":
+        yield tmp_path / "home"
+        return
+    if not Path(request.param).is_dir():
+        pytest.skip(f"{request.param} is not there")
+    folder = Path(tempfile.mkdtemp(prefix="layer_packages_home_", dir=request.param))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("home", ["tmp", "/dev/shm", "/usr/local"], indirect=True)
+@pytest.mark.parametrize("theirs", ["lib/{}/os.py", "lib/{}", "lib"])
+def test_the_standard_library_of_a_venv_counts(as_root: Path, home: Path, theirs: str) -> None:
+    """Wherever it is, with its folders."""
+    name = site_packages(as_root).parent.name
+    (home / "lib" / name).mkdir(parents=True)
+    (home / "lib" / name / "os.py").touch()
+    place = home / theirs.format(name)
+    give(place)
     (as_root / "pyvenv.cfg").write_text(f"home = {home}/bin\n")
-    assert f"its owner nobody can change {module_of_theirs}" in refused(as_root)
+    assert f"its owner nobody can change {place}: run `chown -h root {place}`." in refused(as_root)
 
 
 def test_wheels_of_others_count(as_root: Path, base: Path) -> None:
