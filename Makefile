@@ -8,7 +8,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH):/usr/sbin:/sbin
 # Ansible refuses to start in a locale that is named and not there, as over many an ssh connection.
 export LC_ALL := C.UTF-8
-# Where it is set, every process compiles again what it imports: the collection, for each of 270 playbook runs.
+# If it is set, each process compiles again what it imports and pip has not compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo bundle scenario test-changed test-core test check-all lint sanity unit portal integration docs import versions canary release bench images engine collection clean

@@ -191,7 +191,7 @@ def program_named(host: Any, name: str) -> Iterator[None]:
     other = f"/etc/supervisor/conf.d/{name}.conf"
     wait = (
         f"for i in $(seq 60); do curl -s -o /dev/null http://127.0.0.1:{PORT}/ && break; sleep 0.5; done"
-        # Supervisor calls a process that serves STARTING for the program's startsecs.
+        # For the program's startsecs its state is STARTING, even if it serves already.
         " && for i in $(seq 60); do supervisorctl status | grep -q STARTING || break; sleep 0.2; done"
     )
     host.check_output(

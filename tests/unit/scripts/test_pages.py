@@ -161,7 +161,7 @@ def test_what_is_called_tested_has_a_scenario_that_runs_it(what: str, how: str) 
     word = {
         "Debian": rf"image: {({'11': 'bullseye', '12': 'bookworm', '13': 'trixie'}).get(version)}(-\w+)?$",
         # What these releases have.
-        "Docker": rf"image: {({'20.10': 'bookworm', '26.1': 'trixie'}).get(version)}(-\w+)?$",
+        "Docker": rf"image: {({'20.10': 'bookworm', '26.1': 'trixie'}).get(version)}(-micro)?$",
         "Podman": rf"image: {({'5.4': 'trixie'}).get(version)}-podman$",
         "Redis": rf"redis[-:]{re.escape(version)}\b",
         "Redis under": r"redis_container_topology: sentinel$",
