@@ -43,7 +43,7 @@ SHARED_FOLDERS = (
     "/var/spool",
     "/var/tmp",  # noqa: S108
 )
-# Everything below these is the system's own: where the way out for a file is chosen, never where a check is skipped.
+# Everything below these is the system's own. This decides which fix a message gives, and never skips a check.
 SYSTEM_TREES = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/sbin", "/sys", "/usr")
 # Ubuntu gives the folder of the logs to the group of its log daemon.
 OF_THE_DISTRIBUTION = {("/var/log", "syslog")}
